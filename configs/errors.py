@@ -1,0 +1,70 @@
+"""Every error Nightmail raises on purpose, in one tree, split by what the caller does about it.
+
+    NightmailError
+    ├── ConfigError        the job file, a flag or the environment is wrong: nothing was done, exit 2
+    │   └── InputError     the dataset is: missing, unreadable, a bad line
+    ├── TransientError     try the same thing again later (`retry_after_seconds` when the provider said)
+    │   ├── LostReply      a creating call went out and no reply came: look for its effect before repeating it
+    │   └── QueueFull      the provider has no room: wait, it does not count as an attempt
+    ├── TerminalError      repeating it cannot help
+    │   └── NotFound       the provider does not have that file or batch (any more)
+    ├── RunBusy            another process is working on this run, exit 3
+    ├── LeaseLost          this process no longer owns the run and must write nothing more
+    └── IntegrityError     the numbers do not reconcile: stop and keep everything
+
+A message is one line: the culprit (file, key, column, line), then the next step.
+"""
+
+from __future__ import annotations
+
+
+class NightmailError(Exception):
+    """Base of the tree. `str(error)` is the one line shown to the user."""
+
+
+class ConfigError(NightmailError):
+    """The job file, a flag or the environment is wrong."""
+
+
+class InputError(ConfigError):
+    """The dataset is missing, unreadable or holds a line that cannot be taken as it is."""
+
+
+class TransientError(NightmailError):
+    """The same call may succeed later."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LostReply(TransientError):
+    """A call that creates something at the provider went out, and its reply was lost."""
+
+
+class QueueFull(TransientError):
+    """The provider has no room for another batch now."""
+
+
+class TerminalError(NightmailError):
+    """The provider refuses for good; `code` is its own error code."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotFound(TerminalError):
+    """The provider does not have that file or batch."""
+
+
+class RunBusy(NightmailError):
+    """Another process holds the run's lease."""
+
+
+class LeaseLost(NightmailError):
+    """The lease lapsed and somebody else took the run over."""
+
+
+class IntegrityError(NightmailError):
+    """Counts do not reconcile; nothing is published."""

@@ -1,0 +1,184 @@
+"""The job file as types: what a job can say, its defaults and its limits. Loading is `configs.load`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+Endpoint = Literal[
+    "/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"
+]
+ColumnType = Literal[
+    "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
+]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
+WINDOW = re.compile(r"[1-9][0-9]*[hd]")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class CsvOptions(_Frozen):
+    """How a CSV source is written. Only read when the format is CSV."""
+
+    delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
+    quote: str = Field('"', min_length=1, max_length=1, description="Character around quoted fields.")
+    encoding: str = Field("utf-8", description="Python codec name; a UTF-8 BOM is always dropped.")
+
+
+class Source(_Frozen):
+    """The dataset: a file, a glob or a folder (hive partitions become columns), local or any fsspec URL."""
+
+    path: str = Field(min_length=1, description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.")
+    format: Literal["auto", "parquet", "csv", "jsonl"] = Field("auto", description="auto goes by the file ending (.gz and .zst allowed for csv and jsonl).")
+    key: str | tuple[str, ...] | None = Field(None, description="Column(s) that identify a row; they become the custom_id.")
+    columns: tuple[str, ...] | None = Field(None, description="Columns to carry to the output; all by default.")
+    where: tuple[tuple[str, Operator, Any], ...] = Field((), description="Rows to take: [[column, operator, value], ...], all must hold.")
+    limit: PositiveInt | None = Field(None, description="At most this many rows.")
+    types: dict[str, ColumnType] = Field({}, description="CSV columns are text unless named here.")
+    csv: CsvOptions = CsvOptions()
+    bad_lines: Literal["error", "skip"] = Field("error", description="What a ragged or undecodable line does.")
+    duplicate_keys: Literal["error", "number"] = Field("error", description="number appends the row number to every custom_id.")
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _none_is_everything(cls, value: Any) -> Any:
+        return () if value is None else value
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The key as a tuple; empty when the rows have none."""
+        if self.key is None:
+            return ()
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+
+class Message(_Frozen):
+    """One chat message. Every string in `content` is a template."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[dict[str, Any], ...]
+
+
+class Prompt(_Frozen):
+    """What is asked of every row. Strings are Jinja2 templates over the row's columns.
+
+    `user` is the text of every endpoint: the user message (chat, responses), the `input` (embeddings,
+    moderations) or the `prompt` (completions).
+    """
+
+    endpoint: Endpoint = "/v1/chat/completions"
+    model: str = Field(min_length=1, description="One model per job; not a template.")
+    system: str | None = None
+    user: str | tuple[dict[str, Any], ...] | None = None
+    messages: tuple[Message, ...] = Field((), description="Instead of system and user: several messages, few-shot examples, images.")
+    params: dict[str, Any] = Field({}, description="Further body fields, e.g. max_completion_tokens.")
+    answer_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON Schema the answer must satisfy.")
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self) -> Prompt:
+        if self.messages and (self.user is not None or self.system is not None):
+            raise ValueError("give either messages, or system and user, not both")
+        if not self.messages and self.user is None:
+            raise ValueError("user (or messages) is required: it is what the model is asked about each row")
+        chatty = self.endpoint in ("/v1/chat/completions", "/v1/responses")
+        for name, value in (("messages", self.messages), ("system", self.system), ("schema", self.answer_schema)):
+            if value and not chatty:
+                raise ValueError(f"{name} does not exist at {self.endpoint}; use /v1/chat/completions or /v1/responses")
+        if not chatty and not isinstance(self.user, str):
+            raise ValueError(f"user must be text at {self.endpoint}")
+        if "{{" in self.model or "{%" in self.model:
+            raise ValueError("model cannot be a template: a batch file takes one model")
+        clash = {"model", "messages", "input", "prompt", "stream"} & set(self.params)
+        if clash:
+            raise ValueError(f"params may not set {', '.join(sorted(clash))}: the job file has its own key for it, or batches refuse it")
+        return self
+
+
+class LocalProvider(_Frozen):
+    """The embedded batch service on this machine: no key, no network."""
+
+    name: Literal["local"] = "local"
+    upstream: str | None = Field(None, description="OpenAI-compatible base URL that answers the rows (Ollama, vLLM, ...); without it, deterministic echoes.")
+    api_key_env: str = Field("NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one.")
+    concurrency: PositiveInt = Field(4, description="Requests at a time to the upstream.")
+    completion_window: str = Field("24h", pattern=WINDOW.pattern)
+    metadata: dict[str, str] = {}
+
+
+class OpenAIProvider(_Frozen):
+    """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
+
+    name: Literal["openai"]
+    base_url: str | None = Field(None, description="null is api.openai.com.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
+    completion_window: str = Field("24h", pattern=WINDOW.pattern)
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field({}, max_length=12)
+
+
+Provider = Annotated[LocalProvider | OpenAIProvider, Field(discriminator="name")]
+
+
+class Limits(_Frozen):
+    """Narrower than the provider's own; null keeps the provider's."""
+
+    max_requests: PositiveInt | None = Field(None, description="Lines in one batch file.")
+    max_bytes: PositiveInt | None = Field(None, description="Bytes in one batch file, final newline counted.")
+    max_tokens: PositiveInt | None = Field(None, description="Estimated prompt tokens in one batch file.")
+    max_enqueued_tokens: PositiveInt | None = Field(None, description="Estimated prompt tokens in all open batches of this provider account and model.")
+
+
+class Poll(_Frozen):
+    """How often an open batch is looked at: from first_seconds, growing by half, up to max_seconds."""
+
+    first_seconds: PositiveFloat = 20
+    max_seconds: PositiveFloat = 900
+
+    @model_validator(mode="after")
+    def _grows(self) -> Poll:
+        if self.max_seconds < self.first_seconds:
+            raise ValueError("max_seconds must not be below first_seconds")
+        return self
+
+
+class Retry(_Frozen):
+    """Rows without an answer are posted again where their error says that it can help."""
+
+    max_attempts: int = Field(3, ge=1, le=20, description="Postings of a row, the first one counted.")
+
+
+class Output(_Frozen):
+    """Where the enriched rows go: a folder of parts, or one file when the path ends in .parquet."""
+
+    path: str = Field(min_length=1, description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.")
+    prefix: str = Field("llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Before every added column's name.")
+
+
+class Job(_Frozen):
+    """A job file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Names the run folder and the Prefect runs.")
+    timezone: str = Field("UTC", description="IANA name; decides what 'yesterday' is.")
+    source: Source
+    prompt: Prompt
+    provider: Provider = LocalProvider()
+    limits: Limits = Limits()
+    poll: Poll = Poll()
+    retry: Retry = Retry()
+    output: Output
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value != "UTC" and value not in available_timezones():
+            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Asia/Tokyo")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The job's time zone."""
+        return ZoneInfo(self.timezone)
