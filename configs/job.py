@@ -6,7 +6,15 @@ import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 Endpoint = Literal[
     "/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"
@@ -33,16 +41,31 @@ class CsvOptions(_Frozen):
 class Source(_Frozen):
     """The dataset: a file, a glob or a folder (hive partitions become columns), local or any fsspec URL."""
 
-    path: str = Field(min_length=1, description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.")
-    format: Literal["auto", "parquet", "csv", "jsonl"] = Field("auto", description="auto goes by the file ending (.gz and .zst allowed for csv and jsonl).")
-    key: str | tuple[str, ...] | None = Field(None, description="Column(s) that identify a row; they become the custom_id.")
-    columns: tuple[str, ...] | None = Field(None, description="Columns to carry to the output; all by default.")
-    where: tuple[tuple[str, Operator, Any], ...] = Field((), description="Rows to take: [[column, operator, value], ...], all must hold.")
+    path: str = Field(
+        min_length=1,
+        description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
+    )
+    format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
+        "auto", description="auto goes by the file ending (.gz and .zst allowed for csv and jsonl)."
+    )
+    key: str | tuple[str, ...] | None = Field(
+        None, description="Column(s) that identify a row; they become the custom_id."
+    )
+    columns: tuple[str, ...] | None = Field(
+        None, description="Columns to carry to the output; all by default."
+    )
+    where: tuple[tuple[str, Operator, Any], ...] = Field(
+        (), description="Rows to take: [[column, operator, value], ...], all must hold."
+    )
     limit: PositiveInt | None = Field(None, description="At most this many rows.")
     types: dict[str, ColumnType] = Field({}, description="CSV columns are text unless named here.")
     csv: CsvOptions = CsvOptions()
-    bad_lines: Literal["error", "skip"] = Field("error", description="What a ragged or undecodable line does.")
-    duplicate_keys: Literal["error", "number"] = Field("error", description="number appends the row number to every custom_id.")
+    bad_lines: Literal["error", "skip"] = Field(
+        "error", description="What a ragged or undecodable line does."
+    )
+    duplicate_keys: Literal["error", "number"] = Field(
+        "error", description="number appends the row number to every custom_id."
+    )
 
     @field_validator("where", mode="before")
     @classmethod
@@ -75,9 +98,13 @@ class Prompt(_Frozen):
     model: str = Field(min_length=1, description="One model per job; not a template.")
     system: str | None = None
     user: str | tuple[dict[str, Any], ...] | None = None
-    messages: tuple[Message, ...] = Field((), description="Instead of system and user: several messages, few-shot examples, images.")
+    messages: tuple[Message, ...] = Field(
+        (), description="Instead of system and user: several messages, few-shot examples, images."
+    )
     params: dict[str, Any] = Field({}, description="Further body fields, e.g. max_completion_tokens.")
-    answer_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON Schema the answer must satisfy.")
+    answer_schema: dict[str, Any] | None = Field(
+        None, alias="schema", description="JSON Schema the answer must satisfy."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Prompt:
@@ -86,16 +113,24 @@ class Prompt(_Frozen):
         if not self.messages and self.user is None:
             raise ValueError("user (or messages) is required: it is what the model is asked about each row")
         chatty = self.endpoint in ("/v1/chat/completions", "/v1/responses")
-        for name, value in (("messages", self.messages), ("system", self.system), ("schema", self.answer_schema)):
+        for name, value in (
+            ("messages", self.messages),
+            ("system", self.system),
+            ("schema", self.answer_schema),
+        ):
             if value and not chatty:
-                raise ValueError(f"{name} does not exist at {self.endpoint}; use /v1/chat/completions or /v1/responses")
+                raise ValueError(
+                    f"{name} does not exist at {self.endpoint}; use /v1/chat/completions or /v1/responses"
+                )
         if not chatty and not isinstance(self.user, str):
             raise ValueError(f"user must be text at {self.endpoint}")
         if "{{" in self.model or "{%" in self.model:
             raise ValueError("model cannot be a template: a batch file takes one model")
         clash = {"model", "messages", "input", "prompt", "stream"} & set(self.params)
         if clash:
-            raise ValueError(f"params may not set {', '.join(sorted(clash))}: the job file has its own key for it, or batches refuse it")
+            raise ValueError(
+                f"params may not set {', '.join(sorted(clash))}: the job file has its own key for it, or batches refuse it"
+            )
         return self
 
 
@@ -103,8 +138,13 @@ class LocalProvider(_Frozen):
     """The embedded batch service on this machine: no key, no network."""
 
     name: Literal["local"] = "local"
-    upstream: str | None = Field(None, description="OpenAI-compatible base URL that answers the rows (Ollama, vLLM, ...); without it, deterministic echoes.")
-    api_key_env: str = Field("NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one.")
+    upstream: str | None = Field(
+        None,
+        description="OpenAI-compatible base URL that answers the rows (Ollama, vLLM, ...); without it, deterministic echoes.",
+    )
+    api_key_env: str = Field(
+        "NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one."
+    )
     concurrency: PositiveInt = Field(4, description="Requests at a time to the upstream.")
     completion_window: str = Field("24h", pattern=WINDOW.pattern)
     metadata: dict[str, str] = {}
@@ -117,7 +157,9 @@ class OpenAIProvider(_Frozen):
     base_url: str | None = Field(None, description="null is api.openai.com.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: str = Field("24h", pattern=WINDOW.pattern)
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field({}, max_length=12)
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
+        {}, max_length=12
+    )
 
 
 Provider = Annotated[LocalProvider | OpenAIProvider, Field(discriminator="name")]
@@ -129,7 +171,9 @@ class Limits(_Frozen):
     max_requests: PositiveInt | None = Field(None, description="Lines in one batch file.")
     max_bytes: PositiveInt | None = Field(None, description="Bytes in one batch file, final newline counted.")
     max_tokens: PositiveInt | None = Field(None, description="Estimated prompt tokens in one batch file.")
-    max_enqueued_tokens: PositiveInt | None = Field(None, description="Estimated prompt tokens in all open batches of this provider account and model.")
+    max_enqueued_tokens: PositiveInt | None = Field(
+        None, description="Estimated prompt tokens in all open batches of this provider account and model."
+    )
 
 
 class Poll(_Frozen):
@@ -154,14 +198,21 @@ class Retry(_Frozen):
 class Output(_Frozen):
     """Where the enriched rows go: a folder of parts, or one file when the path ends in .parquet."""
 
-    path: str = Field(min_length=1, description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.")
-    prefix: str = Field("llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Before every added column's name.")
+    path: str = Field(
+        min_length=1,
+        description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
+    )
+    prefix: str = Field(
+        "llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Before every added column's name."
+    )
 
 
 class Job(_Frozen):
     """A job file."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Names the run folder and the Prefect runs.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Names the run folder and the Prefect runs."
+    )
     timezone: str = Field("UTC", description="IANA name; decides what 'yesterday' is.")
     source: Source
     prompt: Prompt

@@ -1,0 +1,256 @@
+"""From a job file on disk to a validated `Job`, and from a job to what one run of it does."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.clock import Clock
+from configs.errors import ConfigError
+from configs.job import Job
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice: YAML would silently keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
+    """Read, override (`a.b=value` items, values in YAML) and validate a job file.
+
+    Prompt files are read in and relative paths made absolute, so the result stands on its own.
+    Raises ConfigError naming file, key and what is allowed.
+    """
+    file = Path(path)
+    tree = _read_yaml(file)
+    for item in overrides:
+        _override(tree, item)
+    base = file.resolve().parent
+    if isinstance(tree.get("prompt"), dict):
+        tree["prompt"] = _inline_files(tree["prompt"], base, file)
+    try:
+        job = Job.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {_first_problem(error)}") from error
+    return job.model_copy(
+        update={
+            "source": job.source.model_copy(update={"path": _absolute(job.source.path, base)}),
+            "output": job.output.model_copy(update={"path": _absolute(job.output.path, base)}),
+        }
+    )
+
+
+def logical_date(job: Job, given: date | None, clock: Clock) -> date:
+    """The run's date: the one given, else yesterday in the job's time zone."""
+    return given or clock.now().astimezone(job.zone).date() - timedelta(days=1)
+
+
+def run_key(day: date, given: str | None) -> str:
+    """The run's key: the one given (letters, digits, `.`, `_`, `-`, at most 63), else the date."""
+    if given is None:
+        return day.isoformat()
+    if not KEY.fullmatch(given):
+        raise ConfigError(
+            f"--key {given!r}: use at most 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
+        )
+    return given
+
+
+def resolve(job: Job, day: date, key: str) -> Job:
+    """The job with {date}, {year}, {month}, {day}, {key} and {job} filled in, in paths and prompt."""
+    names = {
+        "date": day.isoformat(),
+        "year": f"{day:%Y}",
+        "month": f"{day:%m}",
+        "day": f"{day:%d}",
+        "key": key,
+        "job": job.name,
+    }
+    paths = (job.source.path, job.output.path)
+    for text in paths:
+        unknown = re.search(r"\{([^{}]*)\}", _NAME.sub("", text))
+        if unknown:
+            raise ConfigError(
+                f"{text}: unknown name {{{unknown[1]}}}; known: {', '.join(f'{{{name}}}' for name in names)}"
+            )
+    prompt = job.prompt.model_dump(mode="json", by_alias=True)
+    schema = prompt.pop("schema")
+    filled = type(job.prompt).model_validate({**_fill(prompt, names), "schema": schema})
+    return job.model_copy(
+        update={
+            "source": job.source.model_copy(update={"path": _fill(job.source.path, names)}),
+            "output": job.output.model_copy(update={"path": _fill(job.output.path, names)}),
+            "prompt": filled,
+        }
+    )
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What makes two runs ask for the same output; pacing (poll, retry, limits) is not part of it."""
+    tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "limits", "timezone"})
+    tree["provider"] = {k: v for k, v in tree["provider"].items() if k in ("name", "base_url", "upstream")}
+    return tree
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Dotted keys that differ between two identities."""
+    old, new = _flat(before), _flat(after)
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema of the job file, for editors."""
+    return Job.model_json_schema(by_alias=True) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], 1)
+        hint = (
+            f"did you mean {file.parent / near[0]}?"
+            if near
+            else "give the path of a job file, e.g. configs/jobs/quickstart.yaml"
+        )
+        raise ConfigError(f"{file}: no such job file; {hint}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file}: cannot be read as UTF-8 text ({error}); check the path and its permissions"
+        ) from error
+    try:
+        tree = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{file}:{where} not valid YAML: {getattr(error, 'problem', error)}; fix that line"
+        ) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{file}: a job file is a mapping with name, source, prompt and output; see `nightmail schema`"
+        )
+    return tree
+
+
+def _override(tree: dict[str, Any], item: str) -> None:
+    dotted, equals, value = item.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"--set {item!r}: write it as key=value, e.g. --set prompt.model=gpt-5.4-mini")
+    *parents, leaf = dotted.strip().split(".")
+    node = tree
+    for name in parents:
+        child = node.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {item!r}: {name} is a value, not a section")
+        node = child
+    try:
+        node[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {item!r}: the value is not valid YAML; quote it") from error
+
+
+def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
+    """Replace every `{file: path}` below the prompt by that file's content (parsed for .json)."""
+    if isinstance(node, list):
+        return [_inline_files(child, base, job_file) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if set(node) != {"file"} or not isinstance(node["file"], str):
+        return {key: _inline_files(child, base, job_file) for key, child in node.items()}
+    path = base / node["file"]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if path.suffix == ".json" else text
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{job_file}: prompt file {path} cannot be read ({error}); paths are relative to the job file"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path}: line {error.lineno} is not valid JSON: {error.msg}; fix that line"
+        ) from error
+
+
+def _absolute(path: str, base: Path) -> str:
+    return path if "://" in path else os.path.normpath(base / path)
+
+
+def _fill(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, str):
+        return _NAME.sub(lambda match: names[match[1]], node)
+    if isinstance(node, dict):
+        return {key: _fill(child, names) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_fill(child, names) for child in node]
+    return node
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(node, Mapping) and node:
+        return {
+            k: v
+            for key, child in node.items()
+            for k, v in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: node}
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"] if part not in ("local", "openai")]
+    dotted = ".".join(where) or "job"
+    context = problem.get("ctx", {})
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        near = difflib.get_close_matches(where[-1], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(known)}"
+        return f"{dotted}: unknown key; {hint}"
+    if kind == "missing":
+        return f"{dotted}: is required; see `nightmail schema` for its form"
+    if kind in ("literal_error", "union_tag_invalid"):
+        allowed = context.get("expected") or context.get("expected_tags")
+        given = context.get("tag", problem["input"])
+        dotted = f"{dotted}.name" if kind == "union_tag_invalid" else dotted
+        return f"{dotted}: {given!r} is not known; allowed: {allowed}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], Mapping) else f" (given: {str(problem['input'])[:80]!r})"
+    return f"{dotted}: {message[0].lower() + message[1:]}{given}"
+
+
+def _known_keys(where: list[str]) -> list[str]:
+    """The keys that the model at that place of the job file accepts."""
+    models: list[type[BaseModel]] = [Job]
+    for name in where:
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        models = [inner for field in fields for inner in _models_in(field.annotation)]
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
