@@ -146,6 +146,7 @@ class LocalProvider(_Frozen):
         "NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one."
     )
     concurrency: PositiveInt = Field(4, description="Requests at a time to the upstream.")
+    rows_per_second: PositiveInt | None = Field(None, description="Slows the echoes down, to watch progress.")
     completion_window: str = Field("24h", pattern=WINDOW.pattern)
     metadata: dict[str, str] = {}
 

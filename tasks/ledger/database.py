@@ -1,0 +1,100 @@
+"""Opening the ledger's database: one engine per process and URL, schema brought up to date."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from configs.errors import ConfigError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_SECONDS = 30
+
+
+@functools.cache
+def open_database(url: str) -> Engine:
+    """Engine for `url`, its folder made and its schema at the newest revision.
+
+    Raises ConfigError when the database cannot be reached or was made by a newer Nightmail.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed, pool_pre_ping=True)
+        if engine.dialect.name == "sqlite":
+            _tune_sqlite(engine)
+        with engine.begin() as connection:
+            _migrate(connection, url)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs `pip install nightmail[postgres]`)"
+        ) from error
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).split("\n")[0]
+        raise ConfigError(
+            f"ledger {_shown(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
+        ) from error
+    return engine
+
+
+def exists(url: str) -> bool:
+    """Whether a ledger is there already (read commands must not make one)."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+
+
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(NIGHTMAIL_LEDGER_URL)"
+
+
+def _migrate(connection: Connection, url: str) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    current = _revision(connection)
+    if current == head:
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in known:
+        raise ConfigError(f"ledger {_shown(url)}: made by a newer Nightmail; upgrade this one")
+    if connection.dialect.name == "postgresql":  # two starters at once: one migrates, the other waits
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7361746)"))
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _tune_sqlite(engine: Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # a transaction reported done survives power loss
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        # A writer takes the lock before it reads the fence, so that nobody moves it in between.
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -1,0 +1,119 @@
+"""Rows of the ledger as frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from tasks.ledger.states import ChunkState, RunState, Situation
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write for a run. `fence` grows with every owner; an old number is refused."""
+
+    run_id: str
+    owner: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One execution of a job for one key; `generation` counts `--redo`."""
+
+    id: str
+    job: str
+    key: str
+    generation: int
+    logical_date: date
+    state: RunState
+    spec: dict[str, Any]
+    identity: dict[str, Any]
+    folder: str
+    source_fingerprint: str | None
+    lease_owner: str | None
+    lease_until: datetime | None
+    fence: int
+    receipt: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def title(self) -> str:
+        """`job key`, with the generation when there was a redo."""
+        return f"{self.job} {self.key}" + (f" #{self.generation}" if self.generation > 1 else "")
+
+
+@dataclass(frozen=True)
+class ChunkRecord:
+    """A contiguous range of rows and where it is in its life."""
+
+    run_id: str
+    number: int
+    first_row: int
+    rows: int
+    state: ChunkState
+    attempt: int
+    posting: int
+    requests: int
+    bytes: int
+    tokens_estimate: int
+    not_before: datetime | None = None
+    waiting_for: str | None = None
+    faults: int = 0
+    stats: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """One posting of a chunk's still unanswered rows. Token counts are of its answered lines."""
+
+    run_id: str
+    chunk: int
+    attempt: int
+    posting: int
+    submission_key: str
+    account: str
+    model: str
+    requests: int
+    bytes: int
+    tokens_estimate: int
+    intended_at: datetime
+    file_id: str | None = None
+    batch_id: str | None = None
+    status: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    result_files: tuple[str, ...] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+    submitted_at: datetime | None = None
+    ended_at: datetime | None = None
+    expires_at: datetime | None = None
+    polls: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
+    tidied_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, and why."""
+
+    at: datetime
+    kind: str
+    detail: str
+    chunk: int | None = None
+    attempt: int | None = None
+
+
+def situation(chunk: ChunkRecord, batch: BatchRecord | None) -> Situation:
+    """What the decision "what next" needs of a chunk and its latest batch."""
+    code = batch.error_code if batch is not None and chunk.state is ChunkState.ENDED else None
+    return Situation(chunk.state, chunk.requests, chunk.not_before, code)

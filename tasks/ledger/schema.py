@@ -1,0 +1,144 @@
+"""The ledger's tables. Row-level data never goes here; it lives in the run folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in and out, also on SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job", String(63), nullable=False),
+    Column("key", String(63), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("logical_date", Date, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("spec", JSON, nullable=False),  # the resolved job
+    Column("identity", JSON, nullable=False),
+    Column("folder", Text, nullable=False),  # below the runs URL
+    Column("source_fingerprint", String(64)),
+    Column("lease_owner", String(128)),
+    Column("lease_until", UtcDateTime),
+    Column("fence", BigInteger, nullable=False, default=0),
+    Column("receipt", JSON),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("job", "key", "generation"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("first_row", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("posting", Integer, nullable=False),
+    Column("requests", BigInteger, nullable=False),  # of the current attempt, as are the next two
+    Column("bytes", BigInteger, nullable=False),
+    Column("tokens_estimate", BigInteger, nullable=False),
+    Column("not_before", UtcDateTime),  # nothing to do for this chunk until then
+    Column("waiting_for", Text),  # why
+    Column("faults", Integer, nullable=False, default=0),  # transient errors in a row
+    Column("stats", JSON),  # of the merge
+    ForeignKeyConstraint(["run_id"], ["runs.id"]),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("posting", Integer, primary_key=True),
+    Column("submission_key", String(64), nullable=False, unique=True),
+    Column("account", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("tokens_estimate", BigInteger, nullable=False),
+    Column("file_id", String(200)),
+    Column("batch_id", String(200)),
+    Column("status", String(32)),
+    Column("history", JSON, nullable=False),  # [[status, seen at], ...]
+    Column("total", BigInteger),
+    Column("completed", BigInteger),
+    Column("failed", BigInteger),
+    Column("result_files", JSON),  # the provider's ids of output and error file
+    Column("error_code", String(200)),
+    Column("error_message", Text),
+    Column("intended_at", UtcDateTime, nullable=False),
+    Column("submitted_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("polls", Integer, nullable=False, default=0),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_usd", Float),
+    Column("tidied_at", UtcDateTime),  # provider files deleted
+    ForeignKeyConstraint(["run_id", "chunk"], ["chunks.run_id", "chunks.number"]),
+)
+Index("batches_by_account", batches.c.account, batches.c.model, batches.c.ended_at)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("run_id", String(32), nullable=False),
+    Column("chunk", Integer),
+    Column("attempt", Integer),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    ForeignKeyConstraint(["run_id"], ["runs.id"]),
+)
+Index("events_by_run", events.c.run_id, events.c.id)
+
+Record = dict[str, Any]

@@ -1,0 +1,109 @@
+"""The life of a chunk: its states, the moves between them, and the one decision "what next".
+
+prepared ▸ intended ▸ uploaded ▸ submitted ▸ ended ▸ collected ▸ merged
+    ▲                    ▲                     │          │
+    │                    └── the same file ────┤          │
+    ├─────────────────────── a new upload ─────┘          │
+    └─────────────────────── the next attempt ────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class ChunkState(StrEnum):
+    """What the ledger is sure of."""
+
+    PREPARED = "prepared"
+    INTENDED = "intended"
+    UPLOADED = "uploaded"
+    SUBMITTED = "submitted"
+    ENDED = "ended"
+    COLLECTED = "collected"
+    MERGED = "merged"
+
+
+MOVES: dict[ChunkState, frozenset[ChunkState]] = {
+    ChunkState.PREPARED: frozenset({ChunkState.INTENDED, ChunkState.COLLECTED}),
+    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED}),
+    ChunkState.UPLOADED: frozenset({ChunkState.SUBMITTED}),
+    ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
+    ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),
+    ChunkState.COLLECTED: frozenset({ChunkState.MERGED, ChunkState.PREPARED}),
+    ChunkState.MERGED: frozenset(),
+}
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class Step(StrEnum):
+    """What can be done for a chunk now."""
+
+    WAIT = "wait"
+    SUBMIT = "submit"
+    POLL = "poll"
+    REPOST = "repost"
+    COLLECT = "collect"
+    MERGE = "merge"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the decision needs: the chunk as the ledger has it and the batch's last word."""
+
+    state: ChunkState
+    requests: int
+    not_before: datetime | None
+    error_code: str | None = None  # of a batch that ended as failed
+
+
+# A file that cannot be found yet or a full queue is not the file's fault: post it again.
+REPOSTABLE = frozenset({"token_limit_exceeded", "file_not_found"})
+
+_AFTER: dict[ChunkState, Step] = {
+    ChunkState.PREPARED: Step.SUBMIT,
+    ChunkState.INTENDED: Step.SUBMIT,
+    ChunkState.UPLOADED: Step.SUBMIT,
+    ChunkState.SUBMITTED: Step.POLL,
+    ChunkState.ENDED: Step.COLLECT,
+    ChunkState.COLLECTED: Step.MERGE,
+    ChunkState.MERGED: Step.DONE,
+}
+
+
+def next_step(at: Situation, now: datetime) -> Step:
+    """What to do for a chunk now; `WAIT` until its `not_before`."""
+    if at.not_before is not None and now < at.not_before and at.state is not ChunkState.MERGED:
+        return Step.WAIT
+    if at.state is ChunkState.PREPARED and at.requests == 0:
+        return Step.COLLECT
+    if at.state is ChunkState.ENDED and at.error_code in REPOSTABLE:
+        return Step.REPOST
+    return _AFTER[at.state]
+
+
+def poll_delay(polls: int, first_seconds: float, max_seconds: float) -> timedelta:
+    """From first_seconds, half as much again each time, never above max_seconds."""
+    growth = 1.5 ** min(polls, 60)
+    return timedelta(seconds=min(max_seconds, first_seconds * growth))
+
+
+def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = None) -> timedelta:
+    """How long to wait after the n-th transient error in a row: doubling from 2 s to 5 min.
+
+    `spread` in 0..1 is the jitter (adds up to half). A longer wait asked for by the provider wins.
+    """
+    seconds = min(300.0, 2.0 * 2 ** min(faults, 10)) * (1 + spread / 2)
+    return timedelta(seconds=max(seconds, retry_after_seconds or 0))

@@ -1,0 +1,285 @@
+"""The ledger: what every run, chunk and batch is known to have done. Each change is one transaction.
+
+Every writing method takes the run's `Lease` and raises LeaseLost when a later owner has taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import IntegrityError as DuplicateRow
+from sqlalchemy.exc import OperationalError
+
+from configs.clock import Clock
+from configs.errors import IntegrityError, LeaseLost, RunBusy, TransientError
+from tasks.ledger.database import open_database
+from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunRecord
+from tasks.ledger.schema import batches, chunks, events, runs
+from tasks.ledger.states import MOVES, ChunkState, RunState
+
+
+class Ledger:
+    """The database at `url`, read and written with the time of `clock`."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._engine = open_database(url)
+        self._clock = clock
+
+    # Runs and their leases
+
+    def latest_run(self, job: str, key: str) -> RunRecord | None:
+        """The newest generation of (job, key)."""
+        query = runs.select().where(runs.c.job == job, runs.c.key == key)
+        return next(iter(self._runs(query.order_by(runs.c.generation.desc()).limit(1))), None)
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        """The run with that id."""
+        return next(iter(self._runs(runs.select().where(runs.c.id == run_id))), None)
+
+    def recent_runs(self, limit: int = 20) -> tuple[RunRecord, ...]:
+        """Newest first."""
+        return self._runs(runs.select().order_by(runs.c.created_at.desc()).limit(limit))
+
+    def create_run(
+        self,
+        run_id: str,
+        *,
+        job: str,
+        key: str,
+        generation: int,
+        logical_date: date,
+        spec: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        folder: str,
+    ) -> None:
+        """Insert a run in state `preparing`; RunBusy if someone else has just created the same one."""
+        values = {
+            "id": run_id,
+            "job": job,
+            "key": key,
+            "generation": generation,
+            "logical_date": logical_date,
+            "state": RunState.PREPARING,
+            "spec": spec,
+            "identity": identity,
+            "folder": folder,
+            "fence": 0,
+            "created_at": self._clock.now(),
+        }
+        try:
+            with self._write() as connection:
+                connection.execute(runs.insert().values(values))
+        except DuplicateRow as error:
+            raise RunBusy(
+                f"{job} {key}: another process is starting this run; look with `nightmail status`"
+            ) from error
+
+    def claim(self, run_id: str, owner: str, seconds: float) -> Lease:
+        """Take the lease for `seconds`; RunBusy names the holder of a live one."""
+        now = self._clock.now()
+        with self._write() as connection:
+            free = runs.c.lease_until.is_(None) | (runs.c.lease_until <= now)
+            taken = connection.execute(
+                runs.update()
+                .where(runs.c.id == run_id, free)
+                .values(
+                    lease_owner=owner, lease_until=now + timedelta(seconds=seconds), fence=runs.c.fence + 1
+                )
+            )
+            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+        if taken.rowcount == 0:
+            raise RunBusy(
+                f"{row.job} {row.key}: {row.lease_owner} is working on this run"
+                f" (lease until {row.lease_until:%H:%M:%S} UTC); it goes on there, or here once that has passed"
+            )
+        return Lease(run_id, owner, row.fence)
+
+    def renew(self, lease: Lease, seconds: float) -> None:
+        """Push the lease's end to `seconds` from now."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        with self._owned(lease) as connection:
+            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(lease_until=until))
+
+    def release(self, lease: Lease) -> None:
+        """Let the next process take over at once. Silent when the lease is already someone else's."""
+        mine = (runs.c.id == lease.run_id) & (runs.c.fence == lease.fence)
+        with self._write() as connection:
+            connection.execute(runs.update().where(mine).values(lease_owner=None, lease_until=None))
+
+    def check(self, lease: Lease) -> None:
+        """Raise LeaseLost unless the lease is still ours: called right before an effect outside the ledger."""
+        with self._owned(lease):
+            pass
+
+    def update_run(self, lease: Lease, **values: Any) -> None:
+        """Set columns of the run."""
+        with self._owned(lease) as connection:
+            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**values))
+
+    # Chunks and batches
+
+    def replace_chunks(self, lease: Lease, prepared: tuple[ChunkRecord, ...], **run_values: Any) -> None:
+        """Make `prepared` the run's chunks, once, when preparing is complete."""
+        with self._owned(lease) as connection:
+            connection.execute(chunks.delete().where(chunks.c.run_id == lease.run_id))
+            if prepared:
+                connection.execute(chunks.insert(), [asdict(chunk) for chunk in prepared])
+            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**run_values))
+            self._log(connection, lease.run_id, "prepared", f"{len(prepared)} chunks")
+
+    def chunks(self, run_id: str) -> tuple[ChunkRecord, ...]:
+        """In source order."""
+        rows = self._read(chunks.select().where(chunks.c.run_id == run_id).order_by(chunks.c.number))
+        return tuple(_chunk(row) for row in rows)
+
+    def batches(self, run_id: str) -> tuple[BatchRecord, ...]:
+        """Every posting, by chunk, attempt and posting."""
+        query = batches.select().where(batches.c.run_id == run_id)
+        return tuple(_batch(row) for row in self._read(query.order_by(*batches.primary_key.columns)))
+
+    def all_batches(self, limit: int = 100) -> tuple[BatchRecord, ...]:
+        """Newest first, over all runs."""
+        query = batches.select().order_by(batches.c.intended_at.desc()).limit(limit)
+        return tuple(_batch(row) for row in self._read(query))
+
+    def move(
+        self,
+        lease: Lease,
+        chunk: ChunkRecord,
+        to: ChunkState,
+        detail: str,
+        *,
+        batch: BatchRecord | None = None,
+        batch_values: Mapping[str, Any] | None = None,
+        **chunk_values: Any,
+    ) -> ChunkRecord:
+        """One step of a chunk's life: its new state, its batch (inserted, or updated) and an event, together.
+
+        Progress ends a wait: `not_before`, `waiting_for` and `faults` are cleared unless given.
+        """
+        if to not in MOVES[chunk.state]:
+            raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
+        values = {"not_before": None, "waiting_for": None, "faults": 0, **chunk_values, "state": to}
+        with self._owned(lease) as connection:
+            self._change(connection, chunk, values)
+            if batch is not None:
+                connection.execute(batches.insert().values(**asdict(batch)))
+            if batch_values:
+                connection.execute(batches.update().where(_batch_of(chunk)).values(**batch_values))
+            self._log(connection, lease.run_id, to, detail, chunk)
+        return _replace(chunk, values)
+
+    def postpone(
+        self, lease: Lease, chunk: ChunkRecord, until: datetime, reason: str, *, fault: bool
+    ) -> ChunkRecord:
+        """Nothing to do for the chunk before `until`; a fault is also counted and logged."""
+        values = {"not_before": until, "waiting_for": reason, "faults": chunk.faults + (1 if fault else 0)}
+        with self._owned(lease) as connection:
+            self._change(connection, chunk, values)
+            if fault:
+                self._log(connection, lease.run_id, "fault", reason, chunk)
+        return _replace(chunk, values)
+
+    def update_batch(self, lease: Lease, chunk: ChunkRecord, **values: Any) -> None:
+        """Set columns of the chunk's current batch without moving the chunk."""
+        with self._owned(lease) as connection:
+            connection.execute(batches.update().where(_batch_of(chunk)).values(**values))
+
+    def enqueued_tokens(self, account: str, model: str) -> int:
+        """Estimated prompt tokens in all open batches of (account, model), over all runs."""
+        open_ones = (batches.c.account == account) & (batches.c.model == model) & batches.c.ended_at.is_(None)
+        total = self._read(
+            sa.select(sa.func.coalesce(sa.func.sum(batches.c.tokens_estimate), 0)).where(open_ones)
+        )
+        return int(total[0][0])
+
+    def note(self, lease: Lease, kind: str, detail: str) -> None:
+        """Add an event to the run's history."""
+        with self._owned(lease) as connection:
+            self._log(connection, lease.run_id, kind, detail)
+
+    def history(self, run_id: str, limit: int = 1000) -> tuple[Event, ...]:
+        """Oldest first, the last `limit` events."""
+        query = events.select().where(events.c.run_id == run_id).order_by(events.c.id.desc()).limit(limit)
+        rows = self._read(query)
+        return tuple(Event(row.at, row.kind, row.detail, row.chunk, row.attempt) for row in reversed(rows))
+
+    # How it is done
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            reason = str(error.orig).split("\n")[0]
+            raise TransientError(
+                f"ledger: {reason}; nothing is lost, run the same command again when the database answers"
+            ) from error
+
+    @contextmanager
+    def _owned(self, lease: Lease) -> Iterator[Connection]:
+        with self._write() as connection:
+            mine = (runs.c.id == lease.run_id) & (runs.c.fence == lease.fence)
+            # An update rather than a read: on PostgreSQL it holds the row until this transaction ends.
+            held = connection.execute(runs.update().where(mine).values(fence=lease.fence))
+            if held.rowcount != 1:
+                raise LeaseLost(f"run {lease.run_id}: another process has taken over; this one stops here")
+            yield connection
+
+    def _read(self, query: sa.Select[Any]) -> list[Row[Any]]:
+        with self._engine.connect().execution_options(reading=True) as connection:
+            return list(connection.execute(query))
+
+    def _runs(self, query: sa.Select[Any]) -> tuple[RunRecord, ...]:
+        return tuple(_run(row) for row in self._read(query))
+
+    def _change(self, connection: Connection, chunk: ChunkRecord, values: Mapping[str, Any]) -> None:
+        this = (chunks.c.run_id == chunk.run_id) & (chunks.c.number == chunk.number)
+        changed = connection.execute(
+            chunks.update().where(this, chunks.c.state == chunk.state).values(**values)
+        )
+        if changed.rowcount != 1:
+            raise IntegrityError(f"chunk {chunk.number}: is no longer {chunk.state} in the ledger")
+
+    def _log(
+        self, connection: Connection, run_id: str, kind: str, detail: str, chunk: ChunkRecord | None = None
+    ) -> None:
+        values: dict[str, Any] = {"run_id": run_id, "at": self._clock.now(), "kind": kind, "detail": detail}
+        if chunk is not None:
+            values |= {"chunk": chunk.number, "attempt": chunk.attempt}
+        connection.execute(events.insert().values(**values))
+
+
+def _batch_of(chunk: ChunkRecord) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        batches.c.run_id == chunk.run_id,
+        batches.c.chunk == chunk.number,
+        batches.c.attempt == chunk.attempt,
+        batches.c.posting == chunk.posting,
+    )
+
+
+def _replace(chunk: ChunkRecord, values: Mapping[str, Any]) -> ChunkRecord:
+    return ChunkRecord(
+        **{field.name: values.get(field.name, getattr(chunk, field.name)) for field in fields(chunk)}
+    )
+
+
+def _run(row: Row[Any]) -> RunRecord:
+    return RunRecord(**{**row._mapping, "state": RunState(row.state)})
+
+
+def _chunk(row: Row[Any]) -> ChunkRecord:
+    return ChunkRecord(**{**row._mapping, "state": ChunkState(row.state)})
+
+
+def _batch(row: Row[Any]) -> BatchRecord:
+    history = tuple((status, at) for status, at in row.history)
+    return BatchRecord(**{**row._mapping, "history": history, "result_files": tuple(row.result_files or ())})

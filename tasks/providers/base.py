@@ -1,0 +1,103 @@
+"""The seam to batch services: what Nightmail needs of one, in its own words.
+
+Creating calls (`upload`, `create`) are sent once: when their reply is lost they raise LostReply, and the
+caller looks (`find_upload`, `find`) before it sends anything again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+# Valid at every provider known to us; Anthropic publishes it, OpenAI publishes no rule.
+PORTABLE_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is, whatever its service calls it. A word nobody knows counts as running."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will happen to it."""
+        return self in (self.COMPLETED, self.FAILED, self.EXPIRED, self.CANCELLED)
+
+
+@dataclass(frozen=True)
+class ServiceLimits:
+    """What a service accepts. Sizes in bytes of UTF-8, final newline counted."""
+
+    max_requests: int
+    max_bytes: int
+    max_line_bytes: int | None = None
+    custom_id: re.Pattern[str] = PORTABLE_ID
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One batch to be created. `key` is unique and comes back from `find`."""
+
+    key: str
+    file_name: str
+    endpoint: str
+    completion_window: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ServiceBatch:
+    """A batch as the service describes it; counts are None where it does not say."""
+
+    id: str
+    status: BatchStatus
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    result_files: tuple[str, ...] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+    error_line: int | None = None  # 1-based, of the posted file
+    expires_at: datetime | None = None
+
+
+class BatchService(Protocol):
+    """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else."""
+
+    account: str  # quota is shared by everything posted under this name; holds no secret
+    limits: ServiceLimits
+
+    def upload(self, file_name: str, file: BinaryIO) -> str:
+        """Upload a request file; its id."""
+
+    def find_upload(self, file_name: str, since: datetime) -> str | None:
+        """The newest upload of that name made after `since`, if the service can list files."""
+
+    def create(self, submission: Submission, file_id: str) -> ServiceBatch:
+        """Create a batch over an uploaded file."""
+
+    def find(self, key: str, since: datetime) -> ServiceBatch | None:
+        """The batch created after `since` that carries our key."""
+
+    def retrieve(self, batch_id: str) -> ServiceBatch:
+        """The batch as it is now."""
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask for the end of a batch; an ended one is left alone."""
+
+    def download(self, file_id: str, sink: BinaryIO) -> int:
+        """Write a result file to `sink` byte for byte; bytes written. A cut transfer is a TransientError."""
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone is fine."""

@@ -1,0 +1,221 @@
+"""OpenAI's Files and Batches protocol through the `openai` SDK: OpenAI itself, the embedded service, compatibles."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO
+
+import httpx2
+import openai
+from openai import OpenAI
+
+from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
+from tasks.providers.base import BatchStatus, ServiceBatch, ServiceLimits, Submission
+
+# https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
+# bytes; 200,000,000 is safe under both readings.
+OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000)
+
+KEY = "nightmail_key"  # the metadata entry that carries the submission key
+_CLOCK_SKEW = timedelta(minutes=10)
+_BLOCK = 1 << 20
+
+_STATUS = {
+    "validating": BatchStatus.QUEUED,
+    "queued": BatchStatus.QUEUED,
+    "in_progress": BatchStatus.RUNNING,
+    "finalizing": BatchStatus.FINISHING,
+    "cancelling": BatchStatus.CANCELLING,
+    "canceling": BatchStatus.CANCELLING,
+    "completed": BatchStatus.COMPLETED,
+    "failed": BatchStatus.FAILED,
+    "expired": BatchStatus.EXPIRED,
+    "cancelled": BatchStatus.CANCELLED,
+    "canceled": BatchStatus.CANCELLED,
+}
+
+
+class OpenAICompatible:
+    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import."""
+
+    def __init__(
+        self, account: str, limits: ServiceLimits, connect: Callable[[], OpenAI], key_hint: str
+    ) -> None:
+        self.account = account
+        self.limits = limits
+        self._connect = connect
+        self._key_hint = key_hint
+
+    @functools.cached_property
+    def _client(self) -> OpenAI:
+        return self._connect()
+
+    @functools.cached_property
+    def _once(self) -> OpenAI:
+        """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
+        return self._client.with_options(max_retries=0)
+
+    def upload(self, file_name: str, file: BinaryIO) -> str:
+        with self._creating(f"upload of {file_name}"):
+            # An open handle streams; a path or bytes would be read into memory whole.
+            made = self._once.files.create(file=(file_name, file, "application/jsonl"), purpose="batch")
+        return _id_of(made, f"upload of {file_name}")
+
+    def find_upload(self, file_name: str, since: datetime) -> str | None:
+        earliest = (since - _CLOCK_SKEW).timestamp()
+        with self._reading("list of files"):
+            try:
+                for file in self._client.files.list(purpose="batch", order="desc"):
+                    if (file.created_at or 0) < earliest:
+                        return None
+                    if file.filename == file_name:
+                        return file.id
+            except openai.APIStatusError as error:
+                if error.status_code not in (404, 405, 501):
+                    raise  # else: the service cannot list files, and a second copy costs nothing
+        return None
+
+    def create(self, submission: Submission, file_id: str) -> ServiceBatch:
+        with self._creating(f"batch {submission.key}"):
+            batch = self._once.batches.create(
+                input_file_id=file_id,
+                endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
+                completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
+                metadata={**submission.metadata, KEY: submission.key},
+            )
+        _id_of(batch, f"batch {submission.key}")
+        return _batch(batch)
+
+    def find(self, key: str, since: datetime) -> ServiceBatch | None:
+        earliest = (since - _CLOCK_SKEW).timestamp()
+        with self._reading("list of batches"):
+            for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get(KEY) == key:
+                    return _batch(batch)
+                if (batch.created_at or earliest) < earliest:
+                    return None
+        return None
+
+    def retrieve(self, batch_id: str) -> ServiceBatch:
+        with self._reading(f"batch {batch_id}"):
+            return _batch(self._client.batches.retrieve(batch_id))
+
+    def cancel(self, batch_id: str) -> None:
+        with self._reading(f"cancel of {batch_id}"):
+            try:
+                self._once.batches.cancel(batch_id)
+            except openai.ConflictError:
+                return  # it has ended already
+
+    def download(self, file_id: str, sink: BinaryIO) -> int:
+        written = 0
+        with (
+            self._reading(f"file {file_id}"),
+            self._client.files.with_streaming_response.content(file_id) as response,
+        ):
+            for block in response.iter_bytes(_BLOCK):
+                sink.write(block)
+                written += len(block)
+            announced = response.headers.get("content-length")
+            if announced and not response.headers.get("content-encoding") and int(announced) != written:
+                raise TransientError(
+                    f"file {file_id}: {written} of {announced} bytes arrived; it is fetched again"
+                )
+        return written
+
+    def delete_file(self, file_id: str) -> None:
+        try:
+            with self._reading(f"file {file_id}"):
+                self._client.files.delete(file_id)
+        except NotFound:
+            return
+
+    @contextmanager
+    def _creating(self, what: str) -> Iterator[None]:
+        """A 5xx, a timeout or a dropped connection leaves open whether it was created."""
+        try:
+            yield
+        except openai.RateLimitError as error:
+            raise TransientError(
+                f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)
+            ) from error
+        except openai.APIStatusError as error:
+            if error.status_code >= 500 or error.status_code in (408, 409):
+                raise LostReply(f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)) from error
+            raise self._refused(what, error) from error
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise LostReply(f"{what}: {_plain(error)}") from error
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except openai.APIStatusError as error:
+            if error.status_code >= 500 or error.status_code in (408, 409, 429):
+                raise TransientError(
+                    f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)
+                ) from error
+            raise self._refused(what, error) from error
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise TransientError(f"{what}: {_plain(error)}") from error
+
+    def _refused(self, what: str, error: openai.APIStatusError) -> Exception:
+        if error.status_code in (401, 403):
+            return ConfigError(f"{what}: {_said(error)}; {self._key_hint}")
+        if error.status_code == 404:
+            return NotFound(f"{what}: {_said(error)}", code=error.code)
+        return TerminalError(f"{what}: {_said(error)}; correct the job and run it again", code=error.code)
+
+
+def _id_of(made: Any, what: str) -> str:
+    """The new object's id; a 2xx reply without one (a proxy's page) says nothing about what was created."""
+    found = getattr(made, "id", None)
+    if not isinstance(found, str) or not found:
+        raise LostReply(f"{what}: the reply names no id")
+    return found
+
+
+def _batch(raw: Any) -> ServiceBatch:
+    counts = raw.request_counts
+    first = next(iter((raw.errors.data if raw.errors else None) or []), None)
+    status = _STATUS.get(str(raw.status).lower(), BatchStatus.RUNNING)
+    return ServiceBatch(
+        id=raw.id,
+        status=status,
+        total=getattr(counts, "total", None),
+        completed=getattr(counts, "completed", None),
+        failed=getattr(counts, "failed", None),
+        result_files=tuple(file for file in (raw.output_file_id, raw.error_file_id) if file),
+        error_code=_error_code(first) if status is BatchStatus.FAILED else None,
+        error_message=getattr(first, "message", None),
+        error_line=getattr(first, "line", None),
+        expires_at=datetime.fromtimestamp(raw.expires_at, UTC) if isinstance(raw.expires_at, int) else None,
+    )
+
+
+def _error_code(error: Any) -> str:
+    """The batch-level code; "cannot find file" gets a name of its own, since the same file may work later."""
+    code = getattr(error, "code", None) or "batch_failed"
+    lost_file = code == "invalid_request" and (
+        error.param == "file_id" or "find file" in (error.message or "")
+    )
+    return "file_not_found" if lost_file else str(code)
+
+
+def _said(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    text = body.get("message") or error.response.reason_phrase or "no reason given"
+    return f"HTTP {error.status_code}: {' '.join(str(text).split())[:300]}"
+
+
+def _plain(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:200] or 'connection failed'}"
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    value = error.response.headers.get("retry-after", "")
+    return float(value) if value.replace(".", "", 1).isdigit() else None

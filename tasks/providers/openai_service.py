@@ -1,0 +1,27 @@
+"""OpenAI, or any service that speaks its protocol at another base URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openai import OpenAI
+
+from configs.errors import ConfigError
+from configs.job import OpenAIProvider
+from tasks.providers.openai_compatible import OPENAI_LIMITS, OpenAICompatible
+
+
+def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompatible:
+    """The service named by `config`; ConfigError when its key is not in the environment."""
+    key = environ.get(config.api_key_env)
+    if not key:
+        raise ConfigError(
+            f"provider.api_key_env: the environment has no {config.api_key_env}; export it, or use provider local"
+        )
+    host = config.base_url or "https://api.openai.com/v1"
+    return OpenAICompatible(
+        account=f"openai {host} {config.api_key_env}",
+        limits=OPENAI_LIMITS,
+        connect=lambda: OpenAI(api_key=key, base_url=host),
+        key_hint=f"check the key in {config.api_key_env}",
+    )
