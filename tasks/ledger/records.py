@@ -116,4 +116,4 @@ class Event:
 def situation(chunk: ChunkRecord, batch: BatchRecord | None) -> Situation:
     """What the decision "what next" needs of a chunk and its latest batch."""
     code = batch.error_code if batch is not None and chunk.state is ChunkState.ENDED else None
-    return Situation(chunk.state, chunk.requests, chunk.not_before, code)
+    return Situation(chunk.state, chunk.requests, chunk.not_before, chunk.posting, code)

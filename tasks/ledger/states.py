@@ -66,11 +66,24 @@ class Situation:
     state: ChunkState
     requests: int
     not_before: datetime | None
+    posting: int = 1
     error_code: str | None = None  # of a batch that ended as failed
 
 
-# A file that cannot be found yet or a full queue is not the file's fault: post it again.
-REPOSTABLE = frozenset({"token_limit_exceeded", "file_not_found"})
+QUEUE_FULL = (
+    "token_limit_exceeded"  # not the file's fault and not an attempt: the same file, when there is room
+)
+FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
+SAME_FILE_POSTINGS = 3
+MAX_LOST_FILES = 6
+
+
+def worth_reposting(at: Situation) -> bool:
+    """Whether a failed batch may be posted again as it is."""
+    if at.error_code == FILE_NOT_FOUND:
+        return at.posting < MAX_LOST_FILES
+    return at.error_code == QUEUE_FULL
+
 
 _AFTER: dict[ChunkState, Step] = {
     ChunkState.PREPARED: Step.SUBMIT,
@@ -89,7 +102,7 @@ def next_step(at: Situation, now: datetime) -> Step:
         return Step.WAIT
     if at.state is ChunkState.PREPARED and at.requests == 0:
         return Step.COLLECT
-    if at.state is ChunkState.ENDED and at.error_code in REPOSTABLE:
+    if at.state is ChunkState.ENDED and worth_reposting(at):
         return Step.REPOST
     return _AFTER[at.state]
 

@@ -5,7 +5,7 @@ Every writing method takes the run's `Lease` and raises LeaseLost when a later o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import date, datetime, timedelta
@@ -80,11 +80,14 @@ class Ledger:
                 f"{job} {key}: another process is starting this run; look with `nightmail status`"
             ) from error
 
-    def claim(self, run_id: str, owner: str, seconds: float) -> Lease:
-        """Take the lease for `seconds`; RunBusy names the holder of a live one."""
+    def claim(self, run_id: str, owner: str, seconds: float, gone: Callable[[str], bool]) -> Lease:
+        """Take the lease for `seconds`. RunBusy names the holder of a live one, unless `gone(holder)`."""
         now = self._clock.now()
         with self._write() as connection:
-            free = runs.c.lease_until.is_(None) | (runs.c.lease_until <= now)
+            holder = connection.execute(sa.select(runs.c.lease_owner).where(runs.c.id == run_id)).scalar()
+            lapsed = runs.c.lease_until.is_(None) | (runs.c.lease_until <= now)
+            orphaned = runs.c.lease_owner == holder if holder and gone(holder) else sa.false()
+            free = lapsed | orphaned
             taken = connection.execute(
                 runs.update()
                 .where(runs.c.id == run_id, free)
@@ -176,20 +179,30 @@ class Ledger:
         return _replace(chunk, values)
 
     def postpone(
-        self, lease: Lease, chunk: ChunkRecord, until: datetime, reason: str, *, fault: bool
+        self,
+        lease: Lease,
+        chunk: ChunkRecord,
+        until: datetime,
+        reason: str,
+        *,
+        fault: bool = False,
+        batch_values: Mapping[str, Any] | None = None,
     ) -> ChunkRecord:
-        """Nothing to do for the chunk before `until`; a fault is also counted and logged."""
-        values = {"not_before": until, "waiting_for": reason, "faults": chunk.faults + (1 if fault else 0)}
+        """Nothing to do for the chunk before `until`. A fault is counted and logged; anything else ends a row of them."""
+        values = {"not_before": until, "waiting_for": reason, "faults": chunk.faults + 1 if fault else 0}
         with self._owned(lease) as connection:
             self._change(connection, chunk, values)
+            if batch_values:
+                connection.execute(batches.update().where(_batch_of(chunk)).values(**batch_values))
             if fault:
                 self._log(connection, lease.run_id, "fault", reason, chunk)
         return _replace(chunk, values)
 
-    def update_batch(self, lease: Lease, chunk: ChunkRecord, **values: Any) -> None:
-        """Set columns of the chunk's current batch without moving the chunk."""
+    def tidied(self, lease: Lease) -> None:
+        """All provider files of the run are deleted."""
         with self._owned(lease) as connection:
-            connection.execute(batches.update().where(_batch_of(chunk)).values(**values))
+            mine = (batches.c.run_id == lease.run_id) & batches.c.tidied_at.is_(None)
+            connection.execute(batches.update().where(mine).values(tidied_at=self._clock.now()))
 
     def enqueued_tokens(self, account: str, model: str) -> int:
         """Estimated prompt tokens in all open batches of (account, model), over all runs."""

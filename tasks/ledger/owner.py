@@ -1,0 +1,43 @@
+"""Who holds a lease: a process, named so that another one on the same machine can tell that it died."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def me() -> str:
+    """`host/machine/pid/start`: unique over machines, reboots, containers and reused process ids."""
+    return f"{socket.gethostname()}/{_machine()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def is_gone(owner: str) -> bool:
+    """True when `owner` was a process of this machine that no longer runs; False when that cannot be told."""
+    try:
+        _, machine, pid, started = owner.rsplit("/", 3)
+        return bool(started) and machine == _machine() and _started(int(pid)) != started
+    except ValueError:
+        return False
+
+
+def _machine() -> str:
+    """This boot and this process namespace: process ids mean the same to everyone with the same token."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text()
+        namespace = (_PROC / "self/ns/pid").readlink()
+    except OSError:
+        return "unknown"
+    return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
+
+
+def _started(pid: int) -> str:
+    """The process's start time in clock ticks since boot; empty when there is no such (live) process."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
