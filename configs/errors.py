@@ -8,6 +8,7 @@
     │   └── QueueFull      the provider has no room: wait, it does not count as an attempt
     ├── TerminalError      repeating it cannot help
     │   └── NotFound       the provider does not have that file or batch (any more)
+    ├── StorageError       the ledger or the run folder cannot be read or written now: stop, run again later
     ├── RunBusy            another process is working on this run, exit 3
     ├── LeaseLost          this process no longer owns the run and must write nothing more
     └── IntegrityError     the numbers do not reconcile: stop and keep everything
@@ -56,6 +57,10 @@ class TerminalError(NightmailError):
 
 class NotFound(TerminalError):
     """The provider does not have that file or batch."""
+
+
+class StorageError(NightmailError):
+    """The ledger or the run folder cannot be read or written: a full disk, a locked or absent database."""
 
 
 class RunBusy(NightmailError):

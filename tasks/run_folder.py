@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, NightmailError, TransientError
+from configs.errors import ConfigError, StorageError
 
 _TEMPORARY = ".part"
 
@@ -80,7 +80,7 @@ class RunFolder:
             with self._write_local(path) if self._local else self._write_remote(path) as file:
                 yield file
         except OSError as error:
-            raise TransientError(
+            raise StorageError(
                 f"{path}: {error.strerror or error}; nothing is lost, make room or access and run the same command again"
             ) from error
 
@@ -141,7 +141,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise NightmailError(
+        raise StorageError(
             f"{folder}: a file is in the way of the run folder; move it or set NIGHTMAIL_RUNS_URL"
         ) from error
 

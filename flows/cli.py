@@ -1,0 +1,304 @@
+"""`nightmail …`: the doors of the house from a terminal. stdout is data, stderr is progress and errors."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from configs.clock import SystemClock
+from configs.errors import (
+    ConfigError,
+    NightmailError,
+    TerminalError,
+)
+from configs.home import Home
+from flows import terminal
+
+ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = App(
+    name="nightmail",
+    help="""Enrich a dataset through an LLM batch API: overnight, at half price, without losing a row or paying twice.
+
+Start with the quick start, which needs no key and no network:
+
+    nightmail run configs/jobs/quickstart.yaml
+
+Exit codes: 0 all rows answered, 1 finished with rows unanswered, 2 usage or configuration error,
+3 not finished yet (run the same command again), 130 interrupted (likewise).
+
+State lives in NIGHTMAIL_HOME (default .nightmail); NIGHTMAIL_LEDGER_URL and NIGHTMAIL_RUNS_URL move it to
+PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
+    help_format="plaintext",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+JobFile = Annotated[str, Parameter(help="Path of the job file (YAML).")]
+Day = Annotated[
+    datetime.date | None, Parameter(name=["--date", "-d"], help="Logical date; yesterday by default.")
+]
+Key = Annotated[str | None, Parameter(name=["--key", "-k"], help="Name of the run, instead of the date.")]
+Limit = Annotated[int | None, Parameter(name=["--limit", "-n"], help="At most this many rows.")]
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name=["--set", "-s"],
+        help="Set a job key, e.g. --set prompt.model=gpt-5.4-mini. Repeatable.",
+        negative=(),
+    ),
+]
+AsJson = Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())]
+
+
+@app.command
+def run(
+    job: JobFile,
+    *,
+    date: Day = None,
+    key: Key = None,
+    limit: Limit = None,
+    overrides: Sets = (),
+    redo: Annotated[
+        bool, Parameter(help="Do a finished run again and replace its output.", negative=())
+    ] = False,
+    dry_run: Annotated[bool, Parameter(help="The same as `nightmail plan`.", negative=())] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run a job, or go on with it: the same job and key is the same run, resumed where it stopped."""
+    from flows.enrich import enrich
+    from tasks.report import reporting_to
+    from tasks.stages.receipt import as_text, unanswered
+
+    began = SystemClock().now()
+    # Without a Prefect server the flow's function is called directly; every step is then a plain call.
+    call: Callable[..., dict[str, Any]] = enrich if _prefect_server() else enrich.fn
+    with terminal.progress_bar() as reporter, reporting_to(reporter):
+        result = call(job, date, key, limit, list(overrides), redo, dry_run)
+    if as_json:
+        terminal.show_json(result)
+    elif dry_run:
+        terminal.show_plan(result)
+    else:
+        if datetime.datetime.fromisoformat(result["finished_at"]) < began:
+            sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
+        sys.stdout.write(as_text(result) + "\n")
+    return ALL_ANSWERED if dry_run or not unanswered(result) else ROWS_UNANSWERED
+
+
+@app.command
+def plan(
+    job: JobFile,
+    *,
+    date: Day = None,
+    key: Key = None,
+    limit: Limit = None,
+    overrides: Sets = (),
+    as_json: AsJson = False,
+) -> int:
+    """Show what a run would do: rows, batches, bytes, price of the prompts, the first prompt. Writes nothing."""
+    return run(job, date=date, key=key, limit=limit, overrides=overrides, dry_run=True, as_json=as_json)
+
+
+@app.command
+def render(
+    job: JobFile,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the files; made if needed, must be empty.")],
+    date: Day = None,
+    key: Key = None,
+    limit: Limit = None,
+    overrides: Sets = (),
+) -> int:
+    """Write the JSONL request files alone, for those who submit them elsewhere."""
+    from tasks.prepare import render_files
+    from tasks.runs import place_order
+
+    order = place_order(job, _home(), SystemClock(), day=date, key=key, limit=limit, overrides=overrides)
+    with terminal.progress_bar() as reporter:
+        written = render_files(order, out, reporter)
+    for path in written:
+        sys.stdout.write(f"{path}\n")
+    return ALL_ANSWERED
+
+
+@app.command
+def check(
+    file: Annotated[Path, Parameter(help="A JSONL batch file.")],
+    *,
+    provider: Annotated[Literal["local", "openai"], Parameter(name=["--provider", "-p"])] = "openai",
+    as_json: AsJson = False,
+) -> int:
+    """Check any JSONL batch file against a provider's rules, naming the lines at fault."""
+    from dataclasses import asdict
+
+    from tasks.providers import limits
+    from tasks.stages.validate import check_file
+
+    try:
+        problems = list(check_file(file, limits(provider)))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
+    if as_json:
+        terminal.show_json([asdict(problem) for problem in problems])
+        return USAGE if problems else ALL_ANSWERED
+    for problem in problems:
+        where = f"line {problem.line}" if problem.line else "file"
+        sys.stdout.write(f"{file}: {where}: {problem.code}: {problem.message}\n")
+    if not problems:
+        sys.stdout.write(f"{file}: fit for {provider}\n")
+    return USAGE if problems else ALL_ANSWERED
+
+
+@app.command
+def status(
+    run: Annotated[str | None, Parameter(help="Run id, or job/key; without it, the latest runs.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Show the latest runs, or one run with its chunks, batches and history."""
+    from tasks.inspect import describe_run, list_runs
+
+    if run is None:
+        rows = list_runs(_home())
+        if as_json:
+            terminal.show_json(rows)
+        else:
+            columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
+            terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
+        return ALL_ANSWERED
+    found = describe_run(_home(), run)
+    if as_json:
+        terminal.show_json(found)
+    else:
+        terminal.show_run(found)
+    return ALL_ANSWERED
+
+
+@app.command
+def batches(
+    *,
+    search: Annotated[str, Parameter(help="Only batches with this text in any column.")] = "",
+    as_json: AsJson = False,
+) -> int:
+    """List the batches posted, newest first: who they are at the provider and what they cost."""
+    from tasks.inspect import list_batches
+
+    rows = list_batches(_home(), search)
+    if as_json:
+        terminal.show_json(rows)
+        return ALL_ANSWERED
+    columns = (
+        "batch",
+        "run",
+        "chunk",
+        "attempt",
+        "status",
+        "requests",
+        "completed",
+        "failed",
+        "posted",
+        "ended",
+        "cost",
+        "error",
+    )
+    terminal.show_table(columns, [[row[column] for column in columns] for row in rows])
+    return ALL_ANSWERED
+
+
+@app.command
+def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
+    """Stop paying for a run: cancel its open batches. `nightmail run` goes on with it later."""
+    from tasks.cancel import cancel_run
+
+    for line in cancel_run(_home(), os.environ, run):
+        sys.stdout.write(line + "\n")
+    return ALL_ANSWERED
+
+
+@app.command
+def serve(
+    *,
+    port: Annotated[int, Parameter(help="Port on 127.0.0.1.")] = 8400,
+    folder: Annotated[
+        Path | None, Parameter(help="Where it keeps files and batches; below NIGHTMAIL_HOME by default.")
+    ] = None,
+    upstream: Annotated[
+        str | None, Parameter(help="OpenAI-compatible base URL that answers; echoes without it.")
+    ] = None,
+    concurrency: Annotated[int, Parameter(help="Requests at a time to the upstream.")] = 4,
+    api_key_env: Annotated[
+        str, Parameter(help="Environment variable with the upstream's key.")
+    ] = "NIGHTMAIL_UPSTREAM_KEY",
+) -> int:
+    """Run the embedded batch service standing, for any client of OpenAI's Files and Batches protocol."""
+    from tasks.local_batch.__main__ import main as serve_forever
+
+    where = folder or _home().folder / "local-batch" / "standing"
+    options = [
+        "--folder",
+        str(where),
+        "--port",
+        str(port),
+        "--concurrency",
+        str(concurrency),
+        "--api-key-env",
+        api_key_env,
+    ]
+    return serve_forever([*options, *(["--upstream", upstream] if upstream else [])])
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of job files, so that editors complete them."""
+    from configs.load import job_schema
+
+    terminal.show_json(job_schema())
+    return ALL_ANSWERED
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script: run a command, turn errors into one line and an exit code."""
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    debug = "--debug" in words
+    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+
+
+def _run(tokens: list[str], *, debug: bool) -> int:
+    try:
+        result = app(tokens, exit_on_error=False, print_error=True)
+        return result if isinstance(result, int) else ALL_ANSWERED
+    except CycloptsError:
+        return USAGE  # it has printed what is wrong
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; run the same command again to go on.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: not an error
+        return ALL_ANSWERED
+    except NightmailError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"nightmail: {error}\n")
+        return USAGE if isinstance(error, (ConfigError, TerminalError)) else NOT_FINISHED
+
+
+def _prefect_server() -> bool:
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url is not None
+
+
+def _home() -> Home:
+    return Home.from_environment(os.environ)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""How runs look on a terminal: a progress bar on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from configs.progress import Progress, Reporter, Silent
+
+
+@contextmanager
+def progress_bar() -> Iterator[Reporter]:
+    """A bar on stderr when that is a terminal, nothing otherwise."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Silent()
+        return
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[detail]}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield _BarReporter(bar)
+
+
+class _BarReporter:
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._tasks: dict[str, Any] = {}
+
+    def progress(self, now: Progress) -> None:
+        if now.phase not in self._tasks:
+            self._tasks[now.phase] = self._bar.add_task(now.phase, total=now.total, unit=now.unit, detail="")
+        self._bar.update(
+            self._tasks[now.phase], completed=now.done, total=now.total, detail=now.detail[:60], unit=now.unit
+        )
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False)
+
+
+def show_json(value: Any) -> None:
+    """Data on stdout, for programs."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table on stdout; plain tab-separated lines when that is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            sys.stdout.write("\t".join(_text(value) for value in row) + "\n")
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name, sample in zip(columns, rows[0] if rows else columns, strict=True):
+        table.add_column(
+            name, justify="right" if isinstance(sample, (int, float)) else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    console.print(table)
+
+
+def show_plan(plan: Mapping[str, Any]) -> None:
+    """What a run would do, in a few lines."""
+    out = sys.stdout.write
+    out(
+        f"{plan['job']} {plan['key']}: {plan['rows']:,} rows → {plan['chunks']} batches at {plan['provider']}\n"
+    )
+    out(f"  source   {plan['source']}\n  output   {plan['output']}\n")
+    out(f"  model    {plan['model']} at {plan['endpoint']}\n")
+    out(f"  requests {plan['requests']:,} in {plan['bytes']:,} bytes; {plan['skipped']:,} rows skipped\n")
+    out(f"  tokens   about {plan['prompt_tokens']:,} in the prompts ({plan['tokens_method']})\n")
+    cost = plan["prompt_cost_usd"]
+    out(
+        f"  cost     {'unknown price' if cost is None else f'about ${cost:,.4f} for the prompts, answers come on top'}\n"
+    )
+    for reason, count in plan["skips"].items():
+        out(f"  skipped  {count:,} × {reason}\n")
+    out(f"\nFirst prompt:\n{plan['first_prompt']}\n")
+    out(f"\nNothing was written or posted. To do it: nightmail run {plan['job_file']}\n")
+
+
+def show_run(run: Mapping[str, Any]) -> None:
+    """One run: where it is, its chunks, its last events."""
+    out = sys.stdout.write
+    out(
+        f"{run['job']} {run['key']} ({run['run']}): {run['state']}, {run['chunks']} chunks, {run['rows']:,} rows\n"
+    )
+    if run["held_by"]:
+        out(f"held by {run['held_by']}\n")
+    columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
+    show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
+    show_table(
+        ("at", "kind", "chunk", "what"),
+        [[e["at"], e["kind"], e["chunk"], e["detail"]] for e in run["history"][-20:]],
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

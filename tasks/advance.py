@@ -1,0 +1,67 @@
+"""Do everything that can be done for a run now, chunk by chunk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+
+from configs.errors import TransientError
+from configs.progress import Progress, Reporter
+from tasks.collect import collect
+from tasks.ledger.records import ChunkRecord, situation
+from tasks.ledger.states import ChunkState, Step, fault_delay, next_step
+from tasks.merge import merge
+from tasks.poll import poll
+from tasks.runs import Run
+from tasks.submit import repost, submit
+
+_DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
+    Step.SUBMIT: submit,
+    Step.POLL: poll,
+    Step.REPOST: repost,
+    Step.COLLECT: collect,
+    Step.MERGE: merge,
+}
+
+
+def advance(run: Run, reporter: Reporter) -> datetime | None:
+    """Take every chunk as far as it goes; when to look again, or None when all are merged."""
+    chunks = {chunk.number: chunk for chunk in run.ledger.chunks(run.id)}
+    for number in chunks:
+        while (step := _next(run, chunks[number])) in _DO:
+            chunks[number] = _perform(run, chunks[number], step)
+            reporter.progress(overview(run, tuple(chunks.values())))
+    waiting = [c.not_before for c in chunks.values() if c.state is not ChunkState.MERGED and c.not_before]
+    return min(waiting, default=None)
+
+
+def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
+    """Rows with a final outcome, counting what open batches say they have completed."""
+    total = sum(chunk.rows for chunk in chunks)
+    merged = [chunk for chunk in chunks if chunk.state is ChunkState.MERGED]
+    open_numbers = {chunk.number: chunk for chunk in chunks if chunk.state is not ChunkState.MERGED}
+    done = sum(chunk.rows for chunk in merged)
+    for batch in run.ledger.batches(run.id):
+        chunk = open_numbers.get(batch.chunk)
+        if chunk and (batch.attempt, batch.posting) == (chunk.attempt, chunk.posting):
+            done += chunk.rows - chunk.requests + min(batch.completed or 0, chunk.requests)
+    waiting = next((chunk.waiting_for for chunk in open_numbers.values() if chunk.waiting_for), "")
+    return Progress(
+        "answering", done, total, "rows", f"{len(merged)}/{len(chunks)} chunks done {waiting or ''}".strip()
+    )
+
+
+def _next(run: Run, chunk: ChunkRecord) -> Step:
+    batch = run.ledger.batch(chunk) if chunk.state is ChunkState.ENDED else None
+    return next_step(situation(chunk, batch), run.clock.now())
+
+
+def _perform(run: Run, chunk: ChunkRecord, step: Step) -> ChunkRecord:
+    try:
+        return _DO[step](run, chunk)
+    except TransientError as error:
+        # The step may have moved the chunk before it failed: go on from what the ledger knows.
+        latest = next(c for c in run.ledger.chunks(run.id) if c.number == chunk.number)
+        wait = fault_delay(latest.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
+        return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, str(error), fault=True)

@@ -1,0 +1,33 @@
+"""The durable sleep: under a deployment nothing runs while the provider works.
+
+This use of `Pause` is undocumented in Prefect; it is kept in this one function.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
+from prefect.states import Scheduled
+
+from configs.clock import Clock
+
+
+def sleep_until(wake: datetime, why: str, clock: Clock) -> None:
+    """Return at `wake`; under a deployment, end this process and let a worker start the flow run again then.
+
+    The flow run is set to Scheduled("Sleeping") by itself, and its process id is cleared, since cancelling
+    a run that names a dead process would wait for it for ever.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        clock.sleep((wake - clock.now()).total_seconds())
+        return
+    flow_run = context.flow_run
+    state = Scheduled(name="Sleeping", scheduled_time=wake, message=why)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, state, force=True)
+        client.update_flow_run(flow_run.id, infrastructure_pid="")
+    raise Pause(state=state)

@@ -1,0 +1,39 @@
+"""A step is a Prefect task inside a flow run, and the plain function outside one.
+
+So the same pipeline runs under a deployment, with every step in the UI, and from a terminal without any server.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a step. `run_name` is a format string over its parameters, shown in the UI.
+
+    Nothing is cached, persisted or retried by Prefect: the ledger decides what is done and what is next.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        as_task = task(
+            name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False, retries=0
+        )(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if FlowRunContext.get() is None:
+                return function(*args, **kwargs)
+            return as_task(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -1,0 +1,155 @@
+"""Post a chunk: intent, upload, create, adopt. Every effect is preceded by its intent in the ledger."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
+from tasks.providers.base import Submission
+from tasks.runs import Run
+from tasks.step import step
+
+
+@step("submit", "submit chunk {chunk.number}")
+def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Take a chunk from wherever its posting stopped to a batch at the provider.
+
+    What was begun by an earlier call (its reply may be lost) is looked for before anything is sent again.
+    """
+    begun_before = chunk.state is not ChunkState.PREPARED
+    if chunk.state is ChunkState.PREPARED:
+        waiting = _wait_for_room(run, chunk)
+        if waiting is not None:
+            return waiting
+        chunk = _intend(run, chunk)
+    if chunk.state is ChunkState.INTENDED:
+        chunk = _upload(run, chunk, look_first=begun_before)
+        begun_before = False
+    return _create(run, chunk, look_first=begun_before)
+
+
+@step("repost", "post chunk {chunk.number} again")
+def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Post the same file again after a failure that was not the file's: a full queue, a file not found yet."""
+    batch = run.ledger.batch(chunk)
+    wait = poll_delay(chunk.posting, run.job.poll.first_seconds, run.job.poll.max_seconds)
+    why = batch.error_message or batch.error_code or "the batch failed"
+    again: dict[str, Any] = {
+        "posting": chunk.posting + 1,
+        "not_before": run.clock.now() + wait,
+        "waiting_for": why,
+    }
+    if batch.error_code != QUEUE_FULL and chunk.posting % SAME_FILE_POSTINGS == 0:
+        return run.ledger.move(run.lease, chunk, ChunkState.PREPARED, f"uploading again: {why}", **again)
+    next_batch = _new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.UPLOADED,
+        f"posting the same file again: {why}",
+        batch=next_batch,
+        **again,
+    )
+
+
+def requests_name(chunk: ChunkRecord, attempt: int) -> str:
+    """The request file of an attempt, in the run folder."""
+    return f"chunks/{chunk.number:05d}/requests-{attempt}.jsonl"
+
+
+def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
+    cap = run.job.limits.max_enqueued_tokens
+    if cap is None:
+        return None
+    enqueued = run.ledger.enqueued_tokens(run.service.account, run.job.prompt.model)
+    if enqueued == 0 or enqueued + chunk.tokens_estimate <= cap:
+        return None
+    until = run.clock.now() + timedelta(seconds=run.job.poll.first_seconds)
+    reason = f"waiting for room: about {enqueued:,} of {cap:,} tokens are enqueued (estimate)"
+    return run.ledger.postpone(run.lease, chunk, until, reason)
+
+
+def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    batch = _new_batch(run, chunk, chunk.posting)
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.INTENDED,
+        f"posting {chunk.requests} requests as {batch.submission_key}",
+        batch=batch,
+    )
+
+
+def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
+    batch = run.ledger.batch(chunk)
+    name = _file_name(batch)
+    file_id = run.service.find_upload(name, batch.intended_at) if look_first else None
+    if file_id is None:
+        run.ledger.check(run.lease)
+        with run.folder.read(requests_name(chunk, chunk.attempt)) as file:
+            file_id = run.service.upload(name, file)
+    return run.ledger.move(
+        run.lease, chunk, ChunkState.UPLOADED, f"{name} is {file_id}", batch_values={"file_id": file_id}
+    )
+
+
+def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
+    batch = run.ledger.batch(chunk)
+    made = run.service.find(batch.submission_key, batch.intended_at) if look_first else None
+    how = "adopted"
+    if made is None:
+        how = "created"
+        run.ledger.check(run.lease)
+        made = run.service.create(_submission(run, batch), batch.file_id or "")
+    now = run.clock.now()
+    values = {
+        "batch_id": made.id,
+        "status": made.status,
+        "history": [[made.status, now.isoformat()]],
+        "submitted_at": now,
+        "expires_at": made.expires_at,
+    }
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.SUBMITTED,
+        f"{how} {made.id}",
+        batch_values=values,
+        not_before=now + poll_delay(0, run.job.poll.first_seconds, run.job.poll.max_seconds),
+        waiting_for=f"batch {made.id}",
+    )
+
+
+def _submission(run: Run, batch: BatchRecord) -> Submission:
+    provider = run.job.provider
+    return Submission(
+        key=batch.submission_key,
+        file_name=_file_name(batch),
+        endpoint=run.job.prompt.endpoint,
+        completion_window=provider.completion_window,
+        metadata={**provider.metadata, "job": run.job.name, "run": run.record.key},
+    )
+
+
+def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
+    key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
+    return BatchRecord(
+        run_id=run.id,
+        chunk=chunk.number,
+        attempt=chunk.attempt,
+        posting=posting,
+        submission_key=key,
+        account=run.service.account,
+        model=run.job.prompt.model,
+        requests=chunk.requests,
+        bytes=chunk.bytes,
+        tokens_estimate=chunk.tokens_estimate,
+        intended_at=run.clock.now(),
+        file_id=file_id,
+    )
+
+
+def _file_name(batch: BatchRecord) -> str:
+    return f"nightmail-{batch.submission_key.replace('/', '-')}.jsonl"
