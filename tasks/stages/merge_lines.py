@@ -1,0 +1,218 @@
+"""Result files into Arrow: blocks of lines, an index of lines for big files, and parsed lines as columns."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.stages import arrow_columns
+from tasks.stages.price import Price
+from tasks.stages.wire.outcome import ANSWERED, ErrorClass, Outcome, RowStatus
+from tasks.stages.wire.results import ResultParser
+
+BLOCK_BYTES = 1 << 20
+STATUSES = tuple(RowStatus)
+ERROR_CLASSES = tuple(ErrorClass)
+_STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
+_CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
+_TEXTS = ("custom_id", "error_code", "error_message", "finish_reason", "model")
+COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
+
+Numbers = np.ndarray[Any, Any]
+ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
+
+
+def answer_type(parser: ResultParser) -> pa.DataType:
+    """Text, or list<float> (float32) where answers are vectors."""
+    return pa.list_(pa.float32()) if parser.gives_vectors else pa.string()
+
+
+def read_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The file from its start in blocks of whole lines; only the last may lack its newline."""
+    file.seek(0)
+    parts: list[bytes] = []
+    while chunk := file.read(BLOCK_BYTES):
+        cut = chunk.rfind(b"\n") + 1
+        if cut:
+            yield b"".join((*parts, chunk[:cut]))
+            parts = []
+        parts.append(chunk[cut:])
+    if rest := b"".join(parts):
+        yield rest
+
+
+def byte_size(file: BinaryIO) -> int:
+    """Length of a seekable file."""
+    return file.seek(0, io.SEEK_END)
+
+
+@dataclass(frozen=True)
+class ParsedLines:
+    """Readable lines as columns: `table` (texts, answer, token counts) and codes beside it, equal in length."""
+
+    table: pa.Table
+    status: Numbers
+    error_class: Numbers
+    attempt: Numbers
+
+    @property
+    def answered(self) -> Numbers:
+        """Mask of the lines in which the model spoke."""
+        return ANSWERED_CODES[self.status]
+
+
+@dataclass
+class LineCounts:
+    """What one attempt's lines add up to, superseded and unmatched ones included."""
+
+    lines: int = 0
+    unparsable: int = 0
+    tokens: Numbers = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
+    cost_usd: float | None = 0.0
+
+    def add(self, batch: pa.RecordBatch, status: Numbers, unparsable: int, price: Price | None) -> None:
+        """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
+        self.lines += len(status) + unparsable
+        self.unparsable += unparsable
+        counts = [np.asarray(pc.fill_null(batch.column(name), 0)) for name in COUNTS]
+        self.tokens += [int(each.sum()) for each in counts]
+        if self.cost_usd is None or price is None:
+            self.cost_usd = None
+        elif not price.is_free:
+            silent = np.asarray(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
+            self.cost_usd = None if silent.any() else self.cost_usd + price.total_usd(*counts[:3])
+
+
+def parse_block(parser: ResultParser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
+    """(columns, status codes, error class codes, unparsable lines) of one block."""
+    outcomes = parser.parse(block)
+    readable = [outcome for outcome in outcomes if outcome.custom_id is not None]
+    by_field: dict[str, Sequence[Any]] = dict(
+        zip(
+            Outcome._fields,
+            zip(*readable, strict=True) if readable else ((),) * len(Outcome._fields),
+            strict=True,
+        )
+    )
+    names = (*_TEXTS, "answer", *COUNTS)
+    kinds = (*[pa.string()] * len(_TEXTS), answer_type(parser), *[pa.int64()] * len(COUNTS))
+    arrays = [arrow_columns.build(by_field[name], kind) for name, kind in zip(names, kinds, strict=True)]
+    status = _codes(by_field["status"], _STATUS_CODE)
+    error_class = _codes(by_field["error_class"], _CLASS_CODE)
+    batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
+    return batch, status, error_class, len(outcomes) - len(readable)
+
+
+def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:
+    if values and values.count(values[0]) == len(values):
+        return np.full(len(values), codes[values[0]], np.int8)
+    return np.fromiter((codes[value] for value in values), np.int8, len(values))
+
+
+def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int]]) -> ParsedLines | None:
+    """Blocks, each with its attempt number last, as one; None when there is none. Empties `blocks`."""
+    if not blocks:
+        return None
+    status = np.concatenate([block[1] for block in blocks])
+    error_class = np.concatenate([block[2] for block in blocks])
+    attempt = np.concatenate([np.full(len(block[1]), block[3], np.int64) for block in blocks])
+    table = pa.Table.from_batches([block[0] for block in blocks])
+    blocks.clear()
+    columns = {}
+    for name in table.column_names:
+        columns[name] = table.column(name).combine_chunks()
+        table = table.drop_columns([name])  # frees the pieces of this column before the next is joined
+    return ParsedLines(pa.table(columns), status, error_class, attempt)
+
+
+@dataclass(frozen=True)
+class LineIndex:
+    """Where every line of several files is. Parallel arrays; `row` is -1 for an id nobody knows."""
+
+    files: tuple[tuple[int, BinaryIO], ...]
+    row: Numbers
+    file: Numbers
+    offset: Numbers
+    length: Numbers
+
+    def ranges(self, rows: int, range_bytes: int) -> Iterator[tuple[int, int, Numbers]]:
+        """(lo, hi, lines): consecutive row ranges whose lines sum to about `range_bytes`, then the
+        lines of no row as empty ranges (rows, rows)."""
+        order = np.argsort(self.row, kind="stable")
+        strangers = int(np.searchsorted(self.row[order], 0))
+        known = order[strangers:]
+        size = np.bincount(self.row[known], weights=self.length[known], minlength=rows)
+        total = np.concatenate([[0.0], np.cumsum(size)])
+        first = np.searchsorted(self.row[known], np.arange(rows + 1))
+        lo = 0
+        while lo < rows:
+            hi = max(lo + 1, int(np.searchsorted(total, total[lo] + range_bytes, side="right")) - 1)
+            yield lo, hi, known[first[lo] : first[hi]]
+            lo = hi
+        loose = order[:strangers]
+        sizes = np.cumsum(self.length[loose])
+        for group in np.split(loose, np.flatnonzero(np.diff(sizes // range_bytes)) + 1):
+            if len(group):
+                yield rows, rows, group
+
+    def blocks(self, lines: Numbers) -> Iterator[tuple[int, bytes]]:
+        """(attempt, block) of the given lines, in file order."""
+        ordered = lines[np.lexsort((self.offset[lines], self.file[lines]))]
+        parts: list[bytes] = []
+        size, current = 0, -1
+        for at in ordered.tolist():
+            number = int(self.file[at])
+            if parts and (number != current or size >= BLOCK_BYTES):
+                yield self.files[current][0], b"".join(parts)
+                parts, size = [], 0
+            current = number
+            file = self.files[number][1]
+            file.seek(int(self.offset[at]))
+            line = file.read(int(self.length[at]))
+            parts.append(line if line.endswith(b"\n") else line + b"\n")
+            size += len(line)
+        if parts:
+            yield self.files[current][0], b"".join(parts)
+
+
+def index_lines(files: Iterable[tuple[int, BinaryIO]], parser: ResultParser, rows_of_ids: Any) -> LineIndex:
+    """Finds every line of (attempt, file) pairs; `rows_of_ids` maps an array of ids to row numbers."""
+    listed = tuple(files)
+    rows, numbers, offsets, lengths = [], [], [], []
+    for number, (_, file) in enumerate(listed):
+        base = 0
+        for block in read_blocks(file):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
+            if not block.endswith(b"\n"):
+                ends = np.append(ends, len(block))
+            starts = np.concatenate([[0], ends[:-1]])
+            ids = [
+                _line_id(block, lo, hi, parser) for lo, hi in zip(starts.tolist(), ends.tolist(), strict=True)
+            ]
+            rows.append(rows_of_ids(arrow_columns.strings(ids)))
+            numbers.append(np.full(len(ends), number))
+            offsets.append(base + starts)
+            lengths.append(ends - starts)
+            base += len(block)
+    joined = [
+        np.concatenate(each) if each else np.zeros(0, np.int64) for each in (rows, numbers, offsets, lengths)
+    ]
+    return LineIndex(listed, *joined)
+
+
+def _line_id(block: bytes, start: int, end: int, parser: ResultParser) -> str | None:
+    found = _ID.match(block, start, end)
+    if found is not None:
+        try:
+            return found[1].decode()
+        except UnicodeDecodeError:
+            return None
+    return parser.parse_line(block[start:end]).custom_id

@@ -1,0 +1,165 @@
+"""What a request costs in USD at batch rates; an unknown price stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from typing import Any
+
+import model_prices
+import numpy as np
+
+from configs.errors import ConfigError
+
+_PER_TOKEN = 1e-6
+_PROVIDERS = {"openai": "openai", "azure": "openai", "anthropic": "anthropic", "gemini": "google"}
+_KEYS = {"model", "provider", "input", "output", "cached_input", "source", "date"}
+_Counts = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Rates of a request whose whole prompt is longer than `above` tokens. USD per million tokens."""
+
+    above: int
+    input: float
+    output: float
+    cached_input: float
+
+
+@dataclass(frozen=True)
+class Price:
+    """Batch rates of one model, USD per million tokens. `source` says where the figures come from."""
+
+    input: float
+    output: float
+    cached_input: float
+    source: str
+    tiers: tuple[Tier, ...] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """Nothing costs anything, whatever the counts."""
+        return not self.tiers and self.input == self.output == self.cached_input == 0
+
+    def cost_usd(self, input_tokens: int, output_tokens: int = 0, cached_tokens: int = 0) -> float:
+        """The cost of ONE request; `input_tokens` is the whole prompt, `cached_tokens` the part read from cache.
+
+        Never hand it the sum of a batch: tiers go by the length of a single prompt.
+        """
+        rates: Price | Tier = self
+        for tier in self.tiers:
+            if input_tokens > tier.above:
+                rates = tier
+        cached = min(cached_tokens, input_tokens)
+        fresh = input_tokens - cached
+        usd = fresh * rates.input + cached * rates.cached_input + output_tokens * rates.output
+        return usd * _PER_TOKEN
+
+    def total_usd(self, input_tokens: _Counts, output_tokens: _Counts, cached_tokens: _Counts) -> float:
+        """The cost of many requests, priced one by one; three arrays of equal length."""
+        cached = np.minimum(cached_tokens, input_tokens)
+        fresh = input_tokens - cached
+        if not self.tiers:
+            usd = (
+                self.input * float(fresh.sum())
+                + self.cached_input * float(cached.sum())
+                + self.output * float(output_tokens.sum())
+            )
+            return usd * _PER_TOKEN
+        steps: tuple[Price | Tier, ...] = (self, *self.tiers)
+        level = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
+        usd = sum(
+            float((amount * np.array(rates)[level]).sum())
+            for amount, rates in (
+                (fresh, [step.input for step in steps]),
+                (cached, [step.cached_input for step in steps]),
+                (output_tokens, [step.output for step in steps]),
+            )
+        )
+        return usd * _PER_TOKEN
+
+
+FREE = Price(0.0, 0.0, 0.0, "runs on this machine")
+
+
+@dataclass(frozen=True)
+class PriceOverride:
+    """A user's own batch price for the models that match a pattern such as `qwen-plus*`."""
+
+    model: str
+    price: Price
+    provider: str | None = None
+
+    def matches(self, model: str, provider: str | None) -> bool:
+        """Pattern and provider both fit."""
+        return self.provider in (None, provider) and fnmatchcase(model, self.model)
+
+
+def find_price(
+    model: str, provider: str | None, *, at: datetime, overrides: Sequence[PriceOverride] = ()
+) -> Price | None:
+    """The batch price of `model` in force at `at`; None when nobody states one.
+
+    The first matching override wins; provider "local" is free; then the `model-prices` package, and only
+    for the provider's own service. Hand None as provider for a service of unknown prices (a custom base_url).
+    """
+    for override in overrides:
+        if override.matches(model, provider):
+            return override.price
+    if provider == "local":
+        return FREE
+    if provider not in _PROVIDERS:
+        return None
+    rates = model_prices.rates(model, at=at, provider=_PROVIDERS[provider], mode="batch")
+    return None if rates is None else _from_rates(rates)
+
+
+def parse_overrides(data: Any) -> tuple[PriceOverride, ...]:
+    """Overrides from the content of prices.yaml: `{"prices": [{model, input, output, ...}, ...]}`."""
+    if data is None:
+        return ()
+    entries = data.get("prices") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or set(data) - {"prices"} or not isinstance(entries or [], list):
+        raise ConfigError("prices: the file must hold one key, prices, with a list; see configs/prices.yaml")
+    return tuple(_override(at, entry) for at, entry in enumerate(entries or []))
+
+
+def _override(at: int, entry: Any) -> PriceOverride:
+    where = f"prices[{at}]"
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("model"), str):
+        raise ConfigError(f"{where}: needs a model pattern; see configs/prices.yaml")
+    unknown = sorted(map(str, set(entry) - _KEYS))
+    if unknown:
+        raise ConfigError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(sorted(_KEYS))}")
+    fresh = _rate(where, entry, "input")
+    cached = _rate(where, entry, "cached_input") if "cached_input" in entry else fresh
+    stated = entry.get("date")
+    day = stated.isoformat() if isinstance(stated, date) else stated
+    source = ", ".join(str(part) for part in (entry.get("source", "prices.yaml"), day) if part)
+    price = Price(fresh, _rate(where, entry, "output"), cached, source)
+    return PriceOverride(entry["model"], price, entry.get("provider"))
+
+
+def _rate(where: str, entry: Mapping[str, Any], key: str) -> float:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ConfigError(f"{where}.{key}: must be USD per million tokens, not {value!r}")
+    return float(value)
+
+
+def _from_rates(rates: model_prices.Rates) -> Price:
+    def either(value: float | None, other: float | None, last: float) -> float:
+        return value if value is not None else other if other is not None else last
+
+    tiers = []
+    for tier in sorted(rates.tiers, key=lambda tier: int(tier.above)):
+        fresh = either(tier.input, rates.input, 0.0)
+        out = either(tier.output, rates.output, 0.0)
+        tiers.append(Tier(tier.above, fresh, out, either(tier.cache_read, rates.cache_read, fresh)))
+    cached = either(rates.cache_read, None, rates.input)
+    source = f"model-prices {version('model-prices')}, {rates.provider}/{rates.model}"
+    return Price(rates.input, rates.output, cached, source, tuple(tiers))

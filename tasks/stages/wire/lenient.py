@@ -1,0 +1,344 @@
+"""One OpenAI-dialect result line, read from plain dicts: slow, and forgiving of every known deviation.
+
+This is the definition of what a line means; `results` only has a faster way for the ordinary ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from tasks.stages.wire.outcome import (
+    UNPARSABLE,
+    ErrorClass,
+    Outcome,
+    RowStatus,
+    classify,
+    failure_status,
+)
+
+_INT64_MAX = 2**63 - 1
+_TEXT_IN_ERROR = 500
+_ANSWER_KEYS = ("choices", "output", "data", "results")
+
+
+def read_line(raw: bytes, endpoint: str) -> Outcome:
+    """The outcome of one line without its newline. Never raises; an unreadable line is UNPARSABLE."""
+    try:
+        line = _loads(raw)
+    except (ValueError, RecursionError):
+        return UNPARSABLE
+    custom_id = line.get("custom_id") if isinstance(line, dict) else None
+    if isinstance(custom_id, int) and not isinstance(custom_id, bool):
+        custom_id = str(custom_id)
+    if not isinstance(custom_id, str):
+        return UNPARSABLE
+    return _read(custom_id, line, endpoint)
+
+
+def decode_vector(value: Any) -> list[float] | None:
+    """An embedding given as numbers or, with encoding_format base64, as little-endian float32."""
+    if isinstance(value, str):
+        try:
+            raw = base64.b64decode(value, validate=True)
+            return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+        except (ValueError, struct.error):
+            return None
+    if not isinstance(value, list):
+        return None
+    try:
+        return [float(number) for number in value]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _read(custom_id: str, line: dict[str, Any], endpoint: str) -> Outcome:
+    response = _unwrapped(line.get("response"))
+    status, body = _status_and_body(response)
+    error = _own_error(line)
+    if error is not None:
+        return _failure(custom_id, error, status, body)
+    if status is None and body is None:
+        return _failure(custom_id, "the line holds neither a response nor an error", None, None)
+    ok = status is None or 200 <= status < 300
+    if not isinstance(body, dict):
+        return _failure(custom_id, body if body is not None else "empty response body", status, None)
+    if not ok or (body.get("error") and not any(body.get(key) for key in _ANSWER_KEYS)):
+        if endpoint == "/v1/responses" and ok:
+            return _answer(custom_id, body, endpoint)
+        return _failure(custom_id, body.get("error") or body, status, body)
+    return _answer(custom_id, body, endpoint)
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # the standard library also takes NaN, big numbers and half a surrogate pair (an answer cut inside an emoji)
+        return _without_surrogates(json.loads(raw.decode("utf-8-sig")))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def _unwrapped(value: Any) -> Any:
+    """JSON inside a JSON string, as some services write bodies; any other text stays text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return _loads(value.encode())
+    except (ValueError, RecursionError):
+        return value
+
+
+def _status_and_body(response: Any) -> tuple[int | None, Any]:
+    if not isinstance(response, dict):
+        return None, response
+    status = _integer(response.get("status_code"))
+    if "body" in response:
+        return status, _unwrapped(response["body"])
+    if status is None or any(key in response for key in _ANSWER_KEYS):
+        return status, response
+    return status, {"error": response["error"]} if response.get("error") else None
+
+
+def _own_error(line: Mapping[str, Any]) -> Any:
+    error = line.get("error")
+    if error:
+        return error
+    code, message = line.get("error_code"), line.get("error_message")
+    return {"code": code, "message": message} if code or message else None
+
+
+def _failure(custom_id: str, error: Any, status: int | None, body: Any) -> Outcome:
+    if isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    code, message = (
+        (_code(error), _message(error)) if isinstance(error, dict) else (None, _one_line(_text(error)))
+    )
+    if status is None and code is not None and code.isdigit():
+        status = int(code) if len(code) == 3 else None
+    code = code or (f"http_{status}" if status is not None and status >= 300 else "empty_response")
+    error_class = classify(code, status)
+    row_status = failure_status(code, error_class)
+    usage = _usage(body) if isinstance(body, dict) else (None, None, None, None)
+    refused = row_status is RowStatus.REFUSED
+    return Outcome(
+        custom_id,
+        row_status,
+        code,
+        message,
+        None if refused else error_class,
+        None,
+        _string(body.get("model")) if isinstance(body, dict) else None,
+        None,
+        *usage,
+    )
+
+
+def _code(error: Mapping[str, Any]) -> str | None:
+    for key in ("code", "type", "error_code"):
+        value = error.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+    return None
+
+
+def _message(error: Mapping[str, Any]) -> str | None:
+    for key in ("message", "error_message", "detail", "msg"):
+        if error.get(key):
+            return _text(error[key])
+    return None
+
+
+def _answer(custom_id: str, body: dict[str, Any], endpoint: str) -> Outcome:
+    status, answer, reason, code, message, error_class = _READERS.get(endpoint, _chat)(body)
+    model = _string(body.get("model"))
+    return Outcome(custom_id, status, code, message, error_class, reason, model, answer, *_usage(body))
+
+
+_Reading = tuple[RowStatus, str | list[float] | None, str | None, str | None, str | None, ErrorClass | None]
+
+
+def _empty(what: str) -> _Reading:
+    return RowStatus.FAILED, None, None, "empty_response", f"no {what} in the response", ErrorClass.TRANSIENT
+
+
+def _first_choice(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None
+    return choices[0]
+
+
+def _chat(body: Mapping[str, Any]) -> _Reading:
+    choice = _first_choice(body)
+    message = choice.get("message") if choice else None
+    if choice is None or not isinstance(message, dict):
+        return _empty("choices")
+    text = _content_text(message.get("content"))
+    refusal = _string(message.get("refusal")) or _refusal_part(message.get("content"))
+    calls = message.get("tool_calls") or message.get("function_call")
+    if not text and calls:
+        text = _json_text(calls)
+    return _finished(text, _string(choice.get("finish_reason")), refusal)
+
+
+def _completion(body: Mapping[str, Any]) -> _Reading:
+    choice = _first_choice(body)
+    if choice is None:
+        return _empty("choices")
+    return _finished(_string(choice.get("text")), _string(choice.get("finish_reason")), None)
+
+
+def _finished(text: str | None, reason: str | None, refusal: str | None) -> _Reading:
+    if refusal:
+        return RowStatus.REFUSED, text or None, reason, "refusal", refusal, None
+    if reason == "content_filter":
+        message = "the provider's content filter stopped the answer"
+        return RowStatus.REFUSED, text or None, reason, "content_filter", message, None
+    status = RowStatus.TRUNCATED if reason == "length" else RowStatus.SUCCEEDED
+    return status, text, reason, None, None, None
+
+
+def _content_text(content: Any) -> str | None:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    parts = [part if isinstance(part, str) else _part_text(part) for part in content]
+    return "".join(part for part in parts if part) if any(part is not None for part in parts) else None
+
+
+def _part_text(part: Any) -> str | None:
+    return _string(part.get("text")) if isinstance(part, dict) else None
+
+
+def _refusal_part(content: Any) -> str | None:
+    if not isinstance(content, list):
+        return None
+    found = [_string(part.get("refusal")) for part in content if isinstance(part, dict)]
+    return "".join(part for part in found if part) or None
+
+
+def _response(body: Mapping[str, Any]) -> _Reading:
+    output = body.get("output")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    state = _string(body.get("status")) or "completed"
+    messages = [item.get("content") for item in items if item.get("type") == "message"]
+    texts = [text for text in map(_content_text, messages) if text is not None]
+    text = "".join(texts) if texts else None
+    refusal = "".join(part for part in map(_refusal_part, messages) if part) or None
+    calls = [item for item in items if _string(item.get("type")) in ("function_call", "custom_tool_call")]
+    if not text and calls:
+        text = _json_text(calls)
+    if state == "failed" or (body.get("error") and not items):
+        return _response_failed(body.get("error"))
+    if state == "cancelled":
+        return (
+            RowStatus.CANCELLED,
+            text,
+            state,
+            "cancelled",
+            "the provider cancelled the response",
+            ErrorClass.CANCELLED,
+        )
+    if state == "incomplete":
+        return _incomplete(text, body.get("incomplete_details"), refusal)
+    return _finished(text, state, refusal)
+
+
+def _response_failed(error: Any) -> _Reading:
+    known = error if isinstance(error, dict) else {"message": error}
+    code = _code(known) or "server_error"
+    error_class = classify(code)
+    status = failure_status(code, error_class)
+    kept = None if status is RowStatus.REFUSED else error_class
+    return status, None, "failed", code, _message(known), kept
+
+
+def _incomplete(text: str | None, details: Any, refusal: str | None) -> _Reading:
+    reason = _string(details.get("reason")) if isinstance(details, dict) else None
+    if refusal or reason == "content_filter":
+        return _finished(text, reason, refusal)
+    return RowStatus.TRUNCATED, text, reason or "incomplete", None, None, None
+
+
+def _embedding(body: Mapping[str, Any]) -> _Reading:
+    data = body.get("data")
+    first = data[0] if isinstance(data, list) and data else None
+    vector = decode_vector(first.get("embedding")) if isinstance(first, dict) else None
+    if vector is None:
+        return _empty("embedding")
+    return RowStatus.SUCCEEDED, vector, None, None, None, None
+
+
+def _moderation(body: Mapping[str, Any]) -> _Reading:
+    results = body.get("results")
+    if not isinstance(results, list) or not results:
+        return _empty("results")
+    return RowStatus.SUCCEEDED, _json_text(results), None, None, None, None
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], _Reading]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/responses": _response,
+    "/v1/completions": _completion,
+    "/v1/embeddings": _embedding,
+    "/v1/moderations": _moderation,
+}
+
+
+def _usage(body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+    usage = body.get("usage")
+    if not isinstance(usage, dict):
+        return None, None, None, None
+    read, written = "prompt_tokens", "completion_tokens"
+    if read not in usage and "input_tokens" in usage:
+        read, written = "input_tokens", "output_tokens"
+    details = usage.get(f"{read}_details")
+    spent = usage.get(f"{written}_details")
+    return (
+        _integer(usage.get(read)),
+        _integer(usage.get(written)),
+        _integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        _integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
+    )
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 19:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _INT64_MAX:
+        return value
+    return None
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _json_text(value)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_TEXT_IN_ERROR]
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,129 @@
+"""What one result line says about one row, in the same words for every provider."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class RowStatus(StrEnum):
+    """The one status a row ends with. `UNPARSABLE` is said of a line only, never of a row."""
+
+    SUCCEEDED = "succeeded"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    INVALID = "invalid"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    MISSING = "missing"
+    SKIPPED = "skipped"
+    REUSED = "reused"
+    UNPARSABLE = "unparsable"
+
+
+ANSWERED = frozenset(
+    {RowStatus.SUCCEEDED, RowStatus.TRUNCATED, RowStatus.REFUSED, RowStatus.INVALID, RowStatus.REUSED}
+)
+
+
+class ErrorClass(StrEnum):
+    """Why there is no answer, as far as it decides whether posting the row again can help."""
+
+    TRANSIENT = "transient"
+    CAPACITY = "capacity"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    REQUEST = "request"
+
+    @property
+    def retryable(self) -> bool:
+        """Everything but a fault of the request itself."""
+        return self is not ErrorClass.REQUEST
+
+
+class Outcome(NamedTuple):
+    """One result line.
+
+    `custom_id` is None exactly when the line cannot be read (`status` is then UNPARSABLE).
+    `input_tokens` counts the whole prompt, cached tokens included; None is "the provider did not say".
+    `answer` is text, or the vector at /v1/embeddings. With several choices it is the first one.
+    """
+
+    custom_id: str | None
+    status: RowStatus
+    error_code: str | None = None
+    error_message: str | None = None
+    error_class: ErrorClass | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    answer: str | list[float] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    @property
+    def answered(self) -> bool:
+        """The model spoke: the row is paid for and need not be asked again."""
+        return self.status in ANSWERED
+
+    @property
+    def retryable(self) -> bool:
+        """Another attempt can help."""
+        return self.error_class is not None and self.error_class.retryable
+
+
+UNPARSABLE = Outcome(None, RowStatus.UNPARSABLE)
+
+REFUSAL_CODES = frozenset(
+    {"content_filter", "content_policy_violation", "data_inspection_failed", "datainspectionfailed"}
+)
+_EXPIRED = re.compile(r"batch_expired|expired")
+_CANCELLED = re.compile(r"batch_cancel|cancell?ed")
+_CAPACITY = re.compile(r"rate_?limit|quota|token_limit_exceeded|throttl|overloaded|too_many_requests")
+_REQUEST = re.compile(
+    r"invalid|unsupported|not_found|not_supported|too_large|too_long|length_exceeded|missing_|mismatch"
+    r"|duplicate|unknown_|bad_request|denied|unauthor|authentication|permission|policy|content_filter|inspection"
+)
+
+
+def classify(code: str | None, http_status: int | None = None) -> ErrorClass:
+    """The class of an error, by HTTP status where there is one, else by the words in its code.
+
+    A code nobody knows counts as transient: failed rows are not billed, and attempts are limited.
+    """
+    word = (code or "").lower()
+    if http_status is not None and http_status >= 300:
+        return _by_status(http_status, word)
+    for pattern, error_class in (
+        (_EXPIRED, ErrorClass.EXPIRED),
+        (_CANCELLED, ErrorClass.CANCELLED),
+        (_CAPACITY, ErrorClass.CAPACITY),
+        (_REQUEST, ErrorClass.REQUEST),
+    ):
+        if pattern.search(word):
+            return error_class
+    return ErrorClass.TRANSIENT
+
+
+def _by_status(http_status: int, word: str) -> ErrorClass:
+    if http_status == 429:
+        return ErrorClass.CAPACITY
+    if http_status >= 500 or http_status in (408, 409, 425):
+        return ErrorClass.TRANSIENT
+    if _CAPACITY.search(word):
+        return ErrorClass.CAPACITY
+    return ErrorClass.REQUEST
+
+
+def failure_status(code: str | None, error_class: ErrorClass) -> RowStatus:
+    """The row status of a line that carries an error instead of an answer."""
+    if code is not None and code.lower() in REFUSAL_CODES:
+        return RowStatus.REFUSED
+    if error_class is ErrorClass.EXPIRED:
+        return RowStatus.EXPIRED
+    if error_class is ErrorClass.CANCELLED:
+        return RowStatus.CANCELLED
+    return RowStatus.FAILED

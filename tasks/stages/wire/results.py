@@ -1,0 +1,282 @@
+"""Result lines of the OpenAI dialect into outcomes: blocks of bytes in, one outcome per non-blank line out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+import msgspec
+
+from tasks.stages.wire.lenient import decode_vector, read_line
+from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
+
+__all__ = ["ErrorClass", "Outcome", "ResultParser", "RowStatus"]
+
+
+class ResultParser:
+    """Reads the result lines of one endpoint, output and error file alike.
+
+    A line is judged by its content, never by the file it came from. Ordinary answers take a typed decode of
+    the whole block; every other line is read once more by itself, forgivingly.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        dialect = _DIALECTS.get(endpoint)
+        self._ordinary = dialect[1] if dialect else None
+        self._decoder = msgspec.json.Decoder(dialect[0]) if dialect else None
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Answers are lists of floats, not text."""
+        return self.endpoint == "/v1/embeddings"
+
+    def parse(self, block: bytes) -> list[Outcome]:
+        """Outcomes of `block`, complete lines cut at b"\\n", in order. Never raises on content."""
+        lines = self._decode(block)
+        if lines is None or self._ordinary is None:
+            return [self.parse_line(raw) for raw in block.split(b"\n") if raw.strip()]
+        outcomes = list(map(self._ordinary, lines))
+        if all(outcomes):
+            return cast("list[Outcome]", outcomes)
+        # the same position: the block has exactly one object on each line
+        raw_lines = block.split(b"\n")
+        return [
+            outcome or read_line(raw, self.endpoint)
+            for outcome, raw in zip(outcomes, raw_lines, strict=False)
+        ]
+
+    def parse_line(self, raw: bytes) -> Outcome:
+        """The outcome of one non-blank line."""
+        if self._decoder is not None and self._ordinary is not None:
+            try:
+                outcome = self._ordinary(self._decoder.decode(raw))
+            except (ValueError, RecursionError):
+                outcome = None
+            if outcome is not None:
+                return outcome
+        return read_line(raw, self.endpoint)
+
+    def _decode(self, block: bytes) -> list[Any] | None:
+        """One object per line, or None when the block is not that regular (a bad or a blank line)."""
+        if self._decoder is None or block.startswith(b"\n") or b"\n\n" in block:
+            return None
+        try:
+            lines = self._decoder.decode_lines(block)
+        except (ValueError, RecursionError):
+            return None
+        # the decoder takes two objects on one line, and one object over two
+        count = block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+        return lines if len(lines) == count else None
+
+
+class _Struct(msgspec.Struct, gc=False):
+    """Every field optional, unknown ones skipped."""
+
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None
+
+
+class _InDetails(_Struct):
+    cached_tokens: _Tokens = None
+
+
+class _OutDetails(_Struct):
+    reasoning_tokens: _Tokens = None
+
+
+class _ChatUsage(_Struct):
+    prompt_tokens: _Tokens = None
+    completion_tokens: _Tokens = None
+    prompt_tokens_details: _InDetails | None = None
+    completion_tokens_details: _OutDetails | None = None
+
+
+class _ResponsesUsage(_Struct):
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
+    input_tokens_details: _InDetails | None = None
+    output_tokens_details: _OutDetails | None = None
+
+
+class _Message(_Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(_Struct):
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _ChatBody(_Struct):
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _ChatUsage | None = None
+
+
+class _Part(_Struct):
+    type: str | None = None
+    text: str | None = None
+
+
+class _Item(_Struct):
+    type: str | None = None
+    content: list[_Part] | None = None
+
+
+class _ResponsesBody(_Struct):
+    status: str | None = None
+    model: str | None = None
+    output: list[_Item] | None = None
+    usage: _ResponsesUsage | None = None
+
+
+class _Vector(_Struct):
+    embedding: list[float] | str | None = None
+
+
+class _EmbeddingsBody(_Struct):
+    model: str | None = None
+    data: list[_Vector] | None = None
+    usage: _ChatUsage | None = None
+
+
+class _ChatResponse(_Struct):
+    status_code: int = 0
+    body: _ChatBody | None = None
+
+
+class _ChatLine(_Struct):
+    custom_id: str
+    response: _ChatResponse | None = None
+    error: Any = None
+
+
+class _ResponsesResponse(_Struct):
+    status_code: int = 0
+    body: _ResponsesBody | None = None
+
+
+class _ResponsesLine(_Struct):
+    custom_id: str
+    response: _ResponsesResponse | None = None
+    error: Any = None
+
+
+class _EmbeddingsResponse(_Struct):
+    status_code: int = 0
+    body: _EmbeddingsBody | None = None
+
+
+class _EmbeddingsLine(_Struct):
+    custom_id: str
+    response: _EmbeddingsResponse | None = None
+    error: Any = None
+
+
+_BY_REASON = {"stop": RowStatus.SUCCEEDED, "length": RowStatus.TRUNCATED}
+_SUCCEEDED = RowStatus.SUCCEEDED
+
+
+def _good_body(line: Any) -> Any:
+    response = line.response
+    if response is None or line.error is not None or not 200 <= response.status_code < 300:
+        return None
+    return response.body
+
+
+def _ordinary_chat(line: _ChatLine) -> Outcome | None:
+    body = _good_body(line)
+    if body is None or not body.choices:
+        return None
+    choice = body.choices[0]
+    message = choice.message
+    status = _BY_REASON.get(choice.finish_reason)
+    if message is None or not message.content or message.refusal or status is None:
+        return None
+    return Outcome(
+        line.custom_id, status, None, None, None, choice.finish_reason, body.model, message.content,
+        *_chat_tokens(body.usage),
+    )  # fmt: skip
+
+
+def _ordinary_completion(line: _ChatLine) -> Outcome | None:
+    body = _good_body(line)
+    if body is None or not body.choices:
+        return None
+    choice = body.choices[0]
+    status = _BY_REASON.get(choice.finish_reason)
+    if choice.text is None or status is None:
+        return None
+    return Outcome(
+        line.custom_id, status, None, None, None, choice.finish_reason, body.model, choice.text,
+        *_chat_tokens(body.usage),
+    )  # fmt: skip
+
+
+def _ordinary_response(line: _ResponsesLine) -> Outcome | None:
+    body = _good_body(line)
+    if body is None or body.status != "completed" or not body.output:
+        return None
+    messages = [item for item in body.output if item.type == "message"]
+    if len(messages) != 1 or not messages[0].content:
+        return None
+    part = messages[0].content[0]
+    if len(messages[0].content) != 1 or part.type != "output_text" or not part.text:
+        return None
+    return Outcome(
+        line.custom_id, _SUCCEEDED, None, None, None, "completed", body.model, part.text,
+        *_responses_tokens(body.usage),
+    )  # fmt: skip
+
+
+def _ordinary_embedding(line: _EmbeddingsLine) -> Outcome | None:
+    body = _good_body(line)
+    if body is None or not body.data:
+        return None
+    vector = body.data[0].embedding
+    if not isinstance(vector, list):
+        vector = decode_vector(vector)
+    if vector is None:
+        return None
+    return Outcome(
+        line.custom_id, _SUCCEEDED, None, None, None, None, body.model, vector, *_chat_tokens(body.usage)
+    )
+
+
+_FourCounts = tuple[int | None, int | None, int | None, int | None]
+_NO_TOKENS: _FourCounts = (None, None, None, None)
+
+
+def _chat_tokens(usage: _ChatUsage | None) -> _FourCounts:
+    if usage is None:
+        return _NO_TOKENS
+    read, written = usage.prompt_tokens_details, usage.completion_tokens_details
+    return (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        read.cached_tokens if read is not None else None,
+        written.reasoning_tokens if written is not None else None,
+    )
+
+
+def _responses_tokens(usage: _ResponsesUsage | None) -> _FourCounts:
+    if usage is None:
+        return _NO_TOKENS
+    read, written = usage.input_tokens_details, usage.output_tokens_details
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        read.cached_tokens if read is not None else None,
+        written.reasoning_tokens if written is not None else None,
+    )
+
+
+_DIALECTS: dict[str, tuple[type[Any], Callable[[Any], Outcome | None]]] = {
+    "/v1/chat/completions": (_ChatLine, _ordinary_chat),
+    "/v1/completions": (_ChatLine, _ordinary_completion),
+    "/v1/responses": (_ResponsesLine, _ordinary_response),
+    "/v1/embeddings": (_EmbeddingsLine, _ordinary_embedding),
+}
