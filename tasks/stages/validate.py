@@ -1,0 +1,248 @@
+"""Is this file a valid batch input? The rules of OpenAI's batch validation, with its error codes.
+
+Limits are counted in bytes of UTF-8, newlines included, and hold to the byte. Codes that OpenAI has not published
+(`file_too_large`, `line_too_large`, `invalid_custom_id`, `too_many_embedding_inputs`) are ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+MAX_REQUESTS: Final = 50_000
+MAX_BYTES: Final = 209_715_200  # "200 MB" as the service enforces it
+MAX_EMBEDDING_INPUTS: Final = 50_000  # over the whole file
+
+# What a body must hold besides its model; any one of a tuple is enough.
+REQUIRED_BY_ENDPOINT: Final[dict[str, tuple[str, ...]]] = {
+    "/v1/responses": ("input", "prompt"),
+    "/v1/chat/completions": ("messages",),
+    "/v1/embeddings": ("input",),
+    "/v1/completions": ("prompt",),
+    "/v1/moderations": ("input",),
+    "/v1/images/generations": ("prompt",),
+    "/v1/images/edits": ("prompt",),
+    "/v1/videos": ("prompt",),
+}
+MODEL_OPTIONAL: Final = frozenset({"/v1/moderations", "/v1/videos"})
+_NAMES: Final = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", list: "an array"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason why the file would be refused; `line` is 1-based, None for the file as a whole."""
+
+    line: int | None
+    code: str
+    message: str
+    param: str | None = None
+
+
+class _Bad(Exception):
+    """A line's problem, on its way out of the nested checks."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.param = code, message, param
+
+
+def read_lines(stream: BinaryIO, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
+    """Lines of a binary stream, each with its newline; never more than `max_bytes` + 1 in memory."""
+    while line := stream.readline(max_bytes + 1):
+        yield line
+
+
+def check_lines(
+    lines: Iterable[bytes],
+    *,
+    endpoint: str | None,
+    max_requests: int = MAX_REQUESTS,
+    max_bytes: int = MAX_BYTES,
+    max_line_bytes: int | None = None,
+    custom_id_pattern: str | None = None,
+) -> Iterator[Problem]:
+    """Every problem of the file, in line order, at most one per line.
+
+    `lines` are bytes split at `\\n`, each with its newline (a file opened in binary mode gives exactly that).
+    `endpoint` None takes the first line's url. Ends early at a file-level limit.
+    """
+    check = InputCheck(
+        endpoint=endpoint,
+        max_requests=max_requests,
+        max_bytes=max_bytes,
+        max_line_bytes=max_line_bytes,
+        custom_id_pattern=custom_id_pattern,
+    )
+    yield from check.problems(lines)
+
+
+class InputCheck:
+    """`check_lines` that also knows, once its problems are read, what it saw: `requests`, `bytes`, `model`."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None,
+        max_requests: int = MAX_REQUESTS,
+        max_bytes: int = MAX_BYTES,
+        max_line_bytes: int | None = None,
+        custom_id_pattern: str | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.model: str | None = None
+        self.requests = 0
+        self.bytes = 0
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._max_line_bytes = max_line_bytes
+        self._pattern = re.compile(custom_id_pattern) if custom_id_pattern else None
+        self._seen: set[str] = set()
+        self._inputs = 0
+
+    def problems(self, lines: Iterable[bytes]) -> Iterator[Problem]:
+        """Check every line; stops at the first file-level problem."""
+        for line in lines:
+            self.bytes += len(line)
+            if self.bytes > self._max_bytes:
+                yield self._file_too_large()
+                return
+            self.requests += 1
+            if self.requests > self._max_requests:
+                text = f"The batch input file holds more than {self._max_requests} requests."
+                yield Problem(None, "too_many_tasks", text)
+                return
+            try:
+                self._check_line(line)
+            except _Bad as bad:
+                yield Problem(self.requests, bad.code, bad.message, bad.param)
+        if not self.requests:
+            yield Problem(None, "empty_file", "The batch input file is empty.")
+
+    def _file_too_large(self) -> Problem:
+        model = f" for the {self.model} model" if self.model else ""
+        return Problem(
+            None,
+            "file_too_large",
+            f"Batch input file is larger than the {self._max_bytes} maximum{model}.",
+        )
+
+    def _check_line(self, line: bytes) -> None:
+        if self._max_line_bytes is not None and len(line) > self._max_line_bytes:
+            raise _Bad("line_too_large", f"This line is larger than {self._max_line_bytes} bytes.")
+        request = _parse(line)
+        self._check_custom_id(request.get("custom_id"))
+        if _string(request, "method") != "POST":
+            text = f"Invalid value: '{request['method']}'. Supported values are: 'POST'."
+            raise _Bad("invalid_value", text, "method")
+        self._check_url(_string(request, "url"))
+        self._check_body(_present(request, "body"))
+
+    def _check_custom_id(self, value: Any) -> None:
+        if value is None or value == "":
+            raise _missing("custom_id")
+        if type(value) is not str:
+            raise _wrong_type("custom_id", "a string", value)
+        if value in self._seen:
+            raise _Bad(
+                "duplicate_custom_id",
+                "The custom_id for this request is a duplicate of another request. "
+                "The custom_id parameter must be unique for each request in a batch.",
+                "custom_id",
+            )
+        self._seen.add(value)
+        if self._pattern and not self._pattern.fullmatch(value):
+            raise _Bad("invalid_custom_id", f"The custom_id must match {self._pattern.pattern}.", "custom_id")
+
+    def _check_url(self, url: str) -> None:
+        if self.endpoint is None:
+            if url not in REQUIRED_BY_ENDPOINT:
+                raise _Bad("invalid_url", "The URL provided for this request is no batch endpoint.", "url")
+            self.endpoint = url
+        if url != self.endpoint:
+            raise _Bad(
+                "invalid_url",
+                "The URL provided for this request does not match the batch endpoint.",
+                "url",
+            )
+
+    def _check_body(self, body: Any) -> None:
+        if type(body) is not dict:
+            raise _wrong_type("body", "an object", body)
+        endpoint = self.endpoint or ""
+        model = body.get("model")
+        if model is None and endpoint not in MODEL_OPTIONAL:
+            raise _missing("body.model")
+        if model is not None and type(model) is not str:
+            raise _wrong_type("body.model", "a string", model)
+        if body.get("stream"):
+            raise _Bad("streaming_unsupported", "Streaming is not supported in the Batch API.", "body.stream")
+        self._check_question(endpoint, body)
+        if self.model is None:
+            self.model = model
+        elif model is not None and model != self.model:
+            raise _Bad(
+                "mismatched_model", "Each batch must contain requests for a single model.", "body.model"
+            )
+
+    def _check_question(self, endpoint: str, body: dict[str, Any]) -> None:
+        names = REQUIRED_BY_ENDPOINT.get(endpoint, ())
+        if names and all(body.get(name) is None for name in names):
+            raise _missing(f"body.{names[0]}")
+        if endpoint == "/v1/chat/completions" and type(body["messages"]) is not list:
+            raise _wrong_type("body.messages", "an array", body["messages"])
+        if endpoint == "/v1/embeddings":
+            self._count_inputs(body["input"])
+
+    def _count_inputs(self, value: Any) -> None:
+        several = type(value) is list and value and type(value[0]) is not int
+        self._inputs += len(value) if several else 1
+        if self._inputs > MAX_EMBEDDING_INPUTS:
+            raise _Bad(
+                "too_many_embedding_inputs",
+                f"A batch may hold at most {MAX_EMBEDDING_INPUTS} embedding inputs over all its requests.",
+                "body.input",
+            )
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        request = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        hint = (
+            " It starts with a byte order mark: write UTF-8 without one."
+            if line[:3] == b"\xef\xbb\xbf"
+            else ""
+        )
+        raise _Bad("invalid_json_line", f"This line is not parseable as valid JSON.{hint}") from None
+    if type(request) is not dict:
+        raise _Bad("invalid_json_line", "This line is not a JSON object.")
+    return request
+
+
+def _present(request: dict[str, Any], name: str) -> Any:
+    value = request.get(name)
+    if value is None:
+        raise _missing(name)
+    return value
+
+
+def _string(request: dict[str, Any], name: str) -> str:
+    value = _present(request, name)
+    if type(value) is not str:
+        raise _wrong_type(name, "a string", value)
+    return value
+
+
+def _missing(param: str) -> _Bad:
+    return _Bad("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
+
+
+def _wrong_type(param: str, wanted: str, value: Any) -> _Bad:
+    got = _NAMES.get(type(value), "an object" if isinstance(value, dict) else "null")
+    return _Bad(
+        "invalid_type", f"Invalid type for '{param}': expected {wanted}, but got {got} instead.", param
+    )
