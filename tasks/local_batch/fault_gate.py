@@ -1,0 +1,171 @@
+"""Misbehaviour of single HTTP calls, for tests: armed through POST /_faults, it strikes the next calls of that kind.
+
+    {"op": "create", "action": "drop_reply", "times": 1, "skip": 0}
+
+op      upload, create, retrieve, list, cancel, content, delete (of a file); also list_files, retrieve_file
+action  drop_reply      do the work, then close the connection without an answer
+        reset_before    close the connection before any work
+        reset_midway    half of the body, then close (content)
+        status:NNN      answer with that status; `retry_after` (seconds) and `html` (true) as wanted
+        delay:SECONDS   wait, then work as usual
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_OPS: Final = (
+    ("POST", r"/v1/files", "upload"),
+    ("GET", r"/v1/files", "list_files"),
+    ("GET", r"/v1/files/[^/]+", "retrieve_file"),
+    ("GET", r"/v1/files/[^/]+/content", "content"),
+    ("DELETE", r"/v1/files/[^/]+", "delete"),
+    ("POST", r"/v1/batches", "create"),
+    ("GET", r"/v1/batches", "list"),
+    ("GET", r"/v1/batches/[^/]+", "retrieve"),
+    ("POST", r"/v1/batches/[^/]+/cancel", "cancel"),
+)
+_ACTION: Final = re.compile(r"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|delay:[\d.]+")
+
+
+@dataclass
+class Armed:
+    """A fault that waits for its calls."""
+
+    op: str
+    action: str
+    times: int = 1
+    skip: int = 0
+    retry_after: str | None = None
+    html: bool = False
+
+
+class ConnectionAwareProtocol(H11Protocol):
+    """Puts the connection into the request's state, where the gate can close it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Asyncio's hook."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class FaultGate:
+    """ASGI middleware; `requests` counts calls by op, those that a fault hit included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._armed: list[Armed] = []
+        self.requests: Counter[str] = Counter()
+
+    def arm(self, order: dict[str, Any]) -> None:
+        """ValueError for an order nobody could obey."""
+        ops = {op for _, _, op in _OPS}
+        if order.get("op") not in ops or not _ACTION.fullmatch(str(order.get("action"))):
+            raise ValueError(f"op must be one of {sorted(ops)}, action one of {_ACTION.pattern}")
+        retry_after = order.get("retry_after")
+        self._armed.append(
+            Armed(
+                op=order["op"],
+                action=order["action"],
+                times=int(order.get("times", 1)),
+                skip=int(order.get("skip", 0)),
+                retry_after=None if retry_after is None else str(retry_after),
+                html=bool(order.get("html", False)),
+            )
+        )
+
+    def disarm(self) -> None:
+        """Forget every fault."""
+        self._armed.clear()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        op = _op(scope)
+        if op:
+            self.requests[op] += 1
+        fault = self._strike(op)
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault.action.startswith("delay:"):
+            await asyncio.sleep(float(fault.action.removeprefix("delay:")))
+            await self._app(scope, receive, send)
+        elif fault.action.startswith("status:"):
+            await _refuse(fault, receive, send)
+        elif fault.action == "reset_midway":
+            await self._app(scope, receive, _HalfReply(scope, send))
+        else:
+            if fault.action == "drop_reply":
+                await self._app(scope, receive, _swallow)
+            await _cut(scope)
+
+    def _strike(self, op: str) -> Armed | None:
+        for fault in self._armed:
+            if fault.op != op or fault.times <= 0:
+                continue
+            if fault.skip > 0:
+                fault.skip -= 1
+                continue
+            fault.times -= 1
+            return fault
+        return None
+
+
+class _HalfReply:
+    """Sends half of the first piece of the body, and no more."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self._over = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._over:
+            return
+        if message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            await self._send(
+                {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
+            )
+            self._over = True
+            self._scope["state"]["transport"].close()
+            await asyncio.sleep(0)
+            return
+        await self._send(message)
+
+
+def _op(scope: Scope) -> str:
+    return next(
+        (op for method, path, op in _OPS if method == scope["method"] and re.fullmatch(path, scope["path"])),
+        "",
+    )
+
+
+async def _swallow(_: Message) -> None:
+    return
+
+
+async def _cut(scope: Scope) -> None:
+    scope["state"]["transport"].abort()
+    await asyncio.sleep(0.01)  # the server must have noticed before the app returns without an answer
+
+
+async def _refuse(fault: Armed, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    status = int(fault.action.removeprefix("status:"))
+    headers = [(b"content-type", b"text/html" if fault.html else b"application/json")]
+    if fault.retry_after is not None:
+        headers.append((b"retry-after", fault.retry_after.encode()))
+    error = {"message": f"Told to answer {status}.", "type": "server_error", "param": None, "code": None}
+    body = b"<html><body><h1>Bad Gateway</h1></body></html>" if fault.html else orjson.dumps({"error": error})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
