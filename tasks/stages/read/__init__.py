@@ -1,0 +1,10 @@
+"""Streaming readers: a `source` in, record batches out, in memory bounded by one batch.
+
+Parquet, CSV and JSON Lines; one file, a glob or a folder; local or any fsspec URL. Columns keep the types
+of the source, CSV stays text unless the job names a type, and nothing ever passes through pandas.
+"""
+
+from tasks.stages.read.dataset import Dataset, open_dataset
+from tasks.stages.read.storage import BadLine, Fragment
+
+__all__ = ["BadLine", "Dataset", "Fragment", "open_dataset"]

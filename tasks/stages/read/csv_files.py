@@ -1,0 +1,230 @@
+"""CSV fragments: text stays text, typed columns only where the job names a type, never inferred."""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import io
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from configs.errors import InputError
+from configs.job import Source
+from tasks.stages.read.columns import distinct, same_columns
+from tasks.stages.read.csv_text import END, MARK, CsvText
+from tasks.stages.read.discover import ending
+from tasks.stages.read.filters import Where
+from tasks.stages.read.storage import BadLines, Fragment, Storage, brief
+from tasks.stages.read.values import TYPES, first_misfit, from_text
+
+_BLOCK = 1 << 20
+_LARGEST_BLOCK = 256 << 20
+
+
+@dataclass(frozen=True)
+class CsvReader:
+    """`schema` is that of the first file, with the types the job asks for; `headers` has one per path."""
+
+    storage: Storage
+    source: Source
+    schema: Any
+    headers: dict[str, list[str]]
+    block: int = _BLOCK
+    rows: int | None = field(default=None, init=False)
+
+    def read(
+        self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
+    ) -> Generator[Any, None, None]:
+        """Batches with the columns `names`. A line that cannot be taken raises InputError, or counts in `bad`.
+
+        Bytes that cannot be decoded only matter in the columns that are read.
+        """
+        del where  # text has no statistics to prune with
+        scan = _Scan(self, fragment, names)
+        with self.storage.guard(fragment.path):
+            try:
+                for batch in scan.batches():
+                    bad.total += scan.newly_left_out()
+                    yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+            finally:
+                bad.total += scan.newly_left_out()
+                bad.examples.extend(scan.examples(bad.room))
+
+
+class _Scan:
+    """One pass over one fragment."""
+
+    def __init__(self, reader: CsvReader, fragment: Fragment, names: tuple[str, ...]) -> None:
+        header = reader.headers[fragment.path]
+        self._text = csv_text(reader.storage, fragment, reader.source)
+        self._width = len(header)
+        self._used = [header.index(name) for name in names]
+        self._schema = pa.schema([reader.schema.field(name) for name in names])
+        self._block = reader.block
+        self._skip = reader.source.bad_lines == "skip"
+        self._ragged = self._undecodable = self._left_out = 0
+
+    def batches(self) -> Iterator[Any]:
+        """Typed batches of the good records."""
+        good = 0
+        for texts in self._texts():
+            if texts.num_rows:
+                yield self._typed(texts, good)
+                good += texts.num_rows
+
+    def newly_left_out(self) -> int:
+        """Lines left out since the last call."""
+        before = self._left_out
+        self._left_out = max(before, self._ragged + self._undecodable)
+        return self._left_out - before
+
+    def examples(self, most: int) -> Iterator[Any]:
+        """Up to `most` of the lines left out."""
+        most = min(most, self._left_out)
+        return islice(self._text.bad_lines(self._width, self._used), most) if most else iter(())
+
+    def _texts(self) -> Iterator[Any]:
+        """Batches of text; starts again with a larger block where a record does not fit in one."""
+        done, block = 0, self._block
+        while True:
+            skip = done
+            try:
+                for batch, marked in self._parsed(block):
+                    fresh = batch.slice(skip)
+                    skip -= batch.num_rows - fresh.num_rows
+                    yield self._decodable(fresh) if marked else fresh
+                    done += fresh.num_rows
+            except pa.ArrowInvalid as error:
+                block *= 8
+                if not _too_small(error) or block > _LARGEST_BLOCK:
+                    raise self._explained(error) from error
+            else:
+                return
+
+    def _parsed(self, block: int) -> Iterator[tuple[Any, bool]]:
+        """Text batches without the END record, each with whether undecodable bytes were met so far."""
+        self._ragged = 0
+        with self._text.open(self._width, checked=self._skip) as text:
+            held = None
+            for batch in self._open_csv(text, block):
+                if batch.num_rows:
+                    if held is not None:
+                        yield held, text.marked
+                    held = batch
+            if held is None or held.column(0)[-1].as_py() != END:
+                self._unclosed()
+            else:
+                yield held.slice(0, held.num_rows - 1), text.marked
+
+    def _open_csv(self, text: io.RawIOBase, block: int) -> Any:
+        return pa_csv.open_csv(
+            pa.PythonFile(io.BufferedReader(text, block), mode="r"),
+            read_options=pa_csv.ReadOptions(block_size=block, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=self._text.delimiter,
+                quote_char=self._text.quote,
+                newlines_in_values=True,
+                invalid_row_handler=self._on_ragged if self._skip else None,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(self._schema.names, pa.string()),
+                include_columns=self._schema.names,
+            ),
+        )
+
+    def _on_ragged(self, row: Any) -> str:
+        del row
+        self._ragged += 1
+        return "skip"
+
+    def _decodable(self, batch: Any) -> Any:
+        """The records without MARK; under `bad_lines: error` there must be no other."""
+        found = functools.reduce(pc.or_, (pc.match_substring(column, MARK) for column in batch.columns))
+        kept = batch.filter(pc.invert(found))
+        if kept.num_rows < batch.num_rows and not self._skip:
+            raise self._explained(ValueError(f"not {self._text.encoding} text"))
+        self._undecodable += batch.num_rows - kept.num_rows
+        return kept
+
+    def _typed(self, texts: Any, row: int) -> Any:
+        """The batch with the types of the schema; `row` is the number of good records before it."""
+        columns = []
+        for column, wanted in zip(texts.columns, self._schema, strict=True):
+            try:
+                columns.append(from_text(column, wanted.type))
+            except pa.ArrowInvalid as error:
+                index = first_misfit(column, wanted.type)
+                line = self._text.line_of(row + index, self._width, self._used)
+                value = brief(ValueError(column[index].as_py()), 80)
+                raise InputError(
+                    f"{self._text.shown}: line {line}: {value!r} in column {wanted.name!r} is not {wanted.type}; "
+                    "correct it, or take the column out of source.types"
+                ) from error
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+    def _explained(self, error: Exception) -> InputError:
+        first = next(self._text.bad_lines(self._width, self._used), None)
+        if first is not None:
+            return InputError(
+                f"{self._text.shown}: line {first.line}: {first.reason}; correct it, or set source.bad_lines: skip"
+            )
+        if _too_small(error):
+            return InputError(
+                f"{self._text.shown}: a record is larger than {_LARGEST_BLOCK >> 20} MB; check source.csv.quote"
+            )
+        return InputError(f"{self._text.shown}: not readable as CSV ({brief(error)}); check source.csv")
+
+    def _unclosed(self) -> None:
+        deque(self._text.records(self._width), maxlen=0)  # raises with the line
+        raise InputError(f"{self._text.shown}: ends inside a quoted field; check source.csv.quote")
+
+
+def inspect_csv(
+    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+) -> CsvReader:
+    """Read the headers and check that the files fit together. Raises InputError."""
+    _check_options(source)
+    first = storage.shown(fragments[0].path)
+    headers: dict[str, list[str]] = {}
+    for fragment in fragments:
+        text = csv_text(storage, fragment, source)
+        header = headers[fragment.path] = text.header()
+        distinct(header, text.shown)
+        same_columns(text.shown, header, first, headers[fragments[0].path], only)
+    names = headers[fragments[0].path]
+    schema = pa.schema([pa.field(name, TYPES[source.types.get(name, "string")]) for name in names])
+    return CsvReader(storage, source, schema, headers)
+
+
+def csv_text(storage: Storage, fragment: Fragment, source: Source) -> CsvText:
+    """A fragment's text as the job describes it; a .tsv is split at tabs unless the job says otherwise."""
+    csv = source.csv
+    tabs = ending(fragment.path) == ".tsv" and "delimiter" not in csv.model_fields_set
+    return CsvText(storage, fragment, csv.encoding, "\t" if tabs else csv.delimiter, csv.quote)
+
+
+def _check_options(source: Source) -> None:
+    for name, char in (("delimiter", source.csv.delimiter), ("quote", source.csv.quote)):
+        if not char.isascii() or char in "\r\n\0":
+            raise InputError(f"source.csv.{name}: {char!r} does not work; use one ASCII character")
+    if source.csv.delimiter == source.csv.quote:
+        raise InputError("source.csv: delimiter and quote are the same character; change one")
+    try:
+        codecs.lookup(source.csv.encoding)
+        "".encode(source.csv.encoding)
+    except LookupError as error:
+        raise InputError(
+            f"source.csv.encoding: {source.csv.encoding!r} is no text codec of Python; try utf-8 or cp1252"
+        ) from error
+
+
+def _too_small(error: Exception) -> bool:
+    """Whether Arrow failed because a record did not fit into a block."""
+    return "straddling object" in str(error) or "out of sync" in str(error)

@@ -1,0 +1,173 @@
+"""The text of a CSV fragment: any codec in, UTF-8 out, and a slow second look that finds line numbers."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from configs.errors import InputError
+from tasks.stages.read.storage import BadLine, Fragment, Storage, brief
+
+# Unicode noncharacters: never text, so they can stand for what is not text.
+MARK = "\ufdd0"  # where bytes could not be decoded
+END = "\ufdd1"  # the last record; it goes missing only when a quote was never closed
+
+_CHUNK = 1 << 20
+_BOM = codecs.BOM_UTF8
+_LONGEST_FIELD = (1 << 31) - 1
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return MARK, error.end
+
+
+codecs.register_error("nightmail_mark", _mark)
+
+
+@dataclass(frozen=True)
+class CsvText:
+    """How one fragment's text is written, and the means to open it."""
+
+    storage: Storage
+    fragment: Fragment
+    encoding: str
+    delimiter: str
+    quote: str
+
+    @property
+    def shown(self) -> str:
+        return self.storage.shown(self.fragment.path)
+
+    def open(self, columns: int, *, checked: bool) -> TextBytes:
+        """UTF-8 bytes of the text with a last record of END in each column.
+
+        With `checked`, what cannot be decoded becomes MARK; without, UTF-8 passes as it is.
+        """
+        end = "\n" + self.delimiter.join([END] * columns) + "\n"
+        return TextBytes(
+            self.storage.open_stream(self.fragment), self.encoding, end.encode(), checked=checked
+        )
+
+    def header(self) -> list[str]:
+        """Column names. Raises InputError when there are none."""
+        with self.storage.guard(self.fragment.path), self.open(1, checked=True) as text:
+            try:
+                names = next((fields for _, fields in self._parsed(text)), [END])
+            except csv.Error as error:
+                raise InputError(
+                    f"{self.shown}: line 1: no header can be read ({brief(error)}); check source.csv.quote"
+                ) from error
+        if names == [END]:
+            raise InputError(f"{self.shown}: is empty; a CSV file needs a header line")
+        if any(END in name for name in names):
+            raise InputError(f"{self.shown}: line 1: a quote in the header is never closed; close it")
+        if any(MARK in name for name in names):
+            raise InputError(f"{self.shown}: line 1: not {self.encoding} text; set source.csv.encoding")
+        return names
+
+    def records(self, columns: int) -> Iterator[tuple[int, list[str]]]:
+        """Every record after the header, with the line it starts in. Slow: only for messages.
+
+        Raises InputError at a quote that is never closed.
+        """
+        csv.field_size_limit(_LONGEST_FIELD)  # process-wide, and harmless: it guards no memory of ours
+        line, last = 1, [""]
+        with self.storage.guard(self.fragment.path), self.open(columns, checked=True) as text:
+            parsed = self._parsed(text)
+            next(parsed, None)
+            for line, fields in parsed:
+                last = fields
+                if fields != [END] * columns:
+                    if any(END in value for value in fields):
+                        break
+                    yield line, fields
+        if last != [END] * columns:
+            raise InputError(
+                f"{self.shown}: line {line}: a quote opened in this record is never closed; close it, or set source.csv.quote"
+            )
+
+    def bad_lines(self, columns: int, used: Collection[int]) -> Iterator[BadLine]:
+        """Ragged lines, and lines whose `used` columns cannot be decoded, in file order."""
+        for line, fields in self.records(columns):
+            reason = self._fault(fields, columns, used)
+            if reason:
+                yield BadLine(self.shown, line, reason)
+
+    def line_of(self, row: int, columns: int, used: Collection[int]) -> int:
+        """The line in which the good record number `row` (from 0) starts."""
+        good = (line for line, fields in self.records(columns) if not self._fault(fields, columns, used))
+        return next((line for number, line in enumerate(good) if number == row), 0)
+
+    def _fault(self, fields: list[str], columns: int, used: Collection[int]) -> str | None:
+        if len(fields) != columns:
+            return f"has {len(fields)} {'field' if len(fields) == 1 else 'fields'}, not {columns}"
+        if any(MARK in fields[index] for index in used):
+            return f"is not {self.encoding} text"
+        return None
+
+    def _parsed(self, text: TextBytes) -> Iterator[tuple[int, list[str]]]:
+        lines = io.TextIOWrapper(io.BufferedReader(text, _CHUNK), "utf-8", "replace", newline="")
+        reader = csv.reader(lines, delimiter=self.delimiter, quotechar=self.quote)
+        start = 1
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1
+
+
+class TextBytes(io.RawIOBase):
+    """A byte stream in any codec as UTF-8 bytes, without BOM, with `end` after the last byte.
+
+    `marked` tells whether anything so far could not be decoded (only known when `checked`).
+    """
+
+    def __init__(self, stream: Any, encoding: str, end: bytes, *, checked: bool) -> None:
+        super().__init__()
+        self._stream = stream
+        utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+        self._decoder = (
+            None if utf8 and not checked else codecs.getincrementaldecoder(encoding)("nightmail_mark")
+        )
+        self._end: bytes | None = end
+        self._ready = memoryview(b"")
+        self._fresh = True
+        self.marked = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._ready and self._end is not None:
+            self._ready = memoryview(self._more())
+        size = min(len(target), len(self._ready))
+        target[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+    def _more(self) -> bytes:
+        chunk: bytes = self._stream.read(_CHUNK)
+        data = self._decoded(chunk)
+        if data and self._fresh:
+            self._fresh = False
+            data = data.removeprefix(_BOM)
+        if not chunk and self._end is not None:
+            data, self._end = data + self._end, None
+        return data
+
+    def _decoded(self, chunk: bytes) -> bytes:
+        if self._decoder is None:
+            return chunk
+        text = self._decoder.decode(chunk, final=not chunk)
+        self.marked = self.marked or MARK in text
+        return text.encode("utf-8", "replace")

@@ -1,0 +1,173 @@
+"""The dataset as the rest of the house sees it: one schema, sorted fragments, a stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.job import Source
+from tasks.stages.read.columns import Selection, select, wanted
+from tasks.stages.read.csv_files import inspect_csv
+from tasks.stages.read.discover import discover, fingerprint
+from tasks.stages.read.filters import Where, compile_where
+from tasks.stages.read.jsonl_files import inspect_jsonl
+from tasks.stages.read.parquet_files import inspect_parquet
+from tasks.stages.read.partitions import Partitions, find_partitions
+from tasks.stages.read.storage import BadLine, BadLines, Fragment, Storage, shown
+
+
+class Reader(Protocol):
+    """What a format offers: the columns of its files, and a fragment's batches."""
+
+    @property
+    def schema(self) -> Any: ...
+
+    @property
+    def rows(self) -> int | None: ...
+
+    def read(
+        self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
+    ) -> Generator[Any, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source, opened and checked; nothing of its rows is held.
+
+    `schema` is that of every batch: the carried columns (`source.columns`, or all of them, partition folders
+    last), then the key columns and the columns prompts use where they are not carried. `carried` names those
+    that belong in the output. `rows_hint` is the exact number of rows where the format tells it for free
+    (Parquet without `where`), else None.
+    """
+
+    schema: Any
+    carried: tuple[str, ...]
+    fragments: tuple[Fragment, ...]
+    fingerprint: str
+    rows_hint: int | None
+    _reader: Reader = field(repr=False)
+    _selection: Selection = field(repr=False)
+    _partitions: Partitions = field(repr=False)
+    _where: Where = field(repr=False)
+    _limit: int | None = field(repr=False)
+    _shown: str = field(repr=False)
+    _bad: BadLines = field(repr=False, default_factory=BadLines)
+
+    def batches(self, rows: int = 1024) -> Iterator[Any]:
+        """Record batches of at most `rows` rows, exactly `schema`, in source order; can be called again.
+
+        `where` and `limit` are applied. Raises InputError at a line that cannot be taken, and, before
+        anything was yielded, when there is no row at all.
+        """
+        self._bad.clear()
+        left = self._limit
+        empty = True
+        for fragment in self.fragments:
+            with closing(self._fragment_batches(fragment, rows)) as batches:
+                for found in batches:
+                    batch = found if left is None else found.slice(0, left)
+                    empty = False
+                    yield batch
+                    if left is not None:
+                        left -= batch.num_rows
+                        if left == 0:
+                            return
+        if empty:
+            raise InputError(self._no_rows())
+
+    @property
+    def bad_lines(self) -> tuple[BadLine, ...]:
+        """The first lines left out by the latest `batches()`, at most twenty (`bad_lines: skip`)."""
+        return tuple(self._bad.examples)
+
+    @property
+    def bad_line_count(self) -> int:
+        """How many lines the latest `batches()` left out so far."""
+        return self._bad.total
+
+    def _fragment_batches(self, fragment: Fragment, rows: int) -> Generator[Any, None, None]:
+        constants = self._partitions.values(fragment)
+        if not self._where.may_hold(constants):
+            return
+        names = tuple(name for name in self._selection.read if name not in constants)
+        # The rows of a file have to be counted even when only its folders' values are asked for.
+        names = names or (self._reader.schema.names[0],)
+        with closing(self._reader.read(fragment, names, rows, self._where, self._bad)) as batches:
+            for batch in batches:
+                whole = _with_constants(batch, constants)
+                taken = self._where.apply(whole)
+                if taken.num_rows:
+                    columns = [taken.column(name) for name in self.schema.names]
+                    yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _no_rows(self) -> str:
+        if self._where.clauses:
+            return f"{self._shown}: has no rows that satisfy source.where; check its values and the path"
+        return f"{self._shown}: has no rows; check source.path"
+
+
+def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset:
+    """Find the files, read what describes them and check every column the job mentions.
+
+    `extra_columns` are the columns that prompts use. Parquet costs a footer a file, CSV a header, JSON Lines
+    one pass over the whole file (its types). Raises InputError; a Parquet dataset without any row is refused
+    here already, others by `Dataset.batches`.
+    """
+    storage, fragments = discover(source)
+    reader = _inspect(storage, fragments, source, wanted(source, extra_columns))
+    partitions = find_partitions(storage, fragments, reader.schema.names, source.types)
+    everything = pa.schema([*reader.schema, *partitions.fields])
+    path = shown(source.path)
+    selection = select(source, extra_columns, everything.names, path)
+    _types_apply(source, fragments[0], partitions, path)
+    where = compile_where(source.where, everything, path)
+    if reader.rows == 0:
+        raise InputError(f"{path}: has no rows; check source.path")
+    rows = None if where.clauses or reader.rows is None else min(reader.rows, source.limit or reader.rows)
+    return Dataset(
+        schema=pa.schema([everything.field(name) for name in selection.names]),
+        carried=selection.carried,
+        fragments=fragments,
+        fingerprint=fingerprint(fragments),
+        rows_hint=rows,
+        _reader=reader,
+        _selection=selection,
+        _partitions=partitions,
+        _where=where,
+        _limit=source.limit,
+        _shown=path,
+    )
+
+
+def _inspect(
+    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+) -> Reader:
+    match fragments[0].format:
+        case "parquet":
+            return inspect_parquet(storage, fragments, only)
+        case "csv":
+            return inspect_csv(storage, fragments, source, only)
+        case "jsonl":
+            return inspect_jsonl(storage, fragments, skip=source.bad_lines == "skip")
+
+
+def _types_apply(source: Source, fragment: Fragment, partitions: Partitions, path: str) -> None:
+    if fragment.format == "csv":
+        return
+    idle = sorted(set(source.types) - set(partitions.names))
+    if idle:
+        raise InputError(
+            f"{path}: source.types names {idle[0]!r}, but {fragment.format} files bring their own types; remove it"
+        )
+
+
+def _with_constants(batch: Any, constants: dict[str, Any]) -> Any:
+    if not constants:
+        return batch
+    columns = [*batch.columns, *(pa.repeat(value, batch.num_rows) for value in constants.values())]
+    return pa.RecordBatch.from_arrays(columns, names=[*batch.schema.names, *constants])

@@ -1,0 +1,175 @@
+"""`source.where`: literals fitted to the columns, an exact mask per batch, an expression to prune with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.errors import InputError
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+_ORDER = ("<", "<=", ">", ">=")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One comparison. `literal` is a scalar (null means: is null), or an array for `in` and `not in`."""
+
+    column: str
+    operator: str
+    literal: Any
+
+    def mask(self, values: Any) -> Any:
+        """True where the row is taken. As in SQL, null is neither equal nor unequal to a value."""
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if self.operator == "in":
+            return pc.is_in(values, value_set=self.literal)
+        if self.operator == "not in":
+            return pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=self.literal)))
+        if not self.literal.is_valid:
+            return pc.is_null(values) if self.operator == "==" else pc.is_valid(values)
+        return _COMPARE[self.operator](values, self.literal)
+
+    def expression(self) -> Any:
+        """The same for statistics, or None where they cannot tell."""
+        field = pc.field(self.column)
+        if self.operator == "in":
+            return None if self.literal.null_count else field.isin(self.literal)
+        if self.operator == "not in" or not self.literal.is_valid:
+            return None
+        return _COMPARE[self.operator](field, self.literal)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Clauses that must all hold."""
+
+    clauses: tuple[Clause, ...] = ()
+
+    def apply(self, batch: Any) -> Any:
+        """The rows of a batch that are taken."""
+        if not self.clauses:
+            return batch
+        masks = [clause.mask(batch.column(clause.column)) for clause in self.clauses]
+        return batch.filter(functools.reduce(pc.and_kleene, masks))
+
+    def may_hold(self, constants: Mapping[str, Any]) -> bool:
+        """False when a fragment's partition values rule all of its rows out."""
+        return all(
+            clause.mask(pa.repeat(constants[clause.column], 1))[0].as_py() is True
+            for clause in self.clauses
+            if clause.column in constants
+        )
+
+    def expression(self, columns: Collection[str]) -> Any:
+        """What of it can be judged by the statistics of these columns; None when nothing can."""
+        known = (c.expression() for c in self.clauses if c.column in columns)
+        parts = [part for part in known if part is not None]
+        return functools.reduce(lambda a, b: a & b, parts) if parts else None
+
+
+def compile_where(where: Sequence[tuple[str, str, Any]], schema: Any, shown: str) -> Where:
+    """Fit each literal to its column's type. Raises InputError naming column and value."""
+    clauses = []
+    for column, operator, value in where:
+        type_ = schema.field(column).type
+        type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
+        try:
+            clauses.append(Clause(column, operator, _fit(value, operator, type_)))
+        except (ValueError, TypeError, OverflowError, ArithmeticError, pa.ArrowException) as error:
+            reason = (
+                error.args[0] if isinstance(error, _Misfit) else f"{value!r} cannot be compared with {type_}"
+            )
+            raise InputError(f"{shown}: source.where on {column!r}: {reason}") from error
+    return Where(tuple(clauses))
+
+
+class _Misfit(ValueError):
+    """A literal that cannot be compared, with what to do about it."""
+
+
+def _fit(value: Any, operator: str, type_: Any) -> Any:
+    if pa.types.is_nested(type_) or isinstance(type_, pa.BaseExtensionType):
+        raise _Misfit(f"a column of type {type_} cannot be compared; filter on another column")
+    if operator not in ("in", "not in"):
+        if value is None and operator in _ORDER:
+            raise _Misfit(f"{operator} null takes no row; use == or != with null")
+        return _literal(value, operator, type_)
+    if not isinstance(value, list | tuple):
+        raise _Misfit(f"{operator!r} needs a list of values, e.g. [{value!r}]")
+    # A value outside the column's range makes a wider scalar; casting it back then fails by name.
+    return pa.array([_literal(item, operator, type_).as_py() for item in value], type=type_)
+
+
+def _literal(value: Any, operator: str, type_: Any) -> Any:
+    if value is None:
+        return pa.scalar(None, type_)
+    if pa.types.is_boolean(type_) != isinstance(value, bool):
+        raise _Misfit(f"{value!r} cannot be compared with {type_}; " + _quote_hint(type_))
+    if pa.types.is_temporal(type_):
+        return _moment(value, type_)
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
+        return _number(value, type_)
+    if isinstance(value, int | float):
+        if operator in _ORDER:
+            raise _Misfit(
+                f"the column is text, so {operator} {value!r} would compare letters; "
+                "give it a number type in source.types"
+            )
+        value = str(value)
+    elif isinstance(value, date):
+        value = value.isoformat()
+    return pa.scalar(value.encode() if _is_binary(type_) else value, type_)
+
+
+def _quote_hint(type_: Any) -> str:
+    return "use true or false" if pa.types.is_boolean(type_) else "put the value in quotes"
+
+
+def _is_binary(type_: Any) -> bool:
+    return bool(
+        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)
+    )
+
+
+def _number(value: Any, type_: Any) -> Any:
+    if isinstance(value, str):
+        value = float(value) if pa.types.is_floating(type_) else Decimal(value)
+    if pa.types.is_decimal(type_):
+        return pa.scalar(Decimal(str(value)))
+    if pa.types.is_integer(type_) and value == int(value):
+        value = int(value)
+    try:
+        return pa.scalar(value, type_)
+    except (pa.ArrowInvalid, OverflowError, TypeError):
+        return pa.scalar(float(value) if isinstance(value, Decimal) else value)
+
+
+def _moment(value: Any, type_: Any) -> Any:
+    if pa.types.is_time(type_):
+        return pa.scalar(time.fromisoformat(value) if isinstance(value, str) else value, type_)
+    if pa.types.is_date(type_):
+        return pa.scalar(date.fromisoformat(value) if isinstance(value, str) else value, type_)
+    if not pa.types.is_timestamp(type_):
+        return pa.scalar(value, type_)
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001 - the zone comes below
+    if type_.tz is None and moment.tzinfo is not None:
+        raise _Misfit(f"{value} has a zone, but the column has none; leave the zone out")
+    return pa.scalar(moment.replace(tzinfo=moment.tzinfo or UTC) if type_.tz else moment, type_)
