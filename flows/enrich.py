@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from configs.clock import SystemClock
 from configs.home import Home
-from tasks.advance import advance
+from tasks.advance import advance, why
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
 from tasks.report import current_reporter, publish_receipt
@@ -66,7 +66,7 @@ def enrich(
         if run.record.receipt is None:
             prepare(run, reporter)
             while wake := advance(run, reporter):
-                sleep_until(wake, run, reporter)
+                sleep_until(wake, why(run), clock)
             publish(run)
         receipt = run.receipt() or {}
     publish_receipt(receipt)

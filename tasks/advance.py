@@ -36,6 +36,14 @@ def advance(run: Run, reporter: Reporter) -> datetime | None:
     return min(waiting, default=None)
 
 
+def why(run: Run) -> str:
+    """What a sleeping run waits for, in one line."""
+    chunks = run.ledger.chunks(run.id)
+    merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
+    waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
+    return f"{merged}/{len(chunks)} chunks done; {waiting}"
+
+
 def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
     """Rows with a final outcome, counting what open batches say they have completed."""
     total = sum(chunk.rows for chunk in chunks)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from configs.clock import Clock
@@ -21,8 +21,11 @@ from tasks.ledger.owner import is_gone, me
 from tasks.ledger.records import Lease, RunRecord
 from tasks.ledger.states import RunState
 from tasks.ledger.store import Ledger
-from tasks.providers.base import BatchService
+from tasks.output import Output
+from tasks.providers.base import BatchService, ServiceLimits
 from tasks.run_folder import RunFolder, join
+from tasks.stages.blueprint import Blueprint
+from tasks.stages.shard import Limits
 
 LEASE_SECONDS = 120.0
 _RENEWALS_PER_LEASE = 4
@@ -35,6 +38,8 @@ class Order:
     job: Job
     key: str
     day: date
+    now: datetime
+    job_file: str
     redo: bool = False
     origin: str | None = None
 
@@ -88,7 +93,7 @@ def place_order(
     begun = _begun_by(origin, home, clock)
     when = begun.logical_date if begun else logical_date(loaded, day, clock)
     name = begun.key if begun else run_key(when, key)
-    return Order(resolve(loaded, when, name), name, when, redo and begun is None, origin)
+    return Order(resolve(loaded, when, name), name, when, clock.now(), job, redo and begun is None, origin)
 
 
 @contextmanager
@@ -98,8 +103,11 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
     Raises RunBusy while another process works on it, ConfigError when the job changed under the same key.
     """
     service = providers.connect(order.job.provider, home, environ)
+    record = _find(order, home, clock)
+    if record is None:
+        _survey(order.job, service.limits)
     ledger = Ledger(home.ledger_url, clock)
-    record = _find_or_create(order, ledger)
+    record = record or _create(order, ledger)
     lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone)
     try:
         with _heartbeat(ledger, lease):
@@ -119,24 +127,43 @@ def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
     return Ledger(home.ledger_url, clock).run_of_origin(origin)
 
 
-def _find_or_create(order: Order, ledger: Ledger) -> RunRecord:
-    wanted = identity(order.job)
+def _find(order: Order, home: Home, clock: Clock) -> RunRecord | None:
+    """The run to resume, or None when a new one is to be made."""
+    if not database.exists(home.ledger_url):
+        return None
+    latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key)
+    if latest is None or (order.redo and latest.state is RunState.FINISHED):
+        return None
+    changed = changes(latest.identity, identity(order.job))
+    if not changed:
+        return latest  # also a redo that was interrupted
+    if order.redo:
+        return None
+    raise ConfigError(
+        f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
+        " undo that, give another --key, or --redo to replace the output"
+    )
+
+
+def _survey(job: Job, limits: ServiceLimits) -> None:
+    """Everything that can be wrong with job and dataset and be found early, before anything is written."""
+    Output(job.output.path, job.name).check_owner()
+    Blueprint(job, shard_limits(job, limits), limits.custom_id).first_prompt()
+
+
+def shard_limits(job: Job, service: ServiceLimits) -> Limits:
+    """The service's limits, narrowed by the job's."""
+    return Limits(
+        max_requests=min(job.limits.max_requests or service.max_requests, service.max_requests),
+        max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
+        max_line_bytes=service.max_line_bytes,
+        max_tokens=job.limits.max_tokens,
+    )
+
+
+def _create(order: Order, ledger: Ledger) -> RunRecord:
     latest = ledger.latest_run(order.job.name, order.key)
-    # A redo that was interrupted is resumed, not begun once more.
-    if latest is not None and not (order.redo and latest.state is RunState.FINISHED):
-        changed = changes(latest.identity, wanted)
-        if changed and not order.redo:
-            raise ConfigError(
-                f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
-                " undo that, give another --key, or --redo to replace the output"
-            )
-        if not changed:
-            return latest
     generation = latest.generation + 1 if latest else 1
-    return _create(order, ledger, generation, wanted)
-
-
-def _create(order: Order, ledger: Ledger, generation: int, wanted: Mapping[str, object]) -> RunRecord:
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
     run_id = secrets.token_hex(5)
     suffix = f".{generation}" if generation > 1 else ""
@@ -147,7 +174,7 @@ def _create(order: Order, ledger: Ledger, generation: int, wanted: Mapping[str, 
         generation=generation,
         logical_date=order.day,
         spec=order.job.model_dump(mode="json", by_alias=True),
-        identity=wanted,
+        identity=identity(order.job),
         folder=join(order.job.name, order.key + suffix),
         origin=order.origin,
     )

@@ -6,8 +6,10 @@ This use of `Pause` is undocumented in Prefect; it is kept in this one function.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.states import Scheduled
@@ -26,7 +28,7 @@ def sleep_until(wake: datetime, why: str, clock: Clock) -> None:
         clock.sleep((wake - clock.now()).total_seconds())
         return
     flow_run = context.flow_run
-    state = Scheduled(name="Sleeping", scheduled_time=wake, message=why)
+    state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=why)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, state, force=True)
         client.update_flow_run(flow_run.id, infrastructure_pid="")

@@ -31,7 +31,9 @@ class RunRecord:
     spec: dict[str, Any]
     identity: dict[str, Any]
     folder: str
+    origin: str | None
     source_fingerprint: str | None
+    bad_lines: int
     lease_owner: str | None
     lease_until: datetime | None
     fence: int

@@ -59,7 +59,9 @@ runs = Table(
     Column("spec", JSON, nullable=False),  # the resolved job
     Column("identity", JSON, nullable=False),
     Column("folder", Text, nullable=False),  # below the runs URL
+    Column("origin", String(64), index=True),  # the Prefect flow run that began it
     Column("source_fingerprint", String(64)),
+    Column("bad_lines", BigInteger, nullable=False, default=0),  # left out of the source by request
     Column("lease_owner", String(128)),
     Column("lease_until", UtcDateTime),
     Column("fence", BigInteger, nullable=False, default=0),

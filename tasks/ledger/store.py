@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError as DuplicateRow
 from sqlalchemy.exc import OperationalError
 
 from configs.clock import Clock
-from configs.errors import IntegrityError, LeaseLost, RunBusy, TransientError
+from configs.errors import IntegrityError, LeaseLost, RunBusy, StorageError
 from tasks.ledger.database import open_database
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunRecord
 from tasks.ledger.schema import batches, chunks, events, runs
@@ -42,6 +42,11 @@ class Ledger:
         """The run with that id."""
         return next(iter(self._runs(runs.select().where(runs.c.id == run_id))), None)
 
+    def run_of_origin(self, origin: str) -> RunRecord | None:
+        """The run that a flow run began, whatever the date has become since."""
+        query = runs.select().where(runs.c.origin == origin).order_by(runs.c.created_at.desc()).limit(1)
+        return next(iter(self._runs(query)), None)
+
     def recent_runs(self, limit: int = 20) -> tuple[RunRecord, ...]:
         """Newest first."""
         return self._runs(runs.select().order_by(runs.c.created_at.desc()).limit(limit))
@@ -57,6 +62,7 @@ class Ledger:
         spec: Mapping[str, Any],
         identity: Mapping[str, Any],
         folder: str,
+        origin: str | None = None,
     ) -> None:
         """Insert a run in state `preparing`; RunBusy if someone else has just created the same one."""
         values = {
@@ -69,6 +75,7 @@ class Ledger:
             "spec": spec,
             "identity": identity,
             "folder": folder,
+            "origin": origin,
             "fence": 0,
             "created_at": self._clock.now(),
         }
@@ -80,13 +87,15 @@ class Ledger:
                 f"{job} {key}: another process is starting this run; look with `nightmail status`"
             ) from error
 
-    def claim(self, run_id: str, owner: str, seconds: float, gone: Callable[[str], bool]) -> Lease:
-        """Take the lease for `seconds`. RunBusy names the holder of a live one, unless `gone(holder)`."""
+    def claim(
+        self, run_id: str, owner: str, seconds: float, gone: Callable[[str], bool], *, force: bool = False
+    ) -> Lease:
+        """Take the lease for `seconds`. RunBusy names the holder of a live one, unless `gone(holder)` or `force`."""
         now = self._clock.now()
         with self._write() as connection:
             holder = connection.execute(sa.select(runs.c.lease_owner).where(runs.c.id == run_id)).scalar()
             lapsed = runs.c.lease_until.is_(None) | (runs.c.lease_until <= now)
-            orphaned = runs.c.lease_owner == holder if holder and gone(holder) else sa.false()
+            orphaned = runs.c.lease_owner == holder if holder and (force or gone(holder)) else sa.false()
             free = lapsed | orphaned
             taken = connection.execute(
                 runs.update()
@@ -136,6 +145,12 @@ class Ledger:
             connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**run_values))
             self._log(connection, lease.run_id, "prepared", f"{len(prepared)} chunks")
 
+    def forget(self, lease: Lease) -> None:
+        """Remove a run of which nothing was prepared: its input turned out to be wrong."""
+        with self._owned(lease) as connection:
+            connection.execute(events.delete().where(events.c.run_id == lease.run_id))
+            connection.execute(runs.delete().where(runs.c.id == lease.run_id))
+
     def chunks(self, run_id: str) -> tuple[ChunkRecord, ...]:
         """In source order."""
         rows = self._read(chunks.select().where(chunks.c.run_id == run_id).order_by(chunks.c.number))
@@ -145,6 +160,10 @@ class Ledger:
         """Every posting, by chunk, attempt and posting."""
         query = batches.select().where(batches.c.run_id == run_id)
         return tuple(_batch(row) for row in self._read(query.order_by(*batches.primary_key.columns)))
+
+    def batch(self, chunk: ChunkRecord) -> BatchRecord:
+        """The batch of the chunk's current attempt and posting."""
+        return _batch(self._read(batches.select().where(_batch_of(chunk)))[0])
 
     def all_batches(self, limit: int = 100) -> tuple[BatchRecord, ...]:
         """Newest first, over all runs."""
@@ -232,7 +251,7 @@ class Ledger:
                 yield connection
         except OperationalError as error:
             reason = str(error.orig).split("\n")[0]
-            raise TransientError(
+            raise StorageError(
                 f"ledger: {reason}; nothing is lost, run the same command again when the database answers"
             ) from error
 
@@ -243,7 +262,9 @@ class Ledger:
             # An update rather than a read: on PostgreSQL it holds the row until this transaction ends.
             held = connection.execute(runs.update().where(mine).values(fence=lease.fence))
             if held.rowcount != 1:
-                raise LeaseLost(f"run {lease.run_id}: another process has taken over; this one stops here")
+                raise LeaseLost(
+                    f"run {lease.run_id}: cancelled, or taken over by another process; this one stops here"
+                )
             yield connection
 
     def _read(self, query: sa.Select[Any]) -> list[Row[Any]]:

@@ -23,7 +23,9 @@ def upgrade() -> None:
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("identity", sa.JSON(), nullable=False),
         sa.Column("folder", sa.Text(), nullable=False),
+        sa.Column("origin", sa.String(length=64), nullable=True),
         sa.Column("source_fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("bad_lines", sa.BigInteger(), nullable=False),
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -33,6 +35,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("job", "key", "generation"),
     )
+    op.create_index(op.f("ix_runs_origin"), "runs", ["origin"], unique=False)
     op.create_table(
         "chunks",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -122,4 +125,5 @@ def downgrade() -> None:
     op.drop_index("events_by_run", table_name="events")
     op.drop_table("events")
     op.drop_table("chunks")
+    op.drop_index(op.f("ix_runs_origin"), table_name="runs")
     op.drop_table("runs")

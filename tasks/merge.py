@@ -1,0 +1,138 @@
+"""Put a chunk's answers onto its rows; rows that still lack one go into the next attempt."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from configs.job import Job
+from tasks.collect import line_id, results_name
+from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.states import ChunkState
+from tasks.prepare import lines_name, price_provider, rows_name
+from tasks.runs import Run
+from tasks.stages.answers import AnswerChecker
+from tasks.stages.merge import Attempt, MergeStats, merge_chunk
+from tasks.stages.price import find_price
+from tasks.stages.tokens import estimate
+from tasks.stages.wire.results import ResultParser
+from tasks.step import step
+from tasks.submit import requests_name
+
+
+def enriched_name(chunk: int) -> str:
+    """A chunk's rows with the answers so far."""
+    return f"chunks/{chunk:05d}/enriched.parquet"
+
+
+@step("merge", "merge chunk {chunk.number}")
+def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
+    batches = _last_postings(run, chunk)
+    stats = _write(run, chunk, batches)
+    spent = _spent(stats, batches)
+    if stats.unanswered and chunk.attempt < run.job.retry.max_attempts:
+        return _next_attempt(run, chunk, stats, spent)
+    detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
+    return run.ledger.move(
+        run.lease, chunk, ChunkState.MERGED, detail, batch_values=spent or None, stats=_as_json(stats)
+    )
+
+
+def carried(job: Job, names: list[str]) -> list[str]:
+    """The snapshot's columns that belong in the output."""
+    return [name for name in names if job.source.columns is None or name in job.source.columns]
+
+
+def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeStats:
+    job = run.job
+    checker = AnswerChecker(job.prompt.answer_schema) if job.prompt.answer_schema else None
+    with ExitStack() as stack:
+        rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
+        lines = pq.read_table(stack.enter_context(run.folder.read(lines_name(chunk.number))))
+        attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
+        sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
+        return merge_chunk(
+            rows,
+            lines,
+            attempts,
+            sink,
+            parser=ResultParser(job.prompt.endpoint),
+            prefix=job.output.prefix,
+            carried=job.source.columns,
+            checker=checker,
+            price=find_price(job.prompt.model, price_provider(job), at=run.record.created_at),
+        )
+
+
+def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
+    files = [
+        stack.enter_context(run.folder.read(results_name(chunk.number, batch.attempt, index)))
+        for index in range(len(batch.result_files))
+    ]
+    posted = None
+    if batch.attempt > 1:
+        with run.folder.read(requests_name(chunk, batch.attempt)) as file:
+            posted = [line_id(line) for line in file]
+    code = batch.error_code or (f"batch_{batch.status}" if batch.status in ("expired", "cancelled") else None)
+    return Attempt(files, posted, batch.batch_id, (code, batch.error_message) if code else None)
+
+
+def _last_postings(run: Run, chunk: ChunkRecord) -> list[BatchRecord]:
+    """The posting that counts of every attempt so far: a queue that was full answered nothing."""
+    mine = [batch for batch in run.ledger.batches(run.id) if batch.chunk == chunk.number]
+    return list({batch.attempt: batch for batch in mine}.values())
+
+
+def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[str, Any]) -> ChunkRecord:
+    wanted = set(stats.unanswered)
+    attempt = chunk.attempt + 1
+    size = tokens = 0
+    with (
+        run.folder.read(requests_name(chunk, chunk.attempt)) as before,
+        run.folder.write(requests_name(chunk, attempt)) as after,
+    ):
+        for line in before:
+            if line_id(line) in wanted:
+                after.write(line)
+                size += len(line)
+                tokens += estimate(line)
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.PREPARED,
+        f"{len(wanted):,} rows without an answer go into attempt {attempt}",
+        batch_values=spent or None,
+        attempt=attempt,
+        posting=1,
+        requests=len(wanted),
+        bytes=size,
+        tokens_estimate=tokens,
+    )
+
+
+def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
+    """Tokens and cost of the newest attempt, for its batch."""
+    if not batches:
+        return {}
+    newest = stats.attempts[-1]
+    return {
+        "input_tokens": newest.input_tokens,
+        "output_tokens": newest.output_tokens,
+        "cached_tokens": newest.cached_tokens,
+        "reasoning_tokens": newest.reasoning_tokens,
+        "cost_usd": newest.cost_usd,
+    }
+
+
+def _as_json(stats: MergeStats) -> dict[str, Any]:
+    return {
+        "rows": stats.rows,
+        "by_status": stats.by_status,
+        "errors": {error.code: [error.rows, error.example or ""] for error in stats.errors},
+        "unknown_ids": stats.unknown_ids,
+        "duplicate_lines": stats.duplicate_lines,
+        "unparsable_lines": stats.unparsable_lines,
+    }

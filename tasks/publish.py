@@ -1,0 +1,99 @@
+"""Put the enriched rows at their place, write the receipt, tidy up at the provider."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from configs.errors import IntegrityError, NightmailError
+from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.states import RunState
+from tasks.merge import enriched_name
+from tasks.output import Output
+from tasks.runs import Run
+from tasks.stages.receipt import rows_by_status, top_errors
+from tasks.step import step
+
+
+@step("publish", "publish")
+def publish(run: Run) -> None:
+    """Publish all chunks as a whole. Raises IntegrityError, and publishes nothing, when rows do not add up."""
+    chunks = run.ledger.chunks(run.id)
+    run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
+    receipt = _receipt(run, chunks, run.ledger.batches(run.id))
+    output = Output(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
+    output.check_owner()
+    output.publish((partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks), receipt)
+    with run.folder.write("receipt.json") as file:
+        file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
+    _tidy(run)
+    run.ledger.update_run(run.lease, state=RunState.FINISHED, receipt=receipt, finished_at=run.clock.now())
+
+
+def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> dict[str, Any]:
+    stats = [chunk.stats for chunk in chunks if chunk.stats]
+    by_status = rows_by_status(stats)
+    total = sum(chunk.rows for chunk in chunks)
+    if sum(by_status.values()) != total or len(stats) != len(chunks):
+        raise IntegrityError(
+            f"{run.title}: {total:,} rows went in but {sum(by_status.values()):,} came out;"
+            f" nothing was published, see {run.folder.url}"
+        )
+    answering = [batch for batch in batches if batch.input_tokens is not None]
+    costs = [batch.cost_usd for batch in answering]
+    finished = run.clock.now()
+    return {
+        "job": run.job.name,
+        "key": run.record.key,
+        "generation": run.record.generation,
+        "run": run.id,
+        "date": run.record.logical_date.isoformat(),
+        "source": run.job.source.path,
+        "source_fingerprint": run.record.source_fingerprint,
+        "output": run.job.output.path,
+        "run_folder": run.folder.url,
+        "provider": run.job.provider.name,
+        "model": run.job.prompt.model,
+        "rows": {"total": total, **by_status},
+        "bad_lines": run.record.bad_lines,
+        "chunks": len(chunks),
+        "batches": {
+            "posted": sum(batch.batch_id is not None for batch in batches),
+            "follow_ups": sum(batch.attempt > 1 and batch.batch_id is not None for batch in batches),
+        },
+        "tokens": {
+            kind: sum(getattr(batch, f"{kind}_tokens") or 0 for batch in answering)
+            for kind in ("input", "output", "cached", "reasoning")
+        },
+        "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
+        "errors": top_errors(stats),
+        "odd_lines": {
+            kind: sum(chunk[kind] for chunk in stats)
+            for kind in ("unknown_ids", "duplicate_lines", "unparsable_lines")
+        },
+        "started_at": run.record.created_at.isoformat(),
+        "finished_at": finished.isoformat(),
+        "seconds": round((finished - run.record.created_at).total_seconds(), 1),
+    }
+
+
+def _tidy(run: Run) -> None:
+    """Delete our files at the provider: everything of theirs is in the run folder, whole.
+
+    What cannot be deleted now is noted and does not keep the answers from anyone.
+    """
+    files = {
+        file
+        for batch in run.ledger.batches(run.id)
+        if batch.tidied_at is None
+        for file in (batch.file_id, *batch.result_files)
+        if file
+    }
+    for file in sorted(files):
+        try:
+            run.service.delete_file(file)
+        except NightmailError as error:
+            run.ledger.note(run.lease, "untidy", f"{file} is still at the provider: {error}")
+            return
+    run.ledger.tidied(run.lease)

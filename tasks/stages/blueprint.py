@@ -1,0 +1,107 @@
+"""What a job would post: its rows, their ids and their request lines, cut into chunks. Reads only.
+
+`plan`, `render` and `prepare` all walk the same blueprint, so that a dry run cannot drift from the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.job import Job
+from tasks.stages.answers import AnswerChecker
+from tasks.stages.ids import DuplicateFinder, IdMaker, confirm
+from tasks.stages.merge import output_schema
+from tasks.stages.merge_lines import answer_type
+from tasks.stages.read import Dataset, open_dataset
+from tasks.stages.render import MICRO_BATCH_ROWS, Renderer, Skip
+from tasks.stages.shard import Limits, Piece, Sharder
+from tasks.stages.tokens import line_units
+from tasks.stages.wire.requests import envelope_bytes, request_tree
+from tasks.stages.wire.results import ResultParser
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows of one chunk: the source's, their ids, and the piece of the request file they make."""
+
+    first_row: int
+    rows: pa.RecordBatch
+    ids: list[str]
+    piece: Piece
+
+
+class Blueprint:
+    """A job over its dataset. Building one checks everything that can be checked without reading the rows.
+
+    Raises ConfigError (InputError for the dataset) with the culprit and the next step.
+    """
+
+    def __init__(self, job: Job, limits: Limits, id_pattern: Any) -> None:
+        self._job = job
+        self._limits = limits
+        everything = open_dataset(job.source.model_copy(update={"columns": None}))
+        tree = request_tree(job.prompt)
+        self.renderer = Renderer(tree, everything.schema.names)
+        partial = job.source.columns is not None
+        self.dataset: Dataset = open_dataset(job.source, self.renderer.columns) if partial else everything
+        self._ids = IdMaker(
+            job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
+        )
+        checker = AnswerChecker(job.prompt.answer_schema) if job.prompt.answer_schema else None
+        self.output_schema = output_schema(
+            self.dataset.schema,
+            job.output.prefix,
+            answer=answer_type(ResultParser(job.prompt.endpoint)),
+            parsed=checker and checker.type,
+            carried=self.dataset.carried,
+        )
+
+    def first_prompt(self) -> list[tuple[str, str]]:
+        """(where, text) of what the first row is asked. InputError when there is no row."""
+        first = self.renderer.first_prompt(next(self.dataset.batches(1)))
+        return [("skipped", first.message)] if isinstance(first, Skip) else first
+
+    def stretches(self) -> Iterator[Stretch]:
+        """All rows in source order; raises InputError for duplicate ids once all have been seen."""
+        sharder = Sharder(self._limits, line_units=line_units(envelope_bytes(self._job.prompt)))
+        duplicates = DuplicateFinder()
+        row = 0
+        for batch in self.dataset.batches(MICRO_BATCH_ROWS):
+            ids = self._ids.ids(batch, row)
+            duplicates.add(ids)
+            for piece in sharder.pieces(self.renderer.lines(batch, ids)):
+                start, stop = piece.start, piece.stop
+                yield Stretch(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
+            row += batch.num_rows
+        self._refuse(duplicates)
+
+    def _refuse(self, duplicates: DuplicateFinder) -> None:
+        suspects = duplicates.suspects()
+        duplicates.close()
+        if not suspects:
+            return
+        found = confirm(suspects, self._all_ids())
+        if not found:
+            return
+        some = "; ".join(
+            f"{key!r} in rows {', '.join(str(n + 1) for n in rows[:3])}" for key, rows in found[:3]
+        )
+        raise InputError(
+            f"source.key: {self._shown_key} is not unique ({some});"
+            " choose another key, or set source.duplicate_keys: number"
+        )
+
+    @property
+    def _shown_key(self) -> str:
+        return " + ".join(self._job.source.key_columns) or "the row number"
+
+    def _all_ids(self) -> Iterator[list[str]]:
+        row = 0
+        for batch in self.dataset.batches(MICRO_BATCH_ROWS):
+            yield self._ids.ids(batch, row)
+            row += batch.num_rows
