@@ -1,0 +1,194 @@
+"""What a cell of the dataset is to a template, and how it reads as text.
+
+The rules hold wherever a value becomes text: `{{ x }}`, `a ~ b` and text filters such as `upper` or `trim`.
+
+| cell | text |
+|---|---|
+| null, NaN | nothing |
+| bool | `true`, `false` |
+| integer | as written |
+| float | the shortest text that reads back as the same number; a float32 0.1 is `0.1` |
+| decimal | plain notation as written: `12.50`, `1000`, never `1E+3` |
+| date, time, timestamp | ISO 8601, the zone's offset where there is one, down to the nanosecond where there are any |
+| duration | ISO 8601: `PT1M30S`, `-P1DT0.5S` |
+| list, struct, map | JSON |
+| binary | an error, and the row is skipped: write `{{ x | b64encode }}` |
+
+Inside JSON (containers, and the `tojson` filter) null and NaN are `null`, decimals are numbers as written, binary is
+base64, dates and durations are the texts above; characters are never escaped for HTML. Nanoseconds inside lists,
+structs and maps are cut to microseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Cell = Any
+"""A Python value as `pyarrow` gives it: the values of a table have no narrower common type."""
+
+
+class _Nanos(dt.datetime):
+    """A timestamp with what `datetime` cannot hold, so that pandas is not needed to print it."""
+
+    nanos = 0
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        text = super().isoformat(sep, "microseconds" if timespec == "auto" else timespec)
+        if timespec != "auto":
+            return text
+        micros = len("2026-01-01T00:00:00.000000")
+        return f"{text[:micros]}{self.nanos:03d}{text[micros:]}"
+
+
+def to_text(value: Cell) -> Any:
+    """`value` by the rules above; what has no rule (a template's own objects) is returned for Jinja2 to print."""
+    if type(value) is str:
+        return value
+    rule = _TEXT.get(type(value))
+    return value if rule is None else rule(value)
+
+
+def to_json(value: Cell, indent: bool = False) -> str:
+    """`value` as JSON text, by the rules above."""
+    option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    return orjson.dumps(value, default=_json_default, option=option).decode()
+
+
+def b64encode(value: bytes | str) -> str:
+    """Standard base64 of binary, or of a text's UTF-8."""
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode("ascii")
+
+
+def to_python(column: pa.Array) -> list[Cell]:
+    """The column's values, null as None. `ValueError` or `OverflowError` where Python has no such value."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return _timestamps(column)
+    whole = _without_nanos(kind)
+    values: list[Cell] = (column if whole == kind else column.cast(whole, safe=False)).to_pylist()
+    fix = _fixer(kind)
+    return values if fix is None else [None if value is None else fix(value) for value in values]
+
+
+def _float(value: float) -> str:
+    return repr(value) if value == value else ""
+
+
+def _decimal(value: Decimal) -> str:
+    return "" if value.is_nan() else format(value, "f")
+
+
+def _duration(value: dt.timedelta) -> str:
+    sign, value = ("-", -value) if value < dt.timedelta(0) else ("", value)
+    seconds = f"{value.seconds % 60}.{value.microseconds:06d}".rstrip("0").rstrip(".")
+    clock = (("H", str(value.seconds // 3600)), ("M", str(value.seconds // 60 % 60)), ("S", seconds))
+    time = "".join(f"{amount}{unit}" for unit, amount in clock if amount != "0")
+    day = f"{value.days}D" if value.days else ""
+    return f"{sign}P{day}T{time}" if time else f"{sign}P{day or 'T0S'}"
+
+
+def _binary(_: bytes) -> str:
+    raise TypeError("binary value; write {{ column | b64encode }} to send it as base64")
+
+
+def _json_default(value: object) -> object:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(_decimal(value) or "null")
+    if isinstance(value, bytes):
+        return b64encode(value)
+    return str(to_text(value))
+
+
+_TEXT: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "",
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    float: _float,
+    Decimal: _decimal,
+    dt.date: dt.date.isoformat,
+    dt.time: dt.time.isoformat,
+    dt.datetime: dt.datetime.isoformat,
+    _Nanos: _Nanos.isoformat,
+    dt.timedelta: _duration,
+    bytes: _binary,
+    list: to_json,
+    tuple: to_json,
+    dict: to_json,
+}
+
+
+def _timestamps(column: pa.Array) -> list[Cell]:
+    micros = pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", column.type.tz))
+    nanos = column.cast(pa.int64()).to_pylist()
+    return [
+        value if value is None or at % 1000 == 0 else _with_nanos(value, at % 1000)
+        for value, at in zip(micros.to_pylist(), nanos, strict=True)
+    ]
+
+
+def _with_nanos(value: dt.datetime, nanos: int) -> _Nanos:
+    exact = _Nanos(*value.timetuple()[:6], value.microsecond, value.tzinfo, fold=value.fold)
+    exact.nanos = nanos
+    return exact
+
+
+def _without_nanos(kind: pa.DataType) -> pa.DataType:
+    """`kind` with microseconds for nanoseconds: pyarrow would import pandas for those, or fail without it."""
+    types = pa.types
+    if types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if types.is_map(kind):
+        return pa.map_(_without_nanos(kind.key_type), _without_nanos(kind.item_type))
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_without_nanos(field.type)) for field in kind])
+    if types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_nanos(kind.value_type)), kind.list_size)
+    if types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_nanos(kind.value_type)))
+    if types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_without_nanos(kind.value_type)))
+    return kind
+
+
+def _fixer(kind: pa.DataType) -> Callable[[Any], Cell] | None:
+    """What turns pyarrow's Python value into ours: short floats, dicts for maps. None where there is nothing to do."""
+    types = pa.types
+    if types.is_float32(kind):
+        return lambda value: float(str(np.float32(value)))
+    if types.is_float16(kind):
+        return lambda value: float(str(np.float16(value)))
+    if types.is_dictionary(kind):
+        return _fixer(kind.value_type)
+    if types.is_map(kind):
+        key, item = _nullable(_fixer(kind.key_type)), _nullable(_fixer(kind.item_type))
+        return lambda pairs: {key(k): item(v) for k, v in pairs}
+    if types.is_struct(kind):
+        fixes = {field.name: fix for field in kind if (fix := _fixer(field.type)) is not None}
+        if not fixes:
+            return None
+        fields = {name: _nullable(fix) for name, fix in fixes.items()}
+        return lambda value: {k: fields[k](v) if k in fields else v for k, v in value.items()}
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = _fixer(kind.value_type)
+        if inner is None:
+            return None
+        each = _nullable(inner)
+        return lambda values: [each(value) for value in values]
+    return None
+
+
+def _nullable(fix: Callable[[Any], Cell] | None) -> Callable[[Any], Cell]:
+    if fix is None:
+        return lambda value: value
+    return lambda value: None if value is None else fix(value)
