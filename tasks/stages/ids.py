@@ -1,0 +1,198 @@
+"""custom_ids: what a row is called at the provider, and whether two rows are called the same.
+
+A row's id is its key as text where that satisfies the provider's pattern, as it is: never trimmed, never lowered. Several
+key columns are joined by `-`. A row without a usable key (null, wrong characters, too long, or no key in the job) is
+`row-000000123`: its position in the dataset from 0, at least nine digits.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import IO, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.errors import InputError
+
+PORTABLE: Final = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+"""Anthropic's rule for custom_ids, the narrowest that is published; OpenAI publishes none."""
+
+Hashes = npt.NDArray[np.int64]
+
+_ROWS_SHOWN = 10
+
+
+class IdMaker:
+    """Makes ids of micro-batches. `numbered` appends the row's number to every key, so that keys may repeat."""
+
+    def __init__(
+        self, key: tuple[str, ...], pattern: re.Pattern[str] = PORTABLE, *, numbered: bool = False
+    ) -> None:
+        self._key = key
+        self._pattern = pattern
+        self._numbered = numbered
+
+    def ids(self, batch: pa.RecordBatch, first_row: int) -> list[str]:
+        """One id per row; `first_row` is the dataset's row number of the first. `InputError`: no such key column."""
+        numbers = range(first_row, first_row + batch.num_rows)
+        if not self._key:
+            return [f"row-{number:09d}" for number in numbers]
+        column = self._keys(batch)
+        if not self._numbered and self._all_valid(column):
+            return cast("list[str]", column.to_pylist())
+        keys = column.to_pylist()
+        if self._numbered:
+            keys = [
+                None if key is None else f"{key}-{number:09d}"
+                for key, number in zip(keys, numbers, strict=True)
+            ]
+        valid = self._pattern.fullmatch
+        return [
+            key if key is not None and valid(key) else f"row-{number:09d}"
+            for key, number in zip(keys, numbers, strict=True)
+        ]
+
+    def _all_valid(self, keys: pa.Array) -> bool:
+        """Whether no key needs a second look, by Arrow's RE2; of any other pattern RE2 may think differently."""
+        if self._pattern is not PORTABLE or keys.null_count:
+            return False
+        return bool(pc.all(pc.match_substring_regex(keys, r"\A[a-zA-Z0-9_-]{1,64}\z")).as_py())
+
+    def _keys(self, batch: pa.RecordBatch) -> pa.Array:
+        texts = [_as_text(_column(batch, name)) for name in self._key]
+        return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "-")
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if batch.schema.get_field_index(name) < 0:
+        raise InputError(
+            f"source.key: no column {name!r} in the dataset; it has: {', '.join(batch.schema.names)}"
+        )
+    return batch.column(name)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """The column as text; nulls where its type has none (binary, lists, structs)."""
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    if not binary:
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowNotImplementedError:
+            pass
+    return pa.nulls(len(column), pa.string())
+
+
+class DuplicateFinder:
+    """Finds ids given twice, exactly, among a billion rows in some 50 MB of memory and 8 bytes a row of disk.
+
+    The first pass keeps a 64-bit hash of every id, in sorted runs. Equal hashes are suspects; the second pass, over the
+    ids again, confirms them. Nothing is on disk below `SPOOL_BYTES`. Hashes are this process's own: give one finder
+    all ids, and confirm where they were added.
+    """
+
+    RUN = 1 << 20
+    SPOOL_BYTES = 32_000_000
+    _PARTS = 1024
+
+    def __init__(self) -> None:
+        self._run: Hashes = np.empty(self.RUN, np.int64)
+        self._filled = 0
+        self._edges: list[Hashes] = []
+        self._file: IO[bytes] | None = None
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Take note of these ids."""
+        hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+        while hashes.size:
+            taken = hashes[: self.RUN - self._filled]
+            self._run[self._filled : self._filled + taken.size] = taken
+            self._filled += taken.size
+            hashes = hashes[taken.size :]
+            if self._filled == self.RUN:
+                self._spill()
+
+    def suspects(self, limit: int = 10_000) -> set[int]:
+        """Hashes that came at least twice, at most about `limit` of them: a few are enough to refuse the dataset."""
+        if self._file is None:
+            return set(_repeated(self._sorted_run())[:limit].tolist())
+        self._spill()
+        found: set[int] = set()
+        parts_at_once = max(1, self._PARTS // len(self._edges))
+        for part in range(0, self._PARTS, parts_at_once):
+            hashes = np.concatenate(list(self._parts(part, min(part + parts_at_once, self._PARTS))))
+            hashes.sort()
+            found.update(_repeated(hashes)[:limit].tolist())
+            if len(found) >= limit:
+                break
+        return found
+
+    def close(self) -> None:
+        """Give the disk space back. A finder that is collected does so too."""
+        if self._file is not None:
+            self._file.close()
+
+    def _sorted_run(self) -> Hashes:
+        run = self._run[: self._filled]
+        run.sort()
+        return run
+
+    def _spill(self) -> None:
+        """Write the current run, sorted, and remember where each part of the hashes' range begins in it."""
+        if self._file is None:
+            self._file = tempfile.SpooledTemporaryFile(self.SPOOL_BYTES)  # noqa: SIM115 - lives as long as the finder
+        run = self._sorted_run()
+        inner = np.searchsorted(run, _part_starts(self._PARTS))
+        offset = self._file.seek(0, 2) // run.itemsize
+        self._file.write(run.tobytes())
+        self._edges.append(np.concatenate((inner, [run.size])) + offset)
+        self._filled = 0
+
+    def _parts(self, first: int, stop: int) -> Iterator[Hashes]:
+        """The hashes of these parts of the range, run by run."""
+        assert self._file is not None
+        for edges in self._edges:
+            start, end = int(edges[first]), int(edges[stop])
+            self._file.seek(start * 8)
+            yield np.frombuffer(self._file.read((end - start) * 8), np.int64)
+
+
+def confirm(
+    suspects: Collection[int], id_batches: Iterable[Sequence[str]], limit: int = 5
+) -> list[tuple[str, list[int]]]:
+    """The first `limit` ids found twice, each with the row numbers seen until then, 10 at most.
+
+    `id_batches` are all ids again, in order, from row 0; it is not read further than needed.
+    """
+    seen: dict[str, list[int]] = {}
+    twice: dict[str, list[int]] = {}
+    first = 0
+    for ids in id_batches:
+        for row, custom_id in enumerate(ids, first):
+            if hash(custom_id) in suspects:
+                rows = seen.setdefault(custom_id, [])
+                if len(rows) < _ROWS_SHOWN:
+                    rows.append(row)
+                if len(rows) == 2:
+                    twice[custom_id] = rows
+        first += len(ids)
+        if len(twice) >= limit:
+            break
+    return list(twice.items())[:limit]
+
+
+def _part_starts(parts: int) -> Hashes:
+    return np.array([i * (1 << 64) // parts - (1 << 63) for i in range(parts)], np.int64)
+
+
+def _repeated(ordered: Hashes) -> Hashes:
+    """Values that occur more than once in a sorted array, each once."""
+    later = ordered[1:]
+    return np.unique(later[later == ordered[:-1]])
