@@ -50,7 +50,7 @@ class _Asked(msgspec.Struct):
 
     question: str
     chars: int
-    shape: msgspec.Raw
+    shape: bytes
     limit: int | None
 
 
@@ -113,7 +113,7 @@ def answer(row: Row, created: int) -> Answer:
 
 
 def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    asked = _Asked("", 0, body.response_format, body.max_completion_tokens or body.max_tokens)
+    asked = _Asked("", 0, bytes(body.response_format), body.max_completion_tokens or body.max_tokens)
     for message in body.messages:
         text = message.content if type(message.content) is str else _text(message.content)
         asked.chars += len(text)
@@ -148,7 +148,7 @@ def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
 
 
 def _responses(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    shape = _format_of(body.text)
+    shape = _format_of(bytes(body.text))
     asked = _Asked("", len(body.instructions or ""), shape, body.max_output_tokens)
     for item in (
         [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input or []
@@ -207,7 +207,7 @@ def _completions(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
         prompts = [body.prompt]
     choices, given = [], 0
     for index, prompt in enumerate(prompts):
-        text, finish = _speak(_Asked(_plain(prompt), 0, msgspec.Raw(b"null"), body.max_tokens))
+        text, finish = _speak(_Asked(_plain(prompt), 0, b"null", body.max_tokens))
         given += tokens(len(text))
         choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": finish.decode()})
     asked = sum(tokens(len(_plain(prompt))) for prompt in prompts)
@@ -265,7 +265,7 @@ _MAKERS: Final = {
 
 def _speak(asked: _Asked) -> tuple[str, bytes]:
     """The answer's text and how it ended, within the token limit."""
-    sampler = None if bytes(asked.shape) == b"null" else _sampler(bytes(asked.shape))
+    sampler = None if asked.shape == b"null" else _sampler(asked.shape)
     if sampler is None:
         text = "Echo: " + asked.question[:QUOTE_CHARS]
     else:
@@ -288,13 +288,9 @@ def _sampler(shape: bytes) -> Sampler | None:
 
 
 @lru_cache(maxsize=64)
-def _format_bytes(text: bytes) -> bytes:
+def _format_of(text: bytes) -> bytes:
     wanted = orjson.loads(text)
     return orjson.dumps(wanted.get("format") if isinstance(wanted, dict) else None)
-
-
-def _format_of(text: msgspec.Raw) -> msgspec.Raw:
-    return msgspec.Raw(_format_bytes(bytes(text)))
 
 
 def _text(content: Any) -> str:

@@ -17,11 +17,12 @@ from tasks.local_batch.echo import Echo
 from tasks.local_batch.engine import Engine
 from tasks.local_batch.fault_gate import ConnectionAwareProtocol
 from tasks.local_batch.faults import Faults
+from tasks.local_batch.launch import health
 from tasks.local_batch.place import Announcement, announce, announced, claim
 from tasks.local_batch.settings import Settings
 from tasks.local_batch.store import Store
 
-_LOCK_PATIENCE_SECONDS = 3.0
+_LOCK_PATIENCE_SECONDS = 3.0  # for a service that is just going down
 _KEEP_ALIVE_SECONDS = (
     120  # longer than clients keep connections, so that a reused one is never just being closed
 )
@@ -30,9 +31,10 @@ _KEEP_ALIVE_SECONDS = (
 def serve(settings: Settings, environ: Mapping[str, str], on_ready: Callable[[str], None]) -> None:
     """Blocks. `on_ready` gets the base URL, ending in /v1. RunBusy when the folder has a service already."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    lock = claim(settings.folder, patience_seconds=_LOCK_PATIENCE_SECONDS)
+    other = announced(settings.folder)
+    alive = other is not None and health(other.url) is not None
+    lock = claim(settings.folder, patience_seconds=0 if alive else _LOCK_PATIENCE_SECONDS)
     if lock is None:
-        other = announced(settings.folder)
         where = f"{other.url} (process {other.pid})" if other else "another process"
         raise RunBusy(f"{settings.folder}: already served by {where}; stop that one or use another folder")
     try:

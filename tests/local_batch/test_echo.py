@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import base64
+import json
+import math
+from array import array
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from openai.types import Completion, CreateEmbeddingResponse, ModerationCreateResponse
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+
+from tasks.local_batch.answers import Answer, Row
+from tasks.local_batch.echo import answer
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"enum": ["bug", "other"]}, "why": {"type": "string"}},
+    "required": ["label", "why"],
+    "additionalProperties": False,
+}
+
+
+def echo(url: str, **body: Any) -> Answer:
+    return answer(
+        Row("row-1", f"/v1/{url}", msgspec.Raw(json.dumps({"model": "m", **body}).encode())), 1_795_305_600
+    )
+
+
+def chat(content: Any = "hello there", **body: Any) -> ChatCompletion:
+    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": content}]
+    return ChatCompletion.model_validate_json(
+        echo("chat/completions", messages=messages, **body).body, strict=True
+    )
+
+
+def test_chat_quotes_the_last_user_text_and_reports_plausible_tokens() -> None:
+    found = chat()
+    assert found.choices[0].message.content == "Echo: hello there"
+    assert found.choices[0].finish_reason == "stop"
+    assert found.usage is not None
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (4, 4, 8)
+
+
+def test_a_long_question_is_quoted_in_part() -> None:
+    assert chat("x" * 5_000).choices[0].message.content == "Echo: " + "x" * 200
+
+
+def test_content_parts_are_read() -> None:
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "https://x.test"}},
+    ]
+    assert chat(parts).choices[0].message.content == "Echo: What is this?"
+
+
+def test_several_choices_are_given_when_asked_for() -> None:
+    assert [choice.index for choice in chat(n=3).choices] == [0, 1, 2]
+
+
+def test_the_token_limit_cuts_the_answer() -> None:
+    found = chat("x" * 100, max_completion_tokens=5).choices[0]
+    assert (found.finish_reason, found.message.content) == ("length", "Echo: " + "x" * 14)
+
+
+def test_chat_fills_in_a_schema() -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "t", "strict": True, "schema": SCHEMA}}
+    assert jsonschema_rs.is_valid(
+        SCHEMA, json.loads(chat(response_format=wanted).choices[0].message.content or "")
+    )
+
+
+def test_chat_gives_some_object_when_json_is_asked_for() -> None:
+    assert isinstance(
+        json.loads(chat(response_format={"type": "json_object"}).choices[0].message.content or ""), dict
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "why?",
+        [{"role": "user", "content": "why?"}],
+        [{"role": "user", "content": [{"type": "input_text", "text": "why?"}]}],
+    ],
+)
+def test_responses_quote_the_question_in_every_form(asked: Any) -> None:
+    assert Response.model_validate_json(echo("responses", input=asked).body).output_text == "Echo: why?"
+
+
+def test_responses_fill_in_a_schema_and_stop_at_the_limit() -> None:
+    wanted = {"format": {"type": "json_schema", "name": "t", "schema": SCHEMA}}
+    found = Response.model_validate_json(echo("responses", input="x", text=wanted).body)
+    assert jsonschema_rs.is_valid(SCHEMA, json.loads(found.output_text))
+    cut = Response.model_validate_json(echo("responses", input="x" * 100, max_output_tokens=2).body)
+    assert (cut.status, cut.incomplete_details and cut.incomplete_details.reason) == (
+        "incomplete",
+        "max_output_tokens",
+    )
+
+
+def test_embeddings_are_unit_vectors_one_for_each_input() -> None:
+    found = CreateEmbeddingResponse.model_validate_json(echo("embeddings", input=["a", "b", "a"]).body)
+    one, other, again = (item.embedding for item in found.data)
+    assert len(one) == 1536
+    assert math.isclose(sum(value * value for value in one), 1, abs_tol=1e-5)
+    assert (one == again, one == other) == (True, False)
+
+
+def test_embeddings_honour_dimensions_tokens_and_base64() -> None:
+    plain = json.loads(echo("embeddings", input=[1, 2, 3], dimensions=8).body)["data"]
+    packed = json.loads(echo("embeddings", input=[1, 2, 3], dimensions=8, encoding_format="base64").body)[
+        "data"
+    ]
+    assert (len(plain), len(plain[0]["embedding"])) == (1, 8)
+    assert array("f", base64.b64decode(packed[0]["embedding"])).tolist() == plain[0]["embedding"]
+
+
+def test_completions_answer_each_prompt() -> None:
+    found = Completion.model_validate_json(echo("completions", prompt=["a", "b"]).body)
+    assert [choice.text for choice in found.choices] == ["Echo: a", "Echo: b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [("x", 1), (["x", "y"], 2), ([{"type": "text", "text": "x"}], 1)]
+)
+def test_moderations_flag_nothing(asked: Any, count: int) -> None:
+    found = ModerationCreateResponse.model_validate_json(echo("moderations", input=asked).body)
+    assert [result.flagged for result in found.results] == [False] * count
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("images/generations", {"prompt": "a crane"}),
+        ("videos", {"prompt": "a crane"}),
+        ("chat/completions", {"messages": [1, 2]}),
+        ("chat/completions", {"messages": [], "n": "many"}),
+        ("embeddings", {"input": "x", "dimensions": 0}),
+    ],
+)
+def test_what_it_cannot_answer_fails_by_row(url: str, body: dict[str, Any]) -> None:
+    found = echo(url, **body)
+    assert (found.status, found.succeeded) == (400, False)
+    assert json.loads(found.body)["error"]["type"] == "invalid_request_error"
+
+
+def test_the_same_row_gets_the_same_bytes() -> None:
+    assert echo("responses", input="x").body == echo("responses", input="x").body

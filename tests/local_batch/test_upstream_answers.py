@@ -1,0 +1,152 @@
+"""Rows answered by somebody else's real-time endpoint."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+
+class Model:
+    """A real-time endpoint that counts what it is asked; `gate` makes it wait."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.keys: set[str | None] = set()
+        self.under_way = self.most_at_once = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._lock = threading.Lock()
+        model = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                model.keys.add(self.headers.get("authorization"))
+                status, reply, headers = model.answer(self.path, body)
+                self.send_response(status)
+                for name, value in {**headers, "content-length": str(len(reply))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(reply)
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        text = body["messages"][0]["content"]
+        with self._lock:
+            self.asked[text] += 1
+            self.under_way += 1
+            self.most_at_once = max(self.most_at_once, self.under_way)
+            times = self.asked[text]
+        self.gate.wait(10)
+        with self._lock:
+            self.under_way -= 1
+        assert path == "/v1/chat/completions"
+        if text == "bad":
+            return (
+                400,
+                b'{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"no"}}',
+                {},
+            )
+        if text == "page":
+            return 404, b"<html>\n</html>", {}
+        if text == "limited" and times == 1:
+            return 429, b"{}", {"retry-after": "0"}
+        if text == "shaky" and times == 1:
+            return 503, b"<html>", {"retry-after": "0"}
+        reply = {
+            "choices": [{"message": {"content": f"« {text} »"}}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        }
+        return 200, json.dumps(reply, indent=1, ensure_ascii=False).encode(), {}
+
+    def close(self) -> None:
+        self.gate.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    model = Model()
+    yield model
+    model.close()
+
+
+def test_each_row_is_asked_once_and_failures_are_its_own(batch_service: Any, model: Model) -> None:
+    service = batch_service(upstream=model.url, concurrency=3, api_key_env="KEY", environ={"KEY": "secret"})
+    texts = [f"text {number}" for number in range(20)] + ["bad", "page", "limited", "shaky"]
+    batch = service.run([service.chat(text, text) for text in texts])
+    counts = batch.request_counts
+    assert (batch.status, counts.completed, counts.failed) == ("completed", 22, 2)
+    assert (batch.usage.input_tokens, batch.usage.output_tokens) == (66, 44)
+    output = {line["custom_id"]: line["response"]["body"] for line in service.results(batch.output_file_id)}
+    assert output["text 7"]["choices"][0]["message"]["content"] == "« text 7 »"
+    errors = {line["custom_id"]: line["response"] for line in service.results(batch.error_file_id)}
+    assert {name: error["status_code"] for name, error in errors.items()} == {"bad": 400, "page": 404}
+    assert errors["bad"]["body"]["error"]["code"] == "no"
+    assert model.asked == Counter(texts) + Counter(["limited", "shaky"])
+    assert model.keys == {"Bearer secret"}
+    assert model.most_at_once <= 3
+    assert not any(b"secret" in path.read_bytes() for path in service.folder.rglob("*") if path.is_file())
+
+
+def test_a_killed_service_does_not_ask_answered_rows_again(batch_service: Any, model: Model) -> None:
+    service = batch_service(upstream=model.url, concurrency=2)
+    rows = [service.chat(f"row-{number}", f"text {number}") for number in range(300)]
+    created = service.submit(rows)
+    service.wait(created.id, lambda batch: batch.request_counts.completed >= 30)
+    service.kill()
+    answered = (service.folder / "work" / created.id / "output.jsonl").read_bytes().count(b"\n")
+    before = Counter(model.asked)
+    service.start()
+    batch = service.wait(created.id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 300)
+    assert (model.asked - before).total() == 300 - answered
+    assert model.asked.total() <= 300 + 2, "only what was under way may be asked twice"
+    assert len({line["custom_id"] for line in service.results(batch.output_file_id)}) == 300
+
+
+def test_cancelling_waits_for_what_is_under_way_and_asks_no_more(batch_service: Any, model: Model) -> None:
+    service = batch_service(upstream=model.url, concurrency=2)
+    model.gate.clear()
+    created = service.submit([service.chat(f"row-{number}", f"text {number}") for number in range(10)])
+    service.wait(created.id, lambda batch: model.under_way == 2)
+    assert service.client().batches.cancel(created.id).status == "cancelling"
+    model.gate.set()
+    batch = service.wait(created.id)
+    assert (batch.status, batch.request_counts.completed, batch.request_counts.failed) == ("cancelled", 2, 8)
+    assert model.asked.total() == 2
+
+
+def test_an_upstream_that_is_not_there_fails_the_row() -> None:
+    import asyncio
+
+    import msgspec
+
+    from tasks.local_batch.answers import Row
+    from tasks.local_batch.upstream import Upstream
+
+    async def ask() -> Any:
+        upstream = Upstream("http://127.0.0.1:9/v1", concurrency=1, api_key=None, first_wait_seconds=0.001)
+        try:
+            return await upstream.ask(Row("a", "/v1/chat/completions", msgspec.Raw(b"{}")))
+        finally:
+            await upstream.close()
+
+    answer = asyncio.run(ask())
+    assert (answer.status, json.loads(answer.body)["error"]["type"]) == (502, "server_error")
