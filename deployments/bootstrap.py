@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells people so
     sys.exit(
@@ -88,19 +89,30 @@ def build(wanted: list[str], with_pip: bool) -> None:
         # Only what was made here is cleared: somebody's own .venv is added to.
         venv.create(ENVIRONMENT, clear=STAMP.exists(), with_pip=with_pip, symlinks=True)
         STAMP.write_text("")
-        watch([*pip, "--require-hashes", "-r", str(LOCK)])
+        # The lock is complete: nothing to resolve. Byte code is made below, on all cores.
+        watch([*pip, "--no-deps", "--no-compile", "--require-hashes", "-r", str(LOCK)])
+        compile_packages()
         say(f"set up in {time.monotonic() - began:.0f} s")
     watch([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     STAMP.write_text(" ".join(wanted))
+
+
+def compile_packages() -> None:
+    """Byte code for everything installed, whatever PYTHONDONTWRITEBYTECODE says: without it each start takes seconds."""
+    show("compiling")
+    python = [str(BIN / "python"), "-I", "-m", "compileall", "-q", "-j", "0"]
+    # Some packages carry files that no Python compiles: those stay as they are.
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*python, str(ENVIRONMENT / "lib")], check=False, **quiet)  # noqa: S603 - our Python
+    show("")
 
 
 def watch(pip: list[str]) -> None:
     """Run pip with one line of progress on a terminal; what it said only where it fails."""
     said: list[str] = []
     fetched = 0
-    with subprocess.Popen(
-        pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    ) as process:  # noqa: S603 - pip
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(pip, cwd=ROOT, **options) as process:  # noqa: S603 - pip
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
