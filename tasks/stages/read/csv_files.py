@@ -227,4 +227,5 @@ def _check_options(source: Source) -> None:
 
 def _too_small(error: Exception) -> bool:
     """Whether Arrow failed because a record did not fit into a block."""
-    return "straddling object" in str(error) or "out of sync" in str(error)
+    text = str(error)
+    return any(sign in text for sign in ("straddling object", "out of sync", "Empty CSV file or block"))

@@ -121,6 +121,8 @@ def _literal(value: Any, operator: str, type_: Any) -> Any:
         return pa.scalar(None, type_)
     if pa.types.is_boolean(type_) != isinstance(value, bool):
         raise _Misfit(f"{value!r} cannot be compared with {type_}; " + _quote_hint(type_))
+    if isinstance(value, bool):
+        return pa.scalar(value, type_)
     if pa.types.is_temporal(type_):
         return _moment(value, type_)
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
@@ -152,12 +154,14 @@ def _number(value: Any, type_: Any) -> Any:
         value = float(value) if pa.types.is_floating(type_) else Decimal(value)
     if pa.types.is_decimal(type_):
         return pa.scalar(Decimal(str(value)))
-    if pa.types.is_integer(type_) and value == int(value):
-        value = int(value)
+    if pa.types.is_floating(type_):
+        return pa.scalar(float(value), type_)
+    if value != int(value):
+        return pa.scalar(float(value))  # pa.scalar would cut it down to a whole number
     try:
-        return pa.scalar(value, type_)
-    except (pa.ArrowInvalid, OverflowError, TypeError):
-        return pa.scalar(float(value) if isinstance(value, Decimal) else value)
+        return pa.scalar(int(value), type_)
+    except (pa.ArrowInvalid, OverflowError):
+        return pa.scalar(int(value))
 
 
 def _moment(value: Any, type_: Any) -> Any:

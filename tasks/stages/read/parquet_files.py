@@ -46,7 +46,7 @@ class ParquetReader:
         expression = where.expression(self.schema.names)
         if expression is None:
             return None
-        # pyarrow.dataset takes 0.1 s to import, and only a filter needs it.
+        # Imports pandas, and only a filter needs it.
         import pyarrow.dataset as pd_
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 

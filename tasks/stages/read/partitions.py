@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from tasks.stages.read.storage import Fragment, Storage
-from tasks.stages.read.values import TYPES, from_text
+from tasks.stages.read.values import TYPES, from_text, text_array
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -29,10 +29,7 @@ class Partitions:
     def values(self, fragment: Fragment) -> dict[str, Any]:
         """Name to Arrow scalar."""
         texts = dict(fragment.partition)
-        return {
-            field.name: from_text(pa.array([texts[field.name]], pa.string()), field.type)[0]
-            for field in self.fields
-        }
+        return {field.name: from_text(text_array(texts[field.name]), field.type)[0] for field in self.fields}
 
 
 def find_partitions(

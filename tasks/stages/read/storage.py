@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 import fsspec
 import pyarrow as pa
@@ -117,13 +117,11 @@ def connect(url: str) -> tuple[Storage, str]:
 
 
 def shown(url: str) -> str:
-    """A URL without user name, password, query and fragment; a path as it is."""
+    """A URL without user name and password, and without the query that may sign it; a path as it is."""
     if "://" not in url:
         return url
-    parts = urlsplit(url)
-    if not parts.scheme.startswith("http"):
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    bare = re.sub(r"://[^/@]*@", "://", url)
+    return re.split("[?#]", bare, maxsplit=1)[0] if bare.startswith("http") else bare
 
 
 def brief(error: BaseException, most: int = 200) -> str:

@@ -30,14 +30,23 @@ def from_text(texts: Any, type_: Any) -> Any:
     if pa.types.is_string(type_):
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
-    values = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    nothing = pa.nulls(1, pa.string())[0]
+    values = pc.if_else(pc.binary_length(trimmed).cast(pa.bool_()), trimmed, nothing)
     if not (pa.types.is_timestamp(type_) and type_.tz):
         return values.cast(type_)
     zoned = pc.match_substring_regex(values, _ZONED)
-    nothing = pa.scalar(None, pa.string())
     aware = pc.if_else(zoned, values, nothing).cast(type_)
     naive = pc.if_else(zoned, nothing, values).cast(pa.timestamp("us"))
     return pc.coalesce(aware, pc.assume_timezone(naive, "UTC"))
+
+
+def text_array(text: str | None) -> Any:
+    """One text as an array. `pa.array` and `pa.scalar` would import pandas for it: 0.5 s and 35 MB."""
+    if text is None:
+        return pa.nulls(1, pa.string())
+    data = text.encode()
+    ends = pa.py_buffer((0).to_bytes(4, "little") + len(data).to_bytes(4, "little"))
+    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))
 
 
 def first_misfit(texts: Any, type_: Any) -> int:
