@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -22,10 +21,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tasks.local_batch.engine import Engine, start_cancelling
+from tasks.local_batch.fault_doors import FaultDoors
 from tasks.local_batch.fault_gate import FaultGate
 from tasks.local_batch.faults import Faults
 from tasks.local_batch.objects import ApiError, Batch, StoredFile
 from tasks.local_batch.orders import batch_of, file_of, page_limit, refuse_garbage
+from tasks.local_batch.replies import (
+    no_file,
+    on_any_error,
+    on_api_error,
+    on_http_error,
+    page,
+    reply,
+    unknown_cursor,
+)
 from tasks.local_batch.settings import Settings
 from tasks.local_batch.store import Store
 
@@ -57,7 +66,7 @@ class Service:
                     code="missing_required_parameter",
                 )
             order = file_of(file.filename or "", form)
-            return _reply((await run_in_threadpool(self._keep, file, order)).wire())
+            return reply((await run_in_threadpool(self._keep, file, order)).wire())
 
     def _keep(self, upload: UploadFile, order: StoredFile) -> StoredFile:
         if order.purpose == "batch":
@@ -69,17 +78,17 @@ class Service:
         limit = page_limit(query.get("limit"), default=10_000, most=10_000)
         after = query.get("after")
         if after is not None and self.store.file(after) is None:
-            raise _unknown_cursor(after)
+            raise unknown_cursor(after)
         found = self.store.files(
             after=after,
             limit=limit + 1,
             ascending=query.get("order") == "asc",
             purpose=query.get("purpose"),
         )
-        return _page([file.wire() for file in found], limit)
+        return page([file.wire() for file in found], limit)
 
     def retrieve_file(self, request: Request) -> Response:
-        return _reply(self._file(request).wire())
+        return reply(self._file(request).wire())
 
     def content(self, request: Request) -> Response:
         file = self._file(request)
@@ -88,13 +97,13 @@ class Service:
     def delete_file(self, request: Request) -> Response:
         file_id = request.path_params["id"]
         if not self.store.delete_file(file_id):
-            raise _no_file(file_id)
-        return _reply({"id": file_id, "object": "file", "deleted": True})
+            raise no_file(file_id)
+        return reply({"id": file_id, "object": "file", "deleted": True})
 
     def _file(self, request: Request) -> StoredFile:
         file = self.store.file(request.path_params["id"])
         if file is None:
-            raise _no_file(request.path_params["id"])
+            raise no_file(request.path_params["id"])
         return file
 
     # --- batches
@@ -113,9 +122,9 @@ class Service:
         limit = page_limit(request.query_params.get("limit"), default=20, most=100)
         after = request.query_params.get("after")
         if after is not None and self.store.batch(after) is None:
-            raise _unknown_cursor(after)
+            raise unknown_cursor(after)
         found = self.store.batches(after=after, limit=limit + 1)
-        return _page([self._wire(batch, look=False) for batch in found], limit)
+        return page([self._wire(batch, look=False) for batch in found], limit)
 
     def retrieve(self, request: Request) -> Response:
         return self._shown(self._batch(request), look=True)
@@ -140,7 +149,7 @@ class Service:
         return batch
 
     def _shown(self, batch: Batch, *, look: bool = False) -> Response:
-        return _reply(self._wire(batch, look=look))
+        return reply(self._wire(batch, look=look))
 
     def _wire(self, batch: Batch, *, look: bool) -> dict[str, Any]:
         return self.faults.shown(self.engine.with_progress(batch), look=look)
@@ -148,7 +157,7 @@ class Service:
     # --- about the service
 
     async def health(self, _: Request) -> Response:
-        return _reply(
+        return reply(
             {
                 "service": SERVICE,
                 "pid": os.getpid(),
@@ -156,51 +165,6 @@ class Service:
                 "open_batches": self.engine.busy,
                 "standing": self.settings.idle_exit_seconds is None,
                 "answering": self.settings.answering(),
-            }
-        )
-
-
-class TestDoors:
-    """Routes that exist only with --allow-faults."""
-
-    __test__ = False
-
-    def __init__(self, store: Store, gate: FaultGate) -> None:
-        self._store = store
-        self._gate = gate
-
-    async def arm(self, request: Request) -> Response:
-        try:
-            self._gate.arm(orjson.loads(await request.body()))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ApiError(400, str(error)) from error
-        return _reply({"armed": True})
-
-    async def disarm(self, _: Request) -> Response:
-        self._gate.disarm()
-        return _reply({"armed": False})
-
-    def stats(self, _: Request) -> Response:
-        """What was paid for: batches by each metadata key and value, by input file, rows, calls by kind."""
-        by_metadata: dict[str, Counter[str]] = {}
-        by_file: Counter[str] = Counter()
-        rows = 0
-        batches = self._store.batches(after=None, limit=1 << 31)
-        for batch in batches:
-            by_file[batch.input_file_id] += 1
-            rows += batch.counts.completed
-            for key, value in (batch.metadata or {}).items():
-                by_metadata.setdefault(key, Counter())[value] += 1
-        files = self._store.files(after=None, limit=1 << 31, ascending=True, purpose=None)
-        return _reply(
-            {
-                "batches": len(batches),
-                "batches_by_metadata": by_metadata,
-                "batches_by_input_file": by_file,
-                "rows_completed": rows,
-                "files": [file.id for file in files],
-                "files_by_purpose": Counter(file.purpose for file in files),
-                "requests": self._gate.requests,
             }
         )
 
@@ -258,12 +222,12 @@ def build(service: Service, ready: Any, close: Any) -> ASGIApp:
         lifespan=lifespan,
         # a web page in the user's browser must not reach the service under a name of its own
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
-        exception_handlers={ApiError: _on_api_error, HTTPException: _on_http_error, Exception: _on_any_error},
+        exception_handlers={ApiError: on_api_error, HTTPException: on_http_error, Exception: on_any_error},
     )
     if not service.settings.allow_faults:
         return app
     gate = FaultGate(app)
-    doors = TestDoors(service.store, gate)
+    doors = FaultDoors(service.store, gate)
     app.routes.extend(
         [
             Route("/_faults", doors.arm, methods=["POST"]),
@@ -272,50 +236,3 @@ def build(service: Service, ready: Any, close: Any) -> ASGIApp:
         ]
     )
     return gate
-
-
-def _reply(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
-
-
-def _page(found: list[dict[str, Any]], limit: int) -> Response:
-    data = found[:limit]
-    return _reply(
-        {
-            "object": "list",
-            "data": data,
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-            "has_more": len(found) > limit,
-        }
-    )
-
-
-def _no_file(file_id: str) -> ApiError:
-    return ApiError(404, f"No such File object: {file_id}", param="id")
-
-
-def _unknown_cursor(after: str) -> ApiError:
-    return ApiError(400, f"Invalid 'after': '{after}' does not exist.", param="after", code="invalid_value")
-
-
-def _on_api_error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, ApiError):
-        raise error
-    return _reply(error.body(), error.status)
-
-
-def _on_http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    if error.status_code in (404, 405):
-        return _reply(
-            ApiError(error.status_code, f"Invalid URL ({request.method} {request.url.path})").body(),
-            error.status_code,
-        )
-    return _reply(ApiError(error.status_code, error.detail).body(), error.status_code)
-
-
-def _on_any_error(_: Request, error: Exception) -> Response:
-    message = f"The server had an error while processing your request ({type(error).__name__}); see its log."
-    return _reply(ApiError(500, message).body(), 500)

@@ -13,12 +13,10 @@ import zlib
 from decimal import Decimal
 from typing import Any, Final
 
-Schema = dict[str, Any]
+from tasks.local_batch.schema_merge import Schema, both, is_a
 
 _DEEP: Final = 4  # below this level, only what is required, by the shortest way down
 _TEXT_CHARS: Final = 80
-_HIGHEST: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
-_LOWEST: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 _KEYWORD_TYPES: Final = (
     ("object", ("properties", "required", "additionalProperties", "minProperties")),
     ("array", ("items", "prefixItems", "minItems", "maxItems", "uniqueItems")),
@@ -78,7 +76,7 @@ class Sampler:
                 self._alternative(flat[key], depth, choose) for key in ("anyOf", "oneOf") if flat.get(key)
             ]
             for part in parts:
-                rest = _both(rest, part)
+                rest = both(rest, part)
             flat = rest
         return flat
 
@@ -139,7 +137,7 @@ class _Draw:
             return flat["const"]
         kind = self._kind(flat, depth)
         if "enum" in flat:
-            options = [option for option in flat["enum"] if _is(option, flat.get("type"))] or flat["enum"]
+            options = [option for option in flat["enum"] if is_a(option, flat.get("type"))] or flat["enum"]
             return options[self._next() % len(options)]
         if kind == "object":
             return self._object(flat, depth)
@@ -226,57 +224,6 @@ class _Draw:
             text = next((one for one in texts if re.search(flat["pattern"], one)), text)
         text = text[: flat.get("maxLength", len(text))]
         return text.ljust(flat.get("minLength", 0), ".")
-
-
-def _both(one: Schema, other: Any) -> Schema:
-    """One schema that asks for what two ask for."""
-    if not isinstance(other, dict):
-        return one
-    merged = {**one, **other}
-    for key in one.keys() & other.keys():
-        mine, theirs = one[key], other[key]
-        if key == "properties":
-            shared = {name: _both(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()}
-            merged[key] = {**mine, **theirs, **shared}
-        elif key == "required":
-            merged[key] = [*mine, *(name for name in theirs if name not in mine)]
-        elif key == "enum":
-            merged[key] = [option for option in mine if option in theirs]
-        elif key == "allOf":
-            merged[key] = [*mine, *theirs]
-        elif key in ("anyOf", "oneOf", "$ref"):
-            merged["allOf"] = [*merged.get("allOf", []), {key: mine}]
-        elif key in _HIGHEST:
-            merged[key] = max(mine, theirs)
-        elif key in _LOWEST:
-            merged[key] = min(mine, theirs)
-        elif key == "type":
-            merged[key] = _common_type(mine, theirs)
-    return merged
-
-
-def _common_type(mine: Any, theirs: Any) -> Any:
-    both = [name for name in _names(mine) if name in _names(theirs)]
-    return both[0] if len(both) == 1 else both or theirs
-
-
-def _names(kind: Any) -> list[str]:
-    return kind if isinstance(kind, list) else [kind]
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if kind is None:
-        return True
-    checks = {
-        "string": isinstance(value, str),
-        "boolean": isinstance(value, bool),
-        "integer": isinstance(value, int) and not isinstance(value, bool),
-        "number": isinstance(value, int | float) and not isinstance(value, bool),
-        "null": value is None,
-        "array": isinstance(value, list),
-        "object": isinstance(value, dict),
-    }
-    return any(checks.get(name, False) for name in _names(kind))
 
 
 def _greater(one: float | None, other: float | None) -> float | None:

@@ -22,6 +22,7 @@ from tasks.local_batch.place import Announcement, announce, announced, claim
 from tasks.local_batch.settings import Settings
 from tasks.local_batch.store import Store
 
+_SWEEP_SECONDS = 3_600.0  # between looks for expired files
 _LOCK_PATIENCE_SECONDS = 3.0  # for a service that is just going down
 _KEEP_ALIVE_SECONDS = (
     120  # longer than clients keep connections, so that a reused one is never just being closed
@@ -75,8 +76,10 @@ async def _serve(
         )
     )
     watch = asyncio.create_task(_stop_when_idle(server, pulse, engine, settings.idle_exit_seconds))
+    broom = asyncio.create_task(_drop_expired(store))
     await server.serve(sockets=[listener])
     watch.cancel()
+    broom.cancel()
 
 
 def _answerer(settings: Settings, environ: Mapping[str, str]) -> Answerer:
@@ -90,6 +93,12 @@ def _answerer(settings: Settings, environ: Mapping[str, str]) -> Answerer:
         )
     key = environ.get(settings.api_key_env) if settings.api_key_env else None
     return Upstream(settings.upstream, concurrency=settings.concurrency, api_key=key)
+
+
+async def _drop_expired(store: Store) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        await asyncio.to_thread(store.drop_expired)
 
 
 async def _stop_when_idle(

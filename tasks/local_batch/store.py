@@ -170,8 +170,7 @@ class Store:
         """Remove what crashes and time left behind. Only at start, before anything is served."""
         shutil.rmtree(self.folder / "incoming", ignore_errors=True)
         (self.folder / "incoming").mkdir()
-        with self._transaction() as db:
-            db.execute("DELETE FROM files WHERE expires_at <= ?", (unix_now(),))
+        self.drop_expired()
         open_ids = {batch.id for batch in self.open_batches()}
         kept = {row[0] for row in self._read("SELECT id FROM files", ())}
         kept |= {result_file_id(batch_id, kind) for batch_id in open_ids for kind in ("output", "error")}
@@ -181,6 +180,11 @@ class Store:
         for path in (self.folder / "work").iterdir():
             if path.name not in open_ids:
                 shutil.rmtree(path)
+
+    def drop_expired(self) -> None:
+        """Delete the files whose time has come."""
+        for (file_id,) in self._read("SELECT id FROM files WHERE expires_at <= ?", (unix_now(),)):
+            self.delete_file(file_id)
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -34,6 +34,7 @@ class Upstream:
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=TIMEOUT,
+            mounts={"all://127.0.0.1": None, "all://localhost": None},  # never through a proxy
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         )
 
