@@ -136,13 +136,16 @@ class Ledger:
 
     # Chunks and batches
 
-    def replace_chunks(self, lease: Lease, prepared: tuple[ChunkRecord, ...], **run_values: Any) -> None:
+    def replace_chunks(
+        self, lease: Lease, prepared: tuple[ChunkRecord, ...], *, state: RunState, **run_values: Any
+    ) -> None:
         """Make `prepared` the run's chunks, once, when preparing is complete."""
         with self._owned(lease) as connection:
             connection.execute(chunks.delete().where(chunks.c.run_id == lease.run_id))
             if prepared:
                 connection.execute(chunks.insert(), [asdict(chunk) for chunk in prepared])
-            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**run_values))
+            values = {"state": state, **run_values}
+            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**values))
             self._log(connection, lease.run_id, "prepared", f"{len(prepared)} chunks")
 
     def forget(self, lease: Lease) -> None:
