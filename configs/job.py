@@ -223,6 +223,11 @@ class Job(_Frozen):
     retry: Retry = Retry()
     output: Output
 
+    @field_validator("provider", mode="before")
+    @classmethod
+    def _local_unless_named(cls, value: Any) -> Any:
+        return {"name": "local", **value} if isinstance(value, dict) else value
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

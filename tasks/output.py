@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -144,18 +144,19 @@ class Output:
 
 def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:
     """All parts' row groups in one Parquet file, one row group in memory at a time."""
-    writer: pq.ParquetWriter | None = None
-    for part in parts:
-        with part() as source:
-            table = pq.ParquetFile(source)
-            schema = table.schema_arrow.with_metadata(
-                {**(table.schema_arrow.metadata or {}), _OWNER: job.encode()}
-            )
-            writer = writer or pq.ParquetWriter(file, schema, compression="zstd", compression_level=1)
-            for group in range(table.num_row_groups):
-                writer.write_table(table.read_row_group(group).replace_schema_metadata(schema.metadata))
-    if writer is not None:
-        writer.close()
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for part in parts:
+            with part() as source:
+                table = pq.ParquetFile(source)
+                metadata = {**(table.schema_arrow.metadata or {}), _OWNER: job.encode()}
+                if writer is None:
+                    schema = table.schema_arrow.with_metadata(metadata)
+                    writer = stack.enter_context(
+                        pq.ParquetWriter(file, schema, compression="zstd", compression_level=1)
+                    )
+                for group in range(table.num_row_groups):
+                    writer.write_table(table.read_row_group(group).replace_schema_metadata(metadata))
 
 
 @contextmanager

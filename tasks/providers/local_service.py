@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from openai import OpenAI
+from openai import DefaultHttpxClient, OpenAI
 
 from configs.home import Home
 from configs.job import LocalProvider
@@ -27,7 +27,8 @@ def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
             api_key_env=config.api_key_env,
             rows_per_second=config.rows_per_second,
         )
-        return OpenAI(api_key="local", base_url=url)
+        # A proxy from the environment must not see loopback traffic.
+        return OpenAI(api_key="local", base_url=url, http_client=DefaultHttpxClient(trust_env=False))
 
     return OpenAICompatible(
         account=f"local {folder}",
