@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read import Dataset, open_dataset
+from tasks.stages.read import Dataset, csv_files, csv_text, open_dataset
 
 
 def opened(path: Path, content: str | bytes | None = None, **options: Any) -> Dataset:
@@ -90,6 +90,29 @@ def test_what_a_csv_writer_writes_comes_back(
     writer.writerows(rows)
     dataset = opened(file, out.getvalue(), csv={"delimiter": delimiter})
     assert rows_of(small_blocks(dataset, block)) == [tuple(row) for row in rows]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    width=st.integers(1, 3),
+    body=st.text('",\r\n aé', max_size=60),
+    block=st.sampled_from([8, 16, 40, 1 << 20]),
+)
+def test_any_text_gives_the_records_that_python_reads(file: Path, width: int, body: str, block: int) -> None:
+    content = ",".join(f"c{i}" for i in range(width)) + "\n" + (body if width > 1 else body.replace(",", "c"))
+    expected = [fields for fields in csv.reader(io.StringIO(content, newline="")) if fields][1:]
+    good = [tuple(fields) for fields in expected if len(fields) == width]
+    dataset = small_blocks(opened(file, content, bad_lines="skip"), block)
+    try:
+        assert rows_of(dataset) == good
+    except InputError as error:
+        if "never closed" not in str(error):
+            assert not good
+            return
+        with pytest.raises(csv.Error):
+            list(csv.reader(io.StringIO(content, newline=""), strict=True))
+    else:
+        assert dataset.bad_line_count == len(expected) - len(good)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1024])
@@ -256,9 +279,26 @@ def test_files_without_usable_rows_are_refused(file: Path, content: bytes, messa
         next(iter(opened(file, content).batches()))
 
 
+def test_a_quote_left_open_in_a_large_file_does_not_take_all_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (csv_files, csv_text):
+        monkeypatch.setattr(module, "LARGEST_RECORD", 500_000)
+    dataset = small_blocks(opened(file, 'a,b\n1,2\n3,"4\n' + "5,6\n" * 500_000), 1000)
+    with pytest.raises(InputError, match=r"line 3: field larger than field limit .*; close the quote"):
+        rows_of(dataset)
+    csv.field_size_limit(131_072)
+
+
 def test_a_record_larger_than_a_block_is_read(file: Path) -> None:
     huge = "x\n" * 1_500_000
     assert rows_of(opened(file, f'a,b\n1,2\n3,"{huge}"\n4,5\n')) == [("1", "2"), ("3", huge), ("4", "5")]
+
+
+@pytest.mark.parametrize("size", range(16, 26))
+def test_a_line_end_inside_quotes_survives_any_block_boundary(file: Path, size: int) -> None:
+    value = "x\r\n" * 20 + "\r\r\n\r"
+    assert rows_of(small_blocks(opened(file, f'n\r\n"{value}"\r\n'), size)) == [(value,)]
 
 
 def test_restarting_with_a_larger_block_repeats_no_row_and_no_bad_line(file: Path) -> None:

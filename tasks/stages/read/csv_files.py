@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import functools
-import io
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -18,14 +17,13 @@ import pyarrow.csv as pa_csv
 from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.read.columns import distinct, same_columns
-from tasks.stages.read.csv_text import END, MARK, CsvText
+from tasks.stages.read.csv_text import END, LARGEST_RECORD, MARK, Blocks, CsvText, TextBytes
 from tasks.stages.read.discover import ending
 from tasks.stages.read.filters import Where
 from tasks.stages.read.storage import BadLines, Fragment, Storage, brief
 from tasks.stages.read.values import TYPES, first_misfit, from_text
 
 _BLOCK = 1 << 20
-_LARGEST_BLOCK = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class _Scan:
                     done += fresh.num_rows
             except pa.ArrowInvalid as error:
                 block *= 8
-                if not _too_small(error) or block > _LARGEST_BLOCK:
+                if not _too_small(error) or block > LARGEST_RECORD:
                     raise self._explained(error) from error
             else:
                 return
@@ -123,9 +121,9 @@ class _Scan:
             else:
                 yield held.slice(0, held.num_rows - 1), text.marked
 
-    def _open_csv(self, text: io.RawIOBase, block: int) -> Any:
+    def _open_csv(self, text: TextBytes, block: int) -> Any:
         return pa_csv.open_csv(
-            pa.PythonFile(io.BufferedReader(text, block), mode="r"),
+            pa.PythonFile(Blocks(text, block), mode="r"),
             read_options=pa_csv.ReadOptions(block_size=block, use_threads=False),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._text.delimiter,
@@ -177,7 +175,7 @@ class _Scan:
             )
         if _too_small(error):
             return InputError(
-                f"{self._text.shown}: a record is larger than {_LARGEST_BLOCK >> 20} MB; check source.csv.quote"
+                f"{self._text.shown}: a record is larger than {LARGEST_RECORD >> 20} MB; check source.csv.quote"
             )
         return InputError(f"{self._text.shown}: not readable as CSV ({brief(error)}); check source.csv")
 
