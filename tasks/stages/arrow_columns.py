@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-_NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64, pa.float32(): np.float32, pa.int32(): np.int32}
+_NUMPY: dict[pa.DataType, Any] = {
+    pa.int64(): np.int64,
+    pa.int32(): np.int32,
+    pa.uint8(): np.uint8,
+    pa.float64(): np.float64,
+    pa.float32(): np.float32,
+}
 
 
 def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -33,20 +39,36 @@ def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def strings(values: Sequence[str | None]) -> pa.Array:
-    """UTF-8 strings; a column of one repeated value or of nulls is made without encoding each."""
+    """UTF-8 strings."""
     count = len(values)
-    if count and values.count(values[0]) == count:
-        first = values[0]
-        return pa.nulls(count, pa.string()) if first is None else repeat(first, count)
-    encoded = [b"" if value is None else value.encode() for value in values]
-    offsets = _offsets(encoded)
-    data = [_validity(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    try:
+        encoded = list(map(str.encode, values))  # type: ignore[arg-type]
+        valid = None
+    except TypeError:
+        if values.count(None) == count:
+            return pa.nulls(count, pa.string())
+        encoded = [b"" if value is None else value.encode() for value in values]
+        valid = _validity(values)
+    data = [valid, pa.py_buffer(_offsets(encoded)), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), count, data)
+
+
+def few_strings(values: Sequence[str | None]) -> pa.Array:
+    """The same as `strings`, for values that repeat a lot."""
+    names = list(set(values))
+    if len(names) == 1:
+        return pa.nulls(len(values), pa.string()) if names[0] is None else repeat(names[0], len(values))
+    code = {name: at for at, name in enumerate(names)}
+    return lookup(names, np.fromiter(map(code.__getitem__, values), np.int64, len(values)))
 
 
 def repeat(value: str, count: int) -> pa.Array:
     """`value`, `count` times."""
-    return pa.repeat(pa.scalar(value, pa.string()), count)
+    data = value.encode()
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(len(data))
+    return pa.Array.from_buffers(
+        pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data * count)]
+    )
 
 
 def lookup(names: Sequence[str | None], codes: np.ndarray[Any, Any]) -> pa.Array:
@@ -68,10 +90,25 @@ def from_numpy(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None 
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(values))])
 
 
+def to_numpy(array: pa.Array, null: int = 0) -> np.ndarray[Any, Any]:
+    """Numbers or booleans as numpy, `null` in place of nulls (`Array.to_numpy` and scalars import pandas too)."""
+    if pa.types.is_boolean(array.type):
+        return to_numpy(array.cast(pa.uint8())).view(bool)
+    kind = _NUMPY[array.type]
+    if not len(array):
+        return np.zeros(0, kind)
+    values = np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+    return np.where(to_numpy(array.is_valid()), values, kind(null)) if array.null_count else values
+
+
 def _numbers(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    filled = [0 if value is None else value for value in values] if None in values else values
-    numbers = np.array(filled, dtype=_NUMPY[kind])
-    return pa.Array.from_buffers(kind, len(values), [_validity(values), pa.py_buffer(numbers)])
+    count, dtype = len(values), _NUMPY[kind]
+    if None not in values:
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(np.fromiter(values, dtype, count))])
+    if values.count(None) == count:
+        return pa.nulls(count, kind)
+    numbers = np.fromiter((0 if value is None else value for value in values), dtype, count)
+    return pa.Array.from_buffers(kind, count, [_validity(values), pa.py_buffer(numbers)])
 
 
 def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array:

@@ -167,7 +167,7 @@ def merge_chunk(
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, len(attempts), price)
     columns = Columns(chunk, attempts, answer_type(parser), checker)
-    reader = _RowReader(source, schema, carried)
+    reader = _RowReader(source, carried)
     with pq.ParquetWriter(sink, schema, **writer_options(source, schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
@@ -230,24 +230,22 @@ def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -
 class _RowReader:
     """The chunk's source rows, any number at a time, in order."""
 
-    def __init__(self, source: pq.ParquetFile, schema: pa.Schema, carried: Sequence[str] | None) -> None:
-        self._names = [name for name in source.schema_arrow.names if carried is None or name in carried]
-        picked = None if carried is None else self._names
-        self._batches = source.iter_batches(GROUP_ROWS, columns=picked, use_threads=False)
-        self._pending = pa.schema([schema.field(name) for name in self._names]).empty_table()
+    def __init__(self, source: pq.ParquetFile, carried: Sequence[str] | None) -> None:
+        names = [name for name in source.schema_arrow.names if carried is None or name in carried]
+        self._batches = source.iter_batches(GROUP_ROWS, columns=names, use_threads=False)
+        self._pending: list[pa.RecordBatch] = []
 
     def take(self, count: int) -> pa.Table:
-        """The next `count` rows; IntegrityError when the file ends before them."""
-        pieces = [self._pending]
-        have = self._pending.num_rows
+        """The next `count` rows, at least one; IntegrityError when the file ends before them."""
+        have = sum(batch.num_rows for batch in self._pending)
         while have < count:
             batch = next(self._batches, None)
             if batch is None:
                 raise IntegrityError("the chunk's rows end before its requests; its run folder is damaged")
-            pieces.append(pa.Table.from_batches([batch]))
+            self._pending.append(batch)
             have += batch.num_rows
-        table = pa.concat_tables(piece for piece in pieces if piece.num_rows) if have else self._pending
-        self._pending = table.slice(count)
+        table = pa.Table.from_batches(self._pending)
+        self._pending = table.slice(count).to_batches()
         return table.slice(0, count)
 
 

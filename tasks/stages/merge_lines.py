@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.stages import arrow_columns
 from tasks.stages.price import Price
@@ -22,7 +21,9 @@ STATUSES = tuple(RowStatus)
 ERROR_CLASSES = tuple(ErrorClass)
 _STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
 _CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
-_TEXTS = ("custom_id", "error_code", "error_message", "finish_reason", "model")
+_TEXTS = ("custom_id", "error_message")
+_FEW_TEXTS = ("error_code", "finish_reason", "model")
+_NO_FIELDS: list[tuple[Any, ...]] = [()] * len(Outcome._fields)
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
 
@@ -82,33 +83,34 @@ class LineCounts:
         """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
         self.lines += len(status) + unparsable
         self.unparsable += unparsable
-        counts = [np.asarray(pc.fill_null(batch.column(name), 0)) for name in COUNTS]
+        counts = [arrow_columns.to_numpy(batch.column(name)) for name in COUNTS]
         self.tokens += [int(each.sum()) for each in counts]
         if self.cost_usd is None or price is None:
             self.cost_usd = None
         elif not price.is_free:
-            silent = np.asarray(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
+            silent = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
             self.cost_usd = None if silent.any() else self.cost_usd + price.total_usd(*counts[:3])
 
 
 def parse_block(parser: ResultParser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
     """(columns, status codes, error class codes, unparsable lines) of one block."""
     outcomes = parser.parse(block)
-    readable = [outcome for outcome in outcomes if outcome.custom_id is not None]
-    by_field: dict[str, Sequence[Any]] = dict(
-        zip(
-            Outcome._fields,
-            zip(*readable, strict=True) if readable else ((),) * len(Outcome._fields),
-            strict=True,
-        )
-    )
-    names = (*_TEXTS, "answer", *COUNTS)
-    kinds = (*[pa.string()] * len(_TEXTS), answer_type(parser), *[pa.int64()] * len(COUNTS))
-    arrays = [arrow_columns.build(by_field[name], kind) for name, kind in zip(names, kinds, strict=True)]
+    fields = list(zip(*outcomes, strict=True)) or _NO_FIELDS
+    unparsable = fields[0].count(None)
+    if unparsable:
+        readable = [outcome for outcome in outcomes if outcome.custom_id is not None]
+        fields = list(zip(*readable, strict=True)) or _NO_FIELDS
+    by_field: dict[str, Sequence[Any]] = dict(zip(Outcome._fields, fields, strict=True))
+    arrays = [
+        *(arrow_columns.strings(by_field[name]) for name in _TEXTS),
+        *(arrow_columns.few_strings(by_field[name]) for name in _FEW_TEXTS),
+        arrow_columns.build(by_field["answer"], answer_type(parser)),
+        *(arrow_columns.build(by_field[name], pa.int64()) for name in COUNTS),
+    ]
     status = _codes(by_field["status"], _STATUS_CODE)
     error_class = _codes(by_field["error_class"], _CLASS_CODE)
-    batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
-    return batch, status, error_class, len(outcomes) - len(readable)
+    batch = pa.RecordBatch.from_arrays(arrays, names=[*_TEXTS, *_FEW_TEXTS, "answer", *COUNTS])
+    return batch, status, error_class, unparsable
 
 
 def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:

@@ -47,7 +47,7 @@ class ChunkRows:
         self.ids = _one_array(lines.column("custom_id"))
         self.skip_code = _one_array(lines.column("skip_code"))
         self.skip_message = _one_array(lines.column("skip_message"))
-        self.skipped: Numbers = np.asarray(self.skip_code.is_valid())
+        self.skipped: Numbers = arrow_columns.to_numpy(self.skip_code.is_valid())
         self._asked = np.flatnonzero(~self.skipped)
         self._asked_ids = self.ids.take(arrow_columns.indices(self._asked))
         if pc.count_distinct(self._asked_ids, mode="all").as_py() != len(self._asked):
@@ -65,7 +65,7 @@ class ChunkRows:
     def rows_of(self, ids: pa.Array) -> Numbers:
         """Row number of each id; -1 where no posted row has it."""
         found = pc.index_in(ids, value_set=self._asked_ids)
-        at = np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+        at = arrow_columns.to_numpy(found, -1).astype(np.int64)
         if not len(self._asked):
             return at
         return np.where(at < 0, -1, self._asked[at])
@@ -133,10 +133,13 @@ def _choose(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Number
     row, at, attempt = row[mine], at[mine], parsed.attempt[mine]
     # files come in the order of attempts, so the line number breaks every tie
     rank = np.where(parsed.answered[mine], _ANSWERED - at, attempt * _LATER - at)
-    order = np.argsort(rank, kind="stable")
-    line[row[order] - lo] = at[order]  # the last assignment, the best rank, stays
-    pairs = np.unique(row * (1 + len(rows.posted)) + attempt)
-    return len(row) - len(pairs), int((~mine).sum())
+    each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
+    duplicates = len(row) - np.count_nonzero(each_once)
+    if duplicates or len(rows.posted) > 1:
+        order = np.argsort(rank, kind="stable")
+        row, at = row[order], at[order]
+    line[row - lo] = at  # the last assignment, the best rank, stays
+    return duplicates, int((~mine).sum())
 
 
 def _at(values: Numbers | None, at: Numbers) -> Numbers:

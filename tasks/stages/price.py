@@ -112,10 +112,12 @@ def find_price(
             return override.price
     if provider == "local":
         return FREE
-    if provider not in _PROVIDERS:
+    seller = _PROVIDERS.get(provider or "")
+    if seller is None:
         return None
-    rates = model_prices.rates(model, at=at, provider=_PROVIDERS[provider], mode="batch")
-    return None if rates is None else _from_rates(rates)
+    rates = model_prices.rates(model, at=at, provider=seller, mode="batch")
+    # the package also answers with another seller's price
+    return _from_rates(rates) if rates is not None and rates.provider == seller else None
 
 
 def parse_overrides(data: Any) -> tuple[PriceOverride, ...]:
