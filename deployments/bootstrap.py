@@ -31,6 +31,14 @@ PROJECT = ROOT / "pyproject.toml"
 ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / "bin"
 STAMP = ENVIRONMENT / "nightmail-setup"
+USED = (
+    "flows.cli",
+    "flows.enrich",
+    "tasks.local_batch.serve",
+    "tasks.local_batch.upstream",
+    "pytest",
+    "hypothesis",
+)
 NOT_FOUND, INTERRUPTED = 127, 130
 
 
@@ -83,27 +91,28 @@ def build(wanted: list[str], with_pip: bool) -> None:
     pip = [str(BIN / "python"), "-I", "-m", "pip"] if with_pip else [sys.executable, "-m", "pip"]
     pip += [] if with_pip else ["--python", str(BIN / "python")]
     pip += ["install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    began = time.monotonic()
     if finished()[:1] != wanted[:1]:
-        began = time.monotonic()
         say(f"setting up {ENVIRONMENT} (once; a minute or two)")
         # Only what was made here is cleared: somebody's own .venv is added to.
         venv.create(ENVIRONMENT, clear=STAMP.exists(), with_pip=with_pip, symlinks=True)
         STAMP.write_text("")
-        # The lock is complete: nothing to resolve. Byte code is made below, on all cores.
+        # The lock is complete: nothing to resolve. What is used is compiled below.
         watch([*pip, "--no-deps", "--no-compile", "--require-hashes", "-r", str(LOCK)])
-        compile_packages()
-        say(f"set up in {time.monotonic() - began:.0f} s")
     watch([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    warm_up()
+    say(f"set up in {time.monotonic() - began:.0f} s")
     STAMP.write_text(" ".join(wanted))
 
 
-def compile_packages() -> None:
-    """Byte code for everything installed, whatever PYTHONDONTWRITEBYTECODE says: without it each start takes seconds."""
-    show("compiling")
-    python = [str(BIN / "python"), "-I", "-m", "compileall", "-q", "-j", "0"]
-    # Some packages carry files that no Python compiles: those stay as they are.
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*python, str(ENVIRONMENT / "lib")], check=False, **quiet)  # noqa: S603 - our Python
+def warm_up() -> None:
+    """Import what the commands import, so that byte code is there whatever PYTHONDONTWRITEBYTECODE says.
+
+    Without it each start takes seconds; pip would compile every package whole, which takes longer than installing.
+    """
+    show("compiling what is used")
+    python = [str(BIN / "python"), "-I", "-c", f"import {', '.join(USED)}"]
+    subprocess.run(python, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our Python
     show("")
 
 
