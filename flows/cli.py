@@ -39,6 +39,7 @@ PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
     help_format="plaintext",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 JobFile = Annotated[str, Parameter(help="Path of the job file (YAML).")]
@@ -140,10 +141,13 @@ def check(
     from dataclasses import asdict
 
     from tasks.providers import limits
-    from tasks.stages.validate import check_file
+    from tasks.stages.validate import check_lines, read_lines
 
+    accepted = limits(provider)
     try:
-        problems = list(check_file(file, limits(provider)))
+        with file.open("rb") as stream:
+            lines = read_lines(stream)
+            problems = list(check_lines(lines, endpoint=None, max_requests=accepted.max_requests))
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
     if as_json:

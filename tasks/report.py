@@ -65,7 +65,8 @@ class _PrefectReporter:
         self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
 
     def progress(self, now: Progress) -> None:
-        if not now.total or time.monotonic() - self._updated < _SECONDS_BETWEEN_UPDATES:
+        too_soon = time.monotonic() - self._updated < _SECONDS_BETWEEN_UPDATES
+        if not now.total or (too_soon and now.done < now.total):
             return
         self._updated = time.monotonic()
         percent = 100.0 * now.done / now.total

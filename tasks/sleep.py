@@ -31,5 +31,8 @@ def sleep_until(wake: datetime, why: str, clock: Clock) -> None:
     state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=why)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, state, force=True)
-        client.update_flow_run(flow_run.id, infrastructure_pid="")
+        # Not client.update_flow_run: that drops an empty value.
+        client.request(
+            "PATCH", "/flow_runs/{id}", path_params={"id": flow_run.id}, json={"infrastructure_pid": ""}
+        )
     raise Pause(state=state)

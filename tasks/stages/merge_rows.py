@@ -134,7 +134,7 @@ def _choose(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Number
     # files come in the order of attempts, so the line number breaks every tie
     rank = np.where(parsed.answered[mine], _ANSWERED - at, attempt * _LATER - at)
     each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
-    duplicates = len(row) - np.count_nonzero(each_once)
+    duplicates = len(row) - int(np.count_nonzero(each_once))
     if duplicates or len(rows.posted) > 1:
         order = np.argsort(rank, kind="stable")
         row, at = row[order], at[order]
