@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from tasks.stages import arrow_columns
 from tasks.stages.price import Price
-from tasks.stages.wire.outcome import ANSWERED, ErrorClass, Outcome, RowStatus
+from tasks.stages.wire.outcome import ANSWERED, ErrorClass, RowStatus
 from tasks.stages.wire.results import ResultParser
 
 BLOCK_BYTES = 1 << 20
@@ -23,7 +24,6 @@ _STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
 _CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
 _TEXTS = ("custom_id", "error_message")
 _FEW_TEXTS = ("error_code", "finish_reason", "model")
-_NO_FIELDS: list[tuple[Any, ...]] = [()] * len(Outcome._fields)
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
 
@@ -94,13 +94,11 @@ class LineCounts:
 
 def parse_block(parser: ResultParser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
     """(columns, status codes, error class codes, unparsable lines) of one block."""
-    outcomes = parser.parse(block)
-    fields = list(zip(*outcomes, strict=True)) or _NO_FIELDS
-    unparsable = fields[0].count(None)
+    by_field = parser.columns(block)
+    unparsable = by_field["custom_id"].count(None)
     if unparsable:
-        readable = [outcome for outcome in outcomes if outcome.custom_id is not None]
-        fields = list(zip(*readable, strict=True)) or _NO_FIELDS
-    by_field: dict[str, Sequence[Any]] = dict(zip(Outcome._fields, fields, strict=True))
+        keep = [custom_id is not None for custom_id in by_field["custom_id"]]
+        by_field = {name: list(compress(values, keep)) for name, values in by_field.items()}
     arrays = [
         *(arrow_columns.strings(by_field[name]) for name in _TEXTS),
         *(arrow_columns.few_strings(by_field[name]) for name in _FEW_TEXTS),

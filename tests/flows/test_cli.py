@@ -158,7 +158,7 @@ def test_status_and_batches_tell_what_the_ledger_knows(
     for name in (run["run"], "letters/k"):
         assert nightmail("status", name, "--json") == 0
         found = json.loads(capsys.readouterr().out)
-        assert [event["kind"] for event in found["history"]][0] == "prepared"
+        assert found["history"][0]["kind"] == "prepared"
     assert nightmail("batches", "--search", "LETTERS/k", "--json") == 0
     assert [batch["status"] for batch in json.loads(capsys.readouterr().out)] == ["completed"]
     assert nightmail("batches", "--search", "nothing like it", "--json") == 0

@@ -261,6 +261,7 @@ def test_every_line_gives_one_outcome_whatever_it_holds(endpoint: str, lines: li
     block = b"\n".join(lines)
     outcomes = ResultParser(endpoint).parse(block)
     assert len(outcomes) == sum(1 for raw in block.split(b"\n") if raw.strip())
+    assert list(zip(*ResultParser(endpoint).columns(block).values(), strict=True)) == outcomes
     assert all((outcome.custom_id is None) == (outcome.status == "unparsable") for outcome in outcomes)
 
 
@@ -273,8 +274,15 @@ def test_every_line_gives_one_outcome_whatever_it_holds(endpoint: str, lines: li
     )
 )
 def test_the_fast_way_reads_what_the_forgiving_way_reads(rows: list[tuple[str, str, str]]) -> None:
-    lines = [line(chat({"content": text}, reason), key) for key, text, reason in rows]
-    assert ResultParser(CHAT).parse(b"\n".join(lines)) == [read_line(raw, CHAT) for raw in lines]
+    details = {
+        "prompt_tokens_details": {"cached_tokens": 1},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    lines = [line(chat({"content": text}, reason, **details), key) for key, text, reason in rows]
+    slowly = [read_line(raw, CHAT) for raw in lines]
+    parser, block = ResultParser(CHAT), b"\n".join(lines)
+    assert parser.parse(block) == slowly
+    assert list(zip(*parser.columns(block).values(), strict=True)) == slowly
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -33,7 +34,35 @@ class ResultParser:
 
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, complete lines cut at b"\\n", in order. Never raises on content."""
-        outcomes = self._ordinary_block(block)
+        return self._outcomes(block, self._decoded(block))
+
+    def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
+        """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
+        lines = self._decoded(block)
+        columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
+        if columns is not None:
+            return columns
+        fields = list(zip(*self._outcomes(block, lines), strict=True)) or [()] * len(Outcome._fields)
+        return dict(zip(Outcome._fields, fields, strict=True))
+
+    def parse_line(self, raw: bytes) -> Outcome:
+        """The outcome of one non-blank line."""
+        lines = self._decoded(raw)
+        if lines is not None and len(lines) == 1 and self._ordinary is not None:
+            return self._ordinary(lines[0]) or read_line(raw, self.endpoint)
+        return read_line(raw, self.endpoint)
+
+    def _decoded(self, block: bytes) -> list[Any] | None:
+        """One object after another, or None when a line is not of the usual type."""
+        if self._decoder is None:
+            return None
+        try:
+            return self._decoder.decode_lines(block)
+        except (ValueError, RecursionError):
+            return None
+
+    def _outcomes(self, block: bytes, lines: list[Any] | None) -> list[Outcome]:
+        outcomes = list(map(self._ordinary, lines)) if lines is not None and self._ordinary else None
         if outcomes is not None and all(outcomes):
             return cast("list[Outcome]", outcomes)
         raw_lines = [raw for raw in block.split(b"\n") if raw.strip()]
@@ -42,26 +71,6 @@ class ResultParser:
         return [
             outcome or read_line(raw, self.endpoint) for outcome, raw in zip(outcomes, raw_lines, strict=True)
         ]
-
-    def parse_line(self, raw: bytes) -> Outcome:
-        """The outcome of one non-blank line."""
-        if self._decoder is not None and self._ordinary is not None:
-            try:
-                outcome = self._ordinary(self._decoder.decode(raw))
-            except (ValueError, RecursionError):
-                outcome = None
-            if outcome is not None:
-                return outcome
-        return read_line(raw, self.endpoint)
-
-    def _ordinary_block(self, block: bytes) -> list[Outcome | None] | None:
-        """An outcome or None per object, or None when a line cannot be decoded as the usual type."""
-        if self._decoder is None or self._ordinary is None:
-            return None
-        try:
-            return list(map(self._ordinary, self._decoder.decode_lines(block)))
-        except (ValueError, RecursionError):
-            return None
 
 
 class _Struct(msgspec.Struct, gc=False):
@@ -176,7 +185,8 @@ class _EmbeddingsLine(_Struct):
 
 _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length": RowStatus.TRUNCATED}
 _SUCCEEDED = RowStatus.SUCCEEDED
-_new = tuple.__new__  # a third of the cost of Outcome(...)
+_FIRST = itemgetter(0)
+_CHAT = "/v1/chat/completions"
 
 
 def _good_body(line: Any) -> Any:
@@ -187,32 +197,59 @@ def _good_body(line: Any) -> Any:
 
 
 def _ordinary_chat(line: _ChatLine) -> Outcome | None:
-    # written out, without helpers: this runs once per row of a million
-    response = line.response
-    if response is None or line.error is not None or not 200 <= response.status_code < 300:
-        return None
-    body = response.body
+    body = _good_body(line)
     if body is None or not body.choices:
         return None
     choice = body.choices[0]
     message = choice.message
-    reason = choice.finish_reason
-    status = _BY_REASON.get(reason)
+    status = _BY_REASON.get(choice.finish_reason)
     if status is None or message is None or not message.content or message.refusal:
         return None
-    usage = body.usage
-    if usage is None:
-        read = written = cached = reasoning = None
-    else:
-        read, written = usage.prompt_tokens, usage.completion_tokens
-        into, out_of = usage.prompt_tokens_details, usage.completion_tokens_details
-        cached = into.cached_tokens if into is not None else None
-        reasoning = out_of.reasoning_tokens if out_of is not None else None
+    return Outcome(
+        line.custom_id, status, None, None, None, choice.finish_reason, body.model, message.content,
+        *_chat_tokens(body.usage),
+    )  # fmt: skip
+
+
+def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
+    """The columns of lines that are ordinary chat answers, every one of them; else None.
+
+    Column by column costs a third of line by line, and this runs once per row of a million.
+    """
+    try:
+        bodies = _each("body", _each("response", lines))
+        choices = list(map(_FIRST, _each("choices", bodies)))
+        messages = _each("message", choices)
+        answers = _each("content", messages)
+        reasons = _each("finish_reason", choices)
+        statuses = list(map(_BY_REASON.__getitem__, reasons))
+        usages = _each("usage", bodies)
+        read, written = _each("prompt_tokens", usages), _each("completion_tokens", usages)
+        cached = _each_or_none("cached_tokens", _each("prompt_tokens_details", usages))
+        reasoning = _each_or_none("reasoning_tokens", _each("completion_tokens_details", usages))
+    except (AttributeError, TypeError, LookupError):
+        return None  # something that is usually there is not
+    codes = set(_each("status_code", _each("response", lines)))
+    nothing = [None] * len(lines)
+    odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
+    if odd or not all(answers) or min(codes) < 200 or max(codes) > 299:
+        return None
     fields = (
-        line.custom_id, status, None, None, None, reason, body.model, message.content,
+        _each("custom_id", lines), statuses, nothing, nothing, nothing, reasons, _each("model", bodies), answers,
         read, written, cached, reasoning,
     )  # fmt: skip
-    return _new(Outcome, fields)
+    return dict(zip(Outcome._fields, fields, strict=True))
+
+
+def _each(name: str, items: list[Any]) -> list[Any]:
+    return list(map(attrgetter(name), items))
+
+
+def _each_or_none(name: str, items: list[Any]) -> list[Any]:
+    try:
+        return _each(name, items)
+    except AttributeError:
+        return [None if item is None else getattr(item, name) for item in items]
 
 
 def _ordinary_completion(line: _ChatLine) -> Outcome | None:
