@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tasks.chunk_folder import line_id, requests_name, results_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.runs import Run
 from tasks.step import step
-from tasks.submit import requests_name
 
 
 @step("collect", "collect chunk {chunk.number}")
@@ -28,11 +28,6 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, fetched, batch_values=values)
 
 
-def results_name(chunk: int, attempt: int, index: int) -> str:
-    """A result file as the provider sent it: 0 is the output, 1 the error file where there are both."""
-    return f"chunks/{chunk:05d}/results-{attempt}-{index}.jsonl"
-
-
 def _name_the_row(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:
     """The batch's error with the custom_id of the line it names, since nobody sees the posted file."""
     message = batch.error_message
@@ -41,14 +36,8 @@ def _name_the_row(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | Non
     number, _, said = message.removeprefix("line ").partition(": ")
     if not number.isdigit():
         return message
-    with run.folder.read(requests_name(chunk, chunk.attempt)) as file:
+    with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
         for index, line in enumerate(file, start=1):
             if index == int(number):
                 return f"line {number} (custom_id {line_id(line)}): {said}"
     return message
-
-
-def line_id(line: bytes) -> str:
-    """The custom_id of a request line of ours, which it always begins with."""
-    start = len(b'{"custom_id":"')
-    return line[start : line.index(b'"', start)].decode()

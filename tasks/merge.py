@@ -7,11 +7,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from configs.job import Job
-from tasks.collect import line_id, results_name
+from tasks.chunk_folder import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
-from tasks.prepare import lines_name, price_provider, rows_name
+from tasks.prepare import price_provider
 from tasks.runs import Run
 from tasks.stages.answers import AnswerChecker
 from tasks.stages.merge import Attempt, MergeStats, merge_chunk
@@ -19,12 +18,6 @@ from tasks.stages.price import find_price
 from tasks.stages.tokens import estimate
 from tasks.stages.wire.results import ResultParser
 from tasks.step import step
-from tasks.submit import requests_name
-
-
-def enriched_name(chunk: int) -> str:
-    """A chunk's rows with the answers so far."""
-    return f"chunks/{chunk:05d}/enriched.parquet"
 
 
 @step("merge", "merge chunk {chunk.number}")
@@ -39,11 +32,6 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     return run.ledger.move(
         run.lease, chunk, ChunkState.MERGED, detail, batch_values=spent or None, stats=_as_json(stats)
     )
-
-
-def carried(job: Job, names: list[str]) -> list[str]:
-    """The snapshot's columns that belong in the output."""
-    return [name for name in names if job.source.columns is None or name in job.source.columns]
 
 
 def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeStats:
@@ -74,7 +62,7 @@ def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack)
     ]
     posted = None
     if batch.attempt > 1:
-        with run.folder.read(requests_name(chunk, batch.attempt)) as file:
+        with run.folder.read(requests_name(chunk.number, batch.attempt)) as file:
             posted = [line_id(line) for line in file]
     code = batch.error_code or (f"batch_{batch.status}" if batch.status in ("expired", "cancelled") else None)
     return Attempt(files, posted, batch.batch_id, (code, batch.error_message) if code else None)
@@ -91,8 +79,8 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
     attempt = chunk.attempt + 1
     size = tokens = 0
     with (
-        run.folder.read(requests_name(chunk, chunk.attempt)) as before,
-        run.folder.write(requests_name(chunk, attempt)) as after,
+        run.folder.read(requests_name(chunk.number, chunk.attempt)) as before,
+        run.folder.write(requests_name(chunk.number, attempt)) as after,
     ):
         for line in before:
             if line_id(line) in wanted:

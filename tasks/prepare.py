@@ -8,15 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from configs.errors import ConfigError
 from configs.job import Job
 from configs.progress import Progress, Reporter
 from tasks import providers
-from tasks.ledger.records import ChunkRecord
-from tasks.ledger.states import ChunkState, RunState
+from tasks.chunk_folder import write_chunks
+from tasks.ledger.states import RunState
 from tasks.output import Output
 from tasks.run_folder import RunFolder
 from tasks.runs import Order, Run, shard_limits
@@ -24,9 +21,6 @@ from tasks.stages import tokens
 from tasks.stages.blueprint import Blueprint, Stretch
 from tasks.stages.price import find_price
 from tasks.step import step
-
-_SNAPSHOT_ROWS = 16_384
-LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 
 @step("prepare", "prepare")
@@ -47,7 +41,9 @@ def prepare(run: Run, reporter: Reporter) -> None:
         blueprint = Blueprint(
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
-        chunks = tuple(_write_chunks(run.folder, run.id, blueprint, reporter))
+        chunks = tuple(
+            write_chunks(run.folder, run.id, blueprint.dataset.schema, _watched(blueprint, reporter))
+        )
     except ConfigError:
         run.folder.remove("")
         run.ledger.forget(run.lease)
@@ -126,16 +122,6 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     return written
 
 
-def lines_name(chunk: int) -> str:
-    """Per row of a chunk: its custom_id, or why it was never posted."""
-    return f"chunks/{chunk:05d}/lines.parquet"
-
-
-def rows_name(chunk: int) -> str:
-    """The chunk's source rows as they were."""
-    return f"chunks/{chunk:05d}/rows.parquet"
-
-
 def price_provider(job: Job) -> str | None:
     """Whose price list holds; None for a service of its own prices behind another base URL."""
     return None if getattr(job.provider, "base_url", None) else job.provider.name
@@ -147,95 +133,3 @@ def _watched(blueprint: Blueprint, reporter: Reporter) -> Iterator[Stretch]:
         yield stretch
         done += stretch.rows.num_rows
         reporter.progress(Progress("preparing", done, total, "rows"))
-
-
-def _write_chunks(
-    folder: RunFolder, run_id: str, blueprint: Blueprint, reporter: Reporter
-) -> Iterator[ChunkRecord]:
-    writer: _ChunkWriter | None = None
-    number = 0
-    try:
-        for stretch in _watched(blueprint, reporter):
-            if writer is None or stretch.piece.new_chunk:
-                if writer is not None:
-                    yield writer.finish()
-                number += 1
-                writer = _ChunkWriter(folder, run_id, number, stretch.first_row, blueprint.dataset.schema)
-            writer.add(stretch)
-        if writer is not None:
-            yield writer.finish()
-    except BaseException as error:
-        if writer is not None:
-            writer.abandon(error)
-        raise
-
-
-class _ChunkWriter:
-    """One chunk's three files, written side by side."""
-
-    def __init__(
-        self, folder: RunFolder, run_id: str, number: int, first_row: int, schema: pa.Schema
-    ) -> None:
-        self._stack = ExitStack()
-        self._requests = self._stack.enter_context(folder.write(f"chunks/{number:05d}/requests-1.jsonl"))
-        lines = self._stack.enter_context(folder.write(lines_name(number)))
-        rows = self._stack.enter_context(folder.write(rows_name(number)))
-        # Written once and read once, soon: cheap to write beats small.
-        self._rows = self._stack.enter_context(
-            pq.ParquetWriter(rows, schema, compression="lz4", use_dictionary=False, write_statistics=False)
-        )
-        self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
-        self._pending: list[Stretch] = []
-        self._pending_rows = 0
-        self._run_id, self._number, self._first_row = run_id, number, first_row
-        self._count: Counter[str] = Counter()
-
-    def add(self, stretch: Stretch) -> None:
-        self._requests.write(stretch.piece.payload)
-        self._pending.append(stretch)
-        self._pending_rows += stretch.rows.num_rows
-        self._count.update(
-            rows=stretch.rows.num_rows,
-            requests=stretch.piece.requests,
-            bytes=len(stretch.piece.payload),
-            units=stretch.piece.token_units,
-        )
-        if self._pending_rows >= _SNAPSHOT_ROWS:
-            self._flush()
-
-    def finish(self) -> ChunkRecord:
-        self._flush()
-        self._stack.close()
-        count = self._count
-        return ChunkRecord(
-            run_id=self._run_id,
-            number=self._number,
-            first_row=self._first_row,
-            rows=count["rows"],
-            state=ChunkState.PREPARED,
-            attempt=1,
-            posting=1,
-            requests=count["requests"],
-            bytes=count["bytes"],
-            tokens_estimate=max(0, tokens.to_tokens(count["units"])),
-        )
-
-    def abandon(self, error: BaseException) -> None:
-        """Leave none of the three files behind."""
-        self._stack.__exit__(type(error), error, error.__traceback__)
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in self._pending]))
-        codes: list[str | None] = []
-        messages: list[str | None] = []
-        for stretch in self._pending:
-            skipped = {row - stretch.piece.start: skip for row, skip in stretch.piece.skipped}
-            for row in range(stretch.rows.num_rows):
-                skip = skipped.get(row) if skipped else None
-                codes.append(skip.code if skip else None)
-                messages.append(skip.message if skip else None)
-        ids = [custom_id for stretch in self._pending for custom_id in stretch.ids]
-        self._lines.write_table(pa.table([ids, codes, messages], schema=LINES))
-        self._pending, self._pending_rows = [], 0

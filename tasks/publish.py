@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from configs.errors import IntegrityError, NightmailError
+from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import RunState
-from tasks.merge import enriched_name
 from tasks.output import Output
 from tasks.runs import Run
 from tasks.stages.receipt import rows_by_status, top_errors

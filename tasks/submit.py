@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from tasks.chunk_folder import requests_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.providers.base import Submission
@@ -54,11 +55,6 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     )
 
 
-def requests_name(chunk: ChunkRecord, attempt: int) -> str:
-    """The request file of an attempt, in the run folder."""
-    return f"chunks/{chunk.number:05d}/requests-{attempt}.jsonl"
-
-
 def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     cap = run.job.limits.max_enqueued_tokens
     if cap is None:
@@ -88,7 +84,7 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     file_id = run.service.find_upload(name, batch.intended_at) if look_first else None
     if file_id is None:
         run.ledger.check(run.lease)
-        with run.folder.read(requests_name(chunk, chunk.attempt)) as file:
+        with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
             file_id = run.service.upload(name, file)
     return run.ledger.move(
         run.lease, chunk, ChunkState.UPLOADED, f"{name} is {file_id}", batch_values={"file_id": file_id}

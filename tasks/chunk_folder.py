@@ -1,0 +1,143 @@
+"""One chunk's folder in the run folder: the names of its files, and writing the first three of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.states import ChunkState
+from tasks.run_folder import RunFolder
+from tasks.stages import tokens
+from tasks.stages.blueprint import Stretch
+
+_SNAPSHOT_ROWS = 16_384
+LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
+
+
+def rows_name(chunk: int) -> str:
+    """The chunk's source rows as they were."""
+    return f"chunks/{chunk:05d}/rows.parquet"
+
+
+def lines_name(chunk: int) -> str:
+    """Per row of a chunk: its custom_id, or why it was never posted."""
+    return f"chunks/{chunk:05d}/lines.parquet"
+
+
+def requests_name(chunk: int, attempt: int) -> str:
+    """What an attempt posts."""
+    return f"chunks/{chunk:05d}/requests-{attempt}.jsonl"
+
+
+def results_name(chunk: int, attempt: int, index: int) -> str:
+    """A result file as the provider sent it: 0 is the output, 1 the error file where there are both."""
+    return f"chunks/{chunk:05d}/results-{attempt}-{index}.jsonl"
+
+
+def enriched_name(chunk: int) -> str:
+    """The chunk's rows with the answers so far."""
+    return f"chunks/{chunk:05d}/enriched.parquet"
+
+
+def line_id(line: bytes) -> str:
+    """The custom_id of a request line of ours, which it always begins with."""
+    start = len(b'{"custom_id":"')
+    return line[start : line.index(b'"', start)].decode()
+
+
+def write_chunks(
+    folder: RunFolder, run_id: str, schema: pa.Schema, stretches: Iterable[Stretch]
+) -> Iterator[ChunkRecord]:
+    """Write the stretches into one folder per chunk; a record for each chunk once it is durable."""
+    writer: _Writer | None = None
+    number = 0
+    try:
+        for stretch in stretches:
+            if writer is None or stretch.piece.new_chunk:
+                if writer is not None:
+                    yield writer.finish()
+                number += 1
+                writer = _Writer(folder, run_id, number, stretch.first_row, schema)
+            writer.add(stretch)
+        if writer is not None:
+            yield writer.finish()
+    except BaseException as error:
+        if writer is not None:
+            writer.abandon(error)
+        raise
+
+
+class _Writer:
+    """One chunk's three files, written side by side."""
+
+    def __init__(
+        self, folder: RunFolder, run_id: str, number: int, first_row: int, schema: pa.Schema
+    ) -> None:
+        self._stack = ExitStack()
+        self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
+        lines = self._stack.enter_context(folder.write(lines_name(number)))
+        rows = self._stack.enter_context(folder.write(rows_name(number)))
+        # Written once and read once, soon: cheap to write beats small.
+        self._rows = self._stack.enter_context(
+            pq.ParquetWriter(rows, schema, compression="lz4", use_dictionary=False, write_statistics=False)
+        )
+        self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
+        self._pending: list[Stretch] = []
+        self._pending_rows = 0
+        self._run_id, self._number, self._first_row = run_id, number, first_row
+        self._count: Counter[str] = Counter()
+
+    def add(self, stretch: Stretch) -> None:
+        self._requests.write(stretch.piece.payload)
+        self._pending.append(stretch)
+        self._pending_rows += stretch.rows.num_rows
+        self._count.update(
+            rows=stretch.rows.num_rows,
+            requests=stretch.piece.requests,
+            bytes=len(stretch.piece.payload),
+            units=stretch.piece.token_units,
+        )
+        if self._pending_rows >= _SNAPSHOT_ROWS:
+            self._flush()
+
+    def finish(self) -> ChunkRecord:
+        self._flush()
+        self._stack.close()
+        count = self._count
+        return ChunkRecord(
+            run_id=self._run_id,
+            number=self._number,
+            first_row=self._first_row,
+            rows=count["rows"],
+            state=ChunkState.PREPARED,
+            attempt=1,
+            posting=1,
+            requests=count["requests"],
+            bytes=count["bytes"],
+            tokens_estimate=max(0, tokens.to_tokens(count["units"])),
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave none of the three files behind."""
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in self._pending]))
+        codes: list[str | None] = []
+        messages: list[str | None] = []
+        for stretch in self._pending:
+            skipped = {row - stretch.piece.start: skip for row, skip in stretch.piece.skipped}
+            for row in range(stretch.rows.num_rows):
+                skip = skipped.get(row) if skipped else None
+                codes.append(skip.code if skip else None)
+                messages.append(skip.message if skip else None)
+        ids = [custom_id for stretch in self._pending for custom_id in stretch.ids]
+        self._lines.write_table(pa.table([ids, codes, messages], schema=LINES))
+        self._pending, self._pending_rows = [], 0
