@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema_rs
 import msgspec
-import orjson
 import pyarrow as pa
 
 from configs.errors import ConfigError
@@ -21,7 +19,6 @@ _INT64 = range(-(2**63), 2**63)
 _EXACT_FLOAT = 2**53
 _FLOAT_RANGE = 2**1000
 _REASON_LENGTH = 300
-_LONG_DIGITS = re.compile(r"[0-9]{19}")
 
 
 def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
@@ -57,13 +54,13 @@ class AnswerChecker:
         if text is None:
             return None, "the answer holds no text"
         try:
-            value = _loads(text)
+            value = msgspec.json.decode(text)  # orjson makes floats of integers beyond 64 bits
         except (ValueError, RecursionError) as error:
             return None, f"not JSON: {_one_line(str(error))}"
         if not self._validator.is_valid(value):
             return None, self._first_problem(value)
         try:
-            return self._convert(value), None
+            return None if value is None else self._convert(value), None
         except _LossError as loss:
             return None, f"{_path(loss.path)}: {loss.reason}"
 
@@ -79,12 +76,6 @@ class _LossError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.path: list[str | int] = []
-
-
-def _loads(text: str) -> Any:
-    value = orjson.loads(text)
-    # orjson makes floats of integers beyond 64 bits
-    return msgspec.json.decode(text) if _LONG_DIGITS.search(text) else value
 
 
 def _path(parts: list[str | int]) -> str:
@@ -171,27 +162,27 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def _converter(shape: pa.DataType) -> Callable[[Any], Any]:
-    """Value -> the same value as `arrow_columns.build` wants it; raises _LossError. None stays None."""
+    """Value, not None -> the same value as `arrow_columns.build` wants it; raises _LossError."""
     if pa.types.is_struct(shape):
-        inner = _struct_converter({field.name: _converter(field.type) for field in shape})
-    elif pa.types.is_list(shape):
-        inner = _list_converter(_converter(shape.value_type))
-    else:
-        inner = _LEAF_CONVERTERS[shape]
-    return lambda value: None if value is None else inner(value)
+        return _struct_converter([(field.name, _converter(field.type)) for field in shape])
+    if pa.types.is_list(shape):
+        return _list_converter(_converter(shape.value_type))
+    return _LEAF_CONVERTERS[shape]
 
 
-def _struct_converter(fields: dict[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def _struct_converter(fields: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[Any], Any]:
     def convert(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _LossError("is not an object")
-        out = {}
-        for name, inner in fields.items():
-            try:
-                out[name] = inner(value.get(name))
-            except _LossError as loss:
-                loss.path.insert(0, name)
-                raise
+        out: dict[str, Any] = {}
+        name = ""
+        try:
+            for name, inner in fields:
+                item = value.get(name)
+                out[name] = None if item is None else inner(item)
+        except _LossError as loss:
+            loss.path.insert(0, name)
+            raise
         return out
 
     return convert
@@ -201,13 +192,13 @@ def _list_converter(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def convert(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise _LossError("is not an array")
-        out = []
-        for at, item in enumerate(value):
-            try:
-                out.append(inner(item))
-            except _LossError as loss:
-                loss.path.insert(0, at)
-                raise
+        out: list[Any] = []
+        try:
+            for item in value:
+                out.append(None if item is None else inner(item))  # noqa: PERF401 - len(out) is the path
+        except _LossError as loss:
+            loss.path.insert(0, len(out))
+            raise
         return out
 
     return convert

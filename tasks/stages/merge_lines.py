@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, BinaryIO
@@ -27,7 +27,10 @@ _FEW_TEXTS = ("error_code", "finish_reason", "model")
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
 
+_NEWLINE = 10
+
 Numbers = np.ndarray[Any, Any]
+_NONE: Numbers = np.zeros(0, np.int64)
 ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
 
 
@@ -183,29 +186,30 @@ class LineIndex:
             yield self.files[current][0], b"".join(parts)
 
 
-def index_lines(files: Iterable[tuple[int, BinaryIO]], parser: ResultParser, rows_of_ids: Any) -> LineIndex:
+def index_lines(
+    files: Iterable[tuple[int, BinaryIO]],
+    parser: ResultParser,
+    rows_of_ids: Callable[[pa.Array], Numbers],
+) -> LineIndex:
     """Finds every line of (attempt, file) pairs; `rows_of_ids` maps an array of ids to row numbers."""
     listed = tuple(files)
-    rows, numbers, offsets, lengths = [], [], [], []
+    ids, numbers, starts, ends = [arrow_columns.strings([])], [], [], []
     for number, (_, file) in enumerate(listed):
         base = 0
         for block in read_blocks(file):
-            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
+            stops = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + 1
             if not block.endswith(b"\n"):
-                ends = np.append(ends, len(block))
-            starts = np.concatenate([[0], ends[:-1]])
-            ids = [
-                _line_id(block, lo, hi, parser) for lo, hi in zip(starts.tolist(), ends.tolist(), strict=True)
-            ]
-            rows.append(rows_of_ids(arrow_columns.strings(ids)))
-            numbers.append(np.full(len(ends), number))
-            offsets.append(base + starts)
-            lengths.append(ends - starts)
+                stops = np.append(stops, len(block))
+            begins = np.concatenate([[0], stops[:-1]])
+            pairs = zip(begins.tolist(), stops.tolist(), strict=True)
+            ids.append(arrow_columns.strings([_line_id(block, lo, hi, parser) for lo, hi in pairs]))
+            numbers.append(np.full(len(stops), number))
+            starts.append(base + begins)
+            ends.append(base + stops)
             base += len(block)
-    joined = [
-        np.concatenate(each) if each else np.zeros(0, np.int64) for each in (rows, numbers, offsets, lengths)
-    ]
-    return LineIndex(listed, *joined)
+    start, end = np.concatenate([_NONE, *starts]), np.concatenate([_NONE, *ends])
+    row = rows_of_ids(pa.concat_arrays(ids))
+    return LineIndex(listed, row, np.concatenate([_NONE, *numbers]), start, end - start)
 
 
 def _line_id(block: bytes, start: int, end: int, parser: ResultParser) -> str | None:

@@ -62,13 +62,14 @@ class ChunkRows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows_of(self, ids: pa.Array) -> Numbers:
-        """Row number of each id; -1 where no posted row has it."""
-        found = pc.index_in(ids, value_set=self._asked_ids)
+    def rows_of(self, ids: pa.Array, lo: int = 0, hi: int | None = None) -> Numbers:
+        """Row number of each id; -1 where no asked row of lo..hi has it."""
+        first, last = np.searchsorted(self._asked, [lo, len(self) if hi is None else hi]).tolist()
+        if first == last:
+            return np.full(len(ids), -1, np.int64)
+        found = pc.index_in(ids, value_set=self._asked_ids[first:last])
         at = arrow_columns.to_numpy(found, -1).astype(np.int64)
-        if not len(self._asked):
-            return at
-        return np.where(at < 0, -1, self._asked[at])
+        return np.where(at < 0, -1, self._asked[first + at])
 
     def _posted(self, at: int, attempt: Attempt) -> Numbers:
         if attempt.posted is None:
@@ -126,9 +127,9 @@ def decide(
 
 
 def _choose(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Numbers) -> tuple[int, int]:
-    row = rows.rows_of(parsed.table.column("custom_id").chunk(0))
+    row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, hi)
     at = np.arange(len(row))
-    mine = (row >= lo) & (row < hi)
+    mine = row >= 0
     mine[mine] = rows.posted[parsed.attempt[mine], row[mine]]
     row, at, attempt = row[mine], at[mine], parsed.attempt[mine]
     # files come in the order of attempts, so the line number breaks every tie

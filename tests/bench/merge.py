@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def pandas_naive(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
             merged.to_parquet(target, compression="zstd", compression_level=1)
 
 
+@cache
+def validator() -> Any:
+    """The schema, compiled once."""
+    import jsonschema_rs
+
+    return jsonschema_rs.validator_for(SCHEMA)
+
+
 def _record(line: dict[str, Any], schema: bool) -> dict[str, Any]:
     record: dict[str, Any] = {
         "llm_custom_id": line["custom_id"],
@@ -107,10 +116,8 @@ def _record(line: dict[str, Any], schema: bool) -> dict[str, Any]:
     choice, usage = body["choices"][0], body["usage"]
     text = choice["message"]["content"]
     if schema:
-        import jsonschema_rs
-
         value = json.loads(text)
-        jsonschema_rs.validate(SCHEMA, value)
+        validator().validate(value)
         record["llm_parsed"] = value
     return record | {
         "llm_status": "truncated" if choice["finish_reason"] == "length" else "succeeded",
