@@ -7,6 +7,7 @@ them; test_references.py fails when a page is behind the code.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,12 @@ def cell_rules() -> str:
     """How values read in a prompt: the table of tasks.stages.cells, as it stands there."""
     from tasks.stages import cells
 
-    return "\n".join(line for line in (cells.__doc__ or "").splitlines() if line.startswith("|")) + "\n"
+    table = [line for line in (cells.__doc__ or "").splitlines() if line.startswith("|")]
+    # A pipe within code ends a table's cell all the same.
+    return "\n".join(_CODE.sub(lambda code: code[0].replace("|", "\\|"), line) for line in table) + "\n"
 
 
+_CODE = re.compile(r"`[^`]*`")
 _COLUMNS = {
     "answer": "the answer's text; for embeddings the vector (list of float)",
     "parsed": "only with `prompt.schema`: the answer's fields, typed; null where the answer does not satisfy the schema",

@@ -1,4 +1,7 @@
-"""`python tests/docs/regenerate.py`: bring the references in README.md and configs/README.md up to the code."""
+"""`python tests/docs/regenerate.py`: bring the references in README.md and configs/README.md up to the code.
+
+With `--check` nothing is written, and the exit code is 1 when a page is behind.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,26 @@ import sys
 from pathlib import Path
 
 
-def main() -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
+def main(*, check: bool) -> int:
+    # The project's packages and the neighbour file, wherever this is started.
+    sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
     from references import PAGES, ROOT, current
 
+    behind = 0
     for page in PAGES:
         path = ROOT / page
         text = path.read_text(encoding="utf-8")
         new = current(page, text)
-        path.write_text(new, encoding="utf-8")
-        sys.stdout.write(f"{page}: {'as it was' if new == text else 'rewritten'}\n")
+        if new == text:
+            continue
+        behind += 1
+        if not check:
+            path.write_text(new, encoding="utf-8")
+        sys.stdout.write(
+            f"{page}: {'behind the code; run python tests/docs/regenerate.py' if check else 'rewritten'}\n"
+        )
+    return int(check and behind > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(check="--check" in sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""What the documentation tells people to type works, and shows what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.load import load_job
+
+_BOOTSTRAP = "python3 deployments/bootstrap.py "
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory, root: Path, readme: list[Any]) -> tuple[Path, str]:
+    """README's `sh` blocks, run in order in a folder with its example files; the folder and what was printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(root / "configs" / "jobs", folder / "configs" / "jobs")
+    for block in readme:
+        if block.file:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+    script = "".join(block.text for block in readme if block.language == "sh")
+    # The environment is there already, and these tests are one of the commands.
+    lines = [line.removeprefix(_BOOTSTRAP) for line in script.splitlines()]
+    commands = "\n".join(line for line in lines if not line.startswith("pytest"))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "NIGHTMAIL_"))}
+    environ |= {"PATH": path, "NIGHTMAIL_HOME": str(folder / ".nightmail")}
+    done = subprocess.run(
+        ["bash", "-euxc", commands], cwd=folder, env=environ, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout
+
+
+@pytest.mark.slow
+def test_commands_show_what_readme_shows(session: tuple[Path, str], readme: list[Any]) -> None:
+    _, printed = session
+    shown = [block.text for block in readme if block.language == "text" and "  output" in block.text][:2]
+    for sample in shown:
+        first_words = [line.split()[0] for line in sample.splitlines() if line.startswith("  ")]
+        assert first_words
+        for word in first_words:
+            assert re.search(rf"^  {word} ", printed, re.MULTILINE), (
+                f"README shows a line {word!r}; nobody prints it"
+            )
+
+
+@pytest.mark.slow
+def test_python_example_runs_on_the_output(session: tuple[Path, str], readme: list[Any]) -> None:
+    folder, _ = session
+    (example,) = [block.text for block in readme if block.language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert "succeeded" in done.stdout, done.stderr
+
+
+def test_example_jobs_are_valid(yaml_blocks: dict[str, str], tmp_path: Path) -> None:
+    assert len(yaml_blocks) >= 3
+    for name, text in yaml_blocks.items():
+        file = tmp_path / (re.sub(r"\W", "-", name) + ".yaml")
+        file.write_text(text, encoding="utf-8")
+        load_job(file)
+
+
+def test_sample_jobs_are_valid(root: Path) -> None:
+    for file in (root / "configs" / "jobs").glob("*.yaml"):
+        load_job(file)
+
+
+def test_links_between_pages_lead_somewhere(root: Path) -> None:
+    for page in (*root.glob("*.md"), *root.glob("*/README.md")):
+        for link in _LINK.findall(page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
