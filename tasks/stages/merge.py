@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -168,7 +169,7 @@ def merge_chunk(
     account = _Account(chunk, len(attempts), price)
     columns = Columns(chunk, attempts, answer_type(parser), checker)
     reader = _RowReader(source, carried)
-    with pq.ParquetWriter(sink, schema, **writer_options(source, schema)) as writer:
+    with _BackgroundWriter(sink, schema, **writer_options(source, schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
             verdict = decide(chunk, attempts, parsed, lo, hi)
@@ -176,7 +177,7 @@ def merge_chunk(
                 stop = min(start + GROUP_ROWS, hi)
                 added = columns.of(verdict, parsed, start, stop)
                 account.errors(added["error_code"], added["error_message"])
-                writer.write_table(_enriched(reader.take(stop - start), added, schema), GROUP_ROWS)
+                writer.write(_enriched(reader.take(stop - start), added, schema))
             account.verdict(verdict)
     return account.stats()
 
@@ -225,6 +226,33 @@ def _ranges(
 def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
     arrays = [*source.columns, *added.values()]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+class _BackgroundWriter:
+    """Writes one row group while the next is made; at most one is under way."""
+
+    def __init__(self, sink: BinaryIO, schema: pa.Schema, **options: Any) -> None:
+        self._writer = pq.ParquetWriter(sink, schema, **options)
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Raises what the write before this one raised."""
+        self._settle()
+        self._pending = self._pool.submit(self._writer.write_table, table, GROUP_ROWS)
+
+    def _settle(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> _BackgroundWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+        self._writer.close()
+        self._settle()
 
 
 class _RowReader:

@@ -42,15 +42,8 @@ def answer_type(parser: ResultParser) -> pa.DataType:
 def read_blocks(file: BinaryIO) -> Iterator[bytes]:
     """The file from its start in blocks of whole lines; only the last may lack its newline."""
     file.seek(0)
-    parts: list[bytes] = []
-    while chunk := file.read(BLOCK_BYTES):
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield b"".join((*parts, chunk[:cut]))
-            parts = []
-        parts.append(chunk[cut:])
-    if rest := b"".join(parts):
-        yield rest
+    while block := file.read(BLOCK_BYTES):
+        yield block if block.endswith(b"\n") else block + file.readline()
 
 
 def byte_size(file: BinaryIO) -> int:

@@ -330,6 +330,21 @@ def test_row_groups_of_the_source_do_not_have_to_fit_the_ranges() -> None:
     assert table["llm_answer"].to_pylist() == [each * 9 for each in ids]
 
 
+class _FullDisk(io.BytesIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 2_000:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+@both_ways
+def test_a_full_disk_is_not_swallowed(way: dict[str, int]) -> None:
+    ids = [f"r{at}" for at in range(300)]
+    attempt = Attempt((file(*(answered(each, each * 9) for each in ids)),))
+    with pytest.raises(OSError, match="No space left"):
+        merge_chunk(parquet(source(300)), requests(ids), [attempt], _FullDisk(), parser=CHAT, **way)
+
+
 line_kinds = st.sampled_from(["answer", "cut", "fail", "expired", "broken"])
 
 

@@ -217,7 +217,8 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     Column by column costs a third of line by line, and this runs once per row of a million.
     """
     try:
-        bodies = _each("body", _each("response", lines))
+        responses = _each("response", lines)
+        bodies = _each("body", responses)
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
@@ -229,7 +230,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         reasoning = _each_or_none("reasoning_tokens", _each("completion_tokens_details", usages))
     except (AttributeError, TypeError, LookupError):
         return None  # something that is usually there is not
-    codes = set(_each("status_code", _each("response", lines)))
+    codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
     if odd or not all(answers) or min(codes) < 200 or max(codes) > 299:
