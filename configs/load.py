@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 from configs.job import Job
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PRICES = Path(__file__).with_name("prices.yaml")
 _NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
 
@@ -123,6 +124,11 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def job_schema() -> dict[str, Any]:
     """JSON Schema of the job file, for editors."""
     return Job.model_json_schema(by_alias=True) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def load_prices() -> Any:
+    """The content of `configs/prices.yaml`: what the user states about prices."""
+    return yaml.safe_load(_PRICES.read_text(encoding="utf-8"))
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 from tasks.chunk_folder import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
-from tasks.prepare import price_provider
+from tasks.prices import price_of
 from tasks.runs import Run
 from tasks.stages.answers import AnswerChecker
 from tasks.stages.merge import Attempt, MergeStats, merge_chunk
-from tasks.stages.price import find_price
 from tasks.stages.tokens import estimate
 from tasks.stages.wire.results import ResultParser
 from tasks.step import step
@@ -39,7 +38,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
     checker = AnswerChecker(job.prompt.answer_schema) if job.prompt.answer_schema else None
     with ExitStack() as stack:
         rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
-        lines = pq.read_table(stack.enter_context(run.folder.read(lines_name(chunk.number))))
+        lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
         return merge_chunk(
@@ -51,7 +50,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
             prefix=job.output.prefix,
             carried=job.source.columns,
             checker=checker,
-            price=find_price(job.prompt.model, price_provider(job), at=run.record.created_at),
+            price=price_of(job, run.record.created_at),
         )
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from configs.errors import ConfigError
-from configs.job import Job
 from configs.progress import Progress, Reporter
 from tasks import providers
 from tasks.chunk_folder import write_chunks
 from tasks.ledger.states import RunState
 from tasks.output import Output
+from tasks.prices import price_of
 from tasks.run_folder import RunFolder
 from tasks.runs import Order, Run, shard_limits
 from tasks.stages import tokens
 from tasks.stages.blueprint import Blueprint, Stretch
-from tasks.stages.price import find_price
 from tasks.step import step
 
 
@@ -80,7 +79,7 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
             units=piece.token_units,
         )
     prompt_tokens = tokens.to_tokens(totals["units"])
-    price = find_price(job.prompt.model, price_provider(job), at=order.now)
+    price = price_of(job, order.now)
     return {
         "job": job.name,
         "key": order.key,
@@ -120,11 +119,6 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
                 written.append(out / name)
             file.write(stretch.piece.payload)
     return written
-
-
-def price_provider(job: Job) -> str | None:
-    """Whose price list holds; None for a service of its own prices behind another base URL."""
-    return None if getattr(job.provider, "base_url", None) else job.provider.name
 
 
 def _watched(blueprint: Blueprint, reporter: Reporter) -> Iterator[Stretch]:

@@ -1,0 +1,15 @@
+"""What a job's tokens cost: the house's own price list first, then the published one; None when nobody says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from configs.job import Job
+from configs.load import load_prices
+from tasks.stages.price import Price, find_price, parse_overrides
+
+
+def price_of(job: Job, at: datetime) -> Price | None:
+    """The batch price in force at `at`. A service behind another base URL has only prices you state yourself."""
+    provider = None if getattr(job.provider, "base_url", None) else job.provider.name
+    return find_price(job.prompt.model, provider, at=at, overrides=parse_overrides(load_prices()))
