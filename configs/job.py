@@ -23,7 +23,14 @@ ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
 ]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
-WINDOW = re.compile(r"[1-9][0-9]*[hd]")
+Reason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")]
+WINDOW = re.compile(r"^[1-9][0-9]*[hd]$")
+
+
+def seconds(duration: str) -> float:
+    """A duration such as `90m` in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[duration[-1]]
 
 
 class _Frozen(BaseModel):
@@ -194,6 +201,27 @@ class Retry(_Frozen):
     """Rows without an answer are posted again where their error says that it can help."""
 
     max_attempts: int = Field(3, ge=1, le=20, description="Postings of a row, the first one counted.")
+    on: tuple[Reason, ...] = Field(
+        ("transient", "capacity", "expired", "cancelled", "missing"),
+        description="Why a row without an answer is posted again; a fault of the request itself never is.",
+    )
+
+
+class RunOptions(_Frozen):
+    """How long a run goes on, and what is left of it. Durations are `90m`, `36h`, `30d`; null is for ever."""
+
+    give_up_after: Duration | None = Field(
+        None, description="After this time the run cancels what is open and publishes what it has."
+    )
+    warn_after: Duration | None = Field(
+        "1h", description="Warn when the provider has not answered properly for this long."
+    )
+    publish_cancelled: bool = Field(
+        False, description="A cancelled run publishes what was answered until then."
+    )
+    keep: Duration | None = Field(
+        "30d", description="How long `nightmail clean` leaves a finished run's folder alone."
+    )
 
 
 class Output(_Frozen):
@@ -221,6 +249,7 @@ class Job(_Frozen):
     limits: Limits = Limits()
     poll: Poll = Poll()
     retry: Retry = Retry()
+    run: RunOptions = RunOptions()
     output: Output
 
     @field_validator("provider", mode="before")

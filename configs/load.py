@@ -110,7 +110,7 @@ def resolve(job: Job, day: date, key: str) -> Job:
 
 def identity(job: Job) -> dict[str, Any]:
     """What makes two runs ask for the same output; pacing (poll, retry, limits) is not part of it."""
-    tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "limits", "timezone"})
+    tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "run", "limits", "timezone"})
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in ("name", "base_url", "upstream")}
     return tree
 
