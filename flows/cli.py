@@ -70,6 +70,10 @@ def run(
     redo: Annotated[
         bool, Parameter(help="Do a finished run again and replace its output.", negative=())
     ] = False,
+    snapshot: Annotated[
+        bool,
+        Parameter(help="Go on with the rows as they were read, though the source has changed.", negative=()),
+    ] = False,
     dry_run: Annotated[bool, Parameter(help="The same as `nightmail plan`.", negative=())] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -82,7 +86,7 @@ def run(
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
     call: Callable[..., dict[str, Any]] = enrich if _prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result = call(job, date, key, limit, list(overrides), redo, dry_run)
+        result = call(job, date, key, limit, list(overrides), redo, snapshot, dry_run)
     if as_json:
         terminal.show_json(result)
     elif dry_run:
@@ -222,9 +226,31 @@ def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     """Stop paying for a run: cancel its open batches. `nightmail run` goes on with it later."""
     from tasks.cancel import cancel_run
 
-    for line in cancel_run(_home(), os.environ, run):
+    with terminal.progress_bar() as reporter:
+        lines = cancel_run(_home(), os.environ, SystemClock(), run, reporter)
+    for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED
+
+
+@app.command
+def clean(
+    *,
+    yes: Annotated[bool, Parameter(help="Remove what is shown without it.", negative=())] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
+    from tasks.clean import as_data
+    from tasks.clean import clean as sweep_up
+
+    done = sweep_up(_home(), os.environ, SystemClock(), remove=yes)
+    if as_json:
+        terminal.show_json(as_data(done))
+    else:
+        terminal.show_cleaning(as_data(done))
+        for note in done.notes:
+            sys.stderr.write(f"nightmail: {note}\n")
+    return ALL_ANSWERED if done.complete else NOT_FINISHED
 
 
 @app.command

@@ -32,6 +32,7 @@ def enrich(
     limit: int | None = None,
     overrides: list[str] | None = None,
     redo: bool = False,
+    snapshot: bool = False,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Enrich one dataset.
@@ -46,6 +47,7 @@ def enrich(
         limit: At most this many rows.
         overrides: Job keys to set, such as `prompt.model=gpt-5.4-mini`.
         redo: Replace a finished run's output by a new one.
+        snapshot: Go on with the rows as they were read, though the source has changed since.
         dry_run: Say what would be done; write and post nothing.
     """
     clock, home, reporter = SystemClock(), Home.from_environment(os.environ), current_reporter()
@@ -58,6 +60,7 @@ def enrich(
         limit=limit,
         overrides=overrides or (),
         redo=redo,
+        snapshot=snapshot,
         origin=_flow_run_id(),
     )
     if dry_run:

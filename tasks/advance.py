@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from configs.errors import TransientError
+from configs.job import seconds
 from configs.progress import Progress, Reporter
+from tasks.abandon import abandon, cancel_batch
 from tasks.collect import collect
 from tasks.ledger.records import ChunkRecord, situation
 from tasks.ledger.states import ChunkState, Step, fault_delay, next_step
@@ -22,6 +24,8 @@ _DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.REPOST: repost,
     Step.COLLECT: collect,
     Step.MERGE: merge,
+    Step.CANCEL: cancel_batch,
+    Step.ABANDON: abandon,
 }
 
 
@@ -30,7 +34,7 @@ def advance(run: Run, reporter: Reporter) -> datetime | None:
     chunks = {chunk.number: chunk for chunk in run.ledger.chunks(run.id)}
     for number in chunks:
         while (step := _next(run, chunks[number])) in _DO:
-            chunks[number] = _perform(run, chunks[number], step)
+            chunks[number] = _perform(run, chunks[number], step, reporter)
             reporter.progress(overview(run, tuple(chunks.values())))
     waiting = [c.not_before for c in chunks.values() if c.state is not ChunkState.MERGED and c.not_before]
     return min(waiting, default=None)
@@ -61,15 +65,31 @@ def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
 
 
 def _next(run: Run, chunk: ChunkRecord) -> Step:
-    batch = run.ledger.batch(chunk) if chunk.state is ChunkState.ENDED else None
-    return next_step(situation(chunk, batch), run.clock.now())
+    posted = chunk.state in (ChunkState.SUBMITTED, ChunkState.ENDED)
+    batch = run.ledger.batch(chunk) if posted else None
+    now, window = run.clock.now(), seconds(run.job.provider.completion_window)
+    return next_step(situation(chunk, batch, now, window_seconds=window, giving_up=run.giving_up), now)
 
 
-def _perform(run: Run, chunk: ChunkRecord, step: Step) -> ChunkRecord:
+def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> ChunkRecord:
     try:
         return _DO[step](run, chunk)
     except TransientError as error:
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
         latest = next(c for c in run.ledger.chunks(run.id) if c.number == chunk.number)
         wait = fault_delay(latest.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
-        return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, str(error), fault=True)
+        reason = _silence(run, latest, reporter) + str(error)
+        return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, reason, fault=True)
+
+
+def _silence(run: Run, chunk: ChunkRecord, reporter: Reporter) -> str:
+    """A warning once the provider has given no proper answer for as long as the job says; never a failure."""
+    limit = run.job.run.warn_after
+    if limit is None or chunk.silent_since is None:
+        return ""
+    if run.clock.now() - chunk.silent_since < timedelta(seconds=seconds(limit)):
+        return ""
+    warning = f"no proper answer for over {limit}: "
+    if not (chunk.waiting_for or "").startswith(warning):
+        reporter.note(f"warning: chunk {chunk.number}: {warning}{chunk.waiting_for}; the run goes on trying")
+    return warning

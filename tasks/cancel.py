@@ -4,50 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from configs.clock import Clock
 from configs.home import Home
 from configs.job import Job
+from configs.progress import Reporter
 from tasks import providers
+from tasks.abandon import cancel_batch
+from tasks.advance import advance
 from tasks.inspect import find_run, open_ledger
-from tasks.ledger.owner import is_gone, me
-from tasks.ledger.records import BatchRecord
+from tasks.ledger.records import ChunkRecord
 from tasks.ledger.states import ChunkState, RunState
-from tasks.providers.base import BatchService
-from tasks.runs import LEASE_SECONDS
+from tasks.publish import publish
+from tasks.runs import Run, hold
+from tasks.sleep import sleep_until
 
 
-def cancel_run(home: Home, environ: Mapping[str, str], name: str) -> list[str]:
-    """Take the run from whoever works on it and cancel its open batches; a line for each.
+def cancel_run(
+    home: Home, environ: Mapping[str, str], clock: Clock, name: str, reporter: Reporter
+) -> list[str]:
+    """Take the run from whoever works on it and cancel its open batches; what was done, a line each.
 
-    What they answered is kept, and `nightmail run` goes on from there.
+    What they answered is kept: published at once when the job says `run.publish_cancelled`, and in any case
+    the start of what `nightmail run` does later with the same job and key.
     """
-    ledger = open_ledger(home)
-    run = find_run(ledger, name)
-    assert ledger is not None
-    if run.state is RunState.FINISHED:
-        return [f"{run.title} is finished; there is nothing to cancel"]
-    service = providers.connect(Job.model_validate(run.spec).provider, home, environ)
-    lease = ledger.claim(run.id, me(), LEASE_SECONDS, is_gone, force=True)
-    try:
-        ledger.update_run(lease, state=RunState.CANCELLED)
-        at_provider = (ChunkState.UPLOADED, ChunkState.SUBMITTED)
-        open_chunks = [chunk for chunk in ledger.chunks(run.id) if chunk.state in at_provider]
-        lines = [_cancel(service, ledger.batch(chunk)) for chunk in open_chunks]
-        ledger.note(lease, "cancelled", f"{len(lines)} batches")
-        return [
-            *lines,
-            f"{run.title} is cancelled; `nightmail run` with the same job and key goes on with it",
-        ]
-    finally:
-        ledger.release(lease)
+    record = find_run(open_ledger(home), name)
+    if record.state is RunState.FINISHED:
+        return [f"{record.title} is finished; there is nothing to cancel"]
+    service = providers.connect(Job.model_validate(record.spec).provider, home, environ)
+    with hold(record, service, home, clock, to_stop_it=True) as run:
+        run.ledger.update_run(run.lease, state=RunState.CANCELLED)
+        done = [_cancel(run, chunk) for chunk in run.ledger.chunks(run.id) if _is_out(chunk)]
+        run.ledger.note(run.lease, "cancelled", f"{len(done)} batches")
+        if run.job.run.publish_cancelled and run.ledger.chunks(run.id):
+            while wake := advance(run, reporter):
+                sleep_until(wake, "waiting for the cancelled batches", clock)
+            publish(run)
+            done.append(f"what was answered is in {run.job.output.path}")
+    return [*done, f"{record.title} is cancelled; `nightmail run` with the same job and key goes on with it"]
 
 
-def _cancel(service: BatchService, batch: BatchRecord) -> str:
-    """Cancel a batch, also one whose creation nobody has confirmed yet."""
-    if batch.batch_id is None:
-        found = service.find(batch.submission_key, batch.intended_at)
-        if found is None:
-            return f"chunk {batch.chunk}: nothing was posted"
-        service.cancel(found.id)
-        return f"chunk {batch.chunk}: {found.id} is being cancelled"
-    service.cancel(batch.batch_id)
-    return f"chunk {batch.chunk}: {batch.batch_id} is being cancelled"
+def _is_out(chunk: ChunkRecord) -> bool:
+    return chunk.state in (ChunkState.UPLOADED, ChunkState.SUBMITTED)
+
+
+def _cancel(run: Run, chunk: ChunkRecord) -> str:
+    """Cancel a chunk's batch, also one whose creation nobody has confirmed yet."""
+    batch = run.ledger.batch(chunk)
+    if chunk.state is ChunkState.SUBMITTED:
+        cancel_batch(run, chunk)
+        return f"chunk {chunk.number}: {batch.batch_id} is being cancelled"
+    found = run.service.find(batch.submission_key, batch.intended_at)
+    if found is None:
+        return f"chunk {chunk.number}: nothing was posted"
+    run.service.cancel(found.id)
+    return f"chunk {chunk.number}: {found.id} is being cancelled"

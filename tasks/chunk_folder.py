@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tasks.run_folder import RunFolder
 from tasks.stages import tokens
 from tasks.stages.blueprint import Stretch
 
-_SNAPSHOT_ROWS = 16_384
+_SNAPSHOT_ROWS = 8_192
 LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 
@@ -56,28 +57,32 @@ def write_chunks(
     """Write the stretches into one folder per chunk; a record for each chunk once it is durable."""
     writer: _Writer | None = None
     number = 0
-    try:
-        for stretch in stretches:
-            if writer is None or stretch.piece.new_chunk:
-                if writer is not None:
-                    yield writer.finish()
-                number += 1
-                writer = _Writer(folder, run_id, number, stretch.first_row, schema)
-            writer.add(stretch)
-        if writer is not None:
-            yield writer.finish()
-    except BaseException as error:
-        if writer is not None:
-            writer.abandon(error)
-        raise
+    # Arrow writes without holding the interpreter: the snapshot costs the rendering thread next to nothing.
+    with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as beside:
+        try:
+            for stretch in stretches:
+                if writer is None or stretch.piece.new_chunk:
+                    if writer is not None:
+                        yield writer.finish()
+                    number += 1
+                    writer = _Writer(folder, beside, run_id, number, stretch.first_row, schema)
+                writer.add(stretch)
+            if writer is not None:
+                yield writer.finish()
+        except BaseException as error:
+            if writer is not None:
+                writer.abandon(error)
+            raise
 
 
 class _Writer:
     """One chunk's three files, written side by side."""
 
     def __init__(
-        self, folder: RunFolder, run_id: str, number: int, first_row: int, schema: pa.Schema
+        self, folder: RunFolder, beside: Executor, run_id: str, number: int, first_row: int, schema: pa.Schema
     ) -> None:
+        self._beside = beside
+        self._writing: Future[None] | None = None
         self._stack = ExitStack()
         self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
         lines = self._stack.enter_context(folder.write(lines_name(number)))
@@ -107,6 +112,7 @@ class _Writer:
 
     def finish(self) -> ChunkRecord:
         self._flush()
+        self._wait()
         self._stack.close()
         count = self._count
         return ChunkRecord(
@@ -124,20 +130,31 @@ class _Writer:
 
     def abandon(self, error: BaseException) -> None:
         """Leave none of the three files behind."""
+        if self._writing is not None:
+            self._writing.exception()
         self._stack.__exit__(type(error), error, error.__traceback__)
 
     def _flush(self) -> None:
-        if not self._pending:
-            return
-        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in self._pending]))
-        codes: list[str | None] = []
-        messages: list[str | None] = []
-        for stretch in self._pending:
-            skipped = {row - stretch.piece.start: skip for row, skip in stretch.piece.skipped}
-            for row in range(stretch.rows.num_rows):
-                skip = skipped.get(row) if skipped else None
-                codes.append(skip.code if skip else None)
-                messages.append(skip.message if skip else None)
-        ids = [custom_id for stretch in self._pending for custom_id in stretch.ids]
-        self._lines.write_table(pa.table([ids, codes, messages], schema=LINES))
+        """Hand the pending rows over; one hand-over at a time, so that memory stays bounded."""
+        self._wait()
+        if self._pending:
+            self._writing = self._beside.submit(self._snapshot, self._pending)
         self._pending, self._pending_rows = [], 0
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _snapshot(self, stretches: list[Stretch]) -> None:
+        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in stretches]))
+        self._lines.write_table(pa.Table.from_batches([_lines(stretch) for stretch in stretches]))
+
+
+def _lines(stretch: Stretch) -> pa.RecordBatch:
+    codes: list[str | None] = [None] * len(stretch.ids)
+    messages = codes.copy()
+    for row, skip in stretch.piece.skipped:
+        codes[row - stretch.piece.start] = skip.code
+        messages[row - stretch.piece.start] = skip.message
+    return pa.record_batch([stretch.ids, codes, messages], schema=LINES)

@@ -21,9 +21,13 @@ def open_ledger(home: Home) -> Ledger | None:
 
 
 def find_run(ledger: Ledger | None, name: str) -> RunRecord:
-    """A run by its id, or the newest of `job/key`; ConfigError names what there is."""
+    """A run by its id, by the flow run that began it, or the newest of `job/key`; ConfigError names what there is."""
     job, _, key = name.partition("/")
-    found = (ledger.get_run(name) or ledger.latest_run(job, key)) if ledger else None
+    found = (
+        (ledger.get_run(name) or ledger.latest_run(job, key) or ledger.run_of_origin(name))
+        if ledger
+        else None
+    )
     if found is None:
         known = ", ".join(f"{run.job}/{run.key}" for run in (ledger.recent_runs(3) if ledger else ()))
         raise ConfigError(

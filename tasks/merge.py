@@ -25,7 +25,7 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batches = _last_postings(run, chunk)
     stats = _write(run, chunk, batches)
     spent = _spent(stats, batches)
-    if stats.unanswered and chunk.attempt < run.job.retry.max_attempts:
+    if stats.unanswered and chunk.attempt < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
@@ -40,6 +40,8 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
         rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
+        if not attempts and chunk.requests:
+            attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
         return merge_chunk(
             rows,
@@ -51,6 +53,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
             carried=job.source.columns,
             checker=checker,
             price=price_of(job, run.record.created_at),
+            retry_on=job.retry.on,
         )
 
 
@@ -122,4 +125,5 @@ def _as_json(stats: MergeStats) -> dict[str, Any]:
         "unknown_ids": stats.unknown_ids,
         "duplicate_lines": stats.duplicate_lines,
         "unparsable_lines": stats.unparsable_lines,
+        "unanswered": len(stats.unanswered),
     }

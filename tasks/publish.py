@@ -18,15 +18,21 @@ from tasks.step import step
 
 @step("publish", "publish")
 def publish(run: Run) -> None:
-    """Publish all chunks as a whole. Raises IntegrityError, and publishes nothing, when rows do not add up."""
+    """Publish all chunks as a whole and end the run; a run that is being stopped stays open for its remaining rows.
+
+    Raises IntegrityError, and publishes nothing, when rows do not add up.
+    """
     chunks = run.ledger.chunks(run.id)
-    run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
+    if not run.stopping:
+        run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
     receipt = _receipt(run, chunks, run.ledger.batches(run.id))
     output = Output(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
     output.check_owner()
     output.publish((partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks), receipt)
     with run.folder.write("receipt.json") as file:
         file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
+    if run.stopping:
+        return
     _tidy(run)
     run.ledger.update_run(run.lease, state=RunState.FINISHED, receipt=receipt, finished_at=run.clock.now())
 

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from configs.clock import Clock
-from configs.errors import ConfigError, NightmailError
+from configs.errors import ConfigError, InputError, NightmailError
 from configs.home import Home
-from configs.job import Job
+from configs.job import Job, seconds
 from configs.load import changes, identity, load_job, logical_date, resolve, run_key
 from tasks import providers
 from tasks.ledger import database
@@ -25,6 +25,7 @@ from tasks.output import Output
 from tasks.providers.base import BatchService, ServiceLimits
 from tasks.run_folder import RunFolder, join
 from tasks.stages.blueprint import Blueprint
+from tasks.stages.read import source_fingerprint
 from tasks.stages.shard import Limits
 
 LEASE_SECONDS = 120.0
@@ -41,6 +42,7 @@ class Order:
     now: datetime
     job_file: str
     redo: bool = False
+    snapshot: bool = False
     origin: str | None = None
 
 
@@ -55,6 +57,8 @@ class Run:
         folder: RunFolder,
         service: BatchService,
         clock: Clock,
+        *,
+        stopping: bool,
     ) -> None:
         self.id = record.id
         self.title = record.title
@@ -65,6 +69,15 @@ class Run:
         self.folder = folder
         self.service = service
         self.clock = clock
+        self.stopping = stopping
+
+    @property
+    def giving_up(self) -> bool:
+        """Nothing more is posted: the run is being cancelled, or has had the time the job gives it."""
+        limit = self.job.run.give_up_after
+        if self.stopping or limit is None:
+            return self.stopping
+        return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
 
     def receipt(self) -> dict[str, Any] | None:
         """The receipt, once the run is finished."""
@@ -82,6 +95,7 @@ def place_order(
     limit: int | None = None,
     overrides: Iterable[str] = (),
     redo: bool = False,
+    snapshot: bool = False,
     origin: str | None = None,
 ) -> Order:
     """Load the job file and fill in date, key and overrides.
@@ -93,22 +107,40 @@ def place_order(
     begun = _begun_by(origin, home, clock)
     when = begun.logical_date if begun else logical_date(loaded, day, clock)
     name = begun.key if begun else run_key(when, key)
-    return Order(resolve(loaded, when, name), name, when, clock.now(), job, redo and begun is None, origin)
+    return Order(
+        resolve(loaded, when, name),
+        name,
+        when,
+        clock.now(),
+        job,
+        redo=redo and begun is None,
+        snapshot=snapshot,
+        origin=origin,
+    )
 
 
 @contextmanager
 def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock) -> Iterator[Run]:
     """The run of (job, key), made or resumed, held by this process alone until the block ends.
 
-    Raises RunBusy while another process works on it, ConfigError when the job changed under the same key.
+    Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
     service = providers.connect(order.job.provider, home, environ)
     record = _find(order, home, clock)
     if record is None:
         _survey(order.job, service.limits)
+        record = _create(order, Ledger(home.ledger_url, clock))
+    with hold(record, service, home, clock) as run:
+        yield run
+
+
+@contextmanager
+def hold(
+    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
+) -> Iterator[Run]:
+    """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
     ledger = Ledger(home.ledger_url, clock)
-    record = record or _create(order, ledger)
-    lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone)
+    lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
     try:
         with _heartbeat(ledger, lease):
             folder = RunFolder(
@@ -116,7 +148,7 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
             )
             folder.sweep()
             held = ledger.get_run(record.id) or record
-            yield Run(held, lease, ledger, folder, service, clock)
+            yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
     finally:
         ledger.release(lease)
 
@@ -136,6 +168,7 @@ def _find(order: Order, home: Home, clock: Clock) -> RunRecord | None:
         return None
     changed = changes(latest.identity, identity(order.job))
     if not changed:
+        _refuse_drift(order, latest)
         return latest  # also a redo that was interrupted
     if order.redo:
         return None
@@ -143,6 +176,22 @@ def _find(order: Order, home: Home, clock: Clock) -> RunRecord | None:
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
         " undo that, give another --key, or --redo to replace the output"
     )
+
+
+def _refuse_drift(order: Order, latest: RunRecord) -> None:
+    """A source that changed under an unfinished run needs a decision; a flow run that wakes has had it."""
+    posting = latest.state in (RunState.RUNNING, RunState.CANCELLED)
+    if not posting or order.snapshot or (order.origin and order.origin == latest.origin):
+        return
+    try:
+        what = "has changed" if source_fingerprint(order.job.source) != latest.source_fingerprint else ""
+    except InputError:
+        what = "is gone"
+    if what:
+        raise ConfigError(
+            f"{latest.title}: {order.job.source.path} {what} since this run read it;"
+            " --snapshot goes on with the rows as they were, another --key starts anew"
+        )
 
 
 def _survey(job: Job, limits: ServiceLimits) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from tasks.ledger.states import ChunkState, RunState, Situation
+from tasks.ledger.states import CANCEL_TAKES, OVERDUE_AFTER, ChunkState, RunState, Situation
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class ChunkRecord:
     not_before: datetime | None = None
     waiting_for: str | None = None
     faults: int = 0
+    silent_since: datetime | None = None
     stats: dict[str, Any] | None = None
 
 
@@ -95,6 +96,7 @@ class BatchRecord:
     submitted_at: datetime | None = None
     ended_at: datetime | None = None
     expires_at: datetime | None = None
+    cancel_asked_at: datetime | None = None
     polls: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -115,7 +117,23 @@ class Event:
     attempt: int | None = None
 
 
-def situation(chunk: ChunkRecord, batch: BatchRecord | None) -> Situation:
+def situation(
+    chunk: ChunkRecord, batch: BatchRecord | None, now: datetime, *, window_seconds: float, giving_up: bool
+) -> Situation:
     """What the decision "what next" needs of a chunk and its latest batch."""
-    code = batch.error_code if batch is not None and chunk.state is ChunkState.ENDED else None
-    return Situation(chunk.state, chunk.requests, chunk.not_before, chunk.posting, code)
+    if batch is None:
+        return Situation(chunk.state, chunk.requests, chunk.not_before, chunk.posting, giving_up=giving_up)
+    submitted = batch.submitted_at or now
+    due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds))
+    asked = batch.cancel_asked_at
+    return Situation(
+        chunk.state,
+        chunk.requests,
+        chunk.not_before,
+        chunk.posting,
+        error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
+        giving_up=giving_up,
+        overdue=now > due + OVERDUE_AFTER,
+        cancel_asked=asked is not None,
+        cancel_ignored=asked is not None and now > asked + CANCEL_TAKES,
+    )

@@ -87,6 +87,7 @@ chunks = Table(
     Column("not_before", UtcDateTime),  # nothing to do for this chunk until then
     Column("waiting_for", Text),  # why
     Column("faults", Integer, nullable=False, default=0),  # transient errors in a row
+    Column("silent_since", UtcDateTime),  # the first of them
     Column("stats", JSON),  # of the merge
     ForeignKeyConstraint(["run_id"], ["runs.id"]),
 )
@@ -118,6 +119,7 @@ batches = Table(
     Column("submitted_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
+    Column("cancel_asked_at", UtcDateTime),
     Column("polls", Integer, nullable=False, default=0),
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),

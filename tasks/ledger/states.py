@@ -5,6 +5,8 @@ prepared ▸ intended ▸ uploaded ▸ submitted ▸ ended ▸ collected ▸ mer
     │                    └── the same file ────┤          │
     ├─────────────────────── a new upload ─────┘          │
     └─────────────────────── the next attempt ────────────┘
+
+A run that gives up takes whatever is not posted straight to collected, and asks for the end of what is.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ class ChunkState(StrEnum):
 
 MOVES: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.PREPARED: frozenset({ChunkState.INTENDED, ChunkState.COLLECTED}),
-    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED}),
-    ChunkState.UPLOADED: frozenset({ChunkState.SUBMITTED}),
+    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED, ChunkState.COLLECTED}),
+    ChunkState.UPLOADED: frozenset({ChunkState.SUBMITTED, ChunkState.COLLECTED}),
     ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
     ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),
     ChunkState.COLLECTED: frozenset({ChunkState.MERGED, ChunkState.PREPARED}),
-    ChunkState.MERGED: frozenset(),
+    ChunkState.MERGED: frozenset({ChunkState.COLLECTED}),  # a cancelled run that goes on after all
 }
 
 
@@ -54,6 +56,8 @@ class Step(StrEnum):
     SUBMIT = "submit"
     POLL = "poll"
     REPOST = "repost"
+    CANCEL = "cancel"
+    ABANDON = "abandon"
     COLLECT = "collect"
     MERGE = "merge"
     DONE = "done"
@@ -68,12 +72,18 @@ class Situation:
     not_before: datetime | None
     posting: int = 1
     error_code: str | None = None  # of a batch that ended as failed
+    giving_up: bool = False  # the run has had its time
+    overdue: bool = False  # the batch is long past its window
+    cancel_asked: bool = False
+    cancel_ignored: bool = False  # and nothing came of it
 
 
 QUEUE_FULL = (
     "token_limit_exceeded"  # not the file's fault and not an attempt: the same file, when there is room
 )
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
+OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
+CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
 SAME_FILE_POSTINGS = 3
 MAX_LOST_FILES = 6
 
@@ -98,11 +108,18 @@ _AFTER: dict[ChunkState, Step] = {
 
 def next_step(at: Situation, now: datetime) -> Step:
     """What to do for a chunk now; `WAIT` until its `not_before`."""
+    if at.giving_up and at.state in (ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED):
+        return Step.ABANDON
+    if at.state is ChunkState.SUBMITTED and (at.giving_up or at.overdue):
+        if not at.cancel_asked:
+            return Step.CANCEL
+        if at.cancel_ignored:
+            return Step.ABANDON
     if at.not_before is not None and now < at.not_before and at.state is not ChunkState.MERGED:
         return Step.WAIT
     if at.state is ChunkState.PREPARED and at.requests == 0:
         return Step.COLLECT
-    if at.state is ChunkState.ENDED and worth_reposting(at):
+    if at.state is ChunkState.ENDED and worth_reposting(at) and not at.giving_up:
         return Step.REPOST
     return _AFTER[at.state]
 

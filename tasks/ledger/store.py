@@ -186,11 +186,12 @@ class Ledger:
     ) -> ChunkRecord:
         """One step of a chunk's life: its new state, its batch (inserted, or updated) and an event, together.
 
-        Progress ends a wait: `not_before`, `waiting_for` and `faults` are cleared unless given.
+        Progress ends a wait and a row of faults: what tells of them is cleared unless given.
         """
         if to not in MOVES[chunk.state]:
             raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
-        values = {"not_before": None, "waiting_for": None, "faults": 0, **chunk_values, "state": to}
+        rested = {"not_before": None, "waiting_for": None, "faults": 0, "silent_since": None}
+        values = {**rested, **chunk_values, "state": to}
         with self._owned(lease) as connection:
             self._change(connection, chunk, values)
             if batch is not None:
@@ -211,7 +212,12 @@ class Ledger:
         batch_values: Mapping[str, Any] | None = None,
     ) -> ChunkRecord:
         """Nothing to do for the chunk before `until`. A fault is counted and logged; anything else ends a row of them."""
-        values = {"not_before": until, "waiting_for": reason, "faults": chunk.faults + 1 if fault else 0}
+        values = {
+            "not_before": until,
+            "waiting_for": reason,
+            "faults": chunk.faults + 1 if fault else 0,
+            "silent_since": (chunk.silent_since or self._clock.now()) if fault else None,
+        }
         with self._owned(lease) as connection:
             self._change(connection, chunk, values)
             if batch_values:

@@ -7,7 +7,7 @@ then merged range of rows by range of rows, so that memory stays bounded however
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -33,6 +33,7 @@ from tasks.stages.merge_lines import (
 )
 from tasks.stages.merge_rows import Attempt, ChunkRows, Columns, Verdict, decide
 from tasks.stages.price import Price
+from tasks.stages.wire.outcome import ErrorClass
 from tasks.stages.wire.results import ResultParser
 
 __all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk", "output_schema"]
@@ -41,6 +42,8 @@ WHOLE_BYTES = 96_000_000
 RANGE_BYTES = 16_000_000
 GROUP_ROWS = 16_384
 _TOP_ERRORS = 10
+RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
+"""What another attempt can help by default: everything but a fault of the request itself."""
 _EXAMPLE_LENGTH = 300
 _SHORT_TEXT = 32
 
@@ -144,6 +147,7 @@ def merge_chunk(
     carried: Sequence[str] | None = None,
     checker: AnswerChecker | None = None,
     price: Price | None = None,
+    retry_on: Collection[str] = RETRY_ON,
     whole_bytes: int = WHOLE_BYTES,
     range_bytes: int = RANGE_BYTES,
 ) -> MergeStats:
@@ -172,7 +176,7 @@ def merge_chunk(
     with _BackgroundWriter(sink, schema, **writer_options(source, schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
-            verdict = decide(chunk, attempts, parsed, lo, hi)
+            verdict = decide(chunk, attempts, parsed, lo, hi, retry_on)
             for start in range(lo, hi, GROUP_ROWS):
                 stop = min(start + GROUP_ROWS, hi)
                 added = columns.of(verdict, parsed, start, stop)

@@ -20,7 +20,6 @@ SUCCEEDED, INVALID, MISSING, SKIPPED = (
     STATUSES.index(status)
     for status in (RowStatus.SUCCEEDED, RowStatus.INVALID, RowStatus.MISSING, RowStatus.SKIPPED)
 )
-_CLASS_HELPS = np.array([each.retryable for each in ERROR_CLASSES] + [False])  # the last one is code -1
 _LATER = 1 << 40
 _ANSWERED = 1 << 60
 
@@ -100,12 +99,18 @@ class Verdict:
 
 
 def decide(
-    rows: ChunkRows, attempts: Sequence[Attempt], parsed: ParsedLines | None, lo: int, hi: int
+    rows: ChunkRows,
+    attempts: Sequence[Attempt],
+    parsed: ParsedLines | None,
+    lo: int,
+    hi: int,
+    retry_on: Collection[str],
 ) -> Verdict:
     """One verdict per row of lo..hi.
 
     An answer beats everything, the earliest first; without one the latest attempt speaks, its first line first.
-    A batch error speaks for rows its attempt posted and left without a line.
+    A batch error speaks for rows its attempt posted and left without a line. `retry_on` are the error classes,
+    and `missing`, that another attempt is wanted for.
     """
     line = np.full(hi - lo, -1, np.int64)
     duplicates = unknown = 0
@@ -114,9 +119,14 @@ def decide(
     chosen = line >= 0
     status = np.where(chosen, _at(parsed.status if parsed else None, line), MISSING).astype(np.int8)
     attempt = np.where(chosen, _at(parsed.attempt if parsed else None, line), -1)
-    helps = np.where(chosen, _CLASS_HELPS[_at(parsed.error_class if parsed else None, line)], True)
+    class_helps = np.array(
+        [each.retryable and each in retry_on for each in ERROR_CLASSES] + [False]
+    )  # code -1
+    helps = np.where(
+        chosen, class_helps[_at(parsed.error_class if parsed else None, line)], "missing" in retry_on
+    )
     batch = np.full(hi - lo, -1, np.int64)
-    _let_batches_speak(rows.posted[:, lo:hi], attempts, status, attempt, helps, batch)
+    _let_batches_speak(rows.posted[:, lo:hi], attempts, status, attempt, helps, batch, retry_on)
     silent = attempt < 0
     for at in range(len(attempts)):
         attempt[silent & rows.posted[at, lo:hi]] = at
@@ -155,6 +165,7 @@ def _let_batches_speak(
     attempt: Numbers,
     helps: Numbers,
     batch: Numbers,
+    retry_on: Collection[str],
 ) -> None:
     for at, each in enumerate(attempts):
         if each.error is None:
@@ -163,7 +174,7 @@ def _let_batches_speak(
         code = each.error[0]
         error_class = classify(code)
         status[mask] = STATUSES.index(failure_status(code, error_class))
-        helps[mask] = error_class.retryable
+        helps[mask] = error_class.retryable and error_class in retry_on
         attempt[mask] = at
         batch[mask] = at
 

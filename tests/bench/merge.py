@@ -10,19 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+from harness import Options, Watch, main
 
 SCHEMA = {
     "type": "object",
@@ -38,20 +31,7 @@ SCHEMA = {
 COMPARED = ("id", "text", "rating", "llm_answer", "llm_input_tokens", "llm_output_tokens", "llm_custom_id")
 
 
-class Watch:
-    """Wall and CPU seconds spent inside `with` blocks."""
-
-    wall = cpu = 0.0
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter(), time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        self.wall += time.perf_counter() - self._began[0]
-        self.cpu += time.process_time() - self._began[1]
-
-
-def ours(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
+def ours(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     """merge_chunk, chunk after chunk."""
     import pyarrow.parquet as pq
     from data import chunk_files
@@ -60,7 +40,7 @@ def ours(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
     from tasks.stages.merge import Attempt, merge_chunk
     from tasks.stages.wire.results import ResultParser
 
-    checker = AnswerChecker(SCHEMA) if schema else None
+    checker = AnswerChecker(SCHEMA) if given.schema else None
     for chunk in chunk_files(folder):
         target = out / f"{chunk.rows.parent.name}.parquet"
         with watch, chunk.rows.open("rb") as rows, chunk.output.open("rb") as output, \
@@ -70,7 +50,7 @@ def ours(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
                         parser=ResultParser("/v1/chat/completions"), checker=checker)  # fmt: skip
 
 
-def pandas_naive(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
+def pandas_naive(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     """json.loads per line, DataFrame, merge, to_parquet."""
     import pandas as pd
     import pyarrow.parquet  # noqa: F401
@@ -81,7 +61,7 @@ def pandas_naive(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
             records: list[dict[str, Any]] = []
             for path in (chunk.output, chunk.errors):
                 with path.open("rb") as file:
-                    records += [_record(json.loads(line), schema) for line in file]
+                    records += [_record(json.loads(line), given.schema) for line in file]
             rows = pd.read_parquet(chunk.rows)
             rows["llm_custom_id"] = pd.read_parquet(chunk.lines)["custom_id"]
             merged = rows.merge(pd.DataFrame(records), on="llm_custom_id", how="left")
@@ -131,7 +111,7 @@ def _record(line: dict[str, Any], schema: bool) -> dict[str, Any]:
     }
 
 
-def limit(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
+def limit(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     """Read the result bytes, decode the source rows, write the very Parquet that ours wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -158,43 +138,21 @@ def limit(folder: Path, out: Path, schema: bool, watch: Watch) -> None:
                     at += batch.num_rows
 
 
-CANDIDATES: dict[str, Callable[[Path, Path, bool, Watch], None]] = {
-    "ours": ours, "limit": limit, "pandas": pandas_naive
-}  # fmt: skip
+def write_input(folder: Path, given: Options) -> int:
+    """Chunks with their result files; bytes of the results."""
+    from data import write_chunks
+
+    chunks = write_chunks(folder, given.rows, answer_bytes=given.answer_bytes, as_json=given.schema)
+    return sum(path.stat().st_size for chunk in chunks for path in (chunk.output, chunk.errors))
 
 
-def child(name: str, folder: Path, schema: bool) -> None:
-    """Run one candidate and print seconds, CPU seconds and peak MB as JSON."""
-    out = folder.parent / name
-    out.mkdir(exist_ok=True)
-    watch = Watch()
-    CANDIDATES[name](folder, out, schema, watch)
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    print(json.dumps({"seconds": watch.wall, "cpu": watch.cpu, "peak": peak}))
-
-
-def run(name: str, folder: Path, schema: bool) -> dict[str, float]:
-    command = [
-        sys.executable,
-        __file__,
-        "--child",
-        name,
-        "--folder",
-        str(folder),
-        *(["--schema"] if schema else []),
-    ]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
-
-
-def compare(folder: Path) -> None:
+def compare(outs: Mapping[str, Path]) -> None:
     """The columns every candidate must agree on, row by row."""
     import pyarrow.parquet as pq
 
     reference = None
-    for name in CANDIDATES:
-        parts = sorted((folder.parent / name).glob("*.parquet"))
+    for name, out in outs.items():
+        parts = sorted(out.glob("*.parquet"))
         columns = [
             [pq.read_table(part, columns=[each])[each].to_pylist() for part in parts] for each in COMPARED
         ]
@@ -203,51 +161,11 @@ def compare(folder: Path) -> None:
             raise SystemExit(f"{name} wrote other values than ours")
 
 
-def table(results: dict[str, list[dict[str, float]]], rows: int, size: int) -> None:
-    """Medians, one candidate a line; ratios are of inner wall time to ours."""
-    best = statistics.median(each["seconds"] for each in results["ours"])
-    print(f"{rows:,} rows, {size / 1e6:,.0f} MB of results, load {os.getloadavg()[0]:.1f}")
-    print(f"{'candidate':<10}{'seconds':>9}{'cpu':>8}{'x ours':>8}{'krows/s':>9}{'MB/s':>7}{'peak MB':>9}")
-    for name, rounds in results.items():
-        seconds, cpu, peak = (
-            statistics.median(each[key] for each in rounds) for key in ("seconds", "cpu", "peak")
-        )
-        print(f"{name:<10}{seconds:>9.2f}{cpu:>8.2f}{seconds / best:>8.2f}{rows / seconds / 1e3:>9.0f}"
-              f"{size / seconds / 1e6:>7.0f}{peak:>9.0f}")  # fmt: skip
-
-
-def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--rows", type=int, default=100_000)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--answer-bytes", type=int, default=270, help="UTF-8 bytes of an answer")
-    arguments.add_argument("--schema", action="store_true", help="answers are JSON, validated and parsed")
-    arguments.add_argument("--skip", nargs="*", default=[], help="candidates to leave out, e.g. pandas")
-    arguments.add_argument("--child", help=argparse.SUPPRESS)
-    arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = arguments.parse_args()
-    if given.child:
-        child(given.child, given.folder, given.schema)
-        return
-    from data import write_chunks
-
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "chunks"
-        chunks = write_chunks(folder, given.rows, answer_bytes=given.answer_bytes, as_json=given.schema)
-        size = sum(path.stat().st_size for chunk in chunks for path in (chunk.output, chunk.errors))
-        names = [name for name in CANDIDATES if name not in given.skip]
-        for name in names:
-            run(name, folder, given.schema)
-        if not given.skip:
-            compare(folder)
-        results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        for _ in range(given.rounds):
-            for name in names:
-                results[name].append(run(name, folder, given.schema))
-        table(results, given.rows, size)
+def options(parser: argparse.ArgumentParser) -> None:
+    """What only this benchmark takes."""
+    parser.add_argument("--answer-bytes", type=int, default=270, help="UTF-8 bytes of an answer")
+    parser.add_argument("--schema", action="store_true", help="answers are JSON, validated and parsed")
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", {"ours": ours, "limit": limit, "pandas": pandas_naive}, write_input, compare, options)

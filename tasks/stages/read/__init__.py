@@ -5,6 +5,7 @@ of the source, CSV stays text unless the job names a type, and nothing ever pass
 """
 
 from tasks.stages.read.dataset import Dataset, open_dataset
+from tasks.stages.read.discover import source_fingerprint
 from tasks.stages.read.storage import BadLine, Fragment
 
-__all__ = ["BadLine", "Dataset", "Fragment", "open_dataset"]
+__all__ = ["BadLine", "Dataset", "Fragment", "open_dataset", "source_fingerprint"]

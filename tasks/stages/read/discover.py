@@ -50,6 +50,11 @@ def fingerprint(fragments: Iterable[Fragment]) -> str:
     return digest.hexdigest()[:16]
 
 
+def source_fingerprint(source: Source) -> str:
+    """The fingerprint of a source as it is now, without opening its files. InputError when it is not there."""
+    return fingerprint(discover(source)[1])
+
+
 def ending(path: str) -> str:
     """The ending that tells the format, lower case, without the one of a compression."""
     stem, last = posixpath.splitext(path.lower())

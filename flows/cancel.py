@@ -1,0 +1,24 @@
+"""Stop paying for a run: what an automation or a person calls with a flow run's id, or with job/key."""
+
+import os
+
+from prefect import flow
+
+from configs.clock import SystemClock
+from configs.home import Home
+from tasks.cancel import cancel_run
+from tasks.report import current_reporter
+
+
+@flow(name="cancel", flow_run_name="cancel {run}", persist_result=False, retries=0)
+def cancel(run: str) -> list[str]:
+    """Cancel a run's open batches.
+
+    Args:
+        run: Id of the run or of the flow run that began it, or `job/key`.
+    """
+    reporter = current_reporter()
+    lines = cancel_run(Home.from_environment(os.environ), os.environ, SystemClock(), run, reporter)
+    for line in lines:
+        reporter.note(line)
+    return lines

@@ -1,0 +1,56 @@
+"""Stop waiting: ask for the end of a batch, and go on without one that does not come."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from configs.errors import NotFound
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.states import ChunkState
+from tasks.runs import Run
+from tasks.step import step
+
+_ENDED = "batch_cancelled"  # the code that rows without an answer get
+
+
+@step("cancel batch", "cancel batch of chunk {chunk.number}")
+def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Ask the provider to end the chunk's batch. What it answered until then is still collected."""
+    batch = run.ledger.batch(chunk)
+    try:
+        run.service.cancel(batch.batch_id or "")
+    except NotFound:
+        return _ended(run, chunk, "the provider does not have the batch any more")
+    now = run.clock.now()
+    again = now + timedelta(seconds=run.job.poll.first_seconds)
+    values = {"cancel_asked_at": now}
+    return run.ledger.postpone(run.lease, chunk, again, f"cancelling {batch.batch_id}", batch_values=values)
+
+
+@step("abandon", "abandon chunk {chunk.number}")
+def abandon(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Go on without a batch: one that was never posted, or one that does not end although it was cancelled."""
+    if chunk.state is ChunkState.SUBMITTED:
+        return _ended(run, chunk, "the batch did not end in time")
+    if chunk.state is ChunkState.UPLOADED:
+        batch = run.ledger.batch(chunk)
+        found = run.service.find(batch.submission_key, batch.intended_at)
+        if found is not None:  # its creation was never confirmed: end it like any other
+            values = {"batch_id": found.id, "status": found.status, "submitted_at": run.clock.now()}
+            return run.ledger.move(
+                run.lease, chunk, ChunkState.SUBMITTED, f"adopted {found.id}", batch_values=values
+            )
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.COLLECTED,
+        "not posted: the run gives up",
+        batch_values=None
+        if chunk.state is ChunkState.PREPARED
+        else {"ended_at": run.clock.now(), "error_code": _ENDED, "error_message": "the run gave up"},
+    )
+
+
+def _ended(run: Run, chunk: ChunkRecord, why: str) -> ChunkRecord:
+    values = {"ended_at": run.clock.now(), "error_code": _ENDED, "error_message": why}
+    return run.ledger.move(run.lease, chunk, ChunkState.ENDED, why, batch_values=values)

@@ -1,0 +1,166 @@
+"""Runs of the flow that stop themselves at a numbered side effect: killed (SIGKILL) or frozen (SIGSTOP).
+
+A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
+
+    {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17}
+
+The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
+opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
+in the middle of its body, after the reply's head, in the middle of a download).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+import tasks.providers.openai_service
+from configs.errors import NightmailError
+from flows.enrich import enrich
+from tasks import advance, runs
+from tasks.ledger.store import Ledger
+
+_FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+class Points:
+    """Counts side effects and strikes at one of them."""
+
+    def __init__(self, strike_at: int | None, strike: Callable[[], None]) -> None:
+        self.seen: list[str] = []
+        self._strike_at = strike_at
+        self._strike = strike
+
+    def reach(self, what: str) -> None:
+        self.seen.append(what)
+        if len(self.seen) - 1 == self._strike_at:
+            self._strike()
+
+
+def install(points: Points, folder: str) -> None:
+    """Hook the seams."""
+    _hook_ledger(points)
+    _hook_http(points)
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        points.reach("fsync")
+        real_fsync(descriptor)
+
+    os.fsync = fsync
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, mode, flags = arguments
+            writes = any(c in mode for c in "wax+") if isinstance(mode, str) else bool((flags or 0) & _WRITES)
+            if writes and str(path).startswith(folder):
+                points.reach(f"open {Path(str(path)).name}")
+        elif event in _FILE_EVENTS and str(arguments[0]).startswith(folder):
+            points.reach(f"{event} {Path(str(arguments[0])).name}")
+
+    sys.addaudithook(audit)
+
+
+def _hook_ledger(points: Points) -> None:
+    real = Ledger._write
+
+    @contextmanager
+    def write(self: Ledger) -> Iterator[Any]:
+        points.reach("before transaction")
+        with real(self) as connection:
+            yield connection
+            points.reach("before commit")
+        points.reach("after commit")
+
+    Ledger._write = write  # type: ignore[method-assign]
+
+
+def _hook_http(points: Points) -> None:
+    real = httpx2.HTTPTransport.handle_request
+
+    class Pieces(httpx2.SyncByteStream):
+        def __init__(self, stream: Any, what: str) -> None:
+            self._stream, self._what = stream, what
+
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in self._stream:
+                half = len(piece) // 2
+                yield piece[:half]
+                points.reach(f"inside the body of {self._what}")
+                yield piece[half:]
+
+        def close(self) -> None:
+            close = getattr(self._stream, "close", None)
+            if close:
+                close()
+
+    def handle(self: Any, request: Any) -> Any:
+        what = f"{request.method} {request.url.path}"
+        points.reach(f"before {what}")
+        if request.method == "POST":
+            request.stream = Pieces(request.stream, what)
+        response = real(self, request)
+        points.reach(f"reply to {what}")
+        if what.endswith("/content"):
+            response.stream = Pieces(response.stream, f"the reply to {what}")
+        return response
+
+    httpx2.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
+
+
+def obey(order: dict[str, Any]) -> int:
+    """In the child: run the flow, stopping where told; the exit code of the command line."""
+    os.environ.update(order["environ"])
+    os.chdir(order["folder"])
+    runs.LEASE_SECONDS = order.get("lease_seconds", runs.LEASE_SECONDS)
+    advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
+    how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
+    points = Points(order.get("point"), lambda: os.kill(os.getpid(), how) if how else None)
+    install(points, order["folder"])
+    try:
+        enrich.fn(order["job"], key="k")
+        code = 0
+    except NightmailError as error:
+        Path(order["log"]).write_text(str(error))
+        code = 3
+    if order["how"] == "count":
+        Path(order["log"]).write_text(json.dumps(points.seen))
+    return code
+
+
+def main() -> None:
+    """Fork for every order; answer with the pid at once, and with the exit status for orders that say `wait`."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                code = obey(order)
+            except BaseException:
+                import traceback
+
+                Path(order["log"]).write_text(traceback.format_exc())
+            finally:
+                os._exit(code)
+        if order["how"] == "freeze":
+            _, status = os.waitpid(child, os.WUNTRACED)
+        else:
+            _, status = os.waitpid(child, 0)
+        ended = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        sys.stdout.write(json.dumps({"pid": child, "exit": ended, "stopped": os.WIFSTOPPED(status)}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    assert tasks.providers.openai_service, "imported, so that a child does not spend its time on it"
+    main()

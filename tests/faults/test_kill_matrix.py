@@ -1,0 +1,91 @@
+"""Kill it anywhere: at every side effect of a run, then run it again. Law 3 and law 2 of the house."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+STRIPES = 8  # so that several processes share the points
+
+
+def points_of(case: Any) -> list[str]:
+    """The side effects of an undisturbed run."""
+    assert case.run("count")["exit"] == 0, case.log
+    seen: list[str] = json.loads(case.log)
+    case.check()
+    return seen
+
+
+@pytest.mark.parametrize("stripe", range(STRIPES))
+def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
+    new_case: Callable[[], Any], stripe: int
+) -> None:
+    points = points_of(new_case())
+    mine = list(enumerate(points))[stripe::STRIPES]
+    killed = 0
+    for point, what in mine:
+        case = new_case()
+        killed += case.run("kill", point)["exit"] is None
+        again = case.run()
+        assert again["exit"] == 0, f"point {point}, {what}: {case.log}"
+        try:
+            case.check()
+        except AssertionError as error:
+            raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+    kinds = Counter(what.split()[0] for _, what in mine)
+    print(f"\n{len(points)} points, {killed} of {len(mine)} in this stripe killed: {dict(kinds)}")
+    assert killed >= len(mine) - 3, "a few points depend on how often a batch is looked at"
+
+
+def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(new_case: Callable[[], Any]) -> None:
+    points = points_of(new_case())
+    frozen = 0
+    for point, what in list(enumerate(points))[::7]:
+        if what.startswith(("before POST", "inside the body of POST", "before commit")):
+            continue  # a request half sent cannot be called back; a transaction half done holds the lock
+        case = new_case()
+        first = case.run("freeze", point, lease_seconds=0.2)
+        if not first["stopped"]:
+            continue
+        frozen += 1
+        time.sleep(0.25)
+        assert case.run(lease_seconds=30)["exit"] == 0, f"point {point}, {what}: {case.log}"
+        case.check()
+        before = snapshot(case)
+        os.kill(first["pid"], signal.SIGCONT)
+        until_gone(first["pid"])
+        assert snapshot(case) == before, f"frozen at point {point}, {what}"
+        case.check()
+    print(f"\n{frozen} runs frozen and woken")
+    assert frozen > 5
+
+
+def snapshot(case: Any) -> Any:
+    """Ledger, run folder, output and provider as they are."""
+    files = {
+        str(p): p.read_bytes()
+        for p in sorted(case.folder.rglob("*"))
+        if p.is_file() and "ledger" not in p.name
+    }
+    return files, case.paid(), case.files_left()
+
+
+def until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the woken run does not end")
