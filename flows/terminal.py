@@ -16,6 +16,8 @@ from rich.table import Table
 
 from configs.progress import Progress, Reporter, Silent
 
+_PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
+
 
 @contextmanager
 def progress_bar() -> Iterator[Reporter]:
@@ -107,6 +109,26 @@ def show_run(run: Mapping[str, Any]) -> None:
     show_table(
         ("at", "kind", "chunk", "what"),
         [[e["at"], e["kind"], e["chunk"], e["detail"]] for e in run["history"][-20:]],
+    )
+
+
+def show_cleaning(cleaning: Mapping[str, Any]) -> None:
+    """What is left behind, or was removed: a line each and a total."""
+    found = cleaning["leftovers"]
+    if not found:
+        sys.stdout.write("Nothing was removed.\n" if cleaning["removed"] else "There is nothing to remove.\n")
+        return
+    columns = ("kind", "id", "name", "run", "reason")
+    show_table(columns, [[item[column] for column in columns] for item in found])
+    total = ", ".join(
+        f"{count} {kind if count == 1 else _PLURAL[kind]}"
+        for kind, count in cleaning["totals"].items()
+        if count
+    )
+    sys.stdout.write(
+        f"{total} removed.\n"
+        if cleaning["removed"]
+        else f"{total} to remove; to do it: nightmail clean --yes\n"
     )
 
 

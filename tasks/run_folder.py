@@ -66,6 +66,11 @@ class RunFolder:
         names = (str(PurePosixPath(path).relative_to(self._root)) for path in found)
         return tuple(sorted(name for name in names if not name.endswith(_TEMPORARY)))
 
+    def holds(self, url: str) -> bool:
+        """Whether that place is this folder or lies in it."""
+        fs, path = fsspec.core.url_to_fs(url)
+        return type(fs) is type(self._fs) and PurePosixPath(path).is_relative_to(self._root)
+
     def read(self, name: str) -> BinaryIO:
         """Open for reading; seekable."""
         if self._local:

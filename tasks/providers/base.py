@@ -7,7 +7,7 @@ caller looks (`find_upload`, `find`) before it sends anything again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,6 +72,15 @@ class ServiceBatch:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class ServiceFile:
+    """A file at the service, uploaded or made by it."""
+
+    id: str
+    name: str
+    created_at: datetime | None = None
+
+
 class BatchService(Protocol):
     """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else."""
 
@@ -84,11 +93,17 @@ class BatchService(Protocol):
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         """The newest upload of that name made after `since`, if the service can list files."""
 
+    def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
+        """Every file of the account, anybody's, made after `since`; none where the service cannot list files."""
+
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         """Create a batch over an uploaded file."""
 
     def find(self, key: str, since: datetime) -> ServiceBatch | None:
         """The batch created after `since` that carries our key."""
+
+    def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
+        """(key, batch) of the batches created after `since` that carry a key of ours, newest first."""
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         """The batch as it is now."""

@@ -7,9 +7,9 @@ import hashlib
 from openai import DefaultHttpxClient, OpenAI
 
 from configs.home import Home
-from configs.job import LocalProvider
+from configs.job import LocalProvider, seconds
 from tasks.local_batch.launch import ensure_running
-from tasks.providers.openai_compatible import OPENAI_LIMITS, OpenAICompatible
+from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, OpenAICompatible
 
 
 def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
@@ -35,4 +35,6 @@ def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
         limits=OPENAI_LIMITS,
         connect=start,
         key_hint=f"see {folder / 'service.log'}",
+        # A slow model of one's own may take longer, and its requests must be there until it is done.
+        keep_seconds=KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None,
     )

@@ -13,13 +13,16 @@ import openai
 from openai import OpenAI
 
 from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
-from tasks.providers.base import BatchStatus, ServiceBatch, ServiceLimits, Submission
+from tasks.providers.base import BatchStatus, ServiceBatch, ServiceFile, ServiceLimits, Submission
 
 # https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
 # bytes; 200,000,000 is safe under both readings.
 OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000)
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
+# How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
+# 3,600 to 2,592,000 s that https://platform.openai.com/docs/api-reference/files/create allows.
+KEEP_SECONDS = 1_209_600
 _CLOCK_SKEW = timedelta(minutes=10)
 _BLOCK = 1 << 20
 
@@ -39,15 +42,26 @@ _STATUS = {
 
 
 class OpenAICompatible:
-    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import."""
+    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import.
+
+    `keep_seconds`: ask the service to delete files that old; None where it may not know how.
+    """
 
     def __init__(
-        self, account: str, limits: ServiceLimits, connect: Callable[[], OpenAI], key_hint: str
+        self,
+        account: str,
+        limits: ServiceLimits,
+        connect: Callable[[], OpenAI],
+        key_hint: str,
+        keep_seconds: int | None = None,
     ) -> None:
         self.account = account
         self.limits = limits
         self._connect = connect
         self._key_hint = key_hint
+        self._keep: Any = openai.omit
+        if keep_seconds is not None:
+            self._keep = {"anchor": "created_at", "seconds": keep_seconds}
 
     @functools.cached_property
     def _client(self) -> OpenAI:
@@ -61,22 +75,25 @@ class OpenAICompatible:
     def upload(self, file_name: str, file: BinaryIO) -> str:
         with self._creating(f"upload of {file_name}"):
             # An open handle streams; a path or bytes would be read into memory whole.
-            made = self._once.files.create(file=(file_name, file, "application/jsonl"), purpose="batch")
+            made = self._once.files.create(
+                file=(file_name, file, "application/jsonl"), purpose="batch", expires_after=self._keep
+            )
         return _id_of(made, f"upload of {file_name}")
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
-        earliest = (since - _CLOCK_SKEW).timestamp()
+        return next((file.id for file in self.list_files(since) if file.name == file_name), None)
+
+    def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
+        earliest = (since - _CLOCK_SKEW).timestamp() if since else 0
         with self._reading("list of files"):
             try:
-                for file in self._client.files.list(purpose="batch", order="desc"):
-                    if (file.created_at or 0) < earliest:
-                        return None
-                    if file.filename == file_name:
-                        return file.id
+                for file in self._client.files.list(order="desc"):
+                    if (file.created_at or earliest) < earliest:
+                        return
+                    yield ServiceFile(file.id, file.filename or "", _moment(file.created_at))
             except openai.APIStatusError as error:
                 if error.status_code not in (404, 405, 501):
                     raise  # else: the service cannot list files, and a second copy costs nothing
-        return None
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         with self._creating(f"batch {submission.key}"):
@@ -85,19 +102,23 @@ class OpenAICompatible:
                 endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
                 completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
                 metadata={**submission.metadata, KEY: submission.key},
+                output_expires_after=self._keep,
             )
         _id_of(batch, f"batch {submission.key}")
         return _batch(batch)
 
     def find(self, key: str, since: datetime) -> ServiceBatch | None:
+        return next((batch for its_key, batch in self.list_batches(since) if its_key == key), None)
+
+    def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         earliest = (since - _CLOCK_SKEW).timestamp()
         with self._reading("list of batches"):
             for batch in self._client.batches.list(limit=100):
-                if (batch.metadata or {}).get(KEY) == key:
-                    return _batch(batch)
                 if (batch.created_at or earliest) < earliest:
-                    return None
-        return None
+                    return
+                key = (batch.metadata or {}).get(KEY)
+                if key:
+                    yield key, _batch(batch)
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._reading(f"batch {batch_id}"):
@@ -192,8 +213,12 @@ def _batch(raw: Any) -> ServiceBatch:
         error_code=_error_code(first) if status is BatchStatus.FAILED else None,
         error_message=getattr(first, "message", None),
         error_line=getattr(first, "line", None),
-        expires_at=datetime.fromtimestamp(raw.expires_at, UTC) if isinstance(raw.expires_at, int) else None,
+        expires_at=_moment(raw.expires_at),
     )
+
+
+def _moment(seconds: Any) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) else None
 
 
 def _error_code(error: Any) -> str:

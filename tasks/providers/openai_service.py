@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from openai import OpenAI
 
 from configs.errors import ConfigError
 from configs.job import OpenAIProvider
-from tasks.providers.openai_compatible import OPENAI_LIMITS, OpenAICompatible
+from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, OpenAICompatible
+
+_OPENAI = "api.openai.com"
 
 
 def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompatible:
@@ -18,10 +21,12 @@ def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompati
         raise ConfigError(
             f"provider.api_key_env: the environment has no {config.api_key_env}; export it, or use provider local"
         )
-    host = config.base_url or "https://api.openai.com/v1"
+    host = config.base_url or f"https://{_OPENAI}/v1"
     return OpenAICompatible(
         account=f"openai {host} {config.api_key_env}",
         limits=OPENAI_LIMITS,
         connect=lambda: OpenAI(api_key=key, base_url=host),
         key_hint=f"check the key in {config.api_key_env}",
+        # Others speak the protocol too, and some refuse this part of it.
+        keep_seconds=KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None,
     )
