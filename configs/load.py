@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 from configs.job import Job
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_TAGS = ("local", "openai")  # pydantic names the chosen provider in an error's place
 _PRICES = Path(__file__).with_name("prices.yaml")
 _NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
@@ -166,16 +167,20 @@ def _override(tree: dict[str, Any], item: str) -> None:
     if not equals or not dotted:
         raise ConfigError(f"--set {item!r}: write it as key=value, e.g. --set prompt.model=gpt-5.4-mini")
     *parents, leaf = dotted.strip().split(".")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {item!r}: the value is not valid YAML; quote it") from error
+    provider = tree.get("provider")
+    if dotted == "provider.name" and isinstance(provider, dict) and provider.get("name", "local") != parsed:
+        tree["provider"] = {}  # another provider knows other keys: its section starts anew
     node = tree
     for name in parents:
         child = node.setdefault(name, {})
         if not isinstance(child, dict):
             raise ConfigError(f"--set {item!r}: {name} is a value, not a section")
         node = child
-    try:
-        node[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {item!r}: the value is not valid YAML; quote it") from error
+    node[leaf] = parsed
 
 
 def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
@@ -226,12 +231,12 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = [str(part) for part in problem["loc"] if part not in ("local", "openai")]
+    where = [str(part) for part in problem["loc"] if part not in _TAGS]
     dotted = ".".join(where) or "job"
     context = problem.get("ctx", {})
     kind = problem["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(where[:-1])
+        known = _known_keys([str(part) for part in problem["loc"][:-1]])
         near = difflib.get_close_matches(where[-1], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(known)}"
         return f"{dotted}: unknown key; {hint}"
@@ -251,6 +256,9 @@ def _known_keys(where: list[str]) -> list[str]:
     """The keys that the model at that place of the job file accepts."""
     models: list[type[BaseModel]] = [Job]
     for name in where:
+        if name in _TAGS:
+            models = [m for m in models if name in get_args(m.model_fields["name"].annotation)]
+            continue
         fields = [model.model_fields[name] for model in models if name in model.model_fields]
         models = [inner for field in fields for inner in _models_in(field.annotation)]
     return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})

@@ -23,6 +23,16 @@ from flows import terminal
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
+_ECHOES = """
+These answers are echoes of the embedded service. For real ones:
+
+    export OPENAI_API_KEY=sk-...
+    nightmail plan JOB --set provider.name=openai      what it would post, and the price of the prompts
+    nightmail run JOB --set provider.name=openai
+
+For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key.
+"""
+
 app = App(
     name="nightmail",
     help="""Enrich a dataset through an LLM batch API: overnight, at half price, without losing a row or paying twice.
@@ -95,6 +105,8 @@ def run(
         if datetime.datetime.fromisoformat(result["finished_at"]) < began:
             sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
         sys.stdout.write(as_text(result) + "\n")
+        if result["answered_by"] == "echo":
+            sys.stderr.write(_ECHOES)
     return ALL_ANSWERED if dry_run or not unanswered(result) else ROWS_UNANSWERED
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 
 from configs.progress import Progress, Reporter, Silent
 
@@ -27,12 +27,12 @@ def progress_bar() -> Iterator[Reporter]:
         yield Silent()
         return
     columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=32),
-        MofNCompleteColumn(),
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[detail]}"),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("[dim]{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     with Bar(*columns, console=console, transient=True) as bar:
         yield _BarReporter(bar)
@@ -47,7 +47,7 @@ class _BarReporter:
         if now.phase not in self._tasks:
             self._tasks[now.phase] = self._bar.add_task(now.phase, total=now.total, unit=now.unit, detail="")
         self._bar.update(
-            self._tasks[now.phase], completed=now.done, total=now.total, detail=now.detail[:60], unit=now.unit
+            self._tasks[now.phase], completed=now.done, total=now.total, detail=now.detail, unit=now.unit
         )
 
     def note(self, text: str) -> None:

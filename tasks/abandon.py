@@ -22,7 +22,7 @@ def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     except NotFound:
         return _ended(run, chunk, "the provider does not have the batch any more")
     now = run.clock.now()
-    again = now + timedelta(seconds=run.job.poll.first_seconds)
+    again = now + timedelta(seconds=run.job.pace.first_seconds)
     values = {"cancel_asked_at": now}
     return run.ledger.postpone(run.lease, chunk, again, f"cancelling {batch.batch_id}", batch_values=values)
 

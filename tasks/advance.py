@@ -45,7 +45,7 @@ def why(run: Run) -> str:
     chunks = run.ledger.chunks(run.id)
     merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
     waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
-    return f"{merged}/{len(chunks)} chunks done; {waiting}"
+    return f"{merged}/{len(chunks)} chunks merged; {waiting}".rstrip("; ")
 
 
 def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
@@ -58,10 +58,7 @@ def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
         chunk = open_numbers.get(batch.chunk)
         if chunk and (batch.attempt, batch.posting) == (chunk.attempt, chunk.posting):
             done += chunk.rows - chunk.requests + min(batch.completed or 0, chunk.requests)
-    waiting = next((chunk.waiting_for for chunk in open_numbers.values() if chunk.waiting_for), "")
-    return Progress(
-        "answering", done, total, "rows", f"{len(merged)}/{len(chunks)} chunks done {waiting or ''}".strip()
-    )
+    return Progress("answering", done, total, "rows", f"{len(merged)}/{len(chunks)} chunks merged")
 
 
 def _next(run: Run, chunk: ChunkRecord) -> Step:

@@ -26,7 +26,7 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         values |= {"ended_at": now, "error_code": seen.error_code, "error_message": _message(seen)}
         detail = f"{seen.id} {seen.status}" + (f": {_message(seen)}" if seen.error_code else "")
         return run.ledger.move(run.lease, chunk, ChunkState.ENDED, detail, batch_values=values)
-    wait = poll_delay(batch.polls + 1, run.job.poll.first_seconds, run.job.poll.max_seconds)
+    wait = poll_delay(batch.polls + 1, run.job.pace.first_seconds, run.job.pace.max_seconds)
     counted = f", {seen.completed:,} of {seen.total:,}" if seen.completed is not None and seen.total else ""
     reason = f"batch {seen.id}: {seen.status}{counted}"
     return run.ledger.postpone(run.lease, chunk, now + wait, reason, batch_values=values)

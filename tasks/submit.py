@@ -35,7 +35,7 @@ def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
 def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Post the same file again after a failure that was not the file's: a full queue, a file not found yet."""
     batch = run.ledger.batch(chunk)
-    wait = poll_delay(chunk.posting, run.job.poll.first_seconds, run.job.poll.max_seconds)
+    wait = poll_delay(chunk.posting, run.job.pace.first_seconds, run.job.pace.max_seconds)
     why = batch.error_message or batch.error_code or "the batch failed"
     again: dict[str, Any] = {
         "posting": chunk.posting + 1,
@@ -62,7 +62,7 @@ def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     enqueued = run.ledger.enqueued_tokens(run.service.account, run.job.prompt.model)
     if enqueued == 0 or enqueued + chunk.tokens_estimate <= cap:
         return None
-    until = run.clock.now() + timedelta(seconds=run.job.poll.first_seconds)
+    until = run.clock.now() + timedelta(seconds=run.job.pace.first_seconds)
     reason = f"waiting for room: about {enqueued:,} of {cap:,} tokens are enqueued (estimate)"
     return run.ledger.postpone(run.lease, chunk, until, reason)
 
@@ -113,7 +113,7 @@ def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
         ChunkState.SUBMITTED,
         f"{how} {made.id}",
         batch_values=values,
-        not_before=now + poll_delay(0, run.job.poll.first_seconds, run.job.poll.max_seconds),
+        not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
         waiting_for=f"batch {made.id}",
     )
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Job
+from tasks.stages.ahead import read_ahead
 from tasks.stages.answers import AnswerChecker
 from tasks.stages.ids import DuplicateFinder, IdMaker, confirm
 from tasks.stages.merge import output_schema
@@ -71,7 +72,7 @@ class Blueprint:
         sharder = Sharder(self._limits, line_units=line_units(envelope_bytes(self._job.prompt)))
         duplicates = DuplicateFinder()
         row = 0
-        for batch in self.dataset.batches(MICRO_BATCH_ROWS):
+        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS)):
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             for piece in sharder.pieces(self.renderer.lines(batch, ids)):

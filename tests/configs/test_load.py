@@ -87,6 +87,17 @@ def test_what_is_not_a_job_file_says_so(tmp_path: Path, text: str, message: str)
         load_job(tmp_path / "job.yaml")
 
 
+def test_setting_another_provider_starts_its_section_anew(tmp_path: Path) -> None:
+    path = job_file(tmp_path, provider={"name": "local", "rows_per_second": 5})
+    assert load_job(path, ["provider.name=openai", "provider.api_key_env=KEY"]).provider.name == "openai"
+    assert load_job(path, ["provider.name=local"]).provider.model_dump()["rows_per_second"] == 5
+
+
+def test_the_embedded_service_is_looked_at_more_often(tmp_path: Path) -> None:
+    assert load_job(job_file(tmp_path)).pace.max_seconds == 5
+    assert load_job(job_file(tmp_path), ["provider.name=openai"]).pace.max_seconds == 900
+
+
 def test_a_missing_file_suggests_the_nearest(tmp_path: Path) -> None:
     job_file(tmp_path)
     with pytest.raises(ConfigError, match=r"no such job file; did you mean .*job\.yaml\?"):

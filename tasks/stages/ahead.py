@@ -1,0 +1,52 @@
+"""Work on one thing while the next is being fetched."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+_END = object()
+_LOOK_SECONDS = 0.1
+
+
+def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
+    """The items, in order, taken from their source by another thread, at most `depth` in advance.
+
+    For sources that wait or compute outside the interpreter, as Arrow's readers do. An exception of the source
+    is raised where its item would have come. Closing the generator ends the thread.
+    """
+    waiting: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def hand_over(item: object, error: BaseException | None = None) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put((item, error), timeout=_LOOK_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def fetch() -> None:
+        try:
+            if all(hand_over(item) for item in items):
+                hand_over(_END)
+        except BaseException as error:  # noqa: BLE001 - raised again where the item would have come
+            hand_over(_END, error)
+
+    thread = threading.Thread(target=fetch, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
