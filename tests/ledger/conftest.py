@@ -52,8 +52,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     """A throwaway cluster; each call makes a database in it and gives its URL."""
     programs = _postgres_programs()
     if programs is None:
+        if os.environ.get("NIGHTMAIL_TEST_POSTGRES") == "required":
+            pytest.fail("no PostgreSQL server on PATH or below /usr/lib/postgresql, and it is required here")
         pytest.skip("no PostgreSQL server on PATH or below /usr/lib/postgresql")
-    pytest.importorskip("psycopg", reason="the extra nightmail[postgres] is not installed")
     folder = tmp_path_factory.mktemp("postgres")
     folder.chmod(0o755)
     user = _as_ordinary_user(folder)
