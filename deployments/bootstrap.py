@@ -133,7 +133,7 @@ def watch(pip: list[str]) -> None:
                 show(f"installing {len(words) - 3} packages")
     show("")
     if process.returncode:
-        sys.stderr.write("".join(said[-15:]))
+        sys.stderr.writelines([line for line in said if not line.startswith("WARNING")][-8:])
         raise SystemExit("nightmail: pip failed (its last words are above); mend that and start again")
 
 
