@@ -46,7 +46,7 @@ class Scripted:
         return OpenAICompatible(
             account="scripted",
             limits=OPENAI_LIMITS,
-            connect=lambda: self.client,
+            connect=lambda *_: self.client,
             key_hint="check the key in TEST_KEY",
             **options,
         )
