@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -126,10 +126,12 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
     service = providers.connect(order.job.provider, home, environ)
-    record = _find(order, home, clock)
+    known = database.exists(home.ledger_url)
+    latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
+    record = latest if latest is not None and _resumes(order, latest) else None
     if record is None:
         _survey(order.job, service.limits)
-        record = _create(order, Ledger(home.ledger_url, clock))
+        record = _create(order, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
         yield run
 
@@ -141,12 +143,12 @@ def hold(
     """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
     ledger = Ledger(home.ledger_url, clock)
     lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
+    keeper = _Keeper(ledger, lease, clock)
     try:
-        with _heartbeat(ledger, lease):
-            folder = RunFolder(
-                join(home.runs_url, record.folder), guard=lambda: ledger.check(lease), stamp=lease.fence
-            )
+        with keeper.beating():
+            folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=lease.fence)
             folder.sweep()
+            service.guard = keeper.check_time
             held = ledger.get_run(record.id) or record
             yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
     finally:
@@ -159,19 +161,16 @@ def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
     return Ledger(home.ledger_url, clock).run_of_origin(origin)
 
 
-def _find(order: Order, home: Home, clock: Clock) -> RunRecord | None:
-    """The run to resume, or None when a new one is to be made."""
-    if not database.exists(home.ledger_url):
-        return None
-    latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key)
-    if latest is None or (order.redo and latest.state is RunState.FINISHED):
-        return None
+def _resumes(order: Order, latest: RunRecord) -> bool:
+    """Whether the order is for that run, or for a new generation after it."""
+    if order.redo and latest.state is RunState.FINISHED:
+        return False
     changed = changes(latest.identity, identity(order.job))
     if not changed:
         _refuse_drift(order, latest)
-        return latest  # also a redo that was interrupted
+        return True  # also a redo that was interrupted
     if order.redo:
-        return None
+        return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
         " undo that, give another --key, or --redo to replace the output"
@@ -210,8 +209,8 @@ def shard_limits(job: Job, service: ServiceLimits) -> Limits:
     )
 
 
-def _create(order: Order, ledger: Ledger) -> RunRecord:
-    latest = ledger.latest_run(order.job.name, order.key)
+def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
+    """The generation after `latest`; RunBusy when somebody else has made it since we looked."""
     generation = latest.generation + 1 if latest else 1
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
     run_id = secrets.token_hex(5)
@@ -232,22 +231,43 @@ def _create(order: Order, ledger: Ledger) -> RunRecord:
     return made
 
 
-@contextmanager
-def _heartbeat(ledger: Ledger, lease: Lease) -> Iterator[None]:
-    """Renew the lease while the block runs, also during a long upload."""
-    stop = threading.Event()
+class _Keeper:
+    """Keeps a lease alive, and says before every effect outside the ledger whether it still is."""
 
-    def beat() -> None:
-        while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
-            try:
-                ledger.renew(lease, LEASE_SECONDS)
-            except NightmailError:
-                continue  # a lost lease shows at the next write, a busy database at the next beat
+    def __init__(self, ledger: Ledger, lease: Lease, clock: Clock) -> None:
+        self._ledger, self._lease, self._clock = ledger, lease, clock
+        self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
 
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    def check(self) -> None:
+        """Raise LeaseLost unless the ledger says that the run is ours."""
+        self._ledger.check(self._lease)
+        self.check_time()
+
+    def check_time(self) -> None:
+        """As cheap as a look at the clock, and asks the ledger when the lease has lapsed: a process that was
+        frozen between its last check and this moment finds out here."""
+        if self._clock.now() >= self._until:
+            self._renew()
+
+    def _renew(self) -> None:
+        began = self._clock.now()
+        self._ledger.renew(self._lease, LEASE_SECONDS)
+        self._until = began + timedelta(seconds=LEASE_SECONDS)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the lease while the block runs, also during a long upload."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
+                with suppress(NightmailError):  # a lost lease shows at the next write
+                    self._renew()
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

@@ -7,7 +7,7 @@ caller looks (`find_upload`, `find`) before it sends anything again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -86,6 +86,9 @@ class BatchService(Protocol):
 
     account: str  # quota is shared by everything posted under this name; holds no secret
     limits: ServiceLimits
+    guard: Callable[
+        [], None
+    ]  # called as each request goes out; raises when this process may not act any more
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         """Upload a request file; its id."""

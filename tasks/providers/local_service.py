@@ -9,7 +9,7 @@ from openai import DefaultHttpxClient, OpenAI
 from configs.home import Home
 from configs.job import LocalProvider, seconds
 from tasks.local_batch.launch import ensure_running
-from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, OpenAICompatible
+from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, OpenAICompatible
 
 
 def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
@@ -19,7 +19,7 @@ def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
         name = f"upstream-{hashlib.sha256(config.upstream.encode()).hexdigest()[:10]}"
     folder = home.folder / "local-batch" / name
 
-    def start() -> OpenAI:
+    def start(hooks: Hooks) -> OpenAI:
         url = ensure_running(
             folder,
             upstream=config.upstream,
@@ -28,7 +28,8 @@ def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
             rows_per_second=config.rows_per_second,
         )
         # A proxy from the environment must not see loopback traffic.
-        return OpenAI(api_key="local", base_url=url, http_client=DefaultHttpxClient(trust_env=False))
+        client = DefaultHttpxClient(trust_env=False, event_hooks=hooks)
+        return OpenAI(api_key="local", base_url=url, http_client=client)
 
     return OpenAICompatible(
         account=f"local {folder}",

@@ -41,6 +41,13 @@ _STATUS = {
 }
 
 
+Hooks = dict[str, list[Callable[..., Any]]]  # of the HTTP client
+
+
+def _always() -> None:
+    """Nothing forbids a request."""
+
+
 class OpenAICompatible:
     """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import.
 
@@ -51,12 +58,13 @@ class OpenAICompatible:
         self,
         account: str,
         limits: ServiceLimits,
-        connect: Callable[[], OpenAI],
+        connect: Callable[[Hooks], OpenAI],
         key_hint: str,
         keep_seconds: int | None = None,
     ) -> None:
         self.account = account
         self.limits = limits
+        self.guard: Callable[[], None] = _always
         self._connect = connect
         self._key_hint = key_hint
         self._keep: Any = openai.omit
@@ -65,7 +73,7 @@ class OpenAICompatible:
 
     @functools.cached_property
     def _client(self) -> OpenAI:
-        return self._connect()
+        return self._connect({"request": [lambda _: self.guard()]})
 
     @functools.cached_property
     def _once(self) -> OpenAI:

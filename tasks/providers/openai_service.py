@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from openai import OpenAI
+from openai import DefaultHttpxClient, OpenAI
 
 from configs.errors import ConfigError
 from configs.job import OpenAIProvider
@@ -25,7 +25,9 @@ def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompati
     return OpenAICompatible(
         account=f"openai {host} {config.api_key_env}",
         limits=OPENAI_LIMITS,
-        connect=lambda: OpenAI(api_key=key, base_url=host),
+        connect=lambda hooks: OpenAI(
+            api_key=key, base_url=host, http_client=DefaultHttpxClient(event_hooks=hooks)
+        ),
         key_hint=f"check the key in {config.api_key_env}",
         # Others speak the protocol too, and some refuse this part of it.
         keep_seconds=KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None,

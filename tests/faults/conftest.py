@@ -122,6 +122,20 @@ class Case:
         return [p.name for p in self.folder.rglob("*") if p.suffix in (".part", ".new", ".old")]
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many side effects were struck."""
+    struck: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in getattr(report, "user_properties", []):
+            if name in ("killed", "frozen"):
+                struck[name] += value
+    if struck:
+        said = ", ".join(f"{count} runs {name}" for name, count in struck.items())
+        terminalreporter.write_line(
+            f"side effects struck: {said}; each went on, every row once, every batch paid once"
+        )
+
+
 @pytest.fixture(scope="module")
 def harness() -> Iterator[subprocess.Popen[str]]:
     """The process that forks runs."""

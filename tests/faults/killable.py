@@ -121,7 +121,10 @@ def obey(order: dict[str, Any]) -> int:
     """In the child: run the flow, stopping where told; the exit code of the command line."""
     os.environ.update(order["environ"])
     os.chdir(order["folder"])
-    runs.LEASE_SECONDS = order.get("lease_seconds", runs.LEASE_SECONDS)
+    if "lease_seconds" in order:
+        runs.LEASE_SECONDS = order["lease_seconds"]
+        # A heartbeat could be frozen inside a transaction, and then nobody gets past SQLite's lock.
+        runs._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
     advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
     points = Points(order.get("point"), lambda: os.kill(os.getpid(), how) if how else None)
