@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +48,7 @@ Exit codes: 0 all rows answered, 1 finished with rows unanswered, 2 usage or con
 State lives in NIGHTMAIL_HOME (default .nightmail); NIGHTMAIL_LEDGER_URL and NIGHTMAIL_RUNS_URL move it to
 PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
     help_format="plaintext",
+    version=lambda: version("nightmail"),
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -150,7 +152,9 @@ def render(
 def check(
     file: Annotated[Path, Parameter(help="A JSONL batch file.")],
     *,
-    provider: Annotated[Literal["local", "openai"], Parameter(name=["--provider", "-p"])] = "openai",
+    provider: Annotated[
+        Literal["local", "openai"], Parameter(name=["--provider", "-p"], help="Whose rules.")
+    ] = "openai",
     as_json: AsJson = False,
 ) -> int:
     """Check any JSONL batch file against a provider's rules, naming the lines at fault."""
@@ -330,12 +334,32 @@ def _run(tokens: list[str], *, debug: bool) -> int:
             traceback.print_exc()
         sys.stderr.write(f"nightmail: {error}\n")
         return USAGE if isinstance(error, (ConfigError, TerminalError)) else NOT_FINISHED
+    except Exception as error:  # noqa: BLE001 - a person gets one line, and the way to more
+        if debug:
+            traceback.print_exc()
+        said = " ".join(str(error).split())[:300]
+        sys.stderr.write(
+            f"nightmail: unexpected {type(error).__name__}: {said}; --debug shows where. Nothing is lost.\n"
+        )
+        return NOT_FINISHED
 
 
 def _prefect_server() -> bool:
+    """Whether a Prefect server is configured; ConfigError when it is and does not answer."""
+    import httpx
     from prefect.settings import get_current_settings
 
-    return get_current_settings().api.url is not None
+    url = get_current_settings().api.url
+    if url is None:
+        return False
+    try:
+        httpx.get(f"{url}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ConfigError(
+            f"PREFECT_API_URL: {url} does not answer ({type(error).__name__}); start that Prefect server,"
+            " or unset it (also in the Prefect profile) to run without one"
+        ) from error
+    return True
 
 
 def _home() -> Home:

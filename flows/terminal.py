@@ -15,6 +15,8 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 
 from configs.progress import Progress, Reporter, Silent
+from tasks.ledger.owner import shown
+from tasks.stages.receipt import counted
 
 _PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
 
@@ -80,16 +82,15 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     """What a run would do, in a few lines."""
     out = sys.stdout.write
     out(
-        f"{plan['job']} {plan['key']}: {plan['rows']:,} rows → {plan['chunks']} batches at {plan['provider']}\n"
+        f"{plan['job']} {plan['key']}: {plan['rows']:,} rows → {counted(plan['chunks'], 'batch', 'batches')} at {plan['provider']}\n"
     )
     out(f"  source   {plan['source']}\n  output   {plan['output']}\n")
     out(f"  model    {plan['model']} at {plan['endpoint']}\n")
     out(f"  requests {plan['requests']:,} in {plan['bytes']:,} bytes; {plan['skipped']:,} rows skipped\n")
     out(f"  tokens   about {plan['prompt_tokens']:,} in the prompts ({plan['tokens_method']})\n")
     cost = plan["prompt_cost_usd"]
-    out(
-        f"  cost     {'unknown price' if cost is None else f'about ${cost:,.4f} for the prompts, answers come on top'}\n"
-    )
+    priced = "unknown price" if cost is None else f"about ${cost:,.4f} for the prompts, answers come on top"
+    out(f"  cost     {'free' if cost == 0 else priced}\n")
     for reason, count in plan["skips"].items():
         out(f"  skipped  {count:,} × {reason}\n")
     out(f"\nFirst prompt:\n{plan['first_prompt']}\n")
@@ -103,7 +104,7 @@ def show_run(run: Mapping[str, Any]) -> None:
         f"{run['job']} {run['key']} ({run['run']}): {run['state']}, {run['chunks']} chunks, {run['rows']:,} rows\n"
     )
     if run["held_by"]:
-        out(f"held by {run['held_by']}\n")
+        out(f"held by {shown(run['held_by'])}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
     show_table(

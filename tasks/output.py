@@ -53,6 +53,16 @@ class Output:
             whose = f"belongs to the job {owner!r}" if owner else "was not written by Nightmail"
             raise ConfigError(f"output.path: {self.path} {whose}; choose another path, or move it away")
 
+    def refuse_fewer(self, key: str, limit: int | None) -> None:
+        """ConfigError when a trial over `limit` rows would replace what another key published, and more of it."""
+        there = self._receipt()
+        if limit is None or there is None or there["key"] == key or there["rows"]["total"] <= limit:
+            return
+        raise ConfigError(
+            f"output.path: {self.path} holds {there['rows']['total']:,} rows of {there['key']}, and this run is limited"
+            f" to {limit:,}; put {{key}} into output.path, or --set output.path=... for the trial"
+        )
+
     def publish(self, parts: Iterable[Open], receipt: dict[str, Any]) -> None:
         """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order."""
         try:
@@ -67,16 +77,21 @@ class Output:
                 f"{self.path}: {error.strerror or error}; every answer is kept, make room or access and run the same command again"
             ) from error
 
+    def _receipt(self) -> dict[str, Any] | None:
+        """The receipt of what is there, if Nightmail wrote it."""
+        name = self._place.with_suffix(".receipt.json") if self._single else self._place / RECEIPT
+        try:
+            with self._fs.open(str(name), "rb") as file:
+                return cast("dict[str, Any]", json.load(file))
+        except (OSError, ValueError):
+            return None
+
     def _owner_of_folder(self) -> str | None:
         if not self._fs.isdir(str(self._place)):
             return None
         if not self._fs.ls(str(self._place)):
             return self._job
-        try:
-            with self._fs.open(str(self._place / RECEIPT), "rb") as file:
-                return cast(str, json.load(file)["job"])
-        except (OSError, ValueError, KeyError):
-            return None
+        return (self._receipt() or {}).get("job")
 
     def _owner_of_file(self) -> str | None:
         try:

@@ -10,6 +10,7 @@ from tasks.stages.price import Price, find_price, parse_overrides
 
 
 def price_of(job: Job, at: datetime) -> Price | None:
-    """The batch price in force at `at`. A service behind another base URL has only prices you state yourself."""
-    provider = None if getattr(job.provider, "base_url", None) else job.provider.name
+    """The batch price in force at `at`. A service behind a URL of your own has only prices you state yourself."""
+    elsewhere = getattr(job.provider, "base_url", None) or getattr(job.provider, "upstream", None)
+    provider = None if elsewhere else job.provider.name
     return find_price(job.prompt.model, provider, at=at, overrides=parse_overrides(load_prices()))

@@ -130,7 +130,7 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
     latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
     record = latest if latest is not None and _resumes(order, latest) else None
     if record is None:
-        _survey(order.job, service.limits)
+        _survey(order, service.limits)
         record = _create(order, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
         yield run
@@ -193,9 +193,12 @@ def _refuse_drift(order: Order, latest: RunRecord) -> None:
         )
 
 
-def _survey(job: Job, limits: ServiceLimits) -> None:
+def _survey(order: Order, limits: ServiceLimits) -> None:
     """Everything that can be wrong with job and dataset and be found early, before anything is written."""
-    Output(job.output.path, job.name).check_owner()
+    job = order.job
+    output = Output(job.output.path, job.name)
+    output.check_owner()
+    output.refuse_fewer(order.key, job.source.limit)
     Blueprint(job, shard_limits(job, limits), limits.custom_id).first_prompt()
 
 

@@ -73,7 +73,7 @@ def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         run.lease,
         chunk,
         ChunkState.INTENDED,
-        f"posting {chunk.requests} requests as {batch.submission_key}",
+        f"posting {chunk.requests:,} requests as {batch.submission_key}",
         batch=batch,
     )
 

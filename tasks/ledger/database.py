@@ -50,7 +50,12 @@ def open_database(url: str) -> Engine:
 
 def exists(url: str) -> bool:
     """Whether a ledger is there already (read commands must not make one)."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            "NIGHTMAIL_LEDGER_URL: not a database URL; e.g. sqlite:////data/ledger.db"
+        ) from error
     return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 

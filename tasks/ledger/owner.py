@@ -24,6 +24,12 @@ def is_gone(owner: str) -> bool:
         return False
 
 
+def shown(owner: str) -> str:
+    """The owner for people: `process 123 on host`."""
+    parts = owner.rsplit("/", 3)
+    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else owner
+
+
 def _machine() -> str:
     """This boot and this process namespace: process ids mean the same to everyone with the same token."""
     try:

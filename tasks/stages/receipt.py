@@ -86,7 +86,9 @@ def as_text(receipt: Mapping[str, Any]) -> str:
 
 def _money(receipt: Mapping[str, Any]) -> str:
     cost = receipt["cost_usd"]
-    return "unknown price" if cost is None else f"${cost:,.4f}"
+    if cost is None:
+        return "unknown price"
+    return "free" if cost == 0 else f"${cost:,.4f}"
 
 
 def _tokens(receipt: Mapping[str, Any]) -> str:
@@ -97,7 +99,7 @@ def _tokens(receipt: Mapping[str, Any]) -> str:
 def _batches(receipt: Mapping[str, Any]) -> str:
     batches = receipt["batches"]
     again = f", {batches['follow_ups']} of them for rows without an answer" if batches["follow_ups"] else ""
-    return f"{batches['posted']} posted for {receipt['chunks']} chunks{again}"
+    return f"{batches['posted']} posted for {counted(receipt['chunks'], 'chunk', 'chunks')}{again}"
 
 
 def _duration(receipt: Mapping[str, Any]) -> str:
@@ -106,6 +108,11 @@ def _duration(receipt: Mapping[str, Any]) -> str:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 chunk`, `1,200 chunks`."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _cell(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ class Works:
 
     def faults(self, words: str) -> None:
         """Let the job's batches misbehave: see tasks/local_batch/faults.py."""
-        self.change("provider.metadata", {"nightmail_faults": words})
+        # The service counts "the first N batches with these very words": the nonce makes them this test's own.
+        self.change("provider.metadata", {"nightmail_faults": f"{words},nonce-{uuid.uuid4().hex}"})
 
     def write(self) -> str:
         """The job file as it stands."""

@@ -35,6 +35,7 @@ def started(works: Any, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # CI may ignore it
     )
 
 
@@ -49,7 +50,7 @@ def test_a_run_prints_its_receipt_and_ends_with_0(works: Any, capsys: pytest.Cap
     assert nightmail("run", works.write(), "--key", "k") == 0
     said = capsys.readouterr()
     assert "letters k: 10 rows (10 succeeded)" in said.out
-    assert "1 posted for 1 chunks" in said.out
+    assert "1 posted for 1 chunk" in said.out
 
 
 def test_a_finished_run_says_so(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +105,7 @@ def test_plan_shows_the_first_prompt_and_writes_nothing(
     before = sorted(works.folder.rglob("*"))
     assert nightmail("plan", str(works.job_file), "--limit", "3") == 0
     said = capsys.readouterr().out
-    assert "3 rows → 1 batches at openai" in said
+    assert "3 rows → 1 batch at openai" in said
     assert "Say word 0" in said
     assert sorted(works.folder.rglob("*")) == before
 

@@ -235,6 +235,16 @@ def test_the_output_of_another_job_is_left_alone(works: Any) -> None:
         works.run()
 
 
+def test_a_trial_does_not_replace_what_another_key_published(works: Any) -> None:
+    works.run(key="whole")
+    with pytest.raises(
+        ConfigError, match=r"holds 10 rows of whole, and this run is limited to 3; put \{key\}"
+    ):
+        works.run(key="trial", limit=3)
+    works.run(key="trial", limit=3, overrides=["output.path=out/{key}"])
+    assert len(works.column("id")) == 10
+
+
 def test_a_dry_run_writes_nothing_anywhere(works: Any) -> None:
     works.change("limits.max_requests", 4)
     works.write()
