@@ -16,13 +16,13 @@ from tasks.run_folder import RunFolder
 from tasks.stages import tokens
 from tasks.stages.blueprint import Stretch
 
-_SNAPSHOT_ROWS = 8_192
+_SNAPSHOT_ROWS = 4_096
 LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 
 def rows_name(chunk: int) -> str:
-    """The chunk's source rows as they were."""
-    return f"chunks/{chunk:05d}/rows.parquet"
+    """The chunk's source rows as they were, an Arrow stream."""
+    return f"chunks/{chunk:05d}/rows.arrows"
 
 
 def lines_name(chunk: int) -> str:
@@ -87,10 +87,10 @@ class _Writer:
         self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
         lines = self._stack.enter_context(folder.write(lines_name(number)))
         rows = self._stack.enter_context(folder.write(rows_name(number)))
-        # Written once and read once, soon: cheap to write beats small.
-        self._rows = self._stack.enter_context(
-            pq.ParquetWriter(rows, schema, compression="lz4", use_dictionary=False, write_statistics=False)
-        )
+        # Written once and read once, soon, and every type survives: cheap to write beats small. A stream, since
+        # a file allows one dictionary a column.
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
         self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
         self._pending: list[Stretch] = []
         self._pending_rows = 0

@@ -1,7 +1,7 @@
 """The run folder: where a run's bulk bytes live, at any fsspec URL. The only module that writes run files.
 
 <runs url>/<job>/<key>[.generation]/
-    chunks/00017/rows.parquet       the source rows as they were
+    chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
     chunks/00017/lines.parquet      per row: custom_id, or why it was never posted
     chunks/00017/requests-1.jsonl   what attempt 1 posts
     chunks/00017/output-1.jsonl     what came back, byte for byte

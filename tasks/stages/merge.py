@@ -153,17 +153,13 @@ def merge_chunk(
 ) -> MergeStats:
     """Write the chunk's enriched Parquet to `sink`.
 
-    `rows` is the chunk's source rows as Parquet; `lines` has custom_id, skip_code, skip_message (strings), one
+    `rows` is the chunk's source rows as an Arrow stream; `lines` has custom_id, skip_code, skip_message (strings), one
     per row in the same order. Result files must be seekable and near: big ones are read line by line.
     Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
     """
-    source = pq.ParquetFile(rows, pre_buffer=False, buffer_size=1 << 20)
-    if source.metadata.num_rows != lines.num_rows:
-        raise IntegrityError(
-            f"the chunk has {source.metadata.num_rows} rows but {lines.num_rows} requests; its run folder is damaged"
-        )
+    source = _RowReader(rows, carried)
     schema = output_schema(
-        source.schema_arrow,
+        source.schema,
         prefix,
         answer=answer_type(parser),
         parsed=checker and checker.type,
@@ -172,8 +168,7 @@ def merge_chunk(
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, len(attempts), price)
     columns = Columns(chunk, attempts, answer_type(parser), checker)
-    reader = _RowReader(source, carried)
-    with _BackgroundWriter(sink, schema, **writer_options(source, schema)) as writer:
+    with _BackgroundWriter(sink, schema, **writer_options(source.first(), schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
             verdict = decide(chunk, attempts, parsed, lo, hi, retry_on)
@@ -181,16 +176,18 @@ def merge_chunk(
                 stop = min(start + GROUP_ROWS, hi)
                 added = columns.of(verdict, parsed, start, stop)
                 account.errors(added["error_code"], added["error_message"])
-                writer.write(_enriched(reader.take(stop - start), added, schema))
+                writer.write(_enriched(source.take(stop - start), added, schema))
             account.verdict(verdict)
+    source.finish()
     return account.stats()
 
 
-def writer_options(source: pq.ParquetFile, schema: pa.Schema) -> dict[str, Any]:
-    """zstd at its fastest; dictionaries only where values are short texts that repeat."""
-    carried = set(schema.names)
-    short = [name for name in _short_texts(source) if name.split(".")[0] in carried]
-    added = [each.name for each in schema if each.name not in source.schema_arrow.names]
+def writer_options(first: pa.RecordBatch, schema: pa.Schema) -> dict[str, Any]:
+    """zstd at its fastest; dictionaries only where values are short texts that repeat. `first` are source rows."""
+    short = [
+        name for name in first.schema.names if name in schema.names and _is_short_text(first.column(name))
+    ]
+    added = [each.name for each in schema if each.name not in first.schema.names]
     ends = ("status", "error_code", "finish_reason", "model", "batch_id")
     return {
         "compression": "zstd",
@@ -199,15 +196,10 @@ def writer_options(source: pq.ParquetFile, schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def _short_texts(source: pq.ParquetFile) -> Iterator[str]:
-    if source.metadata.num_row_groups == 0:
-        return
-    group = source.metadata.row_group(0)
-    for at in range(group.num_columns):
-        column = group.column(at)
-        size = column.total_uncompressed_size / max(1, column.num_values)
-        if column.physical_type == "BYTE_ARRAY" and size <= _SHORT_TEXT:
-            yield column.path_in_schema
+def _is_short_text(column: pa.Array) -> bool:
+    kind = column.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    return bool(text and column.nbytes <= _SHORT_TEXT * max(1, len(column)))
 
 
 def _ranges(
@@ -262,23 +254,42 @@ class _BackgroundWriter:
 class _RowReader:
     """The chunk's source rows, any number at a time, in order."""
 
-    def __init__(self, source: pq.ParquetFile, carried: Sequence[str] | None) -> None:
-        names = [name for name in source.schema_arrow.names if carried is None or name in carried]
-        self._batches = source.iter_batches(GROUP_ROWS, columns=names, use_threads=False)
+    def __init__(self, rows: BinaryIO, carried: Sequence[str] | None) -> None:
+        stream = pa.ipc.open_stream(rows)
+        self.schema: pa.Schema = stream.schema
+        self._names = [name for name in self.schema.names if carried is None or name in carried]
+        self._batches = iter(stream)
         self._pending: list[pa.RecordBatch] = []
+
+    def first(self) -> pa.RecordBatch:
+        """The first rows, which stay to be taken; none of a chunk without rows."""
+        if self._pending or self._fetch():
+            return self._pending[0]
+        fields = [self.schema.field(name) for name in self._names]
+        return pa.record_batch([pa.nulls(0, field.type) for field in fields], schema=pa.schema(fields))
 
     def take(self, count: int) -> pa.Table:
         """The next `count` rows, at least one; IntegrityError when the file ends before them."""
         have = sum(batch.num_rows for batch in self._pending)
         while have < count:
-            batch = next(self._batches, None)
-            if batch is None:
+            if not self._fetch():
                 raise IntegrityError("the chunk's rows end before its requests; its run folder is damaged")
-            self._pending.append(batch)
-            have += batch.num_rows
+            have += self._pending[-1].num_rows
         table = pa.Table.from_batches(self._pending)
         self._pending = table.slice(count).to_batches()
         return table.slice(0, count)
+
+    def finish(self) -> None:
+        """IntegrityError when rows are left over."""
+        if self._pending or self._fetch():
+            raise IntegrityError("the chunk has more rows than requests; its run folder is damaged")
+
+    def _fetch(self) -> bool:
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        self._pending.append(batch.select(self._names))
+        return True
 
 
 def _attempt_stats(counts: LineCounts) -> AttemptStats:

@@ -147,9 +147,15 @@ def _write_chunk(
 ) -> ChunkFiles:
     folder.mkdir(parents=True, exist_ok=True)
     files = ChunkFiles(
-        *(folder / name for name in ("rows.parquet", "lines.parquet", "out.jsonl", "err.jsonl"))
+        *(folder / name for name in ("rows.arrows", "lines.parquet", "out.jsonl", "err.jsonl"))
     )
-    pq.write_table(source_table(start, count, rng, pool), files.rows)
+    table = source_table(start, count, rng, pool)
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with (
+        pa.OSFile(str(files.rows), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema, options=options) as writer,
+    ):
+        writer.write_table(table, max_chunksize=4096)
     ids = [f"row-{at:09d}" for at in range(start, start + count)]
     nothing = pa.nulls(count, pa.string())
     pq.write_table(pa.table({"custom_id": ids, "skip_code": nothing, "skip_message": nothing}), files.lines)
@@ -210,5 +216,5 @@ def chunk_files(folder: Path) -> Iterator[ChunkFiles]:
     """The chunks written to `folder`, in order."""
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         yield ChunkFiles(
-            *(each / name for name in ("rows.parquet", "lines.parquet", "out.jsonl", "err.jsonl"))
+            *(each / name for name in ("rows.arrows", "lines.parquet", "out.jsonl", "err.jsonl"))
         )

@@ -53,7 +53,7 @@ def ours(folder: Path, out: Path, watch: Watch, given: Options) -> None:
 def pandas_naive(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     """json.loads per line, DataFrame, merge, to_parquet."""
     import pandas as pd
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow as pa
     from data import chunk_files
 
     for chunk in chunk_files(folder):
@@ -62,7 +62,7 @@ def pandas_naive(folder: Path, out: Path, watch: Watch, given: Options) -> None:
             for path in (chunk.output, chunk.errors):
                 with path.open("rb") as file:
                     records += [_record(json.loads(line), given.schema) for line in file]
-            rows = pd.read_parquet(chunk.rows)
+            rows = pa.ipc.open_stream(chunk.rows.read_bytes()).read_pandas()
             rows["llm_custom_id"] = pd.read_parquet(chunk.lines)["custom_id"]
             merged = rows.merge(pd.DataFrame(records), on="llm_custom_id", how="left")
             merged["llm_status"] = merged["llm_status"].fillna("missing")
@@ -127,15 +127,11 @@ def limit(folder: Path, out: Path, watch: Watch, given: Options) -> None:
                 with path.open("rb") as file:
                     while file.read(1 << 20):
                         pass
-            source = pq.ParquetFile(chunk.rows, pre_buffer=False, buffer_size=1 << 20)
-            added = finished.select(finished.column_names[len(source.schema_arrow) :])
-            options = writer_options(source, finished.schema)
-            at = 0
-            with pq.ParquetWriter(out / name, finished.schema, **options) as writer:
-                for batch in source.iter_batches(GROUP_ROWS, use_threads=False):
-                    columns = [*batch.columns, *added.slice(at, batch.num_rows).columns]
-                    writer.write_table(pa.Table.from_arrays(columns, schema=finished.schema))
-                    at += batch.num_rows
+            source = pa.ipc.open_stream(pa.OSFile(str(chunk.rows))).read_all()
+            added = finished.select(finished.column_names[source.num_columns :])
+            options = writer_options(source.to_batches(max_chunksize=GROUP_ROWS)[0], finished.schema)
+            table = pa.Table.from_arrays([*source.columns, *added.columns], schema=finished.schema)
+            pq.write_table(table, out / name, row_group_size=GROUP_ROWS, **options)
 
 
 def write_input(folder: Path, given: Options) -> int:

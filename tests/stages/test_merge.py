@@ -45,10 +45,11 @@ def file(*lines: bytes) -> io.BytesIO:
     return io.BytesIO(b"".join(line + b"\n" for line in lines))
 
 
-def parquet(table: pa.Table, **options: Any) -> io.BytesIO:
+def stream(table: pa.Table, batch_rows: int | None = None) -> io.BytesIO:
     sink = io.BytesIO()
-    pq.write_table(table, sink, **options)
-    return sink
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=batch_rows)
+    return io.BytesIO(sink.getvalue())
 
 
 def requests(ids: Sequence[str], skipped: dict[str, tuple[str, str]] | None = None) -> pa.Table:
@@ -77,7 +78,7 @@ def merge(
     **options: Any,
 ) -> tuple[pa.Table, MergeStats]:
     sink = io.BytesIO()
-    given_rows = parquet(source(len(ids)) if rows is None else rows)
+    given_rows = stream(source(len(ids)) if rows is None else rows)
     options = {"parser": CHAT} | options
     stats = merge_chunk(given_rows, requests(ids, skipped), attempts, sink, **options)
     return pq.read_table(sink), stats
@@ -319,11 +320,11 @@ def test_nothing_posted_and_nothing_there_still_gives_every_row() -> None:
     assert stats.attempts == ()
 
 
-def test_row_groups_of_the_source_do_not_have_to_fit_the_ranges() -> None:
+def test_batches_of_the_source_do_not_have_to_fit_the_ranges() -> None:
     ids = [f"r{at}" for at in range(100)]
     sink = io.BytesIO()
     attempt = Attempt((file(*(answered(each, each * 9) for each in reversed(ids))),))
-    rows = parquet(source(100), row_group_size=7)
+    rows = stream(source(100), batch_rows=7)
     merge_chunk(rows, requests(ids), [attempt], sink, parser=CHAT, whole_bytes=0, range_bytes=1_000)
     table = pq.read_table(sink)
     assert table["n"].to_pylist() == list(range(100))
@@ -342,7 +343,7 @@ def test_a_full_disk_is_not_swallowed(way: dict[str, int]) -> None:
     ids = [f"r{at}" for at in range(300)]
     attempt = Attempt((file(*(answered(each, each * 9) for each in ids)),))
     with pytest.raises(OSError, match="No space left"):
-        merge_chunk(parquet(source(300)), requests(ids), [attempt], _FullDisk(), parser=CHAT, **way)
+        merge_chunk(stream(source(300)), requests(ids), [attempt], _FullDisk(), parser=CHAT, **way)
 
 
 line_kinds = st.sampled_from(["answer", "cut", "fail", "expired", "broken"])
@@ -388,21 +389,21 @@ def test_both_ways_of_merging_agree_and_the_account_adds_up(attempts: list[list[
 def test_merging_does_not_import_pandas() -> None:
     program = """
 import io, sys
-import pyarrow as pa, pyarrow.parquet as pq
+import pyarrow as pa
 from tasks.stages import arrow_columns as ac
 from tasks.stages.answers import AnswerChecker
 from tasks.stages.merge import Attempt, merge_chunk
 from tasks.stages.wire.results import ResultParser
 def column(*values): return ac.strings(values)
-rows = io.BytesIO()
-with pq.ParquetWriter(rows, pa.schema([("t", pa.string())])) as writer:
+sink = io.BytesIO()
+with pa.ipc.new_stream(sink, pa.schema([("t", pa.string())])) as writer:
     writer.write_table(pa.table({"t": column("x", "y", "z")}))
 lines = pa.table({"custom_id": column("a", "b", "c"), "skip_code": column(None, None, "s"), "skip_message": column(None, None, "m")})
 good = b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","choices":[{"message":{"content":"{}"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}}}\\n'
 checker = AnswerChecker({"type": "object", "properties": {"k": {"type": "integer"}}})
 for whole in (0, 10**9):
     attempt = Attempt((io.BytesIO(good),), ["a", "b"], "b", ("batch_expired", None))
-    merge_chunk(rows, lines, [attempt], io.BytesIO(), parser=ResultParser("/v1/chat/completions"), checker=checker, whole_bytes=whole)
+    merge_chunk(io.BytesIO(sink.getvalue()), lines, [attempt], io.BytesIO(), parser=ResultParser("/v1/chat/completions"), checker=checker, whole_bytes=whole)
 sys.exit("pandas" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
