@@ -95,7 +95,7 @@ class Renderer:
     def lines(self, batch: pa.RecordBatch, custom_ids: Sequence[str]) -> list[bytes | Skip]:
         """One request line or `Skip` per row. `InputError` when the batch lacks a used column."""
         self._require(batch)
-        return self._lines(batch, [orjson.dumps(custom_id) for custom_id in custom_ids])
+        return self._lines(batch, _quoted(custom_ids))
 
     def first_prompt(self, batch: pa.RecordBatch) -> list[tuple[str, str]] | Skip:
         """What the first row makes of each template, as (name, text): for people to read before they pay."""
@@ -133,6 +133,12 @@ class Renderer:
                     f"column {name!r} is missing or twice in this part of the dataset, and the prompt uses it; "
                     "give every file the same columns"
                 )
+
+
+def _quoted(texts: Sequence[str]) -> list[bytes]:
+    """Each text as JSON; in one go unless one of them has a comma."""
+    quoted = orjson.dumps(texts)[1:-1].split(b",") if texts else []
+    return quoted if len(quoted) == len(texts) else [orjson.dumps(text) for text in texts]
 
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:

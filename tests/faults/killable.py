@@ -2,7 +2,7 @@
 
 A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
 
-    {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17}
+    {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...]}
 
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
@@ -35,14 +35,17 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class Points:
     """Counts side effects and strikes at one of them."""
 
-    def __init__(self, strike_at: int | None, strike: Callable[[], None]) -> None:
+    def __init__(self, strike_at: int | None, avoid: tuple[str, ...], strike: Callable[[], None]) -> None:
         self.seen: list[str] = []
         self._strike_at = strike_at
+        self._avoid = avoid
         self._strike = strike
 
     def reach(self, what: str) -> None:
         self.seen.append(what)
-        if len(self.seen) - 1 == self._strike_at:
+        due = self._strike_at is not None and len(self.seen) > self._strike_at
+        if due and not what.startswith(self._avoid):
+            self._strike_at = None
             self._strike()
 
 
@@ -127,7 +130,9 @@ def obey(order: dict[str, Any]) -> int:
         runs._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
     advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
-    points = Points(order.get("point"), lambda: os.kill(os.getpid(), how) if how else None)
+    points = Points(
+        order.get("point"), tuple(order.get("avoid", ())), lambda: os.kill(os.getpid(), how) if how else None
+    )
     install(points, order["folder"])
     try:
         enrich.fn(order["job"], key="k")
