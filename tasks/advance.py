@@ -12,7 +12,7 @@ from configs.progress import Progress, Reporter
 from tasks.abandon import abandon, cancel_batch
 from tasks.collect import collect
 from tasks.ledger.records import ChunkRecord, situation
-from tasks.ledger.states import ChunkState, Step, fault_delay, next_step
+from tasks.ledger.states import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
 from tasks.merge import merge
 from tasks.poll import poll
 from tasks.runs import Run
@@ -37,7 +37,8 @@ def advance(run: Run, reporter: Reporter) -> datetime | None:
             chunks[number] = _perform(run, chunks[number], step, reporter)
             reporter.progress(overview(run, tuple(chunks.values())))
     waiting = [c.not_before for c in chunks.values() if c.state is not ChunkState.MERGED and c.not_before]
-    return min(waiting, default=None)
+    longest = max(LONGEST_WAIT, timedelta(seconds=run.job.pace.max_seconds))
+    return min((*waiting, run.clock.now() + longest)) if waiting else None
 
 
 def why(run: Run) -> str:
@@ -64,8 +65,16 @@ def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
 def _next(run: Run, chunk: ChunkRecord) -> Step:
     posted = chunk.state in (ChunkState.SUBMITTED, ChunkState.ENDED)
     batch = run.ledger.batch(chunk) if posted else None
-    now, window = run.clock.now(), seconds(run.job.provider.completion_window)
-    return next_step(situation(chunk, batch, now, window_seconds=window, giving_up=run.giving_up), now)
+    now = run.clock.now()
+    at = situation(
+        chunk,
+        batch,
+        now,
+        window_seconds=seconds(run.job.provider.completion_window),
+        longest_wait=timedelta(seconds=run.job.pace.max_seconds),
+        giving_up=run.giving_up,
+    )
+    return next_step(at, now)
 
 
 def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> ChunkRecord:

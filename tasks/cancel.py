@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from configs.clock import Clock
+from configs.errors import TransientError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
@@ -33,8 +34,18 @@ def cancel_run(
     service = providers.connect(Job.model_validate(record.spec).provider, home, environ)
     with hold(record, service, home, clock, to_stop_it=True) as run:
         run.ledger.update_run(run.lease, state=RunState.CANCELLED)
-        done = [_cancel(run, chunk) for chunk in run.ledger.chunks(run.id) if _is_out(chunk)]
-        run.ledger.note(run.lease, "cancelled", f"{len(done)} batches")
+        done, failed = [], []
+        for chunk in run.ledger.chunks(run.id):
+            if _is_out(chunk):
+                try:
+                    done.append(_cancel(run, chunk))
+                except TransientError as error:
+                    failed.append(f"chunk {chunk.number}: {error}")
+        run.ledger.note(run.lease, "cancelled", f"{len(done)} batches, {len(failed)} not yet")
+        if failed:
+            raise TransientError(
+                f"{failed[0]}; {len(failed)} batches may still cost money, run the same command again"
+            )
         if run.job.run.publish_cancelled and run.ledger.chunks(run.id):
             while wake := advance(run, reporter):
                 sleep_until(wake, "waiting for the cancelled batches", clock)

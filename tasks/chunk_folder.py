@@ -56,17 +56,23 @@ def write_chunks(
 ) -> Iterator[ChunkRecord]:
     """Write the stretches into one folder per chunk; a record for each chunk once it is durable."""
     writer: _Writer | None = None
+    finishing: Future[ChunkRecord] | None = None
     number = 0
-    # Arrow writes without holding the interpreter: the snapshot costs the rendering thread next to nothing.
-    with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as beside:
+    # Arrow and the disk work without holding the interpreter: snapshots, and making a finished chunk durable,
+    # cost the rendering thread next to nothing.
+    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as beside:
         try:
             for stretch in stretches:
                 if writer is None or stretch.piece.new_chunk:
+                    if finishing is not None:
+                        yield finishing.result()
                     if writer is not None:
-                        yield writer.finish()
+                        finishing, writer = beside.submit(writer.finish), None
                     number += 1
                     writer = _Writer(folder, beside, run_id, number, stretch.first_row, schema)
                 writer.add(stretch)
+            if finishing is not None:
+                yield finishing.result()
             if writer is not None:
                 yield writer.finish()
         except BaseException as error:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from tasks.ledger.states import CANCEL_TAKES, OVERDUE_AFTER, ChunkState, RunState, Situation
+from tasks.ledger.states import (
+    CANCEL_TAKES,
+    LONGEST_WAIT,
+    OVERDUE_AFTER,
+    ChunkState,
+    RunState,
+    Situation,
+)
 
 
 @dataclass(frozen=True)
@@ -118,18 +125,30 @@ class Event:
 
 
 def situation(
-    chunk: ChunkRecord, batch: BatchRecord | None, now: datetime, *, window_seconds: float, giving_up: bool
+    chunk: ChunkRecord,
+    batch: BatchRecord | None,
+    now: datetime,
+    *,
+    window_seconds: float,
+    longest_wait: timedelta,
+    giving_up: bool,
 ) -> Situation:
-    """What the decision "what next" needs of a chunk and its latest batch."""
+    """What the decision "what next" needs of a chunk and its latest batch.
+
+    A wait longer than any we ask for means that the clock was set back: it is over.
+    """
+    wait = chunk.not_before
+    if wait is not None and wait - now > max(longest_wait, LONGEST_WAIT):
+        wait = None
     if batch is None:
-        return Situation(chunk.state, chunk.requests, chunk.not_before, chunk.posting, giving_up=giving_up)
+        return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up)
     submitted = batch.submitted_at or now
     due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds))
     asked = batch.cancel_asked_at
     return Situation(
         chunk.state,
         chunk.requests,
-        chunk.not_before,
+        wait,
         chunk.posting,
         error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
         giving_up=giving_up,

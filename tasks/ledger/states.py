@@ -84,6 +84,7 @@ QUEUE_FULL = (
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
+LONGEST_WAIT = timedelta(hours=1)  # also when Retry-After asks for more, or the clock was set back
 SAME_FILE_POSTINGS = 3
 MAX_LOST_FILES = 6
 
@@ -133,7 +134,7 @@ def poll_delay(polls: int, first_seconds: float, max_seconds: float) -> timedelt
 def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = None) -> timedelta:
     """How long to wait after the n-th transient error in a row: doubling from 2 s to 5 min.
 
-    `spread` in 0..1 is the jitter (adds up to half). A longer wait asked for by the provider wins.
+    `spread` in 0..1 is the jitter (adds up to half). A longer wait asked for by the provider wins, up to an hour.
     """
     seconds = min(300.0, 2.0 * 2 ** min(faults, 10)) * (1 + spread / 2)
-    return timedelta(seconds=max(seconds, retry_after_seconds or 0))
+    return min(LONGEST_WAIT, timedelta(seconds=max(seconds, retry_after_seconds or 0)))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.clock import SystemClock
-from configs.errors import ConfigError
+from configs.errors import ConfigError, TransientError
 from configs.progress import Silent
 from tasks.cancel import cancel_run
 from tasks.ledger import records
@@ -146,3 +146,18 @@ def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_go
 def test_a_finished_run_cannot_be_cancelled(works: Any) -> None:
     works.run()
     assert "nothing to cancel" in cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())[0]
+
+
+@pytest.mark.parametrize("action", ["drop_reply", "status:500"])
+def test_a_cancel_that_is_not_heard_says_so_and_can_be_repeated(
+    works: Any, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    works.faults("stuck:in_progress*1")
+    stopped_after_submitting(works, monkeypatch)
+    works.service.fault("cancel", action, times=1)
+    with pytest.raises(TransientError, match="may still cost money, run the same command again"):
+        cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    (batch,) = works.batches()
+    assert works.service.wait(batch.batch_id).status == "cancelled"
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.ledger.records import ChunkRecord, situation
 from tasks.ledger.states import MOVES, ChunkState, Situation, Step, fault_delay, next_step, poll_delay
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -92,9 +93,26 @@ def test_polls_slow_down_up_to_the_maximum(polls: int) -> None:
 
 @pytest.mark.parametrize(
     ("faults", "spread", "retry_after", "seconds"),
-    [(0, 0, None, 2), (0, 1, None, 3), (3, 0, None, 16), (50, 0, None, 300), (0, 0, 600, 600), (3, 0, 1, 16)],
+    [
+        (0, 0, None, 2),
+        (0, 1, None, 3),
+        (3, 0, None, 16),
+        (50, 0, None, 300),
+        (0, 0, 600, 600),
+        (0, 0, 9e9, 3600),
+        (3, 0, 1, 16),
+    ],
 )
 def test_faults_back_off_and_honour_retry_after(
     faults: int, spread: float, retry_after: float | None, seconds: float
 ) -> None:
     assert fault_delay(faults, spread, retry_after).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(("wait", "step"), [(59, Step.WAIT), (61, Step.POLL), (60 * 24 * 365, Step.POLL)])
+def test_a_clock_that_was_set_back_does_not_make_a_run_wait(wait: int, step: Step) -> None:
+    chunk = ChunkRecord("r", 1, 0, 5, S.SUBMITTED, 1, 1, 5, 1, 1, not_before=NOW + timedelta(minutes=wait))
+    at = situation(
+        chunk, None, NOW, window_seconds=86_400, longest_wait=timedelta(minutes=15), giving_up=False
+    )
+    assert next_step(at, NOW) is step
