@@ -1,9 +1,9 @@
 """What the service remembers: files and batches, in SQLite beside the files themselves.
 
-    DIR/state.db          rows of files and batches
-    DIR/files/<id>        the bytes of a file
-    DIR/work/<batch id>/  a running batch: its input (a hard link), the answers so far
-    DIR/incoming/         uploads that are not complete
+    state.db          rows of files and batches
+    files/<id>        the bytes of a file
+    work/<batch id>/  a running batch: its input (a hard link), the answers so far
+    incoming/         uploads that are not complete
 
 A file's bytes are in place before its row is; a row is gone before its bytes are. So after a crash there may be
 bytes without a row, which `tidy` removes, and never a row without bytes.
