@@ -79,6 +79,13 @@ class Run:
             return self.stopping
         return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
 
+    def adopt(self, job: Job) -> None:
+        """Go on under the job file as it is now: its pace, retries and limits may have changed, its output not."""
+        spec = job.model_dump(mode="json", by_alias=True)
+        if self.record.state is not RunState.FINISHED and spec != self.record.spec:
+            self.ledger.update_run(self.lease, spec=spec)
+            self.job = job
+
     def receipt(self) -> dict[str, Any] | None:
         """The receipt, once the run is finished."""
         record = self.ledger.get_run(self.id)
@@ -133,6 +140,7 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
         _survey(order, service.limits)
         record = _create(order, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
+        run.adopt(order.job)
         yield run
 
 

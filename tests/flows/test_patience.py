@@ -109,6 +109,15 @@ def test_only_the_reasons_that_the_job_names_are_retried(
     assert works.paid() == {"1/1": 1}
 
 
+def test_a_run_goes_on_under_the_options_of_the_job_file_as_it_is_now(
+    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.faults("stuck:in_progress")
+    stopped_after_submitting(works, monkeypatch)
+    works.change("run.give_up_after", "1s")
+    assert works.run()["rows"] == {"total": 10, "cancelled": 10}
+
+
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_a_source_that_changed_under_an_unfinished_run_needs_a_decision(
     works: Any, monkeypatch: pytest.MonkeyPatch, how: str
