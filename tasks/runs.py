@@ -257,7 +257,8 @@ class _Keeper:
     def check_time(self) -> None:
         """As cheap as a look at the clock, and asks the ledger when the lease has lapsed: a process that was
         frozen between its last check and this moment finds out here."""
-        if self._clock.now() >= self._until:
+        # Until the clock says so: it may be frozen right after the ledger renewed the lease as well.
+        while self._clock.now() >= self._until:
             self._renew()
 
     def _renew(self) -> None:

@@ -81,6 +81,11 @@ class Case:
         path = self.folder.with_suffix(".log")
         return path.read_text() if path.exists() else ""
 
+    @property
+    def struck(self) -> str:
+        """The side effect at which a run was killed or frozen; not always the one meant, timing moves them."""
+        return self.folder.with_suffix(".struck").read_text()
+
     def check(self) -> None:
         """Everything that must hold once the run is finished, whatever happened on the way."""
         table = pq.read_table(self.folder / "out")

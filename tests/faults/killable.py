@@ -35,7 +35,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class Points:
     """Counts side effects and strikes at one of them."""
 
-    def __init__(self, strike_at: int | None, avoid: tuple[str, ...], strike: Callable[[], None]) -> None:
+    def __init__(self, strike_at: int | None, avoid: tuple[str, ...], strike: Callable[[str], None]) -> None:
         self.seen: list[str] = []
         self._strike_at = strike_at
         self._avoid = avoid
@@ -46,7 +46,7 @@ class Points:
         due = self._strike_at is not None and len(self.seen) > self._strike_at
         if due and not what.startswith(self._avoid):
             self._strike_at = None
-            self._strike()
+            self._strike(what)
 
 
 def install(points: Points, folder: str) -> None:
@@ -130,9 +130,13 @@ def obey(order: dict[str, Any]) -> int:
         runs._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
     advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
-    points = Points(
-        order.get("point"), tuple(order.get("avoid", ())), lambda: os.kill(os.getpid(), how) if how else None
-    )
+
+    def strike(what: str) -> None:
+        if how:
+            Path(order["log"]).with_suffix(".struck").write_text(what)  # beside the folder: no point of its own
+            os.kill(os.getpid(), how)
+
+    points = Points(order.get("point"), tuple(order.get("avoid", ())), strike)
     install(points, order["folder"])
     try:
         enrich.fn(order["job"], key="k")

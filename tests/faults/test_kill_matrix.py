@@ -63,7 +63,7 @@ def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
         before = snapshot(case)
         os.kill(first["pid"], signal.SIGCONT)
         until_gone(first["pid"])
-        assert snapshot(case) == before, f"frozen at point {point}, {what}"
+        assert snapshot(case) == before, f"frozen at {case.struck}"
         case.check()
     record_property("frozen", frozen)
     assert frozen > 5
