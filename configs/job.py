@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
     field_validator,
     model_validator,
 )
+
+from configs.frozen import Duration, Frozen
+from configs.providers import LocalProvider, Provider
 
 Endpoint = Literal[
     "/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"
@@ -24,20 +24,9 @@ ColumnType = Literal[
 ]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 Reason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")]
-WINDOW = re.compile(r"^[1-9][0-9]*[hd]$")
 
 
-def seconds(duration: str) -> float:
-    """A duration such as `90m` in seconds."""
-    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[duration[-1]]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class CsvOptions(_Frozen):
+class CsvOptions(Frozen):
     """How a CSV source is written. Only read when the format is CSV."""
 
     delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
@@ -45,7 +34,7 @@ class CsvOptions(_Frozen):
     encoding: str = Field("utf-8", description="Python codec name; a UTF-8 BOM is always dropped.")
 
 
-class Source(_Frozen):
+class Source(Frozen):
     """The dataset: a file, a glob or a folder (hive partitions become columns), local or any fsspec URL."""
 
     path: str = Field(
@@ -87,14 +76,14 @@ class Source(_Frozen):
         return (self.key,) if isinstance(self.key, str) else self.key
 
 
-class Message(_Frozen):
+class Message(Frozen):
     """One chat message. Every string in `content` is a template."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | tuple[dict[str, Any], ...]
 
 
-class Prompt(_Frozen):
+class Prompt(Frozen):
     """What is asked of every row. Strings are Jinja2 templates over the row's columns.
 
     `user` is the text of every endpoint: the user message (chat, responses), the `input` (embeddings,
@@ -141,39 +130,7 @@ class Prompt(_Frozen):
         return self
 
 
-class LocalProvider(_Frozen):
-    """The embedded batch service on this machine: no key, no network."""
-
-    name: Literal["local"] = "local"
-    upstream: str | None = Field(
-        None,
-        description="OpenAI-compatible base URL that answers the rows (Ollama, vLLM, ...); without it, deterministic echoes.",
-    )
-    api_key_env: str = Field(
-        "NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one."
-    )
-    concurrency: PositiveInt = Field(4, description="Requests at a time to the upstream.")
-    rows_per_second: PositiveInt | None = Field(None, description="Slows the echoes down, to watch progress.")
-    completion_window: str = Field("24h", pattern=WINDOW.pattern)
-    metadata: dict[str, str] = {}
-
-
-class OpenAIProvider(_Frozen):
-    """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
-
-    name: Literal["openai"]
-    base_url: str | None = Field(None, description="null is api.openai.com.")
-    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
-    completion_window: str = Field("24h", pattern=WINDOW.pattern)
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
-        {}, max_length=12
-    )
-
-
-Provider = Annotated[LocalProvider | OpenAIProvider, Field(discriminator="name")]
-
-
-class Limits(_Frozen):
+class Limits(Frozen):
     """Narrower than the provider's own; null keeps the provider's."""
 
     max_requests: PositiveInt | None = Field(None, description="Lines in one batch file.")
@@ -184,7 +141,7 @@ class Limits(_Frozen):
     )
 
 
-class Poll(_Frozen):
+class Poll(Frozen):
     """How often an open batch is looked at: from first_seconds, growing by half, up to max_seconds.
 
     The embedded service is near and quick: it is looked at every 1 to 5 seconds if that is more often.
@@ -200,7 +157,7 @@ class Poll(_Frozen):
         return self
 
 
-class Retry(_Frozen):
+class Retry(Frozen):
     """Rows without an answer are posted again where their error says that it can help."""
 
     max_attempts: int = Field(3, ge=1, le=20, description="Postings of a row, the first one counted.")
@@ -210,7 +167,7 @@ class Retry(_Frozen):
     )
 
 
-class RunOptions(_Frozen):
+class RunOptions(Frozen):
     """How long a run goes on, and what is left of it. Durations are `90m`, `36h`, `30d`; null is for ever."""
 
     give_up_after: Duration | None = Field(
@@ -227,7 +184,7 @@ class RunOptions(_Frozen):
     )
 
 
-class Output(_Frozen):
+class Output(Frozen):
     """Where the enriched rows go: a folder of parts, or one file when the path ends in .parquet."""
 
     path: str = Field(
@@ -239,7 +196,7 @@ class Output(_Frozen):
     )
 
 
-class Job(_Frozen):
+class Job(Frozen):
     """A job file."""
 
     name: str = Field(

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.job import Job
+from configs.providers import SETTINGS
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_TAGS = ("local", "openai")  # pydantic names the chosen provider in an error's place
+_TAGS = tuple(SETTINGS)  # pydantic names the chosen provider in an error's place
 _PRICES = Path(__file__).with_name("prices.yaml")
 _NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 

@@ -20,6 +20,7 @@ from configs.errors import (
     TerminalError,
 )
 from configs.home import Home
+from configs.providers import SETTINGS
 from flows import terminal
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -163,7 +164,7 @@ def check(
     from tasks.providers import limits
     from tasks.stages.validate import check_lines, read_lines
 
-    accepted = limits(provider)
+    accepted = limits(SETTINGS[provider](name=provider))
     try:
         with file.open("rb") as stream:
             lines = read_lines(stream)

@@ -9,6 +9,7 @@ from tasks.ledger.records import ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.runs import Run
 from tasks.step import step
+from tasks.submission import submission_of
 
 _ENDED = "batch_cancelled"  # the code that rows without an answer get
 
@@ -34,7 +35,7 @@ def abandon(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return _ended(run, chunk, "the batch did not end in time")
     if chunk.state is ChunkState.UPLOADED:
         batch = run.ledger.batch(chunk)
-        found = run.service.find(batch.submission_key, batch.intended_at)
+        found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
         if found is not None:  # its creation was never confirmed: end it like any other
             values = {"batch_id": found.id, "status": found.status, "submitted_at": run.clock.now()}
             return run.ledger.move(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from configs.errors import TransientError
-from configs.job import seconds
+from configs.frozen import seconds
 from configs.progress import Progress, Reporter
 from tasks.abandon import abandon, cancel_batch
 from tasks.collect import collect

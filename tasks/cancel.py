@@ -18,6 +18,7 @@ from tasks.ledger.states import ChunkState, RunState
 from tasks.publish import publish
 from tasks.runs import Run, hold
 from tasks.sleep import sleep_until
+from tasks.submission import submission_of
 
 
 def cancel_run(
@@ -64,7 +65,7 @@ def _cancel(run: Run, chunk: ChunkRecord) -> str:
     if chunk.state is ChunkState.SUBMITTED:
         cancel_batch(run, chunk)
         return f"chunk {chunk.number}: {batch.batch_id} is being cancelled"
-    found = run.service.find(batch.submission_key, batch.intended_at)
+    found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
     if found is None:
         return f"chunk {chunk.number}: nothing was posted"
     run.service.cancel(found.id)

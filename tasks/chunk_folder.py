@@ -46,8 +46,8 @@ def enriched_name(chunk: int) -> str:
 
 
 def line_id(line: bytes) -> str:
-    """The custom_id of a request line of ours, which it always begins with."""
-    start = len(b'{"custom_id":"')
+    """The id of a request line of ours, which is always its first field and has no escapes."""
+    start = line.index(b'":"') + len(b'":"')
     return line[start : line.index(b'"', start)].decode()
 
 

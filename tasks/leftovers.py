@@ -13,8 +13,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from configs.clock import Clock
+from configs.frozen import seconds
 from configs.home import Home
-from configs.job import seconds
 from tasks.ledger.records import BatchRecord, RunRecord
 from tasks.ledger.states import ChunkState, RunState
 from tasks.ledger.store import Ledger

@@ -15,7 +15,7 @@ from tasks.runs import Run
 from tasks.stages.answers import AnswerChecker
 from tasks.stages.merge import Attempt, MergeStats, merge_chunk
 from tasks.stages.tokens import estimate
-from tasks.stages.wire.results import ResultParser
+from tasks.stages.wire import dialect
 from tasks.step import step
 
 
@@ -48,7 +48,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
             lines,
             attempts,
             sink,
-            parser=ResultParser(job.prompt.endpoint),
+            parser=dialect(job.provider.dialect).parser(job.prompt.endpoint),
             prefix=job.output.prefix,
             carried=job.source.columns,
             checker=checker,

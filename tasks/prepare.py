@@ -68,7 +68,7 @@ def _reopen(run: Run) -> None:
 def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = order.job
-    limits = providers.limits(job.provider.name)
+    limits = providers.limits(job.provider)
     blueprint = Blueprint(job, shard_limits(job, limits), limits.custom_id)
     Output(job.output.path, job.name).check_owner()
     first = blueprint.first_prompt()
@@ -110,7 +110,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     """Write the request files alone into an empty or new folder; their paths."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
-    limits = providers.limits(order.job.provider.name)
+    limits = providers.limits(order.job.provider)
     blueprint = Blueprint(order.job, shard_limits(order.job, limits), limits.custom_id)
     blueprint.first_prompt()
     folder = RunFolder(str(out.absolute()))

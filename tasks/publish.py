@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from configs.errors import IntegrityError, NightmailError
-from configs.job import LocalProvider, OpenAIProvider
 from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import RunState
@@ -61,7 +60,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         "output": run.job.output.path,
         "run_folder": run.folder.url,
         "provider": run.job.provider.name,
-        "answered_by": _answered_by(run.job.provider),
+        "answered_by": run.job.provider.answered_by,
         "model": run.job.prompt.model,
         "rows": {"total": total, **by_status},
         "bad_lines": run.record.bad_lines,
@@ -84,12 +83,6 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         "finished_at": finished.isoformat(),
         "seconds": round((finished - run.record.created_at).total_seconds(), 1),
     }
-
-
-def _answered_by(provider: LocalProvider | OpenAIProvider) -> str:
-    if isinstance(provider, LocalProvider):
-        return provider.upstream or "echo"
-    return provider.base_url or provider.name
 
 
 def _tidy(run: Run) -> None:

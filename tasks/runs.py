@@ -12,8 +12,9 @@ from typing import Any
 
 from configs.clock import Clock
 from configs.errors import ConfigError, InputError, NightmailError
+from configs.frozen import seconds
 from configs.home import Home
-from configs.job import Job, seconds
+from configs.job import Job
 from configs.load import changes, identity, load_job, logical_date, resolve, run_key
 from tasks import providers
 from tasks.ledger import database

@@ -8,9 +8,9 @@ from typing import Any
 from tasks.chunk_folder import requests_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
-from tasks.providers.base import Submission
 from tasks.runs import Run
 from tasks.step import step
+from tasks.submission import file_name, submission_of
 
 
 @step("submit", "submit chunk {chunk.number}")
@@ -80,7 +80,7 @@ def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
 
 def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     batch = run.ledger.batch(chunk)
-    name = _file_name(batch)
+    name = file_name(batch)
     file_id = run.service.find_upload(name, batch.intended_at) if look_first else None
     if file_id is None:
         run.ledger.check(run.lease)
@@ -93,12 +93,13 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
 
 def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     batch = run.ledger.batch(chunk)
-    made = run.service.find(batch.submission_key, batch.intended_at) if look_first else None
+    submission = submission_of(run, chunk, batch)
+    made = run.service.find(submission, batch.intended_at) if look_first else None
     how = "adopted"
     if made is None:
         how = "created"
         run.ledger.check(run.lease)
-        made = run.service.create(_submission(run, batch), batch.file_id or "")
+        made = run.service.create(submission, batch.file_id or "")
     now = run.clock.now()
     values = {
         "batch_id": made.id,
@@ -118,17 +119,6 @@ def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     )
 
 
-def _submission(run: Run, batch: BatchRecord) -> Submission:
-    provider = run.job.provider
-    return Submission(
-        key=batch.submission_key,
-        file_name=_file_name(batch),
-        endpoint=run.job.prompt.endpoint,
-        completion_window=provider.completion_window,
-        metadata={**provider.metadata, "job": run.job.name, "run": run.record.key},
-    )
-
-
 def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     return BatchRecord(
@@ -145,7 +135,3 @@ def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None =
         intended_at=run.clock.now(),
         file_id=file_id,
     )
-
-
-def _file_name(batch: BatchRecord) -> str:
-    return f"nightmail-{batch.submission_key.replace('/', '-')}.jsonl"

@@ -24,6 +24,8 @@ from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunReco
 from tasks.ledger.schema import batches, chunks, events, runs
 from tasks.ledger.states import MOVES, ChunkState, RunState
 
+_LONGEST_UPLOAD = timedelta(days=1)  # from the intent to the batch
+
 
 class Ledger:
     """The database at `url`, read and written with the time of `clock`."""
@@ -168,6 +170,12 @@ class Ledger:
     def batch(self, chunk: ChunkRecord) -> BatchRecord:
         """The batch of the chunk's current attempt and posting."""
         return _batch(self._read(batches.select().where(_batch_of(chunk)))[0])
+
+    def batch_ids(self, account: str, since: datetime) -> frozenset[str]:
+        """Ids at the provider of the batches posted under `account` since then, of all runs."""
+        mine = (batches.c.account == account) & (batches.c.intended_at >= since - _LONGEST_UPLOAD)
+        query = sa.select(batches.c.batch_id).where(mine & batches.c.batch_id.is_not(None))
+        return frozenset(row.batch_id for row in self._read(query))
 
     def all_batches(self, limit: int = 100) -> tuple[BatchRecord, ...]:
         """Newest first, over all runs."""

@@ -1,27 +1,33 @@
-"""The batch services, by name. Adding one: a file here, a settings class in `configs.job`, a line below."""
+"""The batch services, by name. Adding one: a file here, its settings in `configs.providers`, a line below."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 from configs.home import Home
-from configs.job import LocalProvider, OpenAIProvider
+from configs.providers import AnyProvider
 from tasks.providers.base import BatchService, ServiceLimits
 
+# Each has `connect(config, home, environ) -> BatchService` and `limits(config) -> ServiceLimits`.
+_MODULES = {
+    "local": "local_service",
+    "openai": "openai_service",
+}
 
-def connect(config: LocalProvider | OpenAIProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
+
+def connect(config: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
     """The service a job names. Its SDK is imported here; nothing goes over the network yet."""
-    if isinstance(config, LocalProvider):
-        from tasks.providers import local_service
-
-        return local_service.connect(config, home)
-    from tasks.providers import openai_service
-
-    return openai_service.connect(config, environ)
+    service: BatchService = _module(config).connect(config, home, environ)
+    return service
 
 
-def limits(name: str) -> ServiceLimits:
-    """What the service of that name accepts; needs no key."""
-    from tasks.providers.openai_compatible import OPENAI_LIMITS
+def limits(config: AnyProvider) -> ServiceLimits:
+    """What the service of a job accepts; needs no key."""
+    accepted: ServiceLimits = _module(config).limits(config)
+    return accepted
 
-    return {"local": OPENAI_LIMITS, "openai": OPENAI_LIMITS}[name]
+
+def _module(config: AnyProvider) -> Any:
+    return import_module(f"{__name__}.{_MODULES[config.name]}")

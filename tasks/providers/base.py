@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import BinaryIO, Protocol
@@ -47,13 +47,22 @@ class ServiceLimits:
 
 @dataclass(frozen=True)
 class Submission:
-    """One batch to be created. `key` is unique and comes back from `find`."""
+    """One batch to be created, or looked for. `key` is unique; services that keep it find the batch by it.
+
+    Those that keep nothing of ours look for the one batch of so many `requests`, made since, that is not `taken`
+    (ids of batches the ledger has already). `lines` opens the posted file, for services without uploads and for
+    comparing ids.
+    """
 
     key: str
     file_name: str
     endpoint: str
+    model: str
     completion_window: str
-    metadata: Mapping[str, str]
+    requests: int
+    lines: Callable[[], BinaryIO]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,8 @@ class BatchService(Protocol):
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         """Create a batch over an uploaded file."""
 
-    def find(self, key: str, since: datetime) -> ServiceBatch | None:
-        """The batch created after `since` that carries our key."""
+    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
+        """The batch of this submission, created after `since`, if there is one. TerminalError rather than a guess."""
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         """(key, batch) of the batches created after `since` that carry a key of ours, newest first."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from openai import DefaultHttpxClient, OpenAI
 
+from configs.frozen import seconds
 from configs.home import Home
-from configs.job import LocalProvider, seconds
+from configs.providers import LocalProvider
 from tasks.local_batch.launch import ensure_running
+from tasks.providers.base import ServiceLimits
 from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, OpenAICompatible
 
 
-def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
+def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001 - one shape for all
     """The service of this home and upstream; it goes on working while no run does."""
     name = "echo"
     if config.upstream:
@@ -39,3 +42,8 @@ def connect(config: LocalProvider, home: Home) -> OpenAICompatible:
         # A slow model of one's own may take longer, and its requests must be there until it is done.
         keep_seconds=KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None,
     )
+
+
+def limits(config: LocalProvider) -> ServiceLimits:  # noqa: ARG001 - one shape for all
+    """What it accepts."""
+    return OPENAI_LIMITS

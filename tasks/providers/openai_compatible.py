@@ -115,8 +115,9 @@ class OpenAICompatible:
         _id_of(batch, f"batch {submission.key}")
         return _batch(batch)
 
-    def find(self, key: str, since: datetime) -> ServiceBatch | None:
-        return next((batch for its_key, batch in self.list_batches(since) if its_key == key), None)
+    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
+        listed = self.list_batches(since)
+        return next((batch for key, batch in listed if key == submission.key), None)
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         earliest = (since - _CLOCK_SKEW).timestamp()

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 from openai import DefaultHttpxClient, OpenAI
 
 from configs.errors import ConfigError
-from configs.job import OpenAIProvider
+from configs.home import Home
+from configs.providers import OpenAIProvider
+from tasks.providers.base import ServiceLimits
 from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, OpenAICompatible
 
 _OPENAI = "api.openai.com"
 
 
-def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompatible:
+def connect(config: OpenAIProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001
     """The service named by `config`; ConfigError when its key is not in the environment."""
     key = environ.get(config.api_key_env)
     if not key:
@@ -32,3 +34,8 @@ def connect(config: OpenAIProvider, environ: Mapping[str, str]) -> OpenAICompati
         # Others speak the protocol too, and some refuse this part of it.
         keep_seconds=KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None,
     )
+
+
+def limits(config: OpenAIProvider) -> ServiceLimits:  # noqa: ARG001 - one shape for all
+    """What it accepts."""
+    return OPENAI_LIMITS

@@ -22,8 +22,8 @@ from tasks.stages.read import Dataset, open_dataset
 from tasks.stages.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.shard import Limits, Piece, Sharder
 from tasks.stages.tokens import line_units
-from tasks.stages.wire.requests import envelope_bytes, request_tree
-from tasks.stages.wire.results import ResultParser
+from tasks.stages.wire import dialect
+from tasks.stages.wire.requests import envelope_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Blueprint:
         self._job = job
         self._limits = limits
         everything = open_dataset(job.source.model_copy(update={"columns": None}))
-        tree = request_tree(job.prompt)
-        self.renderer = Renderer(tree, everything.schema.names)
+        self._dialect = dialect(job.provider.dialect)
+        self.renderer = Renderer(self._dialect.request_tree(job.prompt), everything.schema.names)
         partial = job.source.columns is not None
         self.dataset: Dataset = open_dataset(job.source, self.renderer.columns) if partial else everything
         self._ids = IdMaker(
@@ -57,7 +57,7 @@ class Blueprint:
         self.output_schema = output_schema(
             self.dataset.schema,
             job.output.prefix,
-            answer=answer_type(ResultParser(job.prompt.endpoint)),
+            answer=answer_type(self._dialect.parser(job.prompt.endpoint)),
             parsed=checker and checker.type,
             carried=self.dataset.carried,
         )
@@ -69,7 +69,8 @@ class Blueprint:
 
     def stretches(self) -> Iterator[Stretch]:
         """All rows in source order; raises InputError for duplicate ids once all have been seen."""
-        sharder = Sharder(self._limits, line_units=line_units(envelope_bytes(self._job.prompt)))
+        silent = envelope_bytes(self._job.prompt, self._dialect.request_tree)
+        sharder = Sharder(self._limits, line_units=line_units(silent))
         duplicates = DuplicateFinder()
         row = 0
         for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS)):

@@ -33,8 +33,8 @@ from tasks.stages.merge_lines import (
 )
 from tasks.stages.merge_rows import Attempt, ChunkRows, Columns, Verdict, decide
 from tasks.stages.price import Price
+from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ErrorClass
-from tasks.stages.wire.results import ResultParser
 
 __all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk", "output_schema"]
 
@@ -142,7 +142,7 @@ def merge_chunk(
     attempts: Sequence[Attempt],
     sink: BinaryIO,
     *,
-    parser: ResultParser,
+    parser: Parser,
     prefix: str = "llm_",
     carried: Sequence[str] | None = None,
     checker: AnswerChecker | None = None,
@@ -205,7 +205,7 @@ def _is_short_text(column: pa.Array) -> bool:
 def _ranges(
     chunk: ChunkRows,
     attempts: Sequence[Attempt],
-    parser: ResultParser,
+    parser: Parser,
     whole_bytes: int,
     range_bytes: int,
 ) -> Iterator[tuple[int, int, Iterable[tuple[int, bytes]]]]:
@@ -316,7 +316,7 @@ class _Account:
         self.counts = [LineCounts() for _ in range(self.attempts)]
         self.by_status = np.zeros(len(STATUSES), np.int64)
 
-    def parse(self, parser: ResultParser, blocks: Iterable[tuple[int, bytes]]) -> ParsedLines | None:
+    def parse(self, parser: Parser, blocks: Iterable[tuple[int, bytes]]) -> ParsedLines | None:
         """All blocks of a range as columns, counted on the way."""
         parsed = []
         for at, block in blocks:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from tasks.stages import arrow_columns
 from tasks.stages.price import Price
+from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ANSWERED, ErrorClass, RowStatus
-from tasks.stages.wire.results import ResultParser
 
 BLOCK_BYTES = 1 << 20
 STATUSES = tuple(RowStatus)
@@ -34,7 +34,7 @@ _NONE: Numbers = np.zeros(0, np.int64)
 ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
 
 
-def answer_type(parser: ResultParser) -> pa.DataType:
+def answer_type(parser: Parser) -> pa.DataType:
     """Text, or list<float> (float32) where answers are vectors."""
     return pa.list_(pa.float32()) if parser.gives_vectors else pa.string()
 
@@ -88,7 +88,7 @@ class LineCounts:
             self.cost_usd = None if silent.any() else self.cost_usd + price.total_usd(*counts[:3])
 
 
-def parse_block(parser: ResultParser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
+def parse_block(parser: Parser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
     """(columns, status codes, error class codes, unparsable lines) of one block."""
     by_field = parser.columns(block)
     unparsable = by_field["custom_id"].count(None)
@@ -181,7 +181,7 @@ class LineIndex:
 
 def index_lines(
     files: Iterable[tuple[int, BinaryIO]],
-    parser: ResultParser,
+    parser: Parser,
     rows_of_ids: Callable[[pa.Array], Numbers],
 ) -> LineIndex:
     """Finds every line of (attempt, file) pairs; `rows_of_ids` maps an array of ids to row numbers."""
@@ -205,7 +205,7 @@ def index_lines(
     return LineIndex(listed, row, np.concatenate([_NONE, *numbers]), start, end - start)
 
 
-def _line_id(block: bytes, start: int, end: int, parser: ResultParser) -> str | None:
+def _line_id(block: bytes, start: int, end: int, parser: Parser) -> str | None:
     found = _ID.match(block, start, end)
     if found is not None:
         try:

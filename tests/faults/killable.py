@@ -133,7 +133,9 @@ def obey(order: dict[str, Any]) -> int:
 
     def strike(what: str) -> None:
         if how:
-            Path(order["log"]).with_suffix(".struck").write_text(what)  # beside the folder: no point of its own
+            Path(order["log"]).with_suffix(".struck").write_text(
+                what
+            )  # beside the folder: no point of its own
             os.kill(os.getpid(), how)
 
     points = Points(order.get("point"), tuple(order.get("avoid", ())), strike)

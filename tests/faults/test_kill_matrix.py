@@ -45,7 +45,6 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     assert killed >= len(mine) - 3, "a few points depend on how often a batch is looked at"
 
 
-@pytest.mark.soak
 def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     new_case: Callable[[], Any], record_property: Callable[[str, object], None]
 ) -> None:

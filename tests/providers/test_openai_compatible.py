@@ -11,14 +11,22 @@ import pytest
 
 from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
 from configs.home import Home
-from configs.job import LocalProvider, OpenAIProvider
+from configs.providers import LocalProvider, OpenAIProvider
 from tasks.providers import local_service, openai_service
 from tasks.providers.base import BatchStatus, Submission
 from tasks.providers.openai_compatible import KEEP_SECONDS, KEY, OpenAICompatible
 
+HOME = Home.from_environment({})
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SUBMISSION = Submission(
-    "abc/1/1", "nightmail-abc-1-1.jsonl", "/v1/chat/completions", "24h", {"job": "letters"}
+    key="abc/1/1",
+    file_name="nightmail-abc-1-1.jsonl",
+    endpoint="/v1/chat/completions",
+    model="m",
+    completion_window="24h",
+    requests=1,
+    lines=lambda: io.BytesIO(b"{}\n"),
+    metadata={"job": "letters"},
 )
 Call = Callable[[OpenAICompatible], Any]
 
@@ -28,7 +36,7 @@ CREATING: dict[str, Call] = {
 }
 READING: dict[str, Call] = {
     "retrieve": lambda service: service.retrieve("batch_1"),
-    "find": lambda service: service.find("abc/1/1", LONG_AGO),
+    "find": lambda service: service.find(SUBMISSION, LONG_AGO),
     "list_batches": lambda service: list(service.list_batches(LONG_AGO)),
     "list_files": lambda service: list(service.list_files()),
     "find_upload": lambda service: service.find_upload("a.jsonl", LONG_AGO),
@@ -277,12 +285,14 @@ def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: Any
     }
     since = datetime.fromtimestamp(1_800_000_000, UTC)
     assert [(key, found.id) for key, found in scripted.service().list_batches(since)] == [("abc/2/1", "b-3")]
-    assert scripted.service().find("abc/1/1", since) is None
-    assert scripted.service().find("abc/1/1", since - timedelta(days=2)) is not None
+    assert scripted.service().find(SUBMISSION, since) is None
+    assert scripted.service().find(SUBMISSION, since - timedelta(days=2)) is not None
 
 
 def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:
-    service = openai_service.connect(OpenAIProvider(name="openai", base_url=url), {"OPENAI_API_KEY": "k"})
+    service = openai_service.connect(
+        OpenAIProvider(name="openai", base_url=url), HOME, {"OPENAI_API_KEY": "k"}
+    )
     return OpenAICompatible("a", service.limits, service._connect, "", keep_seconds=keep_seconds)
 
 
@@ -349,7 +359,7 @@ def test_only_openai_itself_is_asked_to_let_files_expire(
     monkeypatch.setattr(openai_service, "OpenAI", elsewhere)
     scripted.body = batch()
     config = OpenAIProvider(name="openai", base_url=base_url)
-    CREATING["upload"](openai_service.connect(config, {"OPENAI_API_KEY": "k"}))
+    CREATING["upload"](openai_service.connect(config, HOME, {"OPENAI_API_KEY": "k"}))
     assert asked == [base_url or "https://api.openai.com/v1"]
     ((_, _, sent),) = scripted.calls
     assert (b"expires_after" in sent) == (kept is not None)
@@ -362,5 +372,5 @@ def test_the_embedded_service_keeps_requests_until_a_slow_model_is_done(
     monkeypatch.setattr(local_service, "ensure_running", lambda *_, **__: scripted.url)
     scripted.body = batch()
     home = Home.from_environment({"NIGHTMAIL_HOME": str(tmp_path)})
-    CREATING["upload"](local_service.connect(LocalProvider(completion_window=window), home))
+    CREATING["upload"](local_service.connect(LocalProvider(completion_window=window), home, {}))
     assert (b"expires_after" in scripted.calls[0][2]) == kept

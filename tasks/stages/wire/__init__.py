@@ -1,0 +1,15 @@
+"""Line formats by name. Adding one: a builder and a parser here, and a line below."""
+
+from __future__ import annotations
+
+from tasks.stages.wire import requests, results
+from tasks.stages.wire.dialect import Dialect
+
+_DIALECTS = {
+    "openai": Dialect(requests.request_tree, results.ResultParser),
+}
+
+
+def dialect(name: str) -> Dialect:
+    """The line format of that name, as the provider's settings name it."""
+    return _DIALECTS[name]

@@ -7,6 +7,7 @@ is another builder beside this one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -61,8 +62,11 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
     return {"custom_id": CUSTOM_ID, "method": "POST", "url": prompt.endpoint, "body": body}
 
 
-def envelope_bytes(prompt: Prompt) -> int:
-    """Bytes of a line that no model reads: its JSON around empty texts, params and a 13-byte custom_id."""
+def envelope_bytes(prompt: Prompt, tree_of: Callable[[Prompt], dict[str, Any]]) -> int:
+    """Bytes of a line that no model reads: its JSON around empty texts, params and a 13-byte id.
+
+    `tree_of` is the dialect's `request_tree`; the id is a tree's first field.
+    """
     silent = {"content": "", "text": ""}
     blank = prompt.model_copy(
         update={
@@ -75,7 +79,8 @@ def envelope_bytes(prompt: Prompt) -> int:
             ),
         }
     )
-    tree = {**request_tree(blank), "custom_id": "row-000000000"}
+    tree = tree_of(blank)
+    tree[next(iter(tree))] = "row-000000000"
     return len(orjson.dumps(tree, default=lambda _: "", option=orjson.OPT_PASSTHROUGH_DATACLASS)) + len(b"\n")
 
 

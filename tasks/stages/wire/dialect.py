@@ -1,0 +1,66 @@
+"""The seam to line formats: how a provider wants to be asked, and what its answers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from configs.job import Prompt
+from tasks.stages.wire.outcome import Outcome
+
+
+class Parser(Protocol):
+    """Reads the result lines of one endpoint: output and error file alike, each line judged by its content."""
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Answers are lists of floats, not text."""
+
+    def parse(self, block: bytes) -> list[Outcome]:
+        """Outcomes of `block`, complete lines cut at b"\\n", one per non-blank line. Never raises on content."""
+
+    def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
+        """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
+
+    def parse_line(self, raw: bytes) -> Outcome:
+        """The outcome of one non-blank line."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One line format.
+
+    `request_tree` turns a prompt into one row's request (see `tasks.stages.render` for its holes), whose first field
+    is the row's id, and raises ConfigError for whatever of the prompt it cannot say. `parser` reads the answers of an
+    endpoint.
+    """
+
+    request_tree: Callable[[Prompt], dict[str, Any]]
+    parser: Callable[[str], Parser]
+
+
+class LineByLine:
+    """A parser out of a function that reads one line: right for every dialect, and quick enough for most."""
+
+    def __init__(self, read: Callable[[bytes], Outcome], *, gives_vectors: bool = False) -> None:
+        self._read = read
+        self._gives_vectors = gives_vectors
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Answers are lists of floats, not text."""
+        return self._gives_vectors
+
+    def parse(self, block: bytes) -> list[Outcome]:
+        """Outcomes of `block`, one per non-blank line."""
+        return [self._read(raw) for raw in block.split(b"\n") if raw.strip()]
+
+    def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
+        """The same outcomes field by field."""
+        fields = list(zip(*self.parse(block), strict=True)) or [()] * len(Outcome._fields)
+        return dict(zip(Outcome._fields, fields, strict=True))
+
+    def parse_line(self, raw: bytes) -> Outcome:
+        """The outcome of one non-blank line."""
+        return self._read(raw)
