@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-import httpx2
 import openai
 from openai import OpenAI
 
-from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
+from configs.errors import LostReply, NotFound, TransientError
 from tasks.providers.base import BatchStatus, ServiceBatch, ServiceFile, ServiceLimits, Submission
+from tasks.providers.calls import Calls
 
 # https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
 # bytes; 200,000,000 is safe under both readings.
@@ -66,7 +65,7 @@ class OpenAICompatible:
         self.limits = limits
         self.guard: Callable[[], None] = _always
         self._connect = connect
-        self._key_hint = key_hint
+        self._calls = Calls(openai, key_hint)
         self._keep: Any = openai.omit
         if keep_seconds is not None:
             self._keep = {"anchor": "created_at", "seconds": keep_seconds}
@@ -81,7 +80,7 @@ class OpenAICompatible:
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
-        with self._creating(f"upload of {file_name}"):
+        with self._calls.creating(f"upload of {file_name}"):
             # An open handle streams; a path or bytes would be read into memory whole.
             made = self._once.files.create(
                 file=(file_name, file, "application/jsonl"), purpose="batch", expires_after=self._keep
@@ -93,7 +92,7 @@ class OpenAICompatible:
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
         earliest = (since - _CLOCK_SKEW).timestamp() if since else 0
-        with self._reading("list of files"):
+        with self._calls.reading("list of files"):
             try:
                 for file in self._client.files.list(order="desc"):
                     if (file.created_at or earliest) < earliest:
@@ -104,7 +103,7 @@ class OpenAICompatible:
                     raise  # else: the service cannot list files, and a second copy costs nothing
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
-        with self._creating(f"batch {submission.key}"):
+        with self._calls.creating(f"batch {submission.key}"):
             batch = self._once.batches.create(
                 input_file_id=file_id,
                 endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
@@ -121,7 +120,7 @@ class OpenAICompatible:
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         earliest = (since - _CLOCK_SKEW).timestamp()
-        with self._reading("list of batches"):
+        with self._calls.reading("list of batches"):
             for batch in self._client.batches.list(limit=100):
                 if (batch.created_at or earliest) < earliest:
                     return
@@ -130,11 +129,11 @@ class OpenAICompatible:
                     yield key, _batch(batch)
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
-        with self._reading(f"batch {batch_id}"):
+        with self._calls.reading(f"batch {batch_id}"):
             return _batch(self._client.batches.retrieve(batch_id))
 
     def cancel(self, batch_id: str) -> None:
-        with self._reading(f"cancel of {batch_id}"):
+        with self._calls.reading(f"cancel of {batch_id}"):
             try:
                 self._once.batches.cancel(batch_id)
             except openai.ConflictError:
@@ -143,7 +142,7 @@ class OpenAICompatible:
     def download(self, file_id: str, sink: BinaryIO) -> int:
         written = 0
         with (
-            self._reading(f"file {file_id}"),
+            self._calls.reading(f"file {file_id}"),
             self._client.files.with_streaming_response.content(file_id) as response,
         ):
             for block in response.iter_bytes(_BLOCK):
@@ -158,46 +157,10 @@ class OpenAICompatible:
 
     def delete_file(self, file_id: str) -> None:
         try:
-            with self._reading(f"file {file_id}"):
+            with self._calls.reading(f"file {file_id}"):
                 self._client.files.delete(file_id)
         except NotFound:
             return
-
-    @contextmanager
-    def _creating(self, what: str) -> Iterator[None]:
-        """A 5xx, a timeout or a dropped connection leaves open whether it was created."""
-        try:
-            yield
-        except openai.RateLimitError as error:
-            raise TransientError(
-                f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)
-            ) from error
-        except openai.APIStatusError as error:
-            if error.status_code >= 500 or error.status_code in (408, 409):
-                raise LostReply(f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)) from error
-            raise self._refused(what, error) from error
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise LostReply(f"{what}: {_plain(error)}") from error
-
-    @contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except openai.APIStatusError as error:
-            if error.status_code >= 500 or error.status_code in (408, 409, 429):
-                raise TransientError(
-                    f"{what}: {_said(error)}", retry_after_seconds=_retry_after(error)
-                ) from error
-            raise self._refused(what, error) from error
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise TransientError(f"{what}: {_plain(error)}") from error
-
-    def _refused(self, what: str, error: openai.APIStatusError) -> Exception:
-        if error.status_code in (401, 403):
-            return ConfigError(f"{what}: {_said(error)}; {self._key_hint}")
-        if error.status_code == 404:
-            return NotFound(f"{what}: {_said(error)}", code=error.code)
-        return TerminalError(f"{what}: {_said(error)}; correct the job and run it again", code=error.code)
 
 
 def _id_of(made: Any, what: str) -> str:
@@ -237,19 +200,3 @@ def _error_code(error: Any) -> str:
         error.param == "file_id" or "find file" in (error.message or "")
     )
     return "file_not_found" if lost_file else str(code)
-
-
-def _said(error: openai.APIStatusError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    text = body.get("message") or error.response.reason_phrase or "no reason given"
-    return f"HTTP {error.status_code}: {' '.join(str(text).split())[:300]}"
-
-
-def _plain(error: Exception) -> str:
-    cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:200] or 'connection failed'}"
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    value = error.response.headers.get("retry-after", "")
-    return float(value) if value.replace(".", "", 1).isdigit() else None
