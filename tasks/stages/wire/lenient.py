@@ -6,13 +6,18 @@ This is the definition of what a line means; `results` only has a faster way for
 from __future__ import annotations
 
 import base64
-import json
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from tasks.stages.wire.json_values import (
+    integer,
+    json_text,
+    loads,
+    one_line,
+    string,
+    text_of,
+)
 from tasks.stages.wire.outcome import (
     UNPARSABLE,
     ErrorClass,
@@ -22,15 +27,13 @@ from tasks.stages.wire.outcome import (
     failure_status,
 )
 
-_INT64_MAX = 2**63 - 1
-_TEXT_IN_ERROR = 500
 _ANSWER_KEYS = ("choices", "output", "data", "results")
 
 
 def read_line(raw: bytes, endpoint: str) -> Outcome:
     """The outcome of one line without its newline. Never raises; an unreadable line is UNPARSABLE."""
     try:
-        line = _loads(raw)
+        line = loads(raw)
     except (ValueError, RecursionError):
         return UNPARSABLE
     custom_id = line.get("custom_id") if isinstance(line, dict) else None
@@ -75,30 +78,12 @@ def _read(custom_id: str, line: dict[str, Any], endpoint: str) -> Outcome:
     return _answer(custom_id, body, endpoint)
 
 
-def _loads(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        # the standard library also takes NaN, big numbers and half a surrogate pair (an answer cut inside an emoji)
-        return _without_surrogates(json.loads(raw.decode("utf-8-sig")))
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
-
-
 def _unwrapped(value: Any) -> Any:
     """JSON inside a JSON string, as some services write bodies; any other text stays text."""
     if not isinstance(value, str):
         return value
     try:
-        return _loads(value.encode())
+        return loads(value.encode())
     except (ValueError, RecursionError):
         return value
 
@@ -106,7 +91,7 @@ def _unwrapped(value: Any) -> Any:
 def _status_and_body(response: Any) -> tuple[int | None, Any]:
     if not isinstance(response, dict):
         return None, response
-    status = _integer(response.get("status_code"))
+    status = integer(response.get("status_code"))
     if "body" in response:
         return status, _unwrapped(response["body"])
     if status is None or any(key in response for key in _ANSWER_KEYS):
@@ -126,7 +111,7 @@ def _failure(custom_id: str, error: Any, status: int | None, body: Any) -> Outco
     if isinstance(error, dict) and isinstance(error.get("error"), dict):
         error = error["error"]
     code, message = (
-        (_code(error), _message(error)) if isinstance(error, dict) else (None, _one_line(_text(error)))
+        (_code(error), _message(error)) if isinstance(error, dict) else (None, one_line(text_of(error)))
     )
     if status is None and code is not None and code.isdigit():
         status = int(code) if len(code) == 3 else None
@@ -142,7 +127,7 @@ def _failure(custom_id: str, error: Any, status: int | None, body: Any) -> Outco
         message,
         None if refused else error_class,
         None,
-        _string(body.get("model")) if isinstance(body, dict) else None,
+        string(body.get("model")) if isinstance(body, dict) else None,
         None,
         *usage,
     )
@@ -159,13 +144,13 @@ def _code(error: Mapping[str, Any]) -> str | None:
 def _message(error: Mapping[str, Any]) -> str | None:
     for key in ("message", "error_message", "detail", "msg"):
         if error.get(key):
-            return _text(error[key])
+            return text_of(error[key])
     return None
 
 
 def _answer(custom_id: str, body: dict[str, Any], endpoint: str) -> Outcome:
     status, answer, reason, code, message, error_class = _READERS.get(endpoint, _chat)(body)
-    model = _string(body.get("model"))
+    model = string(body.get("model"))
     return Outcome(custom_id, status, code, message, error_class, reason, model, answer, *_usage(body))
 
 
@@ -189,18 +174,18 @@ def _chat(body: Mapping[str, Any]) -> _Reading:
     if choice is None or not isinstance(message, dict):
         return _empty("choices")
     text = _content_text(message.get("content"))
-    refusal = _string(message.get("refusal")) or _refusal_part(message.get("content"))
+    refusal = string(message.get("refusal")) or _refusal_part(message.get("content"))
     calls = message.get("tool_calls") or message.get("function_call")
     if not text and calls:
-        text = _json_text(calls)
-    return _finished(text, _string(choice.get("finish_reason")), refusal)
+        text = json_text(calls)
+    return _finished(text, string(choice.get("finish_reason")), refusal)
 
 
 def _completion(body: Mapping[str, Any]) -> _Reading:
     choice = _first_choice(body)
     if choice is None:
         return _empty("choices")
-    return _finished(_string(choice.get("text")), _string(choice.get("finish_reason")), None)
+    return _finished(string(choice.get("text")), string(choice.get("finish_reason")), None)
 
 
 def _finished(text: str | None, reason: str | None, refusal: str | None) -> _Reading:
@@ -223,27 +208,27 @@ def _content_text(content: Any) -> str | None:
 
 
 def _part_text(part: Any) -> str | None:
-    return _string(part.get("text")) if isinstance(part, dict) else None
+    return string(part.get("text")) if isinstance(part, dict) else None
 
 
 def _refusal_part(content: Any) -> str | None:
     if not isinstance(content, list):
         return None
-    found = [_string(part.get("refusal")) for part in content if isinstance(part, dict)]
+    found = [string(part.get("refusal")) for part in content if isinstance(part, dict)]
     return "".join(part for part in found if part) or None
 
 
 def _response(body: Mapping[str, Any]) -> _Reading:
     output = body.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-    state = _string(body.get("status")) or "completed"
+    state = string(body.get("status")) or "completed"
     messages = [item.get("content") for item in items if item.get("type") == "message"]
     texts = [text for text in map(_content_text, messages) if text is not None]
     text = "".join(texts) if texts else None
     refusal = "".join(part for part in map(_refusal_part, messages) if part) or None
-    calls = [item for item in items if _string(item.get("type")) in ("function_call", "custom_tool_call")]
+    calls = [item for item in items if string(item.get("type")) in ("function_call", "custom_tool_call")]
     if not text and calls:
-        text = _json_text(calls)
+        text = json_text(calls)
     if state == "failed" or (body.get("error") and not items):
         return _response_failed(body.get("error"))
     if state == "cancelled":
@@ -270,7 +255,7 @@ def _response_failed(error: Any) -> _Reading:
 
 
 def _incomplete(text: str | None, details: Any, refusal: str | None) -> _Reading:
-    reason = _string(details.get("reason")) if isinstance(details, dict) else None
+    reason = string(details.get("reason")) if isinstance(details, dict) else None
     if refusal or reason == "content_filter":
         return _finished(text, reason, refusal)
     return RowStatus.TRUNCATED, text, reason or "incomplete", None, None, None
@@ -289,7 +274,7 @@ def _moderation(body: Mapping[str, Any]) -> _Reading:
     results = body.get("results")
     if not isinstance(results, list) or not results:
         return _empty("results")
-    return RowStatus.SUCCEEDED, _json_text(results), None, None, None, None
+    return RowStatus.SUCCEEDED, json_text(results), None, None, None, None
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], _Reading]] = {
@@ -311,34 +296,8 @@ def _usage(body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None,
     details = usage.get(f"{read}_details")
     spent = usage.get(f"{written}_details")
     return (
-        _integer(usage.get(read)),
-        _integer(usage.get(written)),
-        _integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
-        _integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
+        integer(usage.get(read)),
+        integer(usage.get(written)),
+        integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
     )
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 19:
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _INT64_MAX:
-        return value
-    return None
-
-
-def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else _json_text(value)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_TEXT_IN_ERROR]
-
-
-def _json_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

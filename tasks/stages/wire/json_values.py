@@ -1,0 +1,61 @@
+"""JSON values as services write them, read forgivingly: what every dialect's parser needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+_INT64_MAX = 2**63 - 1
+_TEXT_IN_ERROR = 500
+
+
+def loads(raw: bytes) -> Any:
+    """The value of a JSON text. ValueError or RecursionError where it is none."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # the standard library also takes NaN, big numbers and half a surrogate pair (an answer cut inside an emoji)
+        return _without_surrogates(json.loads(raw.decode("utf-8-sig")))
+
+
+def integer(value: Any) -> int | None:
+    """A count, also one written as text or as 3.0; None for anything else."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 19:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _INT64_MAX:
+        return value
+    return None
+
+
+def string(value: Any) -> str | None:
+    """The value if it is text."""
+    return value if isinstance(value, str) else None
+
+
+def text_of(value: Any) -> str:
+    """Text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON, unescaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks, short enough for an error message."""
+    return " ".join(text.split())[:_TEXT_IN_ERROR]
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
