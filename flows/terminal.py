@@ -105,6 +105,9 @@ def show_run(run: Mapping[str, Any]) -> None:
     )
     if run["held_by"]:
         out(f"held by {shown(run['held_by'])}\n")
+    for name in ("output", "report"):
+        if where := (run["receipt"] or {}).get(name):
+            out(f"{name} {where}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
     show_table(

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -22,7 +22,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
 
-RECEIPT = "_receipt.json"  # readers of a dataset folder skip names that begin with an underscore
+RECEIPT, REPORT = (
+    "_receipt.json",
+    "_report.html",
+)  # readers of a dataset folder skip names that begin with an underscore
 _OWNER = b"nightmail.job"
 _BLOCK = 1 << 22
 
@@ -63,15 +66,26 @@ class Output:
             f" to {limit:,}; put {{key}} into output.path, or --set output.path=... for the trial"
         )
 
-    def publish(self, parts: Iterable[Open], receipt: dict[str, Any]) -> None:
-        """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order."""
+    @property
+    def report(self) -> str:
+        """Where the run report is published."""
+        if self._single:
+            return self.path.removesuffix(".parquet") + ".report.html"
+        return f"{self.path.rstrip('/')}/{REPORT}"
+
+    def publish(
+        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None = None
+    ) -> dict[str, Any]:
+        """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order.
+
+        The receipt as it was written: its `report` says where the page is, None when it is not there.
+        """
         try:
             if self._single:
-                self._publish_file(parts, receipt)
-            elif self._local:
-                self._publish_folder(parts, receipt)
-            else:
-                self._publish_objects(parts, receipt)
+                return self._publish_file(parts, receipt, report)
+            if self._local:
+                return self._publish_folder(parts, receipt, report)
+            return self._publish_objects(parts, receipt, report)
         except OSError as error:
             raise StorageError(
                 f"{self.path}: {error.strerror or error}; every answer is kept, make room or access and run the same command again"
@@ -101,13 +115,22 @@ class Output:
             return None
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
-    def _publish_file(self, parts: Iterable[Open], receipt: dict[str, Any]) -> None:
+    def _publish_file(
+        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+    ) -> dict[str, Any]:
         with self._appearing(self._place) as file:
             _concatenate(parts, file, self._job)
+        page = self._place.with_suffix(".report.html")
+        receipt = self._with_report(receipt, report, lambda: self._appearing(page))
+        if receipt["report"] is None and self._fs.exists(str(page)):
+            self._fs.rm(str(page))  # it would speak of another run
         with self._appearing(self._place.with_suffix(".receipt.json")) as file:
             file.write(_json(receipt))
+        return receipt
 
-    def _publish_folder(self, parts: Iterable[Open], receipt: dict[str, Any]) -> None:
+    def _publish_folder(
+        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+    ) -> dict[str, Any]:
         place = Path(self._place)
         staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
         shutil.rmtree(staging, ignore_errors=True)
@@ -115,6 +138,7 @@ class Output:
         for number, part in enumerate(parts, start=1):
             with part() as source, _durable(staging / self._part_name(number)) as target:
                 shutil.copyfileobj(source, target, _BLOCK)
+        receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
         with _durable(staging / RECEIPT) as target:
             target.write(_json(receipt))
         self._guard()
@@ -123,8 +147,11 @@ class Output:
             place.rename(old)
         staging.rename(place)
         shutil.rmtree(old, ignore_errors=True)
+        return receipt
 
-    def _publish_objects(self, parts: Iterable[Open], receipt: dict[str, Any]) -> None:
+    def _publish_objects(
+        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+    ) -> dict[str, Any]:
         stale = set(self._fs.find(str(self._place)))
         for number, part in enumerate(parts, start=1):
             name = str(self._place / self._part_name(number))
@@ -132,11 +159,30 @@ class Output:
                 shutil.copyfileobj(source, target, _BLOCK)
             stale.discard(name)
         self._guard()
+        page = str(self._place / REPORT)
+        receipt = self._with_report(receipt, report, lambda: self._fs.open(page, "wb"))
         with self._fs.open(str(self._place / RECEIPT), "wb") as target:
             target.write(_json(receipt))
-        stale.discard(str(self._place / RECEIPT))
+        stale -= {str(self._place / RECEIPT), page if receipt["report"] else ""}
         if stale:
             self._fs.rm(sorted(stale))
+        return receipt
+
+    def _with_report(
+        self,
+        receipt: dict[str, Any],
+        report: bytes | None,
+        opened: Callable[[], AbstractContextManager[BinaryIO]],
+    ) -> dict[str, Any]:
+        """Write the page, and say in the receipt where it is. Without room for it the rows are still published."""
+        if report is None:
+            return {**receipt, "report": None}
+        try:
+            with opened() as file:
+                file.write(report)
+        except OSError:
+            return {**receipt, "report": None}
+        return {**receipt, "report": self.report}
 
     def _part_name(self, number: int) -> str:
         return f"part-{number:05d}-{self._run_id}.parquet"
@@ -176,10 +222,14 @@ def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:
 
 @contextmanager
 def _durable(path: Path) -> Iterator[BinaryIO]:
-    with path.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _json(receipt: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Put the enriched rows at their place, write the receipt, tidy up at the provider."""
+"""Put the enriched rows at their place, write receipt and report, tidy up at the provider."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import RunState
 from tasks.output import Output
+from tasks.page import make_page
 from tasks.runs import Run
 from tasks.stages.receipt import rows_by_status, top_errors
 from tasks.step import step
@@ -25,10 +26,12 @@ def publish(run: Run) -> None:
     chunks = run.ledger.chunks(run.id)
     if not run.stopping:
         run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
-    receipt = _receipt(run, chunks, run.ledger.batches(run.id))
+    batches = run.ledger.batches(run.id)
+    receipt = _receipt(run, chunks, batches)
     output = Output(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
     output.check_owner()
-    output.publish((partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks), receipt)
+    parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
+    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches))
     with run.folder.write("receipt.json") as file:
         file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
     if run.stopping:
@@ -58,6 +61,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         "source": run.job.source.path,
         "source_fingerprint": run.record.source_fingerprint,
         "output": run.job.output.path,
+        "report": None,
         "run_folder": run.folder.url,
         "provider": run.job.provider.name,
         "answered_by": run.job.provider.answered_by,

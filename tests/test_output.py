@@ -10,6 +10,7 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,7 +50,39 @@ def test_parts_appear_in_order_with_the_receipt(place: str, name: str) -> None:
     assert numbers(place + name) == [1, 2, 3]
     fs, where = fsspec.core.url_to_fs(place)
     receipt = f"{where}/all.receipt.json" if name else f"{where}/_receipt.json"
-    assert json.loads(fs.cat(receipt)) == RECEIPT
+    assert json.loads(fs.cat(receipt)) == {**RECEIPT, "report": None}
+
+
+@pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
+def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, page: str) -> None:
+    fs, where = fsspec.core.url_to_fs(place)
+    receipt = Output(place + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>one")
+    assert receipt["report"] == place + page
+    assert fs.cat(where + page) == b"<p>one"
+    Output(place + name, "letters", "r2").publish([part(2)], RECEIPT, b"<p>two")
+    assert fs.cat(where + page) == b"<p>two"
+    assert Output(place + name, "letters", "r3").publish([part(3)], RECEIPT)["report"] is None
+    assert not fs.exists(where + page)
+    assert numbers(place + name) == [3]
+
+
+@pytest.mark.parametrize("name", ["out", "out.parquet"])
+def test_a_report_without_room_keeps_the_rows_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = Path.open
+
+    def full(path: Path, *args: Any, **options: Any) -> Any:
+        if "report" in path.name and "w" in args[0]:
+            real(path, "wb").close()
+            raise OSError(28, "No space left on device")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    receipt = Output(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    assert receipt["report"] is None
+    assert numbers(str(tmp_path / name)) == [1]
+    assert not list(tmp_path.rglob("*report*"))
 
 
 @pytest.mark.parametrize("name", ["", "/all.parquet"])
@@ -87,13 +120,15 @@ def test_a_publication_that_fails_leaves_the_old_one(tmp_path: Path, name: str, 
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_readers_of_the_folder_do_not_stumble_over_the_receipt(tmp_path: Path) -> None:
+def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: Path) -> None:
     import duckdb
     import pandas as pd
 
-    Output(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], RECEIPT)
+    Output(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], RECEIPT, b"<p>")
+    assert (tmp_path / "out/_report.html").exists()
     assert pd.read_parquet(tmp_path / "out")["n"].tolist() == [1, 2]
     assert pq.read_table(tmp_path / "out").num_rows == 2
+    assert ds.dataset(tmp_path / "out").count_rows() == 2
     assert duckdb.sql(f"select sum(n) from '{tmp_path}/out/*.parquet'").fetchall() == [(3,)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 ANSWERED = ("succeeded", "reused")
 STATUSES = (
@@ -60,8 +61,10 @@ def as_markdown(receipt: Mapping[str, Any]) -> str:
         "|---|---:|",
         *(f"| {status} | {count:,} |" for status, count in rows.items() if status != "total"),
         "",
-        f"{_money(receipt)} · {_tokens(receipt)} · {_batches(receipt)} · {_duration(receipt)}",
+        f"{_money(receipt)} · {_tokens(receipt)} · {_batches(receipt)} · {duration(receipt['seconds'])}",
     ]
+    if receipt.get("report"):
+        lines += ["", _link(receipt["report"])]
     if receipt["errors"]:
         lines += ["", "| error | rows | example |", "|---|---:|---|"]
         lines += [f"| {e['code']} | {e['rows']:,} | {_cell(e['example'])} |" for e in receipt["errors"]]
@@ -75,13 +78,21 @@ def as_text(receipt: Mapping[str, Any]) -> str:
     lines = [
         f"{receipt['job']} {receipt['key']}: {rows['total']:,} rows ({counted})",
         f"  output   {receipt['output']}",
+        *([f"  report   {receipt['report']}"] if receipt.get("report") else []),
         f"  batches  {_batches(receipt)}",
         f"  tokens   {_tokens(receipt)}",
         f"  cost     {_money(receipt)}",
-        f"  time     {_duration(receipt)}",
+        f"  time     {duration(receipt['seconds'])}",
     ]
     lines += [f"  error    {e['rows']:,} × {e['code']}: {e['example'][:120]}" for e in receipt["errors"][:3]]
     return "\n".join(lines)
+
+
+def _link(report: str) -> str:
+    """The run report as Markdown; a place that no browser opens is only named."""
+    if "://" in report:
+        return f"[Report]({report})" if report.startswith("http") else f"Report: `{report}`"
+    return f"[Report](file://{quote(report)}): `{report}`"
 
 
 def _money(receipt: Mapping[str, Any]) -> str:
@@ -102,8 +113,8 @@ def _batches(receipt: Mapping[str, Any]) -> str:
     return f"{batches['posted']} posted for {counted(receipt['chunks'], 'chunk', 'chunks')}{again}"
 
 
-def _duration(receipt: Mapping[str, Any]) -> str:
-    seconds = float(receipt["seconds"])
+def duration(seconds: float) -> str:
+    """`6.2 s`, `12 min`, `3 h 20 min`."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)

@@ -1,0 +1,137 @@
+"""The run's batches: which of them to show, how long they took, and their bars on a common axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from zoneinfo import ZoneInfo
+
+_PHASES = {"queued": "waiting", "running": "running", "finishing": "finishing", "cancelling": "cancelling"}
+_MOST_TICKS = 6
+_STEPS = [
+    timedelta(seconds=seconds)
+    for seconds in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One posting. Times are aware; `phases` are (status, first seen at), oldest first; `id` is the provider's.
+
+    `priced` says that its answers were counted: only then does `cost_usd` None mean an unknown price.
+    """
+
+    chunk: int
+    attempt: int
+    posting: int
+    id: str | None
+    status: str
+    requests: int
+    posted: datetime | None = None
+    ended: datetime | None = None
+    phases: tuple[tuple[str, datetime], ...] = ()
+    priced: bool = False
+    cost_usd: float | None = None
+    error: str | None = None
+
+    @property
+    def took(self) -> timedelta | None:
+        """From posting to end."""
+        return self.ended - self.posted if self.posted and self.ended else None
+
+    @property
+    def name(self) -> str:
+        """`chunk 12, attempt 2`."""
+        again = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"chunk {self.chunk}{again}" + (f", posting {self.posting}" if self.posting > 1 else "")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From posting to end, over all batches that ended."""
+
+    shortest: timedelta
+    middle: timedelta
+    longest: timedelta
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a bar: `left` and `width` in percent of the axis."""
+
+    kind: str
+    left: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Bars in the order of their batches, and the axis' (percent, label) marks."""
+
+    bars: tuple[tuple[Batch, tuple[Span, ...]], ...]
+    ticks: tuple[tuple[float, str], ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of spans that occur."""
+        there = {span.kind for _, spans in self.bars for span in spans}
+        return [kind for kind in _PHASES.values() if kind in there]
+
+
+def notable(batches: Sequence[Batch], most: int) -> list[Batch]:
+    """All batches, or the `most` of them that went wrong or took longest, in their order."""
+    if len(batches) <= most:
+        return list(batches)
+    nothing = timedelta(0)
+    ranked = sorted(
+        range(len(batches)),
+        key=lambda at: (batches[at].status == "completed", -(batches[at].took or nothing), at),
+    )
+    return [batches[at] for at in sorted(ranked[:most])]
+
+
+def latency(batches: Sequence[Batch]) -> Latency | None:
+    """None when no batch ended."""
+    spans = sorted(batch.took.total_seconds() for batch in batches if batch.took is not None)
+    if not spans:
+        return None
+    return Latency(*(timedelta(seconds=span) for span in (spans[0], median(spans), spans[-1])))
+
+
+def timeline(batches: Sequence[Batch], until: datetime, zone: ZoneInfo) -> Timeline | None:
+    """The posted ones on an axis from the first posting to the last end; what did not end goes on to `until`."""
+    posted = [(batch.posted, batch) for batch in batches if batch.posted]
+    if not posted:
+        return None
+    start = min(at for at, _ in posted)
+    end = max(batch.ended or until for _, batch in posted)
+    whole = max(end - start, timedelta(milliseconds=1))
+    bars = tuple((batch, tuple(_spans(batch, at, until, start, whole))) for at, batch in posted)
+    return Timeline(bars, tuple(_ticks(start, whole, zone)))
+
+
+def _spans(
+    batch: Batch, posted: datetime, until: datetime, start: datetime, whole: timedelta
+) -> Iterator[Span]:
+    ended = max(batch.ended or until, posted)
+    seen = [(kind, at) for status, at in batch.phases if (kind := _PHASES.get(status))]
+    if all(kind == "waiting" for kind, _ in seen):
+        seen = [("running", posted)]  # nobody looked while it ran
+    starts = [posted, *(min(max(at, posted), ended) for _, at in seen[1:]), ended]
+    for (kind, _), left, right in zip(seen, starts, starts[1:], strict=False):
+        if right > left or len(seen) == 1:
+            yield Span(kind, 100 * ((left - start) / whole), 100 * ((right - left) / whole))
+
+
+def _ticks(start: datetime, whole: timedelta, zone: ZoneInfo) -> Iterator[tuple[float, str]]:
+    step = next((step for step in _STEPS if whole / step <= _MOST_TICKS), None)
+    if step is None:
+        step = timedelta(days=-(-whole.days // _MOST_TICKS))
+    shown = "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M" if step < timedelta(days=1) else "%b %-d"
+    midnight = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    at = midnight + ((start - midnight) // step + 1) * step
+    while at <= start + whole:
+        yield 100 * ((at - start) / whole), at.astimezone(zone).strftime(shown)
+        at += step
