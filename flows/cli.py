@@ -303,6 +303,29 @@ def serve(
 
 
 @app.command
+def deploy(
+    *,
+    folder: Annotated[
+        Path | None, Parameter(help="Where prefect.yaml and automations.yaml are; deployments/ by default.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="Only say what would be done.", negative=())] = False,
+) -> int:
+    """Set the Prefect server up: work pool, deployments, alerts, automations. A second time changes nothing."""
+    if not _prefect_server():
+        raise ConfigError(
+            "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
+            " export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    from flows.deploy import FOLDER
+    from flows.deploy import deploy as set_up
+
+    for line in set_up((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return ALL_ANSWERED
+
+
+@app.command
 def schema() -> int:
     """Print the JSON Schema of job files, so that editors complete them."""
     from configs.load import job_schema
