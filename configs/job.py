@@ -224,11 +224,22 @@ class Job(Frozen):
             raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Asia/Tokyo")
         return value
 
+    @model_validator(mode="after")
+    def _the_service_can(self) -> Job:
+        refusal = self.provider.refusal(self.prompt)
+        if refusal:
+            raise ValueError(refusal)
+        return self
+
     @property
     def pace(self) -> Poll:
         """How often this job's batches are looked at."""
         if not isinstance(self.provider, LocalProvider):
-            return self.poll
+            floor = self.provider.poll_floor_seconds
+            return Poll(
+                first_seconds=max(self.poll.first_seconds, floor),
+                max_seconds=max(self.poll.max_seconds, floor),
+            )
         return Poll(first_seconds=min(self.poll.first_seconds, 1), max_seconds=min(self.poll.max_seconds, 5))
 
     @property

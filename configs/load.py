@@ -21,6 +21,7 @@ from configs.providers import SETTINGS
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAGS = tuple(SETTINGS)  # pydantic names the chosen provider in an error's place
+_WHO_ANSWERS = ("name", "base_url", "upstream", "region", "endpoint")  # of the provider's section
 _PRICES = Path(__file__).with_name("prices.yaml")
 _NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
@@ -113,7 +114,7 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """What makes two runs ask for the same output; pacing (poll, retry, limits) is not part of it."""
     tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "run", "limits", "timezone"})
-    tree["provider"] = {k: v for k, v in tree["provider"].items() if k in ("name", "base_url", "upstream")}
+    tree["provider"] = {k: v for k, v in tree["provider"].items() if k in _WHO_ANSWERS}
     return tree
 
 
@@ -249,6 +250,8 @@ def _first_problem(error: ValidationError) -> str:
         dotted = f"{dotted}.name" if kind == "union_tag_invalid" else dotted
         return f"{dotted}: {given!r} is not known; allowed: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message  # of the whole job: it names the key itself
     given = "" if isinstance(problem["input"], Mapping) else f" (given: {str(problem['input'])[:80]!r})"
     return f"{dotted}: {message[0].lower() + message[1:]}{given}"
 

@@ -5,19 +5,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
-from configs.frozen import Frozen, Window
+from configs.frozen import Frozen, Window, seconds
+
+if TYPE_CHECKING:
+    from configs.job import Prompt
 
 Dialect = Literal["openai"]
+_Tags = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
+_HOUR = 3_600
 
 
-class LocalProvider(Frozen):
-    """The embedded batch service on this machine: no key, no network."""
+class Settings(Frozen):
+    """What all services have: the line format, where they are, and what of a prompt they cannot do."""
 
     dialect: ClassVar[Dialect] = "openai"
+    endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
+    poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
+
+    def refusal(self, prompt: Prompt) -> str | None:
+        """Why this service cannot do what the prompt asks for, in one line; None when it can."""
+        if self.endpoints is None or prompt.endpoint in self.endpoints:
+            return None
+        known = ", ".join(sorted(self.endpoints))
+        return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
+
+    @property
+    def title(self) -> str:
+        """The service's name for people."""
+        return type(self).__name__.removesuffix("Provider")
+
+
+class LocalProvider(Settings):
+    """The embedded batch service on this machine: no key, no network."""
+
     name: Literal["local"] = "local"
     upstream: str | None = Field(
         None,
@@ -37,17 +61,14 @@ class LocalProvider(Frozen):
         return self.upstream or "echo"
 
 
-class OpenAIProvider(Frozen):
+class OpenAIProvider(Settings):
     """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
 
-    dialect: ClassVar[Dialect] = "openai"
     name: Literal["openai"]
     base_url: str | None = Field(None, description="null is api.openai.com.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: Window = "24h"
-    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
-        {}, max_length=12
-    )
+    metadata: _Tags = Field({}, max_length=12)
 
     @property
     def answered_by(self) -> str:
@@ -55,9 +76,94 @@ class OpenAIProvider(Frozen):
         return self.base_url or self.name
 
 
-AnyProvider = LocalProvider | OpenAIProvider
+class AlibabaProvider(Settings):
+    """Alibaba Cloud Model Studio. Keys belong to a region."""
+
+    endpoints: ClassVar[frozenset[str] | None] = frozenset(
+        {"/v1/chat/completions", "/v1/embeddings", "/v1/chat/ds-test"}
+    )
+    poll_floor_seconds: ClassVar[float] = 60.0  # "no more than once a minute"
+    name: Literal["alibaba"]
+    region: Literal["singapore", "beijing"] = Field(
+        "singapore", description="The region that the key is for."
+    )
+    base_url: str | None = Field(
+        None, description="Instead of the region's own: a workspace gateway's `.../compatible-mode/v1`."
+    )
+    api_key_env: str = Field("DASHSCOPE_API_KEY", description="Environment variable that holds the key.")
+    completion_window: Window = Field("24h", description="How long it may take: 24h to 336h, or 1d to 14d.")
+    metadata: _Tags = Field(
+        {}, description="Its own entries for batches, such as `ds_batch_finish_callback`."
+    )
+
+    @field_validator("completion_window")
+    @classmethod
+    def _a_window_it_takes(cls, value: str) -> str:
+        if not 24 * _HOUR <= seconds(value) <= 336 * _HOUR:
+            raise ValueError("Model Studio takes 24h to 336h, or 1d to 14d")
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _ours_are_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name in ("ds_name", "ds_description"):
+                raise ValueError(f"{name} is set by Nightmail, which finds its batches by it")
+            if not name.startswith("ds_"):
+                raise ValueError(
+                    f"{name}: Model Studio keeps only its own entries, such as ds_batch_finish_callback"
+                )
+        return value
+
+    def refusal(self, prompt: Prompt) -> str | None:
+        """One thinking mode a file, beside what every service may refuse."""
+        thinking = prompt.params.get("enable_thinking")
+        if isinstance(thinking, str) and ("{{" in thinking or "{%" in thinking):
+            return (
+                "prompt.params.enable_thinking: a batch at Alibaba has one thinking mode; write true or false"
+            )
+        return super().refusal(prompt)
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.base_url or f"{self.name} {self.region}"
+
+
+class AzureProvider(Settings):
+    """Azure OpenAI. `prompt.model` is the name of a Global Batch or Data Zone Batch deployment."""
+
+    endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
+    name: Literal["azure"]
+    endpoint: str = Field(
+        pattern=r"^https?://[^/?#]+/?$", description="The resource, e.g. `https://NAME.openai.azure.com`."
+    )
+    api_version: str | None = Field(
+        None, description="A dated API such as `2024-10-21`; null is the resource's `/openai/v1/`."
+    )
+    api_key_env: str = Field(
+        "AZURE_OPENAI_API_KEY", description="Environment variable that holds the resource's key."
+    )
+    completion_window: Window = Field(
+        "24h", description="Azure takes 24h, and goes on with batches that take longer."
+    )
+    metadata: _Tags = Field({}, max_length=12)
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.endpoint
+
+
+AnyProvider = LocalProvider | OpenAIProvider | AlibabaProvider | AzureProvider
 Provider = Annotated[AnyProvider, Field(discriminator="name")]
 SETTINGS: dict[str, type[AnyProvider]] = {
     get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(AnyProvider)
 }
 """The settings classes by the name that stands in the job file."""
+
+
+def bare(name: str) -> AnyProvider:
+    """Settings that name a service and nothing else, for what does not depend on the rest (its limits)."""
+    only: dict[str, Any] = {"name": name}
+    return SETTINGS[name].model_construct(**only)

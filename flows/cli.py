@@ -20,7 +20,7 @@ from configs.errors import (
     TerminalError,
 )
 from configs.home import Home
-from configs.providers import SETTINGS
+from configs.providers import bare
 from flows import terminal
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -154,7 +154,8 @@ def check(
     file: Annotated[Path, Parameter(help="A JSONL batch file.")],
     *,
     provider: Annotated[
-        Literal["local", "openai"], Parameter(name=["--provider", "-p"], help="Whose rules.")
+        Literal["local", "openai", "alibaba", "azure"],
+        Parameter(name=["--provider", "-p"], help="Whose rules."),
     ] = "openai",
     as_json: AsJson = False,
 ) -> int:
@@ -164,11 +165,19 @@ def check(
     from tasks.providers import limits
     from tasks.stages.validate import check_lines, read_lines
 
-    accepted = limits(SETTINGS[provider](name=provider))
+    config = bare(provider)
+    accepted = limits(config)
+    rules: dict[str, Any] = {
+        "max_requests": accepted.max_requests,
+        "max_bytes": accepted.enforced_bytes or accepted.max_bytes,
+        "max_line_bytes": accepted.max_line_bytes,
+        "uniform": accepted.uniform,
+        **({"endpoints": config.endpoints} if config.endpoints else {}),
+    }
     try:
         with file.open("rb") as stream:
-            lines = read_lines(stream)
-            problems = list(check_lines(lines, endpoint=None, max_requests=accepted.max_requests))
+            lines = read_lines(stream, rules["max_bytes"])
+            problems = list(check_lines(lines, endpoint=None, **rules))
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
     if as_json:

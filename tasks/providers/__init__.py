@@ -14,6 +14,8 @@ from tasks.providers.base import BatchService, ServiceLimits
 _MODULES = {
     "local": "local_service",
     "openai": "openai_service",
+    "alibaba": "alibaba_service",
+    "azure": "azure_service",
 }
 
 

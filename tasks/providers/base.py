@@ -37,12 +37,18 @@ class BatchStatus(StrEnum):
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What a service accepts. Sizes in bytes of UTF-8, final newline counted."""
+    """What a service accepts. Sizes in bytes of UTF-8, final newline counted.
+
+    `enforced_bytes`: what it really refuses, where that is known to be more than the documented `max_bytes`.
+    `uniform`: fields of the body that have one value in a file, beside the model.
+    """
 
     max_requests: int
     max_bytes: int
     max_line_bytes: int | None = None
     custom_id: re.Pattern[str] = PORTABLE_ID
+    enforced_bytes: int | None = None
+    uniform: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

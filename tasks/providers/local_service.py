@@ -12,7 +12,7 @@ from configs.home import Home
 from configs.providers import LocalProvider
 from tasks.local_batch.launch import ensure_running
 from tasks.providers.base import ServiceLimits
-from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, OpenAICompatible
+from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, Manners, OpenAICompatible
 
 
 def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001 - one shape for all
@@ -21,6 +21,8 @@ def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> Op
     if config.upstream:
         name = f"upstream-{hashlib.sha256(config.upstream.encode()).hexdigest()[:10]}"
     folder = home.folder / "local-batch" / name
+    # A slow model of one's own may take longer, and its requests must be there until it is done.
+    keep = KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None
 
     def start(hooks: Hooks) -> OpenAI:
         url = ensure_running(
@@ -39,8 +41,7 @@ def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> Op
         limits=OPENAI_LIMITS,
         connect=start,
         key_hint=f"see {folder / 'service.log'}",
-        # A slow model of one's own may take longer, and its requests must be there until it is done.
-        keep_seconds=KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None,
+        manners=Manners(keep_uploads_seconds=keep, keep_results_seconds=keep),
     )
 
 

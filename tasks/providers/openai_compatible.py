@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 import openai
 from openai import OpenAI
 
-from configs.errors import LostReply, NotFound, TransientError
-from tasks.providers.base import BatchStatus, ServiceBatch, ServiceFile, ServiceLimits, Submission
-from tasks.providers.calls import Calls
+from configs.errors import ConfigError, LostReply, NotFound, QueueFull, TerminalError, TransientError
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission
+from tasks.providers.calls import Calls, said
+from tasks.providers.openai_replies import Record, batch_of, metadata_of, moment, recent, record_of
 
 # https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
 # bytes; 200,000,000 is safe under both readings.
-OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000)
+OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000, enforced_bytes=209_715_200)
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
@@ -24,21 +27,11 @@ KEY = "nightmail_key"  # the metadata entry that carries the submission key
 KEEP_SECONDS = 1_209_600
 _CLOCK_SKEW = timedelta(minutes=10)
 _BLOCK = 1 << 20
-
-_STATUS = {
-    "validating": BatchStatus.QUEUED,
-    "queued": BatchStatus.QUEUED,
-    "in_progress": BatchStatus.RUNNING,
-    "finalizing": BatchStatus.FINISHING,
-    "cancelling": BatchStatus.CANCELLING,
-    "canceling": BatchStatus.CANCELLING,
-    "completed": BatchStatus.COMPLETED,
-    "failed": BatchStatus.FAILED,
-    "expired": BatchStatus.EXPIRED,
-    "cancelled": BatchStatus.CANCELLED,
-    "canceled": BatchStatus.CANCELLED,
-}
-
+_STORE_FULL = re.compile(
+    r"\b(files?|storage)\b.*\b(quota|limit|exceed)|\b(quota|limit|exceed)\w*\b.*\b(files|storage)\b",
+    re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(r"\b(size|large|larger|too big)\b", re.IGNORECASE)
 
 Hooks = dict[str, list[Callable[..., Any]]]  # of the HTTP client
 
@@ -47,11 +40,31 @@ def _always() -> None:
     """Nothing forbids a request."""
 
 
-class OpenAICompatible:
-    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import.
+def _with_key(submission: Submission) -> dict[str, str]:
+    return {**submission.metadata, KEY: submission.key}
 
-    `keep_seconds`: ask the service to delete files that old; None where it may not know how.
+
+def _key_in(metadata: Mapping[str, str]) -> str | None:
+    return metadata.get(KEY)
+
+
+@dataclass(frozen=True)
+class Manners:
+    """Where one service departs from the protocol, as data.
+
+    `label` is the metadata of a new batch, `key_in` finds the submission key in it again. `keep_*_seconds` ask the
+    service to delete files that old; None where it may not know how. `store` names what a full file store holds.
     """
+
+    label: Callable[[Submission], dict[str, str]] = _with_key
+    key_in: Callable[[Mapping[str, str]], str | None] = _key_in
+    keep_uploads_seconds: int | None = None
+    keep_results_seconds: int | None = None
+    store: str = "the service's file store"
+
+
+class OpenAICompatible:
+    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import."""
 
     def __init__(
         self,
@@ -59,16 +72,14 @@ class OpenAICompatible:
         limits: ServiceLimits,
         connect: Callable[[Hooks], OpenAI],
         key_hint: str,
-        keep_seconds: int | None = None,
+        manners: Manners = Manners(),
     ) -> None:
         self.account = account
         self.limits = limits
         self.guard: Callable[[], None] = _always
         self._connect = connect
         self._calls = Calls(openai, key_hint)
-        self._keep: Any = openai.omit
-        if keep_seconds is not None:
-            self._keep = {"anchor": "created_at", "seconds": keep_seconds}
+        self._manners = manners
 
     @functools.cached_property
     def _client(self) -> OpenAI:
@@ -80,62 +91,75 @@ class OpenAICompatible:
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
-        with self._calls.creating(f"upload of {file_name}"):
-            # An open handle streams; a path or bytes would be read into memory whole.
-            made = self._once.files.create(
-                file=(file_name, file, "application/jsonl"), purpose="batch", expires_after=self._keep
-            )
-        return _id_of(made, f"upload of {file_name}")
+        what = f"upload of {file_name}"
+        try:
+            with self._calls.creating(what):
+                # An open handle streams; a path or bytes would be read into memory whole.
+                made = self._once.files.with_raw_response.create(
+                    file=(file_name, file, "application/jsonl"),
+                    purpose="batch",
+                    expires_after=_expiry(self._manners.keep_uploads_seconds),
+                )
+        except (TerminalError, ConfigError) as refusal:
+            text = said(refusal.__cause__)
+            if _STORE_FULL.search(text) is None or _TOO_LARGE.search(text):
+                raise
+            way_out = "delete files there; `nightmail clean` shows what runs left"
+            raise QueueFull(f"{what}: {text}; {self._manners.store} is full: {way_out}") from refusal
+        return str(_identified(made.content, what, LostReply)["id"])
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         return next((file.id for file in self.list_files(since) if file.name == file_name), None)
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
-        earliest = (since - _CLOCK_SKEW).timestamp() if since else 0
+        list_page = self._client.files.with_raw_response.list
         with self._calls.reading("list of files"):
             try:
-                for file in self._client.files.list(order="desc"):
-                    if (file.created_at or earliest) < earliest:
-                        return
-                    yield ServiceFile(file.id, file.filename or "", _moment(file.created_at))
+                for file in recent(
+                    lambda after: list_page(order="desc", after=after or openai.omit).content,
+                    _earliest(since),
+                ):
+                    yield ServiceFile(
+                        str(file.get("id")), str(file.get("filename") or ""), moment(file.get("created_at"))
+                    )
             except openai.APIStatusError as error:
                 if error.status_code not in (404, 405, 501):
                     raise  # else: the service cannot list files, and a second copy costs nothing
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         with self._calls.creating(f"batch {submission.key}"):
-            batch = self._once.batches.create(
+            made = self._once.batches.with_raw_response.create(
                 input_file_id=file_id,
                 endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
                 completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
-                metadata={**submission.metadata, KEY: submission.key},
-                output_expires_after=self._keep,
+                metadata=self._manners.label(submission),
+                output_expires_after=_expiry(self._manners.keep_results_seconds),
             )
-        _id_of(batch, f"batch {submission.key}")
-        return _batch(batch)
+        return batch_of(_identified(made.content, f"batch {submission.key}", LostReply))
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
         listed = self.list_batches(since)
         return next((batch for key, batch in listed if key == submission.key), None)
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
-        earliest = (since - _CLOCK_SKEW).timestamp()
+        list_page = self._client.batches.with_raw_response.list
         with self._calls.reading("list of batches"):
-            for batch in self._client.batches.list(limit=100):
-                if (batch.created_at or earliest) < earliest:
-                    return
-                key = (batch.metadata or {}).get(KEY)
+            for batch in recent(
+                lambda after: list_page(limit=100, after=after or openai.omit).content, _earliest(since)
+            ):
+                key = self._manners.key_in(metadata_of(batch))
                 if key:
-                    yield key, _batch(batch)
+                    yield key, batch_of(batch)
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            return _batch(self._client.batches.retrieve(batch_id))
+            found = self._client.batches.with_raw_response.retrieve(batch_id)
+        return batch_of(_identified(found.content, f"batch {batch_id}", TransientError))
 
     def cancel(self, batch_id: str) -> None:
         with self._calls.reading(f"cancel of {batch_id}"):
             try:
-                self._once.batches.cancel(batch_id)
+                self._once.batches.with_raw_response.cancel(batch_id)
             except openai.ConflictError:
                 return  # it has ended already
 
@@ -163,40 +187,27 @@ class OpenAICompatible:
             return
 
 
-def _id_of(made: Any, what: str) -> str:
-    """The new object's id; a 2xx reply without one (a proxy's page) says nothing about what was created."""
-    found = getattr(made, "id", None)
-    if not isinstance(found, str) or not found:
-        raise LostReply(f"{what}: the reply names no id")
+def key_from(environ: Mapping[str, str], name: str) -> str:
+    """The key in that variable; ConfigError when there is none."""
+    key = environ.get(name)
+    if not key:
+        raise ConfigError(
+            f"provider.api_key_env: the environment has no {name}; export it, or use provider local"
+        )
+    return key
+
+
+def _identified(content: bytes, what: str, otherwise: type[TransientError]) -> Record:
+    """The object in a 2xx reply; one without an id (a proxy's page) says nothing, also not about what was created."""
+    found = record_of(content)
+    if not isinstance(found.get("id"), str | int) or not found["id"]:
+        raise otherwise(f"{what}: the reply names no id")
     return found
 
 
-def _batch(raw: Any) -> ServiceBatch:
-    counts = raw.request_counts
-    first = next(iter((raw.errors.data if raw.errors else None) or []), None)
-    status = _STATUS.get(str(raw.status).lower(), BatchStatus.RUNNING)
-    return ServiceBatch(
-        id=raw.id,
-        status=status,
-        total=getattr(counts, "total", None),
-        completed=getattr(counts, "completed", None),
-        failed=getattr(counts, "failed", None),
-        result_files=tuple(file for file in (raw.output_file_id, raw.error_file_id) if file),
-        error_code=_error_code(first) if status is BatchStatus.FAILED else None,
-        error_message=getattr(first, "message", None),
-        error_line=getattr(first, "line", None),
-        expires_at=_moment(raw.expires_at),
-    )
+def _expiry(seconds: int | None) -> Any:
+    return openai.omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
 
 
-def _moment(seconds: Any) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) else None
-
-
-def _error_code(error: Any) -> str:
-    """The batch-level code; "cannot find file" gets a name of its own, since the same file may work later."""
-    code = getattr(error, "code", None) or "batch_failed"
-    lost_file = code == "invalid_request" and (
-        error.param == "file_id" or "find file" in (error.message or "")
-    )
-    return "file_not_found" if lost_file else str(code)
+def _earliest(since: datetime | None) -> float:
+    return (since - _CLOCK_SKEW).timestamp() if since else 0

@@ -7,23 +7,26 @@ from urllib.parse import urlsplit
 
 from openai import DefaultHttpxClient, OpenAI
 
-from configs.errors import ConfigError
 from configs.home import Home
 from configs.providers import OpenAIProvider
 from tasks.providers.base import ServiceLimits
-from tasks.providers.openai_compatible import KEEP_SECONDS, OPENAI_LIMITS, OpenAICompatible
+from tasks.providers.openai_compatible import (
+    KEEP_SECONDS,
+    OPENAI_LIMITS,
+    Manners,
+    OpenAICompatible,
+    key_from,
+)
 
 _OPENAI = "api.openai.com"
 
 
 def connect(config: OpenAIProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001
     """The service named by `config`; ConfigError when its key is not in the environment."""
-    key = environ.get(config.api_key_env)
-    if not key:
-        raise ConfigError(
-            f"provider.api_key_env: the environment has no {config.api_key_env}; export it, or use provider local"
-        )
+    key = key_from(environ, config.api_key_env)
     host = config.base_url or f"https://{_OPENAI}/v1"
+    # Others speak the protocol too, and some refuse this part of it.
+    keep = KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None
     return OpenAICompatible(
         account=f"openai {host} {config.api_key_env}",
         limits=OPENAI_LIMITS,
@@ -31,8 +34,7 @@ def connect(config: OpenAIProvider, home: Home, environ: Mapping[str, str]) -> O
             api_key=key, base_url=host, http_client=DefaultHttpxClient(event_hooks=hooks)
         ),
         key_hint=f"check the key in {config.api_key_env}",
-        # Others speak the protocol too, and some refuse this part of it.
-        keep_seconds=KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None,
+        manners=Manners(keep_uploads_seconds=keep, keep_results_seconds=keep),
     )
 
 

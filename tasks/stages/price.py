@@ -15,8 +15,9 @@ import numpy as np
 from configs.errors import ConfigError
 
 _PER_TOKEN = 1e-6
-_PROVIDERS = {"openai": "openai", "azure": "openai", "anthropic": "anthropic", "gemini": "google"}
-_KEYS = {"model", "provider", "input", "output", "cached_input", "source", "date"}
+# Not Azure: its models are deployments, which go by any name. Not Alibaba: nobody publishes its prices as data.
+_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+_KEYS = {"model", "provider", "input", "output", "cached_input", "factor", "source", "date"}
 _Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -137,19 +138,21 @@ def _override(at: int, entry: Any) -> PriceOverride:
     unknown = sorted(map(str, set(entry) - _KEYS))
     if unknown:
         raise ConfigError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(sorted(_KEYS))}")
-    fresh = _rate(where, entry, "input")
-    cached = _rate(where, entry, "cached_input") if "cached_input" in entry else fresh
+    factor = _rate(where, entry, "factor") if "factor" in entry else 1.0
+    fresh = _rate(where, entry, "input") * factor
+    cached = _rate(where, entry, "cached_input") * factor if "cached_input" in entry else fresh
     stated = entry.get("date")
     day = stated.isoformat() if isinstance(stated, date) else stated
-    source = ", ".join(str(part) for part in (entry.get("source", "prices.yaml"), day) if part)
-    price = Price(fresh, _rate(where, entry, "output"), cached, source)
+    reduced = f"standard price × {factor:g}" if factor != 1 else None
+    source = ", ".join(str(part) for part in (entry.get("source", "prices.yaml"), day, reduced) if part)
+    price = Price(fresh, _rate(where, entry, "output") * factor, cached, source)
     return PriceOverride(entry["model"], price, entry.get("provider"))
 
 
 def _rate(where: str, entry: Mapping[str, Any], key: str) -> float:
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise ConfigError(f"{where}.{key}: must be USD per million tokens, not {value!r}")
+        raise ConfigError(f"{where}.{key}: must be a number (USD per million tokens), not {value!r}")
     return float(value)
 
 

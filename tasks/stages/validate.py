@@ -1,13 +1,13 @@
 """Is this file a valid batch input? The rules of OpenAI's batch validation, with its error codes.
 
 Limits are counted in bytes of UTF-8, newlines included, and hold to the byte. Codes that OpenAI has not published
-(`file_too_large`, `line_too_large`, `invalid_custom_id`, `too_many_embedding_inputs`) are ours.
+(`file_too_large`, `line_too_large`, `invalid_custom_id`, `too_many_embedding_inputs`, `mismatched_*`) are ours.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -29,6 +29,7 @@ REQUIRED_BY_ENDPOINT: Final[dict[str, tuple[str, ...]]] = {
     "/v1/videos": ("prompt",),
 }
 MODEL_OPTIONAL: Final = frozenset({"/v1/moderations", "/v1/videos"})
+_UNSEEN: Final = object()
 _NAMES: Final = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", list: "an array"}
 
 
@@ -64,11 +65,14 @@ def check_lines(
     max_bytes: int = MAX_BYTES,
     max_line_bytes: int | None = None,
     custom_id_pattern: str | None = None,
+    endpoints: Collection[str] = REQUIRED_BY_ENDPOINT,
+    uniform: Sequence[str] = (),
 ) -> Iterator[Problem]:
     """Every problem of the file, in line order, at most one per line.
 
     `lines` are bytes split at `\\n`, each with its newline (a file opened in binary mode gives exactly that).
-    `endpoint` None takes the first line's url. Ends early at a file-level limit.
+    `endpoint` None takes the first line's url, one of `endpoints`. `uniform` names fields of the body that have one
+    value in the whole file, beside the model. Ends early at a file-level limit.
     """
     check = InputCheck(
         endpoint=endpoint,
@@ -76,6 +80,8 @@ def check_lines(
         max_bytes=max_bytes,
         max_line_bytes=max_line_bytes,
         custom_id_pattern=custom_id_pattern,
+        endpoints=endpoints,
+        uniform=uniform,
     )
     yield from check.problems(lines)
 
@@ -91,6 +97,8 @@ class InputCheck:
         max_bytes: int = MAX_BYTES,
         max_line_bytes: int | None = None,
         custom_id_pattern: str | None = None,
+        endpoints: Collection[str] = REQUIRED_BY_ENDPOINT,
+        uniform: Sequence[str] = (),
     ) -> None:
         self.endpoint = endpoint
         self.model: str | None = None
@@ -100,6 +108,8 @@ class InputCheck:
         self._max_bytes = max_bytes
         self._max_line_bytes = max_line_bytes
         self._pattern = re.compile(custom_id_pattern) if custom_id_pattern else None
+        self._endpoints = endpoints
+        self._uniform: dict[str, Any] = dict.fromkeys(uniform, _UNSEEN)
         self._seen: set[str] = set()
         self._inputs = 0
 
@@ -159,7 +169,7 @@ class InputCheck:
 
     def _check_url(self, url: str) -> None:
         if self.endpoint is None:
-            if url not in REQUIRED_BY_ENDPOINT:
+            if url not in self._endpoints:
                 raise _Bad("invalid_url", "The URL provided for this request is no batch endpoint.", "url")
             self.endpoint = url
         if url != self.endpoint:
@@ -187,6 +197,11 @@ class InputCheck:
             raise _Bad(
                 "mismatched_model", "Each batch must contain requests for a single model.", "body.model"
             )
+        for name, value in self._uniform.items():
+            if value is _UNSEEN:
+                self._uniform[name] = body.get(name)
+            elif value != body.get(name):
+                raise _Bad(f"mismatched_{name}", f"Each batch must have one {name}.", f"body.{name}")
 
     def _check_question(self, endpoint: str, body: dict[str, Any]) -> None:
         names = REQUIRED_BY_ENDPOINT.get(endpoint, ())

@@ -145,6 +145,41 @@ def test_check_names_the_lines_at_fault(
     assert (f"line {line}:" if line else "file:") in said
 
 
+_FITS = '{"custom_id":"%s","method":"POST","url":"%s","body":{"model":"m","messages":[],"input":"x"%s}}'
+_CHAT = "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("provider", "lines", "code"),
+    [
+        ("alibaba", [("a", _CHAT, ""), ("b", _CHAT, "")], None),
+        ("alibaba", [("a", "/v1/chat/ds-test", "")], None),
+        ("alibaba", [("a", "/v1/responses", "")], "invalid_url"),
+        (
+            "alibaba",
+            [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')],
+            "mismatched_enable_thinking",
+        ),
+        ("alibaba", [("a", _CHAT, ',"x":"' + "x" * 6_000_000 + '"')], "line_too_large"),
+        ("openai", [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')], None),
+        ("azure", [("a", "/v1/responses", "")], None),
+        ("azure", [("a", "/v1/embeddings", "")], "invalid_url"),
+    ],
+)
+def test_check_knows_the_rules_of_each_provider(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    provider: str,
+    lines: list[tuple[str, ...]],
+    code: str | None,
+) -> None:
+    path = tmp_path / "batch.jsonl"
+    path.write_text("".join(_FITS % line + "\n" for line in lines))
+    assert nightmail("check", str(path), "--provider", provider) == (2 if code else 0)
+    said = capsys.readouterr().out
+    assert code is None or f": {code}: " in said
+
+
 def test_status_and_batches_tell_what_the_ledger_knows(
     works: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from openai import DefaultHttpxClient, OpenAI
 
-from tasks.providers.openai_compatible import OPENAI_LIMITS, OpenAICompatible
+from tasks.providers.base import Submission
+from tasks.providers.openai_compatible import OPENAI_LIMITS, Manners, OpenAICompatible
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+SUBMISSION = Submission(
+    key="abc/1/1",
+    file_name="nightmail-abc-1-1.jsonl",
+    endpoint="/v1/chat/completions",
+    model="m",
+    completion_window="24h",
+    requests=1,
+    lines=lambda: io.BytesIO(b"{}\n"),
+    metadata={"job": "letters", "run": "2026-11-21"},
+)
+
+
+@pytest.fixture
+def calls() -> dict[str, Callable[[Any], Any]]:
+    """Calls of a service that need nothing but the service."""
+    return {
+        "upload": lambda service: service.upload("a.jsonl", io.BytesIO(b"{}\n")),
+        "create": lambda service: service.create(SUBMISSION, "file-1"),
+        "retrieve": lambda service: service.retrieve("batch_1"),
+        "find": lambda service: service.find(SUBMISSION, LONG_AGO),
+    }
 
 
 @dataclass
@@ -41,14 +67,14 @@ class Scripted:
             http_client=DefaultHttpxClient(trust_env=False),
         )
 
-    def service(self, **options: Any) -> OpenAICompatible:
+    def service(self, **manners: Any) -> OpenAICompatible:
         """The provider, spoken to through the genuine SDK without its own retries of reads."""
         return OpenAICompatible(
             account="scripted",
             limits=OPENAI_LIMITS,
             connect=lambda *_: self.client,
             key_hint="check the key in TEST_KEY",
-            **options,
+            manners=Manners(**manners),
         )
 
 

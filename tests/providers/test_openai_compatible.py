@@ -14,7 +14,7 @@ from configs.home import Home
 from configs.providers import LocalProvider, OpenAIProvider
 from tasks.providers import local_service, openai_service
 from tasks.providers.base import BatchStatus, Submission
-from tasks.providers.openai_compatible import KEEP_SECONDS, KEY, OpenAICompatible
+from tasks.providers.openai_compatible import KEEP_SECONDS, KEY, Manners, OpenAICompatible
 
 HOME = Home.from_environment({})
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -289,11 +289,15 @@ def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: Any
     assert scripted.service().find(SUBMISSION, since - timedelta(days=2)) is not None
 
 
+def keeping(seconds: int | None) -> Manners:
+    return Manners(keep_uploads_seconds=seconds, keep_results_seconds=seconds)
+
+
 def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:
     service = openai_service.connect(
         OpenAIProvider(name="openai", base_url=url), HOME, {"OPENAI_API_KEY": "k"}
     )
-    return OpenAICompatible("a", service.limits, service._connect, "", keep_seconds=keep_seconds)
+    return OpenAICompatible("a", service.limits, service._connect, "", keeping(keep_seconds))
 
 
 def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: Any) -> None:
@@ -329,7 +333,7 @@ def test_uploads_and_results_are_told_when_to_expire_where_the_service_knows_how
 @pytest.mark.parametrize("kept", [KEEP_SECONDS, None])
 def test_what_is_on_the_wire(scripted: Any, kept: int | None) -> None:
     scripted.body = batch()
-    service = scripted.service(keep_seconds=kept)
+    service = scripted.service(keep_uploads_seconds=kept, keep_results_seconds=kept)
     for call in CREATING.values():
         call(service)
     for _, path, sent in scripted.calls:

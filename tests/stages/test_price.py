@@ -75,6 +75,27 @@ def test_a_wrong_price_file_names_the_key(data: Any, culprit: str) -> None:
         parse_overrides(data)
 
 
+def test_a_standard_price_counts_by_its_factor_and_says_so() -> None:
+    entry = {
+        "model": "qwen-*",
+        "provider": "alibaba",
+        "input": 0.4,
+        "output": 1.2,
+        "factor": 0.5,
+        "source": "page",
+    }
+    (override,) = parse_overrides({"prices": [entry]})
+    price = find_price("qwen-plus", "alibaba", at=AT, overrides=[override])
+    assert price is not None
+    assert (price.input, price.output, price.cached_input) == (0.2, 0.6, 0.2)
+    assert price.source == "page, standard price × 0.5"
+
+
+@pytest.mark.parametrize("provider", ["alibaba", "azure"])
+def test_services_whose_prices_nobody_publishes_as_data_have_none(provider: str) -> None:
+    assert find_price("gpt-5.4-mini", provider, at=AT) is None
+
+
 def test_the_shipped_price_file_is_valid() -> None:
     path = Path(__file__).parents[2] / "configs" / "prices.yaml"
     assert parse_overrides(yaml.safe_load(path.read_text(encoding="utf-8"))) == ()

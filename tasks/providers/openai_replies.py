@@ -1,0 +1,166 @@
+"""What services of OpenAI's protocol reply, read forgivingly.
+
+Nothing here trusts a type or a key: statuses in any case, unix or ISO times, nulls, `{"value": [...]}` or a bare list
+for a page, `{"job": {...}}` around a batch, JSON under any content type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.providers.base import BatchStatus, ServiceBatch
+
+Record = dict[str, Any]
+
+_STATUS = {
+    "validating": BatchStatus.QUEUED,
+    "queued": BatchStatus.QUEUED,
+    "in_progress": BatchStatus.RUNNING,
+    "finalizing": BatchStatus.FINISHING,
+    "cancelling": BatchStatus.CANCELLING,
+    "canceling": BatchStatus.CANCELLING,
+    "completed": BatchStatus.COMPLETED,
+    "failed": BatchStatus.FAILED,
+    "expired": BatchStatus.EXPIRED,
+    "cancelled": BatchStatus.CANCELLED,
+    "canceled": BatchStatus.CANCELLED,
+}
+
+
+def record_of(content: bytes) -> Record:
+    """The object in a reply, out of its wrapper; empty when the reply (a proxy's page, say) holds none."""
+    found = _json(content)
+    if not isinstance(found, dict):
+        return {}
+    inner = found.get("job")
+    return inner if "id" not in found and isinstance(inner, dict) else found
+
+
+def page_of(content: bytes) -> tuple[list[Record], bool | None]:
+    """The objects of a list reply, and whether there are more; None where the service does not say."""
+    found = _json(content)
+    rows = found
+    more = None
+    if isinstance(found, dict):
+        rows = found.get("data") or found.get("value")
+        more = found.get("has_more")
+    kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return kept, more if isinstance(more, bool) else None
+
+
+def recent(fetch: Callable[[str | None], bytes], earliest: float) -> Iterator[Record]:
+    """Every object of a paged list made after `earliest` (unix seconds); `fetch` gets the id to go on after.
+
+    Ends where the service says so, at a page that brings nothing new (it may not know how to go on), or, listing the
+    newest first, with the page that reaches what is too old.
+    """
+    seen: set[Any] = set()
+    after: str | None = None
+    while True:
+        rows, more = page_of(fetch(after))
+        fresh = [row for row in rows if row.get("id") not in seen]
+        if not fresh:
+            return
+        ages = [_seconds(row.get("created_at")) for row in fresh]
+        yield from (
+            row
+            for row, made in zip(fresh, ages, strict=True)
+            if (earliest if made is None else made) >= earliest
+        )
+        first, last = ages[0], ages[-1]
+        reached = first is not None and last is not None and first >= last and last < earliest
+        after = fresh[-1].get("id")
+        if more is False or reached or not isinstance(after, str):
+            return
+        seen.update(row.get("id") for row in fresh)
+
+
+def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
+    """A batch object in Nightmail's words."""
+    counts = _mapping(raw.get("request_counts"))
+    first = _first_error(raw.get("errors"))
+    status = status_of(raw)
+    line = first.get("line")
+    return ServiceBatch(
+        id=str(raw.get("id")),
+        status=status,
+        total=_count(counts.get("total")),
+        completed=_count(counts.get("completed")),
+        failed=_count(counts.get("failed")),
+        result_files=tuple(
+            file
+            for file in (raw.get("output_file_id"), raw.get("error_file_id"))
+            if file and isinstance(file, str)
+        ),
+        error_code=_error_code(first) if status is BatchStatus.FAILED else None,
+        error_message=_text(first.get("message")),
+        error_line=line if isinstance(line, int) and not isinstance(line, bool) else None,
+        expires_at=moment(raw.get("expires_at")),
+    )
+
+
+def status_of(raw: Mapping[str, Any]) -> BatchStatus:
+    """A word nobody knows counts as running: poll on."""
+    return _STATUS.get(str(raw.get("status")).lower(), BatchStatus.RUNNING)
+
+
+def metadata_of(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata as it came back; empty where the service keeps none."""
+    return {str(key): value for key, value in _mapping(raw.get("metadata")).items() if isinstance(value, str)}
+
+
+def moment(value: Any) -> datetime | None:
+    """A time given in unix seconds or as ISO 8601; None where there is none that can be read."""
+    seconds = _seconds(value)
+    try:
+        return None if not seconds else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            return float(value) if value.isascii() and value.isdigit() else None
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str | None:
+    return " ".join(value.split()) or None if isinstance(value, str) else None
+
+
+def _first_error(errors: Any) -> Mapping[str, Any]:
+    """The first of `{"data": [...]}`, of a list, or a text."""
+    rows = errors.get("data") if isinstance(errors, dict) else errors
+    first = rows[0] if isinstance(rows, list) and rows else rows
+    return {"message": first} if isinstance(first, str) else _mapping(first)
+
+
+def _error_code(error: Mapping[str, Any]) -> str:
+    """The batch-level code; "cannot find file" gets a name of its own, since the same file may work later."""
+    code = error.get("code") or "batch_failed"
+    lost_file = code == "invalid_request" and (
+        error.get("param") == "file_id" or "find file" in str(error.get("message"))
+    )
+    return "file_not_found" if lost_file else str(code)
