@@ -115,7 +115,7 @@ def old_folder(
         return None
     folder = RunFolder(join(home.runs_url, run.folder))
     due = finished + timedelta(seconds=seconds(keep)) <= clock.now()
-    if not due or not folder.exists("") or any(_lives_in(folder, run, other) for other in others):
+    if not due or folder.is_empty or any(_lives_in(folder, run, other) for other in others):
         return None
     reason = f"{run.title} finished {finished:%Y-%m-%d}, run.keep is {keep}"
     return Leftover(Kind.FOLDER, run.folder, "", folder.url, run, reason)

@@ -59,7 +59,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeSta
 
 def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
     files = [
-        stack.enter_context(run.folder.read(results_name(chunk.number, batch.attempt, index)))
+        stack.enter_context(run.folder.read_near(results_name(chunk.number, batch.attempt, index)))
         for index in range(len(batch.result_files))
     ]
     posted = None

@@ -1,8 +1,8 @@
 """The enriched dataset at its final place: a folder of parts or one Parquet file, replaced as a whole.
 
 A folder is written beside its place and renamed into it; a part's name carries the run, so that a reader
-who listed the old folder gets an error rather than a mix. On an object store one file appears at once; a
-folder there is complete when its `_receipt.json` names the run.
+who listed the old folder gets an error rather than a mix. An object store does not rename: there one file
+appears at once, and a folder is what its `_receipt.json` says: the parts with that run in their names.
 """
 
 from __future__ import annotations
@@ -15,21 +15,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, StorageError
+from configs.errors import ConfigError, NightmailError, StorageError
+from tasks.object_folder import BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
+from tasks.stages.place import brief, find_place, is_absent, shown, trouble
+from tasks.uploads import appearing
 
-RECEIPT, REPORT = (
-    "_receipt.json",
-    "_report.html",
-)  # readers of a dataset folder skip names that begin with an underscore
 _OWNER = b"nightmail.job"
-_BLOCK = 1 << 22
-
-Open = Callable[[], BinaryIO]
+_LARGE_PART = 64 << 20  # bytes; one file may be a whole dataset, and S3 takes 10,000 parts
 
 
 class Output:
@@ -42,23 +38,28 @@ class Output:
         self._job = job
         self._run_id = run_id
         self._guard = guard
-        self._fs, place = fsspec.core.url_to_fs(path)
+        try:
+            self._fs, place = find_place(path)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"output.path: {shown(path)}: {brief(error)}; correct it") from error
         self._place = PurePosixPath(place)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._single = self._place.suffix == ".parquet"
 
     def check_owner(self) -> None:
         """ConfigError when something that this job did not write is in the way."""
-        if not self._fs.exists(str(self._place)):
-            return
-        owner = self._owner_of_file() if self._single else self._owner_of_folder()
+        with self._explained("nothing was done"):
+            if not self._is_there():
+                return
+            owner = self._owner_of_file() if self._single else self._owner_of_folder()
         if owner != self._job:
             whose = f"belongs to the job {owner!r}" if owner else "was not written by Nightmail"
             raise ConfigError(f"output.path: {self.path} {whose}; choose another path, or move it away")
 
     def refuse_fewer(self, key: str, limit: int | None) -> None:
         """ConfigError when a trial over `limit` rows would replace what another key published, and more of it."""
-        there = self._receipt()
+        with self._explained("nothing was done"):
+            there = self._receipt()
         if limit is None or there is None or there["key"] == key or there["rows"]["total"] <= limit:
             return
         raise ConfigError(
@@ -80,38 +81,69 @@ class Output:
 
         The receipt as it was written: its `report` says where the page is, None when it is not there.
         """
-        try:
+        with self._explained("every answer is kept"):
             if self._single:
                 return self._publish_file(parts, receipt, report)
             if self._local:
                 return self._publish_folder(parts, receipt, report)
             return self._publish_objects(parts, receipt, report)
-        except OSError as error:
-            raise StorageError(
-                f"{self.path}: {error.strerror or error}; every answer is kept, make room or access and run the same command again"
-            ) from error
+        raise AssertionError("explained raises what it catches")
+
+    @contextmanager
+    def _explained(self, so_far: str) -> Iterator[None]:
+        """Whatever a disk or a store raises becomes one line."""
+        try:
+            yield
+        except NightmailError:
+            raise
+        except Exception as error:
+            why = None if self._local else trouble(error)
+            if why is None and isinstance(error, OSError):
+                why = f"{error.strerror or brief(error)}; make room or access"
+            if why is None:
+                raise
+            raise StorageError(f"{shown(self.path)}: {why}; {so_far}, run the same command again") from error
+
+    def _is_there(self) -> bool:
+        try:
+            self._fs.info(str(self._place))
+        except FileNotFoundError as error:
+            if is_absent(error):
+                return False
+            raise
+        return self._single or self._local or bool(self._entries())
+
+    def _entries(self) -> list[str]:
+        """What is directly in the folder."""
+        found = (str(entry).rstrip("/") for entry in self._fs.ls(str(self._place), detail=False))
+        return [entry for entry in found if entry != str(self._place)]
 
     def _receipt(self) -> dict[str, Any] | None:
         """The receipt of what is there, if Nightmail wrote it."""
         name = self._place.with_suffix(".receipt.json") if self._single else self._place / RECEIPT
+        return self._read_json(name)
+
+    def _read_json(self, name: PurePosixPath) -> dict[str, Any] | None:
         try:
             with self._fs.open(str(name), "rb") as file:
-                return cast("dict[str, Any]", json.load(file))
-        except (OSError, ValueError):
+                found = json.load(file)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return None
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
     def _owner_of_folder(self) -> str | None:
         if not self._fs.isdir(str(self._place)):
             return None
-        if not self._fs.ls(str(self._place)):
+        if not self._entries():
             return self._job
-        return (self._receipt() or {}).get("job")
+        receipt = self._receipt() or self._read_json(self._place / OWNER) or {}
+        return receipt.get("job")
 
     def _owner_of_file(self) -> str | None:
         try:
             with self._fs.open(str(self._place), "rb") as file:
                 metadata = pq.ParquetFile(file).schema_arrow.metadata or {}
-        except (OSError, pa.ArrowInvalid):
+        except (IsADirectoryError, pa.ArrowInvalid):
             return None
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
@@ -128,44 +160,14 @@ class Output:
             file.write(_json(receipt))
         return receipt
 
-    def _publish_folder(
-        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
-    ) -> dict[str, Any]:
-        place = Path(self._place)
-        staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        for number, part in enumerate(parts, start=1):
-            with part() as source, _durable(staging / self._part_name(number)) as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-        receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
-        with _durable(staging / RECEIPT) as target:
-            target.write(_json(receipt))
-        self._guard()
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            place.rename(old)
-        staging.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
-        return receipt
-
     def _publish_objects(
         self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
     ) -> dict[str, Any]:
-        stale = set(self._fs.find(str(self._place)))
-        for number, part in enumerate(parts, start=1):
-            name = str(self._place / self._part_name(number))
-            with part() as source, self._fs.open(name, "wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-            stale.discard(name)
-        self._guard()
-        page = str(self._place / REPORT)
-        receipt = self._with_report(receipt, report, lambda: self._fs.open(page, "wb"))
-        with self._fs.open(str(self._place / RECEIPT), "wb") as target:
-            target.write(_json(receipt))
-        stale -= {str(self._place / RECEIPT), page if receipt["report"] else ""}
-        if stale:
-            self._fs.rm(sorted(stale))
+        page = self._place / REPORT
+        folder = ObjectFolder(self._fs, self._place, self._job, self._run_id, self._guard)
+        folder.upload(parts)
+        receipt = self._with_report(receipt, report, lambda: self._appearing(page))
+        folder.publish(_json(receipt), {str(page)} if receipt["report"] else set())
         return receipt
 
     def _with_report(
@@ -184,16 +186,33 @@ class Output:
             return {**receipt, "report": None}
         return {**receipt, "report": self.report}
 
-    def _part_name(self, number: int) -> str:
-        return f"part-{number:05d}-{self._run_id}.parquet"
+    def _publish_folder(
+        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+    ) -> dict[str, Any]:
+        place = Path(self._place)
+        staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        for number, part in enumerate(parts, start=1):
+            with part() as source, _durable(staging / part_name(number, self._run_id)) as target:
+                shutil.copyfileobj(source, target, BLOCK)
+        receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
+        with _durable(staging / RECEIPT) as target:
+            target.write(_json(receipt))
+        self._guard()
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            place.rename(old)
+        staging.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+        return receipt
 
     @contextmanager
     def _appearing(self, place: PurePosixPath) -> Iterator[BinaryIO]:
         """A file that is there whole or not at all."""
         if not self._local:
-            with self._fs.open(str(place), "wb") as file:  # shown when it is closed
+            with appearing(self._fs, str(place), self._guard, _LARGE_PART) as file:
                 yield file
-                self._guard()
             return
         temporary = Path(place).with_name(f".{place.name}.{self._run_id}.new")
         temporary.parent.mkdir(parents=True, exist_ok=True)

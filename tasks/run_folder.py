@@ -12,18 +12,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, StorageError
+from configs.errors import ConfigError, NightmailError, StorageError
+from tasks.stages.place import brief, find_place, shown, trouble
+from tasks.uploads import abort_unfinished, appearing
 
 _TEMPORARY = ".part"
+_READ_AHEAD = 8 << 20  # bytes of one request to a remote store
+_BUFFER = 1 << 20
 
 
 def _always() -> None:
@@ -41,7 +47,10 @@ class RunFolder:
         self.url = url
         self._guard = guard
         self._stamp = stamp
-        self._fs, path = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, path = find_place(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{shown(url)}: {brief(error)}; correct NIGHTMAIL_RUNS_URL") from error
         self._root = PurePosixPath(path)
         self._local = isinstance(self._fs, LocalFileSystem)
 
@@ -54,53 +63,80 @@ class RunFolder:
 
     def exists(self, name: str) -> bool:
         """Whether the file is there, whole."""
-        return bool(self._fs.exists(self.path(name)))
+        with self._explained(self.path(name)):
+            return bool(self._fs.exists(self.path(name)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the folder, or no folder."""
+        with self._explained(str(self._root)):
+            return not self._files(str(self._root))
 
     def size(self, name: str) -> int:
         """Bytes."""
-        return int(self._fs.size(self.path(name)))
+        with self._explained(self.path(name)):
+            return int(self._fs.size(self.path(name)))
 
     def names(self, below: str = "") -> tuple[str, ...]:
         """The files below a folder, sorted, temporary ones left out."""
-        found = self._fs.find(self.path(below) if below else str(self._root))
+        with self._explained(self.path(below)):
+            found = self._files(self.path(below))
         names = (str(PurePosixPath(path).relative_to(self._root)) for path in found)
         return tuple(sorted(name for name in names if not name.endswith(_TEMPORARY)))
 
     def holds(self, url: str) -> bool:
         """Whether that place is this folder or lies in it."""
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = find_place(url)
         return type(fs) is type(self._fs) and PurePosixPath(path).is_relative_to(self._root)
 
     def read(self, name: str) -> BinaryIO:
-        """Open for reading; seekable."""
+        """Open for reading from front to back; seekable, at the price of a request where it is remote."""
+        path = self.path(name)
+        with self._explained(path):
+            if self._local:
+                return cast(BinaryIO, Path(path).open("rb"))
+            raw = _Remote(self._fs.open(path, "rb", block_size=_READ_AHEAD), lambda: self._explained(path))
+        return cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
+
+    def read_near(self, name: str) -> BinaryIO:
+        """Open for reading in any order: a remote file is copied to this machine until it is closed."""
         if self._local:
-            return cast(BinaryIO, Path(self.path(name)).open("rb"))
-        return cast(BinaryIO, self._fs.open(self.path(name), "rb"))
+            return self.read(name)
+        with self._explained(self.path(name)), self.read(name) as far:
+            near = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+            shutil.copyfileobj(far, near, _BUFFER)
+            near.seek(0)
+            return cast(BinaryIO, near)
 
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:
         """Write a file; on leaving the block it is durable under its name, on an exception it is not there."""
         path = self.path(name)
-        try:
-            with self._write_local(path) if self._local else self._write_remote(path) as file:
-                yield file
-        except OSError as error:
-            raise StorageError(
-                f"{path}: {error.strerror or error}; nothing is lost, make room or access and run the same command again"
-            ) from error
+        remote = None if self._local else appearing(self._fs, path, self._guard)
+        with self._explained(path), remote or self._write_local(path) as file:
+            yield file
 
     def remove(self, below: str) -> None:
         """Delete a file or a folder with all that is in it; what is not there is fine."""
         path = self.path(below)
         self._guard()
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
+        with self._explained(path):
+            if not self._local:
+                abort_unfinished(self._fs, f"{path}/")
+            if self._fs.exists(path):
+                self._fs.rm(path, recursive=True)
+            if not self._local and self._files(path):  # s3fs passes over what it may not delete
+                raise PermissionError("cannot be deleted")
 
     def sweep(self) -> None:
-        """Delete what earlier owners left unfinished."""
-        for path in self._fs.find(str(self._root)):
-            if path.endswith(_TEMPORARY) and not path.endswith(self._suffix):
-                self._fs.rm(path)
+        """Delete what earlier owners left unfinished; on S3 that also ends an upload one of them still makes."""
+        with self._explained(str(self._root)):
+            if not self._local:
+                abort_unfinished(self._fs, f"{self._root}/")
+                return
+            for path in self._fs.find(str(self._root)):
+                if path.endswith(_TEMPORARY) and not path.endswith(self._suffix):
+                    self._fs.rm(path)
 
     @property
     def _suffix(self) -> str:
@@ -123,18 +159,61 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
             raise
 
+    def _files(self, path: str) -> list[str]:
+        """Every file below; SeaweedFS also finds the folder itself, once it was there."""
+        return [found for found in self._fs.find(path) if found != path]
+
+    def _shown(self, path: str) -> str:
+        return path if self._local else shown(str(self._fs.unstrip_protocol(path)))
+
     @contextmanager
-    def _write_remote(self, path: str) -> Iterator[BinaryIO]:
-        file = self._fs.open(path, "wb")  # an object store shows nothing before close
+    def _explained(self, path: str) -> Iterator[None]:
+        """Whatever a disk or a store raises becomes one line."""
         try:
-            yield file
-        except BaseException:
-            discard = getattr(file, "discard", None)
-            if discard:
-                discard()
+            yield
+        except NightmailError:
             raise
-        self._guard()
-        file.close()
+        except Exception as error:
+            why = None if self._local else trouble(error)
+            if why is None and isinstance(error, FileNotFoundError):
+                why = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
+            elif why is None and isinstance(error, OSError):
+                why = f"{error.strerror or brief(error)}; make room or access"
+            if why is None:
+                raise
+            raise StorageError(
+                f"{self._shown(path)}: {why}; nothing is lost, run the same command again"
+            ) from error
+
+
+class _Remote(io.RawIOBase):
+    """A remote file whose errors are explained, also in the middle of reading."""
+
+    def __init__(self, file: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self._file = file
+        self._explained = explained
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        with self._explained():
+            return int(self._file.readinto(target))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def join(url: str, *parts: str) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from configs.errors import ConfigError, LeaseLost
+from configs.errors import ConfigError, LeaseLost, StorageError
 from tasks.output import Output
+from tasks.stages.place import find_place
 
 
 def part(*values: int) -> Any:
@@ -27,13 +27,35 @@ def part(*values: int) -> Any:
 RECEIPT = {"job": "letters", "rows": {"total": 3}}
 
 
-@pytest.fixture(params=["disk", "object store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "deep" / "out") if request.param == "disk" else f"memory://{uuid.uuid4()}/out"
+def receipt(run: str) -> dict[str, Any]:
+    return {**RECEIPT, "run": run}
+
+
+def publish(path: str, run: str, *parts: Any, guard: Callable[[], None] = lambda: None) -> None:
+    Output(path, "letters", run, guard).publish(parts, receipt(run))
+
+
+def lost() -> None:
+    raise LeaseLost("gone")
+
+
+RCLONE = pytest.param("rclone", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["disk", "seaweedfs", RCLONE])
+def place(request: pytest.FixtureRequest, tmp_path: Path, s3_at: Callable[[str], Any]) -> str:
+    if request.param == "disk":
+        return str(tmp_path / "deep" / "out")
+    return str(s3_at(request.param).url) + "/deep/out"
+
+
+@pytest.fixture(params=["seaweedfs", RCLONE])
+def store(request: pytest.FixtureRequest, s3_at: Callable[[str], Any]) -> Any:
+    return s3_at(request.param)
 
 
 def numbers(path: str) -> list[int]:
-    fs, where = fsspec.core.url_to_fs(path)
+    fs, where = find_place(path)
     names = (
         [where] if where.endswith(".parquet") else sorted(n for n in fs.find(where) if n.endswith(".parquet"))
     )
@@ -46,22 +68,22 @@ def numbers(path: str) -> list[int]:
 
 @pytest.mark.parametrize("name", ["", "/all.parquet"])
 def test_parts_appear_in_order_with_the_receipt(place: str, name: str) -> None:
-    Output(place + name, "letters", "r1").publish([part(1, 2), part(3)], RECEIPT)
+    publish(place + name, "r1", part(1, 2), part(3))
     assert numbers(place + name) == [1, 2, 3]
-    fs, where = fsspec.core.url_to_fs(place)
-    receipt = f"{where}/all.receipt.json" if name else f"{where}/_receipt.json"
-    assert json.loads(fs.cat(receipt)) == {**RECEIPT, "report": None}
+    fs, where = find_place(place)
+    written = f"{where}/all.receipt.json" if name else f"{where}/_receipt.json"
+    assert json.loads(fs.cat_file(written)) == {**receipt("r1"), "report": None}
 
 
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
 def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, page: str) -> None:
-    fs, where = fsspec.core.url_to_fs(place)
-    receipt = Output(place + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>one")
-    assert receipt["report"] == place + page
-    assert fs.cat(where + page) == b"<p>one"
-    Output(place + name, "letters", "r2").publish([part(2)], RECEIPT, b"<p>two")
-    assert fs.cat(where + page) == b"<p>two"
-    assert Output(place + name, "letters", "r3").publish([part(3)], RECEIPT)["report"] is None
+    fs, where = find_place(place)
+    written = Output(place + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>one")
+    assert written["report"] == place + page
+    assert fs.cat_file(where + page) == b"<p>one"
+    Output(place + name, "letters", "r2").publish([part(2)], receipt("r2"), b"<p>two")
+    assert fs.cat_file(where + page) == b"<p>two"
+    assert Output(place + name, "letters", "r3").publish([part(3)], receipt("r3"))["report"] is None
     assert not fs.exists(where + page)
     assert numbers(place + name) == [3]
 
@@ -79,16 +101,18 @@ def test_a_report_without_room_keeps_the_rows_from_nobody(
         return real(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    receipt = Output(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
-    assert receipt["report"] is None
+    written = Output(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    assert written["report"] is None
     assert numbers(str(tmp_path / name)) == [1]
     assert not list(tmp_path.rglob("*report*"))
 
 
 @pytest.mark.parametrize("name", ["", "/all.parquet"])
 def test_publishing_again_replaces_everything(place: str, name: str) -> None:
-    Output(place + name, "letters", "r1").publish([part(1), part(2), part(3)], RECEIPT)
-    Output(place + name, "letters", "r2").publish([part(4)], RECEIPT)
+    publish(place + name, "r1", part(1), part(2), part(3))
+    publish(place + name, "r2", part(4))
+    assert numbers(place + name) == [4]
+    publish(place + name, "r2", part(4))
     assert numbers(place + name) == [4]
 
 
@@ -99,25 +123,155 @@ def test_part_names_tell_runs_apart_so_that_no_reader_mixes_two(tmp_path: Path) 
     assert first.isdisjoint(path.name for path in (tmp_path / "out").glob("*.parquet"))
 
 
-@pytest.mark.parametrize("name", ["out", "out.parquet"])
+@pytest.mark.parametrize("name", ["", ".parquet"])
 @pytest.mark.parametrize("fails", ["in the middle", "when it lost the run"])
-def test_a_publication_that_fails_leaves_the_old_one(tmp_path: Path, name: str, fails: str) -> None:
-    path = str(tmp_path / name)
-    Output(path, "letters", "r1").publish([part(1)], RECEIPT)
-
-    def lost() -> None:
-        raise LeaseLost("gone")
-
-    def broken() -> io.BytesIO:
-        raise LeaseLost("gone")
-
-    output = Output(path, "letters", "r2", lost if fails.startswith("when") else lambda: None)
+def test_a_publication_that_fails_leaves_the_old_one(place: str, name: str, fails: str) -> None:
+    path = place + name
+    publish(path, "r1", part(1))
     with pytest.raises(LeaseLost):
-        output.publish([part(2), part(3) if fails.startswith("when") else broken], RECEIPT)
+        if fails == "in the middle":
+            publish(path, "r2", part(2), lost)
+        else:
+            publish(path, "r2", part(2), part(3), guard=lost)
     assert numbers(path) == [1]
-    Output(path, "letters", "r2").publish([part(2)], RECEIPT)
+    Output(path, "letters", "r2").check_owner()
+    publish(path, "r2", part(2))
     assert numbers(path) == [2]
+
+
+def test_no_temporary_file_is_left_beside_the_output(tmp_path: Path) -> None:
+    for name in ("out", "out.parquet"):
+        with pytest.raises(LeaseLost):
+            publish(str(tmp_path / name), "r2", part(2), lost)
+        publish(str(tmp_path / name), "r2", part(2))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+class Killed(BaseException):
+    """kill -9, as far as one process can feel it: nothing is tidied up after it."""
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, path: str, point: str) -> None:
+    """Let the next publication on S3 end at that request, and leave its uploads as they are."""
+    from s3fs import S3File
+
+    fs = find_place(path)[0]  # the one that everybody in this process gets
+    seen = {"number": 0}
+
+    def dying(name: str, real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen["number"] += name == point.partition(" ")[0]
+            if f"{name} {seen['number']}" == point:
+                raise Killed
+            return real(*args, **kwargs)
+
+        return call
+
+    for owner, name in ((S3File, "commit"), (fs, "pipe_file"), (fs, "rm")):
+        monkeypatch.setattr(owner, name, dying(name, getattr(owner, name)))
+    monkeypatch.setattr(S3File, "discard", lambda self: None)
+
+
+def follow(path: str) -> list[int]:
+    """What a reader who follows the receipt sees; nothing where there is no receipt."""
+    fs, where = find_place(path)
+    if not fs.exists(f"{where}/_receipt.json"):
+        return []
+    run = json.loads(fs.cat_file(f"{where}/_receipt.json"))["run"]
+    found: list[int] = []
+    for name in sorted(name for name in fs.find(where) if name.endswith(f"-{run}.parquet")):
+        found += pq.read_table(io.BytesIO(fs.cat_file(name)))["n"].to_pylist()
+    return found
+
+
+@pytest.mark.parametrize("old", [[1, 1], []])
+@pytest.mark.parametrize("point", ["pipe_file 1", "commit 1", "commit 2", "pipe_file 2", "rm 1", "never"])
+def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next_try_finishes(
+    store: Any, point: str, old: list[int]
+) -> None:
+    path = f"{store.url}/out"
+    if old:
+        publish(path, "r1", *(part(number) for number in old))
+    new = [part(2), part(3), part(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, path, point)
+        try:
+            publish(path, "r2", *new)
+            died = False
+        except Killed:
+            died = True
+    assert died or point in ("never", "pipe_file 2")  # the second one only marks a folder that is new
+    switched = not died or point == "rm 1"
+    assert follow(path) == ([2, 3, 4] if switched else old)
+    Output(path, "letters", "r3").check_owner()
+    if store.names("out/"):
+        with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
+            Output(path, "other").check_owner()
+    publish(path, "r2", *new)
+    assert (numbers(path), follow(path)) == ([2, 3, 4], [2, 3, 4])
+    assert store.unfinished() == []
+    parts = [name for name in store.names("out/") if name.endswith(".parquet")]
+    assert sorted({*store.names("out/")} - {*parts}) == ["out/_receipt.json"]
+
+
+def test_nothing_is_shown_before_everything_is_uploaded(store: Any) -> None:
+    path = f"{store.url}/out"
+    publish(path, "r1", part(1))
+    before = store.names("out/")
+
+    def last() -> io.BytesIO:
+        assert store.names("out/") == before
+        return part(3)()
+
+    publish(path, "r2", part(2), last)
+    assert numbers(path) == [2, 3]
+
+
+def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tell(s3: Any) -> None:
+    path = f"{s3.url}/out"
+    publish(path, "r1", part(1))
+
+    def meanwhile() -> io.BytesIO:
+        publish(path, "r3", part(3))
+        return part(2)()
+
+    with pytest.raises(
+        StorageError, match="another run published there at the same time; every answer is kept"
+    ):
+        publish(path, "r2", meanwhile)
+    assert follow(path) == [3]
+    publish(path, "r2", part(2))
+    assert (follow(path), numbers(path)) == ([2], [2])
+
+
+@pytest.mark.slow
+def test_two_runs_that_publish_at_once_leave_one_of_them_whole_where_it_cannot(
+    s3_at: Callable[[str], Any],
+) -> None:
+    path = f"{s3_at('rclone').url}/out"
+    publish(path, "r1", part(1))
+
+    def meanwhile() -> io.BytesIO:
+        publish(path, "r3", part(3))
+        return part(2)()
+
+    publish(path, "r2", meanwhile, part(2))
+    assert follow(path) == [2, 2]
+
+
+def test_a_receipt_whose_reply_was_lost_is_recognised(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = find_place(s3.url)[0]
+    put = fs.pipe_file
+
+    def twice(path: str, *args: Any, **kwargs: Any) -> Any:
+        if path.endswith("_receipt.json"):
+            put(path, *args, **kwargs)
+        return put(path, *args, **kwargs)
+
+    monkeypatch.setattr(fs, "pipe_file", twice)
+    for run in ("r1", "r2"):
+        publish(f"{s3.url}/out", run, part(1))
+        assert follow(f"{s3.url}/out") == [1]
 
 
 def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ def test_no_file_names(what: str, root: Path) -> None:
     assert not found
 
 
-def test_the_lock_names_versions_and_hashes_but_no_place(root: Path) -> None:
-    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "tests/s3_servers.lock"])
+def test_the_lock_names_versions_and_hashes_but_no_place(root: Path, name: str) -> None:
+    lock = (root / name).read_text(encoding="utf-8")
     assert "://" not in lock
     assert not re.search(r"^\s*(-i\b|--(index|find|trusted|extra))", lock, re.MULTILINE)
     for line in lock.splitlines():

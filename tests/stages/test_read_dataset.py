@@ -15,8 +15,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.place import shown
 from tasks.stages.read import Dataset, open_dataset
-from tasks.stages.read.storage import shown
 
 
 def rows_of(dataset: Dataset) -> list[dict[str, Any]]:

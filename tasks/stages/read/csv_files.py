@@ -16,11 +16,12 @@ import pyarrow.csv as pa_csv
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.place import brief
 from tasks.stages.read.columns import distinct, same_columns
 from tasks.stages.read.csv_text import END, LARGEST_RECORD, MARK, Blocks, CsvText, TextBytes
 from tasks.stages.read.discover import ending
 from tasks.stages.read.filters import Where
-from tasks.stages.read.storage import BadLines, Fragment, Storage, brief
+from tasks.stages.read.storage import BadLines, Fragment, Storage
 from tasks.stages.read.values import TYPES, first_misfit, from_text
 
 _BLOCK = 1 << 20

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.place import shown
 from tasks.stages.read.columns import Selection, select, wanted
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint
@@ -18,7 +19,7 @@ from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.stages.read.storage import BadLine, BadLines, Fragment, Storage, shown
+from tasks.stages.read.storage import BadLine, BadLines, Fragment, Storage
 
 
 class Reader(Protocol):

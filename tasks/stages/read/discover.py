@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read.storage import Format, Fragment, Storage, connect, shown
+from tasks.stages.place import is_absent, shown
+from tasks.stages.read.storage import Format, Fragment, Storage, connect
 
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -67,7 +68,9 @@ def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str
     fs.invalidate_cache()
     try:
         info = fs.info(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not is_absent(error):
+            raise
         return _globbed(storage, path)
     if info["type"] != "directory":
         return {path: info}, None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import InputError, NightmailError
+from tasks.stages.place import brief, find_place, shown, trouble
 
 Format = Literal["parquet", "csv", "jsonl"]
 
@@ -102,29 +101,18 @@ class Storage:
             raise
         except expected as error:
             hint = "check its permissions" if isinstance(error, PermissionError) else "check the file"
-            raise InputError(f"{self.shown(path)}: cannot {what} ({brief(error)}); {hint}") from error
+            said = None if self.local else trouble(error)
+            raise InputError(
+                f"{self.shown(path)}: {said or f'cannot {what} ({brief(error)}); {hint}'}"
+            ) from error
 
 
 def connect(url: str) -> tuple[Storage, str]:
     """The filesystem behind a path or URL, and the path inside it. Raises InputError."""
     try:
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = find_place(url)
     except Exception as error:  # each fsspec backend has errors of its own
         raise InputError(
             f"{shown(url)}: cannot be opened ({brief(error)}); check source.path and that its protocol is installed"
         ) from error
     return Storage(fs), path
-
-
-def shown(url: str) -> str:
-    """A URL without user name and password, and without the query that may sign it; a path as it is."""
-    if "://" not in url:
-        return url
-    bare = re.sub(r"://[^/@]*@", "://", url)
-    return re.split("[?#]", bare, maxsplit=1)[0] if bare.startswith("http") else bare
-
-
-def brief(error: BaseException, most: int = 200) -> str:
-    """An error's text on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else text[: most - 1] + "…"

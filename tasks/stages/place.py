@@ -1,0 +1,90 @@
+"""From a URL to the filesystem behind it, and from what that raises to a line that says what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import fsspec
+
+_S3 = ("s3://", "s3a://")
+_NO_CREDENTIALS = (
+    "no S3 credentials were found; export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set AWS_PROFILE or"
+    " NIGHTMAIL_S3_BLOCK"
+)
+_REFUSED = "the server does not accept the S3 credentials ({code}); check the key and its secret"
+_DENIED = (
+    "access is denied; check the S3 credentials and that they may list, read, write and delete in that bucket"
+)
+_NO_ENDPOINT = "the S3 server cannot be reached ({said}); check AWS_ENDPOINT_URL and the network"
+# Names of botocore's classes, which cannot be named without importing it, and of error codes of S3.
+_SAID: dict[str, str] = {
+    "NoCredentialsError": _NO_CREDENTIALS,
+    "PartialCredentialsError": _NO_CREDENTIALS,
+    "ProfileNotFound": "{said}; check AWS_PROFILE",
+    "EndpointConnectionError": _NO_ENDPOINT,
+    "ConnectTimeoutError": _NO_ENDPOINT,
+    "ReadTimeoutError": _NO_ENDPOINT,
+    "ConnectionClosedError": _NO_ENDPOINT,
+    "SSLError": "no trusted connection to the S3 server ({said}); check AWS_ENDPOINT_URL and AWS_CA_BUNDLE",
+    "InvalidAccessKeyId": _REFUSED,
+    "SignatureDoesNotMatch": _REFUSED,
+    "InvalidToken": _REFUSED,
+    "ExpiredToken": "the S3 credentials have expired; renew them",
+    "RequestTimeTooSkewed": "this machine's clock is wrong, says the S3 server; set it",
+    "AccessDenied": _DENIED,
+    "403": _DENIED,
+    "NoSuchBucket": "the bucket does not exist; create it, or correct the URL",
+    "NoSuchUpload": "another process has ended this upload",
+    "SlowDown": "the S3 server asks for fewer requests; wait a little",
+}
+
+
+def find_place(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem behind a path or URL, and the path in it. Raises whatever the backend raises."""
+    # Other processes write there too: a listing that is remembered would hide their files.
+    options = {"use_listings_cache": False} if url.startswith(_S3) else {}
+    fs, path = fsspec.core.url_to_fs(url, **options)
+    return fs, path
+
+
+def trouble(error: BaseException) -> str | None:
+    """What is wrong with a remote place and what to do about it, where the error tells; holds no secret."""
+    cause: BaseException | None = error
+    while cause is not None:
+        for name in (code_of(cause), type(cause).__name__):
+            if name in _SAID:
+                return _SAID[name].format(code=name, said=_without_url_query(brief(cause)))
+        cause = cause.__cause__
+    if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
+        return f"{brief(error)}; AWS_ENDPOINT_URL begins with http:// or https://"
+    return None
+
+
+def is_absent(error: FileNotFoundError) -> bool:
+    """Whether only that file is not there; False when its whole bucket is not."""
+    return code_of(error.__cause__) != "NoSuchBucket"
+
+
+def shown(url: str) -> str:
+    """A URL without user name and password, and without the query that may sign it; a path as it is."""
+    if "://" not in url:
+        return url
+    bare = re.sub(r"://[^/@]*@", "://", url)
+    return re.split("[?#]", bare, maxsplit=1)[0] if bare.startswith("http") else bare
+
+
+def brief(error: BaseException, most: int = 200) -> str:
+    """An error's text on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def code_of(error: BaseException | None) -> str:
+    """The error code that an S3 server gave; empty where it is not one of its errors."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _without_url_query(text: str) -> str:
+    return re.sub(r"(https?://[^\s\"?]*)\?[^\s\"]*", r"\1", text)
