@@ -118,7 +118,7 @@ class Prompt(Frozen):
                 raise ValueError(
                     f"{name} does not exist at {self.endpoint}; use /v1/chat/completions or /v1/responses"
                 )
-        if not chatty and not isinstance(self.user, str):
+        if not chatty and self.endpoint != "/v1/moderations" and not isinstance(self.user, str):
             raise ValueError(f"user must be text at {self.endpoint}")
         if "{{" in self.model or "{%" in self.model:
             raise ValueError("model cannot be a template: a batch file takes one model")
@@ -127,7 +127,15 @@ class Prompt(Frozen):
             raise ValueError(
                 f"params may not set {', '.join(sorted(clash))}: the job file has its own key for it, or batches refuse it"
             )
+        n = self.params.get("n")
+        if n is not None and (type(n) is not int or n < 1):
+            raise ValueError("params.n must be a whole number: it decides the type of the answer column")
         return self
+
+    @property
+    def choices(self) -> int:
+        """Answers asked for per row; more than one make the answer column a list."""
+        return int(self.params.get("n") or 1)
 
 
 class Limits(Frozen):

@@ -7,15 +7,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tasks import vectors
 from tasks.chunk_folder import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.prices import price_of
 from tasks.runs import Run
-from tasks.stages.answers import AnswerChecker
+from tasks.stages.answers import checker_of
 from tasks.stages.merge import Attempt, MergeStats, merge_chunk
+from tasks.stages.merge_lines import first_vector_size
+from tasks.stages.shapes import Shape, Vectors, shape_of
 from tasks.stages.tokens import estimate
 from tasks.stages.wire import dialect
+from tasks.stages.wire.dialect import Parser
 from tasks.step import step
 
 
@@ -23,38 +27,50 @@ from tasks.step import step
 def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
     batches = _last_postings(run, chunk)
-    stats = _write(run, chunk, batches)
+    stats, shape = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     if stats.unanswered and chunk.attempt < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
-        run.lease, chunk, ChunkState.MERGED, detail, batch_values=spent or None, stats=_as_json(stats)
+        run.lease, chunk, ChunkState.MERGED, detail, batch_values=spent or None, stats=_as_json(stats, shape)
     )
 
 
-def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeStats:
+def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, Shape]:
     job = run.job
-    checker = AnswerChecker(job.prompt.answer_schema) if job.prompt.answer_schema else None
+    parser = dialect(job.provider.dialect).parser_of(job.prompt)
     with ExitStack() as stack:
         rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
             attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
+        shape = _shape(run, attempts, parser)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
-        return merge_chunk(
+        stats = merge_chunk(
             rows,
             lines,
             attempts,
             sink,
-            parser=dialect(job.provider.dialect).parser(job.prompt.endpoint),
+            parser=parser,
+            shape=shape,
             prefix=job.output.prefix,
             carried=job.source.columns,
-            checker=checker,
+            checker=checker_of(job.prompt),
             price=price_of(job, run.record.created_at),
             retry_on=job.retry.on,
         )
+    return stats, shape
+
+
+def _shape(run: Run, attempts: list[Attempt], parser: Parser) -> Shape:
+    """What this chunk's answers become. The first vector of a run decides how long all of them are."""
+    shape = shape_of(run.job.prompt, vectors.size_of(run.ledger.chunks(run.id)))
+    if shape != Vectors(None):
+        return shape
+    found = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
+    return shape_of(run.job.prompt, found)
 
 
 def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
@@ -117,8 +133,9 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
     }
 
 
-def _as_json(stats: MergeStats) -> dict[str, Any]:
+def _as_json(stats: MergeStats, shape: Shape) -> dict[str, Any]:
     return {
+        **(vectors.size_stats(shape.size) if isinstance(shape, Vectors) else {}),
         "rows": stats.rows,
         "by_status": stats.by_status,
         "errors": {error.code: [error.rows, error.example or ""] for error in stats.errors},

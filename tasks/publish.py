@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from configs.errors import IntegrityError, NightmailError
+from tasks import vectors
 from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import RunState
@@ -30,6 +31,7 @@ def publish(run: Run) -> None:
     receipt = _receipt(run, chunks, batches)
     output = Output(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
     output.check_owner()
+    vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
     receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches))
     with run.folder.write("receipt.json") as file:

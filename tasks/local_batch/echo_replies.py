@@ -18,6 +18,9 @@ from tasks.local_batch.echo_vectors import embed, moderate
 from tasks.local_batch.objects import Usage
 
 QUOTE_CHARS: Final = 200
+# https://platform.openai.com/docs/api-reference/embeddings/create
+MAX_INPUTS: Final = 2_048
+MAX_INPUT_TOKENS: Final = 300_000
 
 
 class _Message(msgspec.Struct):
@@ -147,7 +150,7 @@ def _completions(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
     if isinstance(prompts[0], int):
         prompts = [body.prompt]
     choices, given = [], 0
-    for index, prompt in enumerate(prompts):
+    for index, prompt in enumerate(one for one in prompts for _ in range(body.n or 1)):
         text, finish = _speak(_Asked(_plain(prompt), 0, b"null", body.max_tokens))
         given += tokens(len(text))
         choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": finish.decode()})
@@ -166,7 +169,11 @@ def _completions(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
 def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
     several = isinstance(body.input, list) and body.input and not isinstance(body.input[0], int)
     inputs = body.input if several else [body.input]
+    if not inputs or "" in inputs or len(inputs) > MAX_INPUTS:
+        raise ValueError(f"'input' must be a text, or from 1 to {MAX_INPUTS} of them, none of them empty.")
     asked = sum(tokens(len(_plain(one))) for one in inputs)
+    if asked > MAX_INPUT_TOKENS:
+        raise ValueError(f"'input' must not have more than {MAX_INPUT_TOKENS} tokens in one request.")
     base64 = body.encoding_format == "base64"
     reply = {
         "object": "list",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jsonschema_rs
 import msgspec
 import pyarrow as pa
 
 from configs.errors import ConfigError
+from configs.job import Prompt
 
 _TEXT = pa.string()
 # stands for "a string holding JSON text" while types are worked out, to tell it from plain text
@@ -29,6 +30,23 @@ def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
     Whatever has no single shape (free-form objects, mixed unions, recursion) is a string that holds JSON.
     """
     return _plain(_type_of(schema, schema, ()))
+
+
+class Checker(Protocol):
+    """Answers as they came -> typed values."""
+
+    type: pa.DataType
+
+    def check(self, answer: Any) -> tuple[Any, str | None]:
+        """(value of `type`, what is wrong with it). Not every problem leaves no value."""
+
+
+def checker_of(prompt: Prompt) -> Checker | None:
+    """The check of a job's answers; None for a job without a schema."""
+    if prompt.answer_schema is None:
+        return None
+    one = AnswerChecker(prompt.answer_schema)
+    return one if prompt.choices == 1 else EachChecked(one)
 
 
 class AnswerChecker:
@@ -67,6 +85,20 @@ class AnswerChecker:
     def _first_problem(self, value: Any) -> str:
         error = next(iter(self._validator.iter_errors(value)))
         return f"{_path(error.instance_path)}: {_one_line(error.message)}"
+
+
+class EachChecked:
+    """Several answers a row, each against the schema: null for those that do not fit it."""
+
+    def __init__(self, one: AnswerChecker) -> None:
+        self._one = one
+        self.type = pa.list_(one.type)
+
+    def check(self, answer: list[str | None] | None) -> tuple[list[Any], str | None]:
+        """(values, the first problem among them)."""
+        checked = [self._one.check(text) for text in answer or [None]]
+        problem = next((f"answer {at}: {p}" for at, (_, p) in enumerate(checked, start=1) if p), None)
+        return [value for value, _ in checked], problem
 
 
 class _LossError(Exception):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from itertools import chain
 from typing import Any
 
@@ -22,9 +22,9 @@ _NUMPY: dict[pa.DataType, Any] = {
 
 
 def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """`values` (None is null) as an array of string, bool, int32/64, float32/64, or list and struct of those.
+    """`values` (None is null) as an array of string, bool, int32/64, float32/64, or list, struct and map of those.
 
-    Structs are dicts; a key that is not there is null.
+    Structs and maps are dicts; a key of a struct that is not there is null.
     """
     if pa.types.is_string(kind):
         return strings(values)
@@ -32,6 +32,8 @@ def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _structs(values, kind)
     if pa.types.is_list(kind):
         return _lists(values, kind)
+    if pa.types.is_map(kind):
+        return _maps(values, kind)
     if pa.types.is_boolean(kind):
         bits = np.packbits(np.fromiter(map(bool, values), bool, len(values)), bitorder="little")
         return pa.Array.from_buffers(kind, len(values), [_validity(values), pa.py_buffer(bits)])
@@ -85,7 +87,7 @@ def from_numpy(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None 
     """A numeric array (not bool) with an optional mask of valid entries, sharing memory."""
     bits = None
     if valid is not None and not valid.all():
-        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        bits = _packed(valid)
     kind = pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(values))])
 
@@ -99,6 +101,24 @@ def to_numpy(array: pa.Array, null: int = 0) -> np.ndarray[Any, Any]:
         return np.zeros(0, kind)
     values = np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
     return np.where(to_numpy(array.is_valid()), values, kind(null)) if array.null_count else values
+
+
+def mask(bits: np.ndarray[Any, Any]) -> pa.Array:
+    """numpy booleans as an array."""
+    return pa.Array.from_buffers(pa.bool_(), len(bits), [None, _packed(bits)])
+
+
+def fixed_lists(numbers: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> pa.Array:
+    """A matrix as one fixed-size list a row, sharing memory; null where `valid` is not."""
+    rows, size = numbers.shape
+    child = from_numpy(numbers.reshape(-1))
+    return pa.Array.from_buffers(
+        pa.list_(child.type, size), rows, [None if valid.all() else _packed(valid)], children=[child]
+    )
+
+
+def _packed(bits: np.ndarray[Any, Any]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(bits, bitorder="little"))
 
 
 def _numbers(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -127,7 +147,17 @@ def _lists(values: Sequence[Any], kind: pa.ListType) -> pa.Array:
     )
 
 
-def _offsets(items: Sequence[Any]) -> np.ndarray[Any, Any]:
+def _maps(values: Sequence[Any], kind: pa.MapType) -> pa.Array:
+    rows = [() if value is None else value.items() for value in values]
+    entries = [{"key": key, "value": item} for row in rows for key, item in row]
+    pairs = pa.struct([pa.field("key", kind.key_type, nullable=False), ("value", kind.item_type)])
+    offsets = pa.py_buffer(_offsets(rows))
+    return pa.Array.from_buffers(
+        kind, len(values), [_validity(values), offsets], children=[build(entries, pairs)]
+    )
+
+
+def _offsets(items: Sequence[Sized]) -> np.ndarray[Any, Any]:
     offsets = np.zeros(len(items) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:

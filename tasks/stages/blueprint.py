@@ -14,12 +14,12 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.job import Job
 from tasks.stages.ahead import read_ahead
-from tasks.stages.answers import AnswerChecker
+from tasks.stages.answers import checker_of
 from tasks.stages.ids import DuplicateFinder, IdMaker, confirm
 from tasks.stages.merge import output_schema
-from tasks.stages.merge_lines import answer_type
 from tasks.stages.read import Dataset, open_dataset
 from tasks.stages.render import MICRO_BATCH_ROWS, Renderer, Skip
+from tasks.stages.shapes import shape_of
 from tasks.stages.shard import Limits, Piece, Sharder
 from tasks.stages.tokens import line_units
 from tasks.stages.wire import dialect
@@ -53,11 +53,11 @@ class Blueprint:
         self._ids = IdMaker(
             job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
         )
-        checker = AnswerChecker(job.prompt.answer_schema) if job.prompt.answer_schema else None
+        checker = checker_of(job.prompt)
         self.output_schema = output_schema(
             self.dataset.schema,
             job.output.prefix,
-            answer=answer_type(self._dialect.parser(job.prompt.endpoint)),
+            answer=shape_of(job.prompt).column,
             parsed=checker and checker.type,
             carried=self.dataset.carried,
         )

@@ -18,13 +18,12 @@ import pyarrow.parquet as pq
 
 from configs.errors import ConfigError, IntegrityError
 from tasks.stages import arrow_columns
-from tasks.stages.answers import AnswerChecker
+from tasks.stages.answers import Checker
 from tasks.stages.merge_lines import (
     COUNTS,
     STATUSES,
     LineCounts,
     ParsedLines,
-    answer_type,
     byte_size,
     index_lines,
     join_blocks,
@@ -33,6 +32,7 @@ from tasks.stages.merge_lines import (
 )
 from tasks.stages.merge_rows import Attempt, ChunkRows, Columns, Verdict, decide
 from tasks.stages.price import Price
+from tasks.stages.shapes import TEXT, Shape
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ErrorClass
 
@@ -143,9 +143,10 @@ def merge_chunk(
     sink: BinaryIO,
     *,
     parser: Parser,
+    shape: Shape = TEXT,
     prefix: str = "llm_",
     carried: Sequence[str] | None = None,
-    checker: AnswerChecker | None = None,
+    checker: Checker | None = None,
     price: Price | None = None,
     retry_on: Collection[str] = RETRY_ON,
     whole_bytes: int = WHOLE_BYTES,
@@ -161,13 +162,13 @@ def merge_chunk(
     schema = output_schema(
         source.schema,
         prefix,
-        answer=answer_type(parser),
+        answer=shape.column,
         parsed=checker and checker.type,
         carried=carried,
     )
     chunk = ChunkRows(lines, attempts)
-    account = _Account(chunk, len(attempts), price)
-    columns = Columns(chunk, attempts, answer_type(parser), checker)
+    account = _Account(chunk, len(attempts), price, shape.wire)
+    columns = Columns(chunk, attempts, shape, checker)
     with _BackgroundWriter(sink, schema, **writer_options(source.first(), schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
@@ -304,6 +305,7 @@ class _Account:
     chunk: ChunkRows
     attempts: int
     price: Price | None
+    answer: pa.DataType
     counts: list[LineCounts] = field(init=False)
     by_status: Any = field(init=False)
     unknown: int = 0
@@ -320,7 +322,7 @@ class _Account:
         """All blocks of a range as columns, counted on the way."""
         parsed = []
         for at, block in blocks:
-            batch, status, error_class, unparsable = parse_block(parser, block)
+            batch, status, error_class, unparsable = parse_block(parser, self.answer, block)
             self.counts[at].add(batch, status, unparsable, self.price)
             parsed.append((batch, status, error_class, at))
         return join_blocks(parsed)

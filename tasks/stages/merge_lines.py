@@ -34,11 +34,6 @@ _NONE: Numbers = np.zeros(0, np.int64)
 ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
 
 
-def answer_type(parser: Parser) -> pa.DataType:
-    """Text, or list<float> (float32) where answers are vectors."""
-    return pa.list_(pa.float32()) if parser.gives_vectors else pa.string()
-
-
 def read_blocks(file: BinaryIO) -> Iterator[bytes]:
     """The file from its start in blocks of whole lines; only the last may lack its newline."""
     file.seek(0)
@@ -88,8 +83,10 @@ class LineCounts:
             self.cost_usd = None if silent.any() else self.cost_usd + price.total_usd(*counts[:3])
 
 
-def parse_block(parser: Parser, block: bytes) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
-    """(columns, status codes, error class codes, unparsable lines) of one block."""
+def parse_block(
+    parser: Parser, answer: pa.DataType, block: bytes
+) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
+    """(columns, status codes, error class codes, unparsable lines) of one block; `answer` is the type of its answers."""
     by_field = parser.columns(block)
     unparsable = by_field["custom_id"].count(None)
     if unparsable:
@@ -98,7 +95,7 @@ def parse_block(parser: Parser, block: bytes) -> tuple[pa.RecordBatch, Numbers, 
     arrays = [
         *(arrow_columns.strings(by_field[name]) for name in _TEXTS),
         *(arrow_columns.few_strings(by_field[name]) for name in _FEW_TEXTS),
-        arrow_columns.build(by_field["answer"], answer_type(parser)),
+        arrow_columns.build(by_field["answer"], answer),
         *(arrow_columns.build(by_field[name], pa.int64()) for name in COUNTS),
     ]
     status = _codes(by_field["status"], _STATUS_CODE)
@@ -127,6 +124,17 @@ def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int]]) -> P
         columns[name] = table.column(name).combine_chunks()
         table = table.drop_columns([name])  # frees the pieces of this column before the next is joined
     return ParsedLines(pa.table(columns), status, error_class, attempt)
+
+
+def first_vector_size(files: Iterable[BinaryIO], parser: Parser) -> int | None:
+    """How long the first vector in the files is; None when there is none."""
+    for file in files:
+        for block in read_blocks(file):
+            for raw in block.split(b"\n"):
+                answer = parser.parse_line(raw).answer if raw.strip() else None
+                if answer:
+                    return len(answer)
+    return None
 
 
 @dataclass(frozen=True)

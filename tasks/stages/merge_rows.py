@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
-from tasks.stages.answers import AnswerChecker
+from tasks.stages.answers import Checker
 from tasks.stages.merge_lines import ANSWERED_CODES, COUNTS, ERROR_CLASSES, STATUSES, Numbers, ParsedLines
+from tasks.stages.shapes import Problems, Shape
 from tasks.stages.wire.outcome import RowStatus, classify, failure_status
 
 SUCCEEDED, INVALID, MISSING, SKIPPED = (
@@ -183,10 +184,10 @@ class Columns:
     """The added columns of row ranges, in the order of `output_schema`."""
 
     def __init__(
-        self, rows: ChunkRows, attempts: Sequence[Attempt], answer: pa.DataType, checker: AnswerChecker | None
+        self, rows: ChunkRows, attempts: Sequence[Attempt], shape: Shape, checker: Checker | None
     ) -> None:
         self._rows = rows
-        self._answer = answer
+        self._shape = shape
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
@@ -201,14 +202,15 @@ class Columns:
         messages = self._spoken(
             picked["error_message"], self._messages, batch, self._rows.skip_message[lo:hi]
         )
-        values: list[Any] | None = None
+        answer, problems = self._shape.fit(picked["answer"], self._rows.ids[lo:hi])
+        out = {"answer": answer}
         if self._checker is not None:
-            values, problems = self._check(picked["answer"], status)
-            codes = pc.coalesce(codes, arrow_columns.strings([p and "invalid_answer" for p in problems]))
-            messages = pc.coalesce(messages, arrow_columns.strings(problems))
-        out = {"answer": picked["answer"]}
-        if values is not None and self._checker is not None:
-            out["parsed"] = arrow_columns.build(values, self._checker.type)
+            out["parsed"], problems = self._check(self._checker, answer, status)
+        if problems:
+            texts = [problems.get(at) for at in range(hi - lo)]
+            status[list(problems)] = INVALID
+            codes = pc.coalesce(codes, arrow_columns.few_strings([p and "invalid_answer" for p in texts]))
+            messages = pc.coalesce(messages, arrow_columns.strings(texts))
         out["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
         out |= {"error_code": codes, "error_message": messages}
         out |= {name: picked[name] for name in ("finish_reason", "model", *COUNTS)}
@@ -220,7 +222,7 @@ class Columns:
     def _picked(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
         names = ("answer", "error_code", "error_message", "finish_reason", "model", *COUNTS)
         if parsed is None:
-            kinds = {"answer": self._answer} | dict.fromkeys(COUNTS, pa.int64())
+            kinds = {"answer": self._shape.wire} | dict.fromkeys(COUNTS, pa.int64())
             return {name: pa.nulls(len(line), kinds.get(name, pa.string())) for name in names}
         at = arrow_columns.indices(line)
         return {name: parsed.table.column(name).chunk(0).take(at) for name in names}
@@ -230,24 +232,19 @@ class Columns:
         """The line's own text, unless the batch as a whole or the skipping of the row speaks."""
         spoken = own
         if (batch >= 0).any():
-            spoken = pc.if_else(_mask(batch >= 0), arrow_columns.lookup(names, batch), spoken)
+            spoken = pc.if_else(arrow_columns.mask(batch >= 0), arrow_columns.lookup(names, batch), spoken)
         return pc.coalesce(skip, spoken) if skip.null_count < len(skip) else spoken
 
-    def _check(self, answers: pa.Array, status: Numbers) -> tuple[list[Any], list[str | None]]:
-        assert self._checker is not None
+    @staticmethod
+    def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems]:
         values: list[Any] = [None] * len(answers)
-        problems: list[str | None] = [None] * len(answers)
-        texts = answers.to_pylist()
+        problems: Problems = {}
+        found = answers.to_pylist()
         for at in np.flatnonzero(status == SUCCEEDED).tolist():
-            values[at], problems[at] = self._checker.check(texts[at])
-            if problems[at] is not None:
-                status[at] = INVALID
-        return values, problems
-
-
-def _mask(bits: Numbers) -> pa.Array:
-    packed = pa.py_buffer(np.packbits(bits, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(bits), [None, packed])
+            values[at], problem = checker.check(found[at])
+            if problem is not None:
+                problems[at] = problem
+        return arrow_columns.build(values, checker.type), problems
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, InputError
+from tasks.stages.shapes import MODERATION
 
 UTC = datetime.UTC
 
@@ -81,16 +82,37 @@ def test_a_schema_becomes_typed_fields(works: Any) -> None:
         ("/v1/chat/completions", pa.string()),
         ("/v1/responses", pa.string()),
         ("/v1/completions", pa.string()),
-        ("/v1/moderations", pa.string()),
-        ("/v1/embeddings", None),
+        ("/v1/moderations", MODERATION),
+        ("/v1/embeddings", pa.list_(pa.float32(), 1536)),
     ],
 )
-def test_every_endpoint_answers(works: Any, endpoint: str, kind: pa.DataType | None) -> None:
+def test_every_endpoint_answers(works: Any, endpoint: str, kind: pa.DataType) -> None:
     works.change("prompt.endpoint", endpoint)
     receipt = works.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
-    found = works.out.schema.field("llm_answer").type
-    assert found == kind if kind else pa.types.is_list(found) or pa.types.is_fixed_size_list(found)
+    assert works.out.schema.field("llm_answer").type == kind
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/completions"])
+def test_several_answers_a_row_are_a_list(works: Any, endpoint: str) -> None:
+    works.change("prompt.endpoint", endpoint)
+    works.change("prompt.params", {"n": 2})
+    works.run()
+    assert works.out.schema.field("llm_answer").type == pa.list_(pa.string())
+    assert [len(answers) for answers in works.column("llm_answer")] == [2] * 10
+
+
+def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(works: Any) -> None:
+    works.change("prompt.endpoint", "/v1/embeddings")
+    works.change("prompt.user", "{{ text }}")
+    works.source(6, text=["", "", "a", "b", "c", "d"])
+    works.change("limits.max_requests", 2)
+    works.run()
+    assert works.statuses() == {"failed": 2, "succeeded": 4}
+    parts = sorted((works.folder / "out/letters").glob("*.parquet"))
+    kinds = [pq.read_schema(part).field("llm_answer").type for part in parts]
+    assert kinds == [pa.list_(pa.float32(), 1536)] * 3
+    assert [vector and len(vector) for vector in works.column("llm_answer")] == [None, None, *[1536] * 4]
 
 
 def test_an_output_path_that_ends_in_parquet_is_one_file(works: Any) -> None:

@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError, IntegrityError
-from tasks.stages.answers import AnswerChecker
+from configs.job import Prompt
+from tasks.stages.answers import AnswerChecker, checker_of
 from tasks.stages.merge import Attempt, MergeStats, merge_chunk, output_schema
 from tasks.stages.price import Price
+from tasks.stages.shapes import Vectors, shape_of
 from tasks.stages.wire.results import ResultParser
 
 CHAT = ResultParser("/v1/chat/completions")
@@ -261,12 +263,41 @@ def test_answers_that_break_the_schema_are_invalid_and_keep_their_text(way: dict
     assert stats.unanswered == ("d",)
 
 
-def test_embeddings_are_lists_of_floats() -> None:
-    body = {"model": "e", "data": [{"embedding": [0.5, 1]}], "usage": {"prompt_tokens": 2}}
-    raw = json.dumps({"custom_id": "a", "response": {"status_code": 200, "body": body}}).encode()
-    table, _ = merge([Attempt((file(raw),))], ["a", "b"], parser=ResultParser("/v1/embeddings"))
-    assert table["llm_answer"].to_pylist() == [[0.5, 1.0], None]
-    assert table.schema.field("llm_answer").type == pa.list_(pa.float32())
+def vector(custom_id: str, *numbers: float) -> bytes:
+    body = {"model": "e", "data": [{"embedding": numbers}], "usage": {"prompt_tokens": 2}}
+    return json.dumps({"custom_id": custom_id, "response": {"status_code": 200, "body": body}}).encode()
+
+
+@both_ways
+def test_embeddings_are_vectors_of_one_size_and_another_size_is_invalid(way: dict[str, int]) -> None:
+    lines = file(vector("c", 1, 2, 3), vector("a", 0.5, 1), vector("e", 3, 4))
+    options = {"parser": ResultParser("/v1/embeddings"), "shape": Vectors(2), **way}
+    table, stats = merge([Attempt((lines,))], ["a", "b", "c", "d", "e"], **options)
+    assert table.schema.field("llm_answer").type == pa.list_(pa.float32(), 2)
+    assert table["llm_answer"].to_pylist() == [[0.5, 1.0], None, None, None, [3.0, 4.0]]
+    assert table["llm_status"].to_pylist() == ["succeeded", "missing", "invalid", "missing", "succeeded"]
+    assert table["llm_error_message"][2].as_py() == "the vector has 3 numbers, not 2"
+    assert stats.unanswered == ("b", "d")
+
+
+def test_several_answers_are_each_checked() -> None:
+    choices = [{"index": at, "message": {"content": text}, "finish_reason": "stop"}
+               for at, text in ((1, '{"k": "x"}'), (0, '{"k": 1}'))]  # fmt: skip
+    raw = json.dumps(
+        {"custom_id": "a", "response": {"status_code": 200, "body": {"choices": choices}}}
+    ).encode()
+    prompt = Prompt(
+        model="m",
+        user="u",
+        params={"n": 2},
+        schema={"type": "object", "properties": {"k": {"type": "integer"}}},
+    )
+    options = {"parser": ResultParser("/v1/chat/completions", several=True), "shape": shape_of(prompt)}
+    table, _ = merge([Attempt((file(raw),))], ["a", "b"], checker=checker_of(prompt), **options)
+    assert table["llm_answer"].to_pylist() == [['{"k": 1}', '{"k": "x"}'], None]
+    assert table["llm_parsed"].to_pylist() == [[{"k": 1}, None], None]
+    assert table["llm_status"].to_pylist() == ["invalid", "missing"]
+    assert table["llm_error_message"][0].as_py().startswith("answer 2: $.k: ")
 
 
 def test_the_cost_is_per_attempt_and_unknown_when_anything_is() -> None:

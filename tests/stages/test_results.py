@@ -59,7 +59,6 @@ ANSWERS = [
     (CHAT, chat({"content": "", "tool_calls": CALLS}, "tool_calls"), "succeeded", CALLS, "tool_calls"),
     (CHAT, chat({"content": [{"type": "text", "text": "a"}, "b"]}), "succeeded", "ab", "stop"),
     (CHAT, chat({"content": [{"type": "refusal", "refusal": "no"}]}), "refused", None, "stop"),
-    (CHAT, chat({"content": None}), "succeeded", None, "stop"),
     (CHAT, {"choices": [{"message": {"content": "x"}}, {"message": {"content": "y"}}]}, "succeeded", "x", None),
     (COMPLETIONS, {"choices": [{"text": "t", "finish_reason": "length"}]}, "truncated", "t", "length"),
     (COMPLETIONS, {"choices": [{"text": "", "finish_reason": "stop"}]}, "succeeded", "", "stop"),
@@ -76,7 +75,6 @@ ANSWERS = [
     (EMBEDDINGS, {"data": [{"embedding": [1, 0.5]}, {"embedding": [2.0]}]}, "succeeded", [1.0, 0.5], None),
     (EMBEDDINGS, {"data": [{"embedding": base64.b64encode(struct.pack("<2f", 1.0, 0.5)).decode()}]},
      "succeeded", [1.0, 0.5], None),
-    (MODERATIONS, {"results": [{"flagged": False}]}, "succeeded", [{"flagged": False}], None),
 ]  # fmt: skip
 
 
@@ -93,6 +91,57 @@ def test_an_answer_is_read_with_its_status(
     assert outcome.answered
     assert not outcome.retryable
     assert outcome == read_line(line(body), endpoint), "the fast way and the forgiving way must agree"
+
+
+def choices(*readings: tuple[str | None, str]) -> dict[str, Any]:
+    return {"choices": [{"index": at, "text": text, "message": {"content": text}, "finish_reason": reason}
+                        for at, (text, reason) in enumerate(readings)]}  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize(
+    ("body", "status", "answer", "reason"),
+    [
+        (choices(("x", "stop"), ("y", "stop")), "succeeded", ["x", "y"], "stop"),
+        (choices(("x", "stop"), ("y", "length")), "truncated", ["x", "y"], "length"),
+        (choices(("x", "length"), (None, "content_filter")), "refused", ["x", None], "content_filter"),
+        (choices(("x", "stop"), (None, "stop")), "succeeded", ["x", None], "stop"),
+        (choices((None, "stop"), (None, "stop")), "failed", None, "stop"),
+        ({"choices": []}, "failed", None, None),
+        (
+            {"choices": choices(("x", "stop"), ("y", "stop"))["choices"][::-1]},
+            "succeeded",
+            ["x", "y"],
+            "stop",
+        ),
+    ],
+)
+def test_several_choices_are_one_list_whose_worst_speaks_for_the_row(
+    endpoint: str, body: Any, status: str, answer: Any, reason: str | None
+) -> None:
+    (outcome,) = ResultParser(endpoint, several=True).parse(line(body))
+    assert (outcome.status, outcome.answer, outcome.finish_reason) == (status, answer, reason)
+
+
+@pytest.mark.parametrize(
+    ("result", "flagged", "violence", "other"),
+    [
+        ({"flagged": True, "categories": {"violence": True}, "category_scores": {"violence": 1, "new": 0.5}},
+         True, (True, 1.0), {"new": 0.5}),
+        ({"flagged": "yes", "categories": None, "category_scores": {"violence": "high"}}, None, (None, None), {}),
+    ],
+)  # fmt: skip
+def test_a_moderation_result_has_the_known_categories_and_the_rest(
+    result: Any, flagged: bool | None, violence: Any, other: Any
+) -> None:
+    (outcome,) = ResultParser(MODERATIONS).parse(line({"results": [result]}))
+    assert isinstance(outcome.answer, dict)
+    assert outcome.answer["flagged"] is flagged
+    assert (
+        outcome.answer["categories"]["violence"],
+        outcome.answer["category_scores"]["violence"],
+    ) == violence
+    assert outcome.answer["other_scores"] == other
 
 
 def error_line(code: Any, message: str = "m", **more: Any) -> bytes:
@@ -127,6 +176,7 @@ FAILURES = [
     (line({"error": {"code": "server_error", "message": "m"}}), "failed", "server_error", "transient"),
     (line({}), "failed", "empty_response", "transient"),
     (line(None), "failed", "empty_response", "transient"),
+    (line(chat({"content": None})), "failed", "empty_response", "transient"),
 ]  # fmt: skip
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tasks.stages.wire import requests, results
 from tasks.stages.wire.dialect import Dialect
 
 _DIALECTS = {
-    "openai": Dialect(requests.request_tree, results.ResultParser),
+    "openai": Dialect(
+        requests.request_tree, results.ResultParser, partial(results.ResultParser, several=True)
+    ),
 }
 
 

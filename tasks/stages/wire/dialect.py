@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from configs.errors import ConfigError
 from configs.job import Prompt
 from tasks.stages.wire.outcome import Outcome
 
@@ -33,11 +34,20 @@ class Dialect:
 
     `request_tree` turns a prompt into one row's request (see `tasks.stages.render` for its holes), whose first field
     is the row's id, and raises ConfigError for whatever of the prompt it cannot say. `parser` reads the answers of an
-    endpoint.
+    endpoint; `several` does where a row gets a list of answers, None where the format has no such thing.
     """
 
     request_tree: Callable[[Prompt], dict[str, Any]]
     parser: Callable[[str], Parser]
+    several: Callable[[str], Parser] | None = None
+
+    def parser_of(self, prompt: Prompt) -> Parser:
+        """What reads the answers of a job. ConfigError where it asks for several and there is but one."""
+        if prompt.choices == 1:
+            return self.parser(prompt.endpoint)
+        if self.several is None:
+            raise ConfigError("prompt.params.n: this provider gives one answer a row; remove it")
+        return self.several(prompt.endpoint)
 
 
 class LineByLine:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tasks.stages.shapes import MODERATION_CATEGORIES
 from tasks.stages.wire.json_values import (
     integer,
     json_text,
@@ -19,7 +20,9 @@ from tasks.stages.wire.json_values import (
     text_of,
 )
 from tasks.stages.wire.outcome import (
+    ANSWERED,
     UNPARSABLE,
+    Answer,
     ErrorClass,
     Outcome,
     RowStatus,
@@ -30,8 +33,11 @@ from tasks.stages.wire.outcome import (
 _ANSWER_KEYS = ("choices", "output", "data", "results")
 
 
-def read_line(raw: bytes, endpoint: str) -> Outcome:
-    """The outcome of one line without its newline. Never raises; an unreadable line is UNPARSABLE."""
+def read_line(raw: bytes, endpoint: str, *, several: bool = False) -> Outcome:
+    """The outcome of one line without its newline. Never raises; an unreadable line is UNPARSABLE.
+
+    With `several`, the answer is the list of all choices.
+    """
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
@@ -41,7 +47,8 @@ def read_line(raw: bytes, endpoint: str) -> Outcome:
         custom_id = str(custom_id)
     if not isinstance(custom_id, str):
         return UNPARSABLE
-    return _read(custom_id, line, endpoint)
+    reader = _SEVERAL.get(endpoint) if several else None
+    return _read(custom_id, line, endpoint, reader or _READERS.get(endpoint, _chat))
 
 
 def decode_vector(value: Any) -> list[float] | None:
@@ -60,7 +67,7 @@ def decode_vector(value: Any) -> list[float] | None:
         return None
 
 
-def _read(custom_id: str, line: dict[str, Any], endpoint: str) -> Outcome:
+def _read(custom_id: str, line: dict[str, Any], endpoint: str, reader: _Reader) -> Outcome:
     response = _unwrapped(line.get("response"))
     status, body = _status_and_body(response)
     error = _own_error(line)
@@ -73,9 +80,9 @@ def _read(custom_id: str, line: dict[str, Any], endpoint: str) -> Outcome:
         return _failure(custom_id, body if body is not None else "empty response body", status, None)
     if not ok or (body.get("error") and not any(body.get(key) for key in _ANSWER_KEYS)):
         if endpoint == "/v1/responses" and ok:
-            return _answer(custom_id, body, endpoint)
+            return _answer(custom_id, body, reader)
         return _failure(custom_id, body.get("error") or body, status, body)
-    return _answer(custom_id, body, endpoint)
+    return _answer(custom_id, body, reader)
 
 
 def _unwrapped(value: Any) -> Any:
@@ -148,31 +155,56 @@ def _message(error: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _answer(custom_id: str, body: dict[str, Any], endpoint: str) -> Outcome:
-    status, answer, reason, code, message, error_class = _READERS.get(endpoint, _chat)(body)
+def _answer(custom_id: str, body: dict[str, Any], reader: _Reader) -> Outcome:
+    status, answer, reason, code, message, error_class = reader(body)
     model = string(body.get("model"))
     return Outcome(custom_id, status, code, message, error_class, reason, model, answer, *_usage(body))
 
 
-_Reading = tuple[RowStatus, str | list[float] | None, str | None, str | None, str | None, ErrorClass | None]
+_Reading = tuple[RowStatus, Answer | None, str | None, str | None, str | None, ErrorClass | None]
+_Reader = Callable[[Mapping[str, Any]], _Reading]
+# with several choices the row says the worst of its answers
+_WORSE = (RowStatus.SUCCEEDED, RowStatus.TRUNCATED, RowStatus.REFUSED)
 
 
 def _empty(what: str) -> _Reading:
     return RowStatus.FAILED, None, None, "empty_response", f"no {what} in the response", ErrorClass.TRANSIENT
 
 
-def _first_choice(body: Mapping[str, Any]) -> dict[str, Any] | None:
+def _choices(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return None
-    return choices[0]
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
-def _chat(body: Mapping[str, Any]) -> _Reading:
-    choice = _first_choice(body)
-    message = choice.get("message") if choice else None
-    if choice is None or not isinstance(message, dict):
-        return _empty("choices")
+def _first(read: _Reader) -> _Reader:
+    """A reader of bodies out of a reader of one choice."""
+
+    def body_reader(body: Mapping[str, Any]) -> _Reading:
+        choices = _choices(body)
+        return read(choices[0]) if choices else _empty("choices")
+
+    return body_reader
+
+
+def _every(read: _Reader) -> _Reader:
+    """The same for all choices: one list, null where a choice says nothing."""
+
+    def body_reader(body: Mapping[str, Any]) -> _Reading:
+        found = sorted(_choices(body), key=lambda choice: integer(choice.get("index")) or 0)
+        readings = [read(choice) for choice in found]
+        spoken = [reading for reading in readings if reading[0] in ANSWERED]
+        if not spoken:
+            return readings[0] if readings else _empty("choices")
+        worst = max(spoken, key=lambda reading: _WORSE.index(reading[0]))
+        return worst[0], [reading[1] for reading in readings], *worst[2:]
+
+    return body_reader
+
+
+def _chat_choice(choice: Mapping[str, Any]) -> _Reading:
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return _empty("message")
     text = _content_text(message.get("content"))
     refusal = string(message.get("refusal")) or _refusal_part(message.get("content"))
     calls = message.get("tool_calls") or message.get("function_call")
@@ -181,11 +213,11 @@ def _chat(body: Mapping[str, Any]) -> _Reading:
     return _finished(text, string(choice.get("finish_reason")), refusal)
 
 
-def _completion(body: Mapping[str, Any]) -> _Reading:
-    choice = _first_choice(body)
-    if choice is None:
-        return _empty("choices")
+def _completion_choice(choice: Mapping[str, Any]) -> _Reading:
     return _finished(string(choice.get("text")), string(choice.get("finish_reason")), None)
+
+
+_chat = _first(_chat_choice)
 
 
 def _finished(text: str | None, reason: str | None, refusal: str | None) -> _Reading:
@@ -194,8 +226,11 @@ def _finished(text: str | None, reason: str | None, refusal: str | None) -> _Rea
     if reason == "content_filter":
         message = "the provider's content filter stopped the answer"
         return RowStatus.REFUSED, text or None, reason, "content_filter", message, None
-    status = RowStatus.TRUNCATED if reason == "length" else RowStatus.SUCCEEDED
-    return status, text, reason, None, None, None
+    if reason == "length":
+        return RowStatus.TRUNCATED, text, reason, None, None, None
+    if text is None:  # it only thought
+        return RowStatus.FAILED, None, reason, *_empty("text")[3:]
+    return RowStatus.SUCCEEDED, text, reason, None, None, None
 
 
 def _content_text(content: Any) -> str | None:
@@ -226,7 +261,7 @@ def _response(body: Mapping[str, Any]) -> _Reading:
     texts = [text for text in map(_content_text, messages) if text is not None]
     text = "".join(texts) if texts else None
     refusal = "".join(part for part in map(_refusal_part, messages) if part) or None
-    calls = [item for item in items if string(item.get("type")) in ("function_call", "custom_tool_call")]
+    calls = [item for item in items if item.get("type") not in ("message", "reasoning")]
     if not text and calls:
         text = json_text(calls)
     if state == "failed" or (body.get("error") and not items):
@@ -272,17 +307,31 @@ def _embedding(body: Mapping[str, Any]) -> _Reading:
 
 def _moderation(body: Mapping[str, Any]) -> _Reading:
     results = body.get("results")
-    if not isinstance(results, list) or not results:
+    first = results[0] if isinstance(results, list) and results else None
+    if not isinstance(first, dict):
         return _empty("results")
-    return RowStatus.SUCCEEDED, json_text(results), None, None, None, None
+    flags, scores = (_mapping(first.get(name)) for name in ("categories", "category_scores"))
+    numbers = {name: float(score) for name, score in scores.items() if type(score) in (int, float)}
+    known = {name: numbers.pop(name, None) for name in MODERATION_CATEGORIES}
+    verdict = {
+        "flagged": _flag(first.get("flagged")),
+        "categories": {name: _flag(flags.get(name)) for name in MODERATION_CATEGORIES},
+        "category_scores": known,
+        "other_scores": numbers,
+    }
+    return RowStatus.SUCCEEDED, verdict, None, None, None, None
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any]], _Reading]] = {
+_READERS: dict[str, _Reader] = {
     "/v1/chat/completions": _chat,
     "/v1/responses": _response,
-    "/v1/completions": _completion,
+    "/v1/completions": _first(_completion_choice),
     "/v1/embeddings": _embedding,
     "/v1/moderations": _moderation,
+}
+_SEVERAL: dict[str, _Reader] = {
+    "/v1/chat/completions": _every(_chat_choice),
+    "/v1/completions": _every(_completion_choice),
 }
 
 
@@ -301,3 +350,11 @@ def _usage(body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None,
         integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
         integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
     )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class RowStatus(StrEnum):
@@ -43,12 +43,16 @@ class ErrorClass(StrEnum):
         return self is not ErrorClass.REQUEST
 
 
+Answer = str | list[Any] | dict[str, Any]
+
+
 class Outcome(NamedTuple):
     """One result line.
 
     `custom_id` is None exactly when the line cannot be read (`status` is then UNPARSABLE).
     `input_tokens` counts the whole prompt, cached tokens included; None is "the provider did not say".
-    `answer` is text, or the vector at /v1/embeddings. With several choices it is the first one.
+    `answer` is what `tasks.stages.shapes` says of the endpoint: text, a list of texts where several were asked for, a
+    vector, a moderation result.
     """
 
     custom_id: str | None
@@ -58,7 +62,7 @@ class Outcome(NamedTuple):
     error_class: ErrorClass | None = None
     finish_reason: str | None = None
     model: str | None = None
-    answer: str | list[float] | None = None
+    answer: Answer | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None

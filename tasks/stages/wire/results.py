@@ -17,13 +17,15 @@ __all__ = ["ErrorClass", "Outcome", "ResultParser", "RowStatus"]
 class ResultParser:
     """Reads the result lines of one endpoint, output and error file alike.
 
+    With `several`, answers are lists of the texts of all choices.
     A line is judged by its content, never by the file it came from. Ordinary answers take a typed decode of
     the whole block; every other line is read once more by itself, forgivingly.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, several: bool = False) -> None:
         self.endpoint = endpoint
-        dialect = _DIALECTS.get(endpoint)
+        self._several = several
+        dialect = None if several else _DIALECTS.get(endpoint)
         self._ordinary = dialect[1] if dialect else None
         self._decoder = msgspec.json.Decoder(dialect[0]) if dialect else None
 
@@ -49,8 +51,11 @@ class ResultParser:
         """The outcome of one non-blank line."""
         lines = self._decoded(raw)
         if lines is not None and len(lines) == 1 and self._ordinary is not None:
-            return self._ordinary(lines[0]) or read_line(raw, self.endpoint)
-        return read_line(raw, self.endpoint)
+            return self._ordinary(lines[0]) or self._forgiving(raw)
+        return self._forgiving(raw)
+
+    def _forgiving(self, raw: bytes) -> Outcome:
+        return read_line(raw, self.endpoint, several=self._several)
 
     def _decoded(self, block: bytes) -> list[Any] | None:
         """One object after another, or None when a line is not of the usual type."""
@@ -68,9 +73,7 @@ class ResultParser:
         raw_lines = [raw for raw in block.split(b"\n") if raw.strip()]
         if outcomes is None or len(outcomes) != len(raw_lines):
             return [self.parse_line(raw) for raw in raw_lines]
-        return [
-            outcome or read_line(raw, self.endpoint) for outcome, raw in zip(outcomes, raw_lines, strict=True)
-        ]
+        return [outcome or self._forgiving(raw) for outcome, raw in zip(outcomes, raw_lines, strict=True)]
 
 
 class _Struct(msgspec.Struct, gc=False):
