@@ -9,7 +9,7 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 _PHASES = {"queued": "waiting", "running": "running", "finishing": "finishing", "cancelling": "cancelling"}
-_MOST_TICKS = 6
+_MOST_TICKS = 5
 _STEPS = [
     timedelta(seconds=seconds)
     for seconds in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
