@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator
@@ -14,7 +16,7 @@ from configs.frozen import Frozen, Window, seconds
 if TYPE_CHECKING:
     from configs.job import Prompt
 
-Dialect = Literal["openai"]
+Dialect = Literal["openai", "gemini"]
 _Tags = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
 _HOUR = 3_600
 
@@ -155,7 +157,30 @@ class AzureProvider(Settings):
         return self.endpoint
 
 
-AnyProvider = LocalProvider | OpenAIProvider | AlibabaProvider | AzureProvider
+class GeminiProvider(Settings):
+    """Google's Gemini Batch API (Gemini Developer API); needs the extra `gemini`."""
+
+    dialect: ClassVar[Dialect] = "gemini"
+    endpoints: ClassVar[frozenset[str] | None] = frozenset(
+        {"/v1/chat/completions", "/v1/responses", "/v1/embeddings"}
+    )
+    # No window can be chosen. Google aims at 24 hours, and drops a batch that is still open after 48.
+    completion_window: ClassVar[str] = "48h"
+    metadata: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    name: Literal["gemini"]
+    base_url: str | None = Field(None, description="null is generativelanguage.googleapis.com.")
+    api_version: str = Field(
+        "v1", pattern=r"^v[0-9][a-z0-9]*$", description="v1beta where a model or field is new."
+    )
+    api_key_env: str = Field("GEMINI_API_KEY", description="Environment variable that holds the key.")
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.base_url or self.name
+
+
+AnyProvider = LocalProvider | OpenAIProvider | AlibabaProvider | AzureProvider | GeminiProvider
 Provider = Annotated[AnyProvider, Field(discriminator="name")]
 SETTINGS: dict[str, type[AnyProvider]] = {
     get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(AnyProvider)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -538,3 +540,28 @@ def prefect_client(prefect_server: PrefectServer) -> Iterator[Any]:
             assert time.monotonic() < deadline, "the Prefect server did not start"
             time.sleep(0.2)
         yield made
+
+
+@pytest.fixture(scope="session")
+def _gemini_server() -> Iterator[Any]:
+    server = _fake("gemini_server").GeminiServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def gemini_server(_gemini_server: Any) -> Any:
+    """Gemini's API on loopback, empty and well-behaved: see tests/fakes/gemini_server.py."""
+    _gemini_server.forget()
+    return _gemini_server
+
+
+def _fake(name: str) -> ModuleType:
+    """A module of tests/fakes: nothing below tests can be imported by name."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "fakes" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]

@@ -16,6 +16,7 @@ _MODULES = {
     "openai": "openai_service",
     "alibaba": "alibaba_service",
     "azure": "azure_service",
+    "gemini": "gemini_service",
 }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from tasks.stages.wire import requests, results
+from tasks.stages.wire import gemini_requests, gemini_results, requests, results
 from tasks.stages.wire.dialect import Dialect
 
 _DIALECTS = {
     "openai": Dialect(
         requests.request_tree, results.ResultParser, partial(results.ResultParser, several=True)
     ),
+    "gemini": Dialect(gemini_requests.request_tree, gemini_results.parser),
 }
 
 
