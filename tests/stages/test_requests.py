@@ -266,4 +266,4 @@ def test_the_envelope_is_a_line_without_what_the_model_reads(
 ) -> None:
     tree = request_tree(Prompt(model="m", **{**prompt, **silent}))
     [line] = Renderer(tree, ("a",)).lines(pa.record_batch({"a": [""]}), ["row-000000000"])
-    assert envelope_bytes(Prompt(model="m", **prompt)) == len(line)
+    assert envelope_bytes(Prompt(model="m", **prompt), request_tree) == len(line)
