@@ -18,6 +18,8 @@ A message is one line: the culprit (file, key, column, line), then the next step
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class NightmailError(Exception):
     """Base of the tree. `str(error)` is the one line shown to the user."""
@@ -64,7 +66,12 @@ class StorageError(NightmailError):
 
 
 class RunBusy(NightmailError):
-    """Another process holds the run's lease."""
+    """Another process holds the run's lease, until `until` if it dies; `origin` is the flow run it works for."""
+
+    def __init__(self, message: str, *, until: datetime | None = None, origin: str | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+        self.origin = origin
 
 
 class LeaseLost(NightmailError):

@@ -184,6 +184,16 @@ class RunOptions(Frozen):
     warn_after: Duration | None = Field(
         "1h", description="Warn when the provider has not answered properly for this long."
     )
+    start_within: Duration | None = Field(
+        "12h",
+        description="A scheduled run that would begin later than this after its time is skipped, not bought.",
+    )
+    error_budget: float | None = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of rows without an answer above which a finished run raises an alarm; null for none.",
+    )
     publish_cancelled: bool = Field(
         False, description="A cancelled run publishes what was answered until then."
     )

@@ -7,14 +7,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.job import Job
 from configs.providers import SETTINGS
@@ -66,9 +65,9 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
     )
 
 
-def logical_date(job: Job, given: date | None, clock: Clock) -> date:
-    """The run's date: the one given, else yesterday in the job's time zone."""
-    return given or clock.now().astimezone(job.zone).date() - timedelta(days=1)
+def logical_date(job: Job, given: date | None, now: datetime) -> date:
+    """The run's date: the one given, else the day before `now` in the job's time zone."""
+    return given or now.astimezone(job.zone).date() - timedelta(days=1)
 
 
 def run_key(day: date, given: str | None) -> str:

@@ -17,7 +17,7 @@ def cancel(run: str) -> list[str]:
     Args:
         run: Id of the run or of the flow run that began it, or `job/key`.
     """
-    reporter = current_reporter()
+    reporter = current_reporter("cancel")
     lines = cancel_run(Home.from_environment(os.environ), os.environ, SystemClock(), run, reporter)
     for line in lines:
         reporter.note(line)

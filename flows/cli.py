@@ -97,9 +97,18 @@ def run(
 
     began = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
-    call: Callable[..., dict[str, Any]] = enrich if _prefect_server() else enrich.fn
+    call: Callable[..., Any] = enrich if _prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result = call(job, date, key, limit, list(overrides), redo, snapshot, dry_run)
+        result: dict[str, Any] = call(
+            job,
+            date=date,
+            limit=limit,
+            dry_run=dry_run,
+            key=key,
+            redo=redo,
+            snapshot=snapshot,
+            overrides=list(overrides),
+        )
     if as_json:
         terminal.show_json(result)
     elif dry_run:

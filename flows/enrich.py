@@ -2,80 +2,83 @@
 
 import datetime
 import os
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
 
 from configs.clock import SystemClock
+from configs.forms import JobFile, ProviderName, as_overrides, job_path
 from configs.home import Home
 from tasks.advance import advance, why
+from tasks.endings import missed, one_line_failures, title
+from tasks.flow_run import current_flow_run
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
-from tasks.report import current_reporter, publish_receipt
+from tasks.report import current_reporter, publish_batches, publish_plan, publish_receipt
 from tasks.runs import open_run, place_order
 from tasks.sleep import sleep_until
+from tasks.turn import our_turn
 
 
-def _run_name() -> str:
-    given = flow_run.parameters
-    return f"{Path(given['job']).stem} {given.get('key') or given.get('date') or 'yesterday'}"
-
-
-@flow(name="enrich", flow_run_name=_run_name, persist_result=False, retries=0)
+@flow(name="enrich", flow_run_name=title, persist_result=False, retries=0)
+@one_line_failures
 def enrich(
-    job: str,
+    job: JobFile,
     date: datetime.date | None = None,
-    key: str | None = None,
+    provider: ProviderName | None = None,
+    model: str | None = None,
     limit: int | None = None,
-    overrides: list[str] | None = None,
+    dry_run: bool = False,
+    key: str | None = None,
     redo: bool = False,
     snapshot: bool = False,
-    dry_run: bool = False,
-) -> dict[str, Any]:
+    overrides: list[str] | None = None,
+) -> Any:
     """Enrich one dataset.
 
     The same job and key is the same run: what was done is not done again. Returns the receipt, or the plan
     when `dry_run`.
 
     Args:
-        job: Path of the job file.
-        date: Logical date; yesterday in the job's time zone by default.
-        key: Name of the run, instead of the date.
+        job: The job file.
+        date: Logical date; the day before the run was to start, in the job's time zone, by default.
+        provider: Another batch service than the job's.
+        model: Another model than the job's.
         limit: At most this many rows.
-        overrides: Job keys to set, such as `prompt.model=gpt-5.4-mini`.
+        dry_run: Say what would be done; write and post nothing.
+        key: Name of the run, instead of the date.
         redo: Replace a finished run's output by a new one.
         snapshot: Go on with the rows as they were read, though the source has changed since.
-        dry_run: Say what would be done; write and post nothing.
+        overrides: Further job keys to set, such as `prompt.params.temperature=0`.
     """
-    clock, home, reporter = SystemClock(), Home.from_environment(os.environ), current_reporter()
+    clock, home, here = SystemClock(), Home.from_environment(os.environ), current_flow_run()
     order = place_order(
-        job,
+        job_path(job),
         home,
         clock,
         day=date,
         key=key,
-        limit=limit,
-        overrides=overrides or (),
+        overrides=as_overrides(provider, model, limit, overrides),
         redo=redo,
         snapshot=snapshot,
-        origin=_flow_run_id(),
+        origin=here.id if here else None,
+        due=here.due if here else None,
     )
+    if skipped := missed(order, here):
+        return skipped
+    reporter = current_reporter(order.job.name)
     if dry_run:
-        return plan(order, reporter)
-    with open_run(order, home, os.environ, clock) as run:
+        planned = plan(order, reporter)
+        publish_plan(planned)
+        return planned
+    with our_turn(clock), open_run(order, home, os.environ, clock) as run:
         if run.record.receipt is None:
             prepare(run, reporter)
             while wake := advance(run, reporter):
-                sleep_until(wake, why(run), clock)
+                publish_batches(run)
+                sleep_until(wake, why(run, wake), clock)
             publish(run)
+        publish_batches(run)
         receipt = run.receipt() or {}
     publish_receipt(receipt)
     return receipt
-
-
-def _flow_run_id() -> str | None:
-    context = FlowRunContext.get()
-    return str(context.flow_run.id) if context and context.flow_run else None

@@ -27,6 +27,7 @@ _DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.CANCEL: cancel_batch,
     Step.ABANDON: abandon,
 }
+_BATCH_IS_DONE = (ChunkState.ENDED, ChunkState.COLLECTED, ChunkState.MERGED)
 
 
 def advance(run: Run, reporter: Reporter) -> datetime | None:
@@ -41,12 +42,13 @@ def advance(run: Run, reporter: Reporter) -> datetime | None:
     return min((*waiting, run.clock.now() + longest)) if waiting else None
 
 
-def why(run: Run) -> str:
-    """What a sleeping run waits for, in one line."""
+def why(run: Run, wake: datetime) -> str:
+    """What a sleeping run waits for and until when, in one line: the time is the job's."""
     chunks = run.ledger.chunks(run.id)
-    merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
+    done = sum(chunk.state in _BATCH_IS_DONE for chunk in chunks)
     waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
-    return f"{merged}/{len(chunks)} chunks merged; {waiting}".rstrip("; ")
+    said = f"{done}/{len(chunks)} batches done, next look {wake.astimezone(run.job.zone):%H:%M}"
+    return f"{said}; {waiting}".rstrip("; ")
 
 
 def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:

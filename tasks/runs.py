@@ -80,11 +80,16 @@ class Run:
             return self.stopping
         return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
 
-    def adopt(self, job: Job) -> None:
-        """Go on under the job file as it is now: its pace, retries and limits may have changed, its output not."""
+    def adopt(self, job: Job, origin: str | None) -> None:
+        """Go on under the job file as it is now: its pace, retries and limits may have changed, its output not.
+
+        The flow run that goes on with it is the one that is woken and cancelled from now on.
+        """
         spec = job.model_dump(mode="json", by_alias=True)
-        if self.record.state is not RunState.FINISHED and spec != self.record.spec:
-            self.ledger.update_run(self.lease, spec=spec)
+        mine = origin or self.record.origin
+        changed = spec != self.record.spec or mine != self.record.origin
+        if self.record.state is not RunState.FINISHED and changed:
+            self.ledger.update_run(self.lease, spec=spec, origin=mine)
             self.job = job
 
     def receipt(self) -> dict[str, Any] | None:
@@ -105,15 +110,17 @@ def place_order(
     redo: bool = False,
     snapshot: bool = False,
     origin: str | None = None,
+    due: datetime | None = None,
 ) -> Order:
     """Load the job file and fill in date, key and overrides.
 
+    Without `day` the date is the one before `due`: when the run was to start, however late that is done.
     A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
     """
     items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
     loaded = load_job(job, items)
     begun = _begun_by(origin, home, clock)
-    when = begun.logical_date if begun else logical_date(loaded, day, clock)
+    when = begun.logical_date if begun else logical_date(loaded, day, due or clock.now())
     name = begun.key if begun else run_key(when, key)
     return Order(
         resolve(loaded, when, name),
@@ -141,7 +148,7 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
         _survey(order, service.limits)
         record = _create(order, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
-        run.adopt(order.job)
+        run.adopt(order.job, order.origin)
         yield run
 
 

@@ -111,7 +111,9 @@ class Ledger:
         if taken.rowcount == 0:
             raise RunBusy(
                 f"{row.job} {row.key}: {shown(row.lease_owner)} is working on this run"
-                f" (lease until {row.lease_until:%H:%M:%S} UTC); it goes on there, or here once that has passed"
+                f" (lease until {row.lease_until:%H:%M:%S} UTC); it goes on there, or here once that has passed",
+                until=row.lease_until,
+                origin=row.origin,
             )
         return Lease(run_id, owner, row.fence)
 

@@ -124,16 +124,11 @@ def test_a_missing_prompt_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_date_is_yesterday_where_the_job_lives(tmp_path: Path) -> None:
-    class Noon:
-        def now(self) -> datetime.datetime:
-            return datetime.datetime(2026, 11, 22, 20, 0, tzinfo=datetime.UTC)
-
-        def sleep(self, seconds: float) -> None: ...
-
+    noon = datetime.datetime(2026, 11, 22, 20, 0, tzinfo=datetime.UTC)
     tokyo = load_job(job_file(tmp_path, timezone="Asia/Tokyo"))
-    assert logical_date(tokyo, None, Noon()) == datetime.date(2026, 11, 22)
-    assert logical_date(load_job(job_file(tmp_path)), None, Noon()) == datetime.date(2026, 11, 21)
-    assert logical_date(tokyo, datetime.date(2020, 1, 1), Noon()) == datetime.date(2020, 1, 1)
+    assert logical_date(tokyo, None, noon) == datetime.date(2026, 11, 22)
+    assert logical_date(load_job(job_file(tmp_path)), None, noon) == datetime.date(2026, 11, 21)
+    assert logical_date(tokyo, datetime.date(2020, 1, 1), noon) == datetime.date(2020, 1, 1)
 
 
 def test_names_are_filled_in_and_templates_and_json_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Parameters as Prefect's form shows them: choices are looked up when a deployment is made, not at import."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from configs.providers import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def job_files() -> list[str]:
+    """The job files in configs/jobs, as paths from the root of the checkout."""
+    return sorted(f.relative_to(ROOT).as_posix() for f in (ROOT / "configs/jobs").glob("*.y*ml"))
+
+
+def provider_names() -> list[str]:
+    """What `provider.name` of a job file can be."""
+    return list(SETTINGS)
+
+
+class _OneOf:
+    """Adds the choices of the moment to a parameter's schema. What the flow itself accepts is not narrowed."""
+
+    def __init__(self, choices: Any) -> None:
+        self._choices = choices
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(core_schema), "enum": self._choices()}
+
+
+JobFile = Annotated[str, _OneOf(job_files)]
+ProviderName = Annotated[str, _OneOf(provider_names)]
+BackfillOrder = Literal["oldest first", "newest first"]
+
+
+def job_path(job: str) -> str:
+    """The job file's path as it is or, where the working folder has none, from the root of the checkout."""
+    path = Path(job)
+    return job if path.is_absolute() or path.exists() or not (ROOT / path).exists() else str(ROOT / path)
+
+
+def as_overrides(
+    provider: str | None, model: str | None, limit: int | None, further: list[str] | None
+) -> list[str]:
+    """The form's shortcuts as `key=value` items; what is said at length comes last and wins."""
+    given = {"provider.name": provider, "prompt.model": model, "source.limit": limit}
+    return [
+        *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None),
+        *(further or ()),
+    ]
