@@ -8,7 +8,8 @@ from typing import Any
 
 from prefect.context import FlowRunContext
 
-from configs.job import Job, seconds
+from configs.frozen import seconds
+from configs.job import Job
 
 
 @dataclass(frozen=True)
