@@ -10,6 +10,7 @@ from tasks.stages.place import code_of
 
 # One request each, held in memory once. S3 takes 10,000 parts a file: 156 GiB.
 PART_BYTES = 16 << 20
+_HTML = "text/html; charset=utf-8"  # else a browser saves the page instead of showing it
 _LISTS_NONE = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "501", "405")
 
 
@@ -21,7 +22,8 @@ def appearing(
 
     `guard` is called right before it appears.
     """
-    file = fs.open(path, "wb", block_size=part_bytes or PART_BYTES)
+    shown_as = {"ContentType": _HTML} if path.endswith(".html") and hasattr(fs, "call_s3") else {}
+    file = fs.open(path, "wb", block_size=part_bytes or PART_BYTES, **shown_as)
     try:
         yield cast(BinaryIO, file)
         guard()

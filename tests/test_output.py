@@ -88,6 +88,13 @@ def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, p
     assert numbers(place + name) == [3]
 
 
+@pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
+def test_a_browser_shows_the_report_from_the_store(store: Any, name: str, page: str) -> None:
+    path = f"{store.url}/out"
+    Output(path + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    assert store.fs.info(path + page)["ContentType"] == "text/html; charset=utf-8"
+
+
 @pytest.mark.parametrize("name", ["out", "out.parquet"])
 def test_a_report_without_room_keeps_the_rows_from_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

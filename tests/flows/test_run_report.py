@@ -53,6 +53,16 @@ def test_a_run_with_failures_shows_them_with_rows_and_batches(works: Any) -> Non
     assert "sk-secret" not in text
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [("/v1/embeddings", "numbers]"), ("/v1/moderations", "flagged"), ("/v1/responses", "word 0")],
+)
+def test_every_kind_of_answer_is_shown(works: Any, endpoint: str, shown: str) -> None:
+    works.change("prompt.endpoint", endpoint)
+    works.run()
+    assert shown in read(works).partition("before and after")[2]
+
+
 def test_redo_replaces_it(works: Any) -> None:
     works.run()
     works.change("prompt.user", "Shout {{ text }}")
