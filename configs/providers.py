@@ -16,7 +16,7 @@ from configs.frozen import Frozen, Window, seconds
 if TYPE_CHECKING:
     from configs.job import Prompt
 
-Dialect = Literal["openai", "gemini"]
+Dialect = Literal["openai", "gemini", "anthropic"]
 _Tags = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
 _HOUR = 3_600
 
@@ -180,7 +180,38 @@ class GeminiProvider(Settings):
         return self.base_url or self.name
 
 
-AnyProvider = LocalProvider | OpenAIProvider | AlibabaProvider | AzureProvider | GeminiProvider
+class AnthropicProvider(Settings):
+    """Anthropic's Message Batches, or a gateway that speaks them (set base_url).
+
+    A batch keeps nothing of ours and always has a day: there is no metadata and no completion_window to set.
+    """
+
+    dialect: ClassVar[Dialect] = "anthropic"
+    endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
+    completion_window: ClassVar[Window] = "24h"
+    metadata: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    name: Literal["anthropic"]
+    base_url: str | None = Field(None, description="null is api.anthropic.com.")
+    api_key_env: str = Field("ANTHROPIC_API_KEY", description="Environment variable that holds the key.")
+    api_version: str | None = Field(
+        None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="The anthropic-version header; null is the SDK's own. Before 2026-10-21, temperature, top_p and top_k exist.",
+    )
+    cache_ttl: Literal["5m", "1h"] | None = Field(
+        "1h",
+        description="Mark a system text without template holes for the prompt cache, for that long; null marks nothing.",
+    )
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.base_url or self.name
+
+
+AnyProvider = (
+    LocalProvider | OpenAIProvider | AlibabaProvider | AzureProvider | GeminiProvider | AnthropicProvider
+)
 Provider = Annotated[AnyProvider, Field(discriminator="name")]
 SETTINGS: dict[str, type[AnyProvider]] = {
     get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(AnyProvider)

@@ -12,6 +12,7 @@ from tasks.providers.base import BatchService, ServiceLimits
 
 # Each has `connect(config, home, environ) -> BatchService` and `limits(config) -> ServiceLimits`.
 _MODULES = {
+    "anthropic": "anthropic_service",
     "local": "local_service",
     "openai": "openai_service",
     "alibaba": "alibaba_service",

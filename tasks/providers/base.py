@@ -56,8 +56,8 @@ class Submission:
     """One batch to be created, or looked for. `key` is unique; services that keep it find the batch by it.
 
     Those that keep nothing of ours look for the one batch of so many `requests`, made since, that is not `taken`
-    (ids of batches the ledger has already). `lines` opens the posted file, for services without uploads and for
-    comparing ids.
+    (ids of batches the ledger has already); `rivals` is how many other postings of that size have no batch yet either.
+    `lines` opens the posted file, for services without uploads and for comparing ids.
     """
 
     key: str
@@ -69,6 +69,7 @@ class Submission:
     lines: Callable[[], BinaryIO]
     metadata: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    rivals: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class BatchService(Protocol):
     ]  # called as each request goes out; raises when this process may not act any more
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
-        """Upload a request file; its id."""
+        """Upload a request file; its id, empty where the requests go with the batch and there is nothing to upload."""
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         """The newest upload of that name made after `since`, if the service can list files."""
@@ -118,10 +119,12 @@ class BatchService(Protocol):
         """Create a batch over an uploaded file."""
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        """The batch of this submission, created after `since`, if there is one. TerminalError rather than a guess."""
+        """The batch of this submission, created after `since`, if there is one. TransientError while it cannot be told
+        which one it is, TerminalError when it never will: never a guess."""
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
-        """(key, batch) of the batches created after `since` that carry a key of ours, newest first."""
+        """(key, batch) of the batches created after `since` that carry a key of ours, newest first; none where a batch
+        cannot carry one."""
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         """The batch as it is now."""

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from configs.errors import InputError
-from configs.job import Job
+from configs.job import Job, Prompt
 from tasks.stages.ahead import read_ahead
 from tasks.stages.answers import checker_of
 from tasks.stages.ids import DuplicateFinder, IdMaker, confirm
@@ -47,7 +47,7 @@ class Blueprint:
         self._limits = limits
         everything = open_dataset(job.source.model_copy(update={"columns": None}))
         self._dialect = dialect(job.provider.dialect)
-        self.renderer = Renderer(self._dialect.request_tree(job.prompt), everything.schema.names)
+        self.renderer = Renderer(self._request_tree(job.prompt), everything.schema.names)
         partial = job.source.columns is not None
         self.dataset: Dataset = open_dataset(job.source, self.renderer.columns) if partial else everything
         self._ids = IdMaker(
@@ -69,7 +69,7 @@ class Blueprint:
 
     def stretches(self) -> Iterator[Stretch]:
         """All rows in source order; raises InputError for duplicate ids once all have been seen."""
-        silent = envelope_bytes(self._job.prompt, self._dialect.request_tree)
+        silent = envelope_bytes(self._job.prompt, self._request_tree)
         sharder = Sharder(self._limits, line_units=line_units(silent))
         duplicates = DuplicateFinder()
         row = 0
@@ -81,6 +81,9 @@ class Blueprint:
                 yield Stretch(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
             row += batch.num_rows
         self._refuse(duplicates)
+
+    def _request_tree(self, prompt: Prompt) -> dict[str, Any]:
+        return self._dialect.request_tree(prompt, self._job.provider)
 
     def _refuse(self, duplicates: DuplicateFinder) -> None:
         suspects = duplicates.suspects()

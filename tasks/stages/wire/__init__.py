@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from tasks.stages.wire import gemini_requests, gemini_results, requests, results
+from tasks.stages.wire import (
+    anthropic_requests,
+    anthropic_results,
+    gemini_requests,
+    gemini_results,
+    requests,
+    results,
+)
 from tasks.stages.wire.dialect import Dialect
 
 _DIALECTS = {
     "openai": Dialect(
-        requests.request_tree, results.ResultParser, partial(results.ResultParser, several=True)
+        lambda prompt, _: requests.request_tree(prompt),
+        results.ResultParser,
+        partial(results.ResultParser, several=True),
     ),
-    "gemini": Dialect(gemini_requests.request_tree, gemini_results.parser),
+    "gemini": Dialect(lambda prompt, _: gemini_requests.request_tree(prompt), gemini_results.parser),
+    "anthropic": Dialect(anthropic_requests.request_tree, anthropic_results.parser),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from configs.errors import ConfigError
 from configs.job import Prompt
+from configs.providers import AnyProvider
 from tasks.stages.wire.outcome import Outcome
 
 
@@ -32,12 +33,13 @@ class Parser(Protocol):
 class Dialect:
     """One line format.
 
-    `request_tree` turns a prompt into one row's request (see `tasks.stages.render` for its holes), whose first field
-    is the row's id, and raises ConfigError for whatever of the prompt it cannot say. `parser` reads the answers of an
-    endpoint; `several` does where a row gets a list of answers, None where the format has no such thing.
+    `request_tree` turns a prompt into one row's request as the provider's settings want it (see `tasks.stages.render`
+    for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
+    `parser` reads the answers of an endpoint; `several` does where a row gets a list of answers, None where the format
+    has no such thing.
     """
 
-    request_tree: Callable[[Prompt], dict[str, Any]]
+    request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
     several: Callable[[str], Parser] | None = None
 

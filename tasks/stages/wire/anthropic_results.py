@@ -1,0 +1,114 @@
+"""Result lines of Message Batches into outcomes: `{"custom_id", "result": {"type", ...}}`, all kinds in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.stages.wire.dialect import LineByLine
+from tasks.stages.wire.json_values import integer, json_text, loads, one_line
+from tasks.stages.wire.outcome import (
+    UNPARSABLE,
+    ErrorClass,
+    Outcome,
+    RowStatus,
+    classify,
+    failure_status,
+)
+
+# https://platform.claude.com/docs/en/api/errors: the others may be sent again as they are.
+_REQUEST_ERRORS = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "request_too_large",
+    }
+)
+_CUT_OFF = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
+
+
+def parser(endpoint: str) -> LineByLine:  # noqa: ARG001 - one shape for all
+    """The parser of Message Batches; the answers are messages, whatever the job calls its endpoint."""
+    return LineByLine(read_line)
+
+
+def read_line(raw: bytes) -> Outcome:
+    """The outcome of one line without its newline. Never raises; an unreadable line is UNPARSABLE."""
+    try:
+        line = loads(raw)
+    except (ValueError, RecursionError):
+        return UNPARSABLE
+    custom_id = line.get("custom_id") if isinstance(line, dict) else None
+    if not isinstance(custom_id, str):
+        return UNPARSABLE
+    result = _mapping(line.get("result"))
+    match result.get("type"):
+        case "succeeded" if isinstance(result.get("message"), dict):
+            return _answer(custom_id, result["message"])
+        case "canceled":
+            message = "the batch was cancelled before the row's turn"
+            return Outcome(custom_id, RowStatus.CANCELLED, "canceled", message, ErrorClass.CANCELLED)
+        case "expired":
+            message = "the batch's time ran out before the row's turn"
+            return Outcome(custom_id, RowStatus.EXPIRED, "expired", message, ErrorClass.EXPIRED)
+        case kind:
+            return _failure(custom_id, str(kind), result.get("error"))
+
+
+def _failure(custom_id: str, kind: str, error: Any) -> Outcome:
+    """The error is in an envelope of its own: `{"type": "error", "error": {"type", "message"}}`; gateways leave that out."""
+    outer = _mapping(error)
+    inner = _mapping(outer.get("error")) or outer
+    code = _text(inner.get("type")) or ("empty_response" if kind == "succeeded" else kind)
+    message = (
+        one_line(_text(inner.get("message")) or _text(error) or "")
+        or f"a result of type {kind} without an answer"
+    )
+    error_class = ErrorClass.REQUEST if code in _REQUEST_ERRORS else classify(code)
+    return Outcome(custom_id, failure_status(code, error_class), code, message, error_class)
+
+
+def _answer(custom_id: str, message: Mapping[str, Any]) -> Outcome:
+    content = message.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    texts = [block["text"] for block in blocks if block.get("type") == "text" and _text(block.get("text"))]
+    calls = [block for block in blocks if block.get("type") in ("tool_use", "server_tool_use")]
+    answer = "".join(texts) if texts else None
+    if answer is None and calls:
+        answer = json_text(calls)
+    reason = _text(message.get("stop_reason"))
+    status = RowStatus.TRUNCATED if reason in _CUT_OFF else RowStatus.SUCCEEDED
+    code = why = None
+    if reason == "refusal":
+        status, code, why = RowStatus.REFUSED, "refusal", _refusal(message.get("stop_details"))
+    return Outcome(
+        custom_id, status, code, why, None, reason, _text(message.get("model")), answer,
+        *_usage(_mapping(message.get("usage"))),
+    )  # fmt: skip
+
+
+def _refusal(details: Any) -> str:
+    known = _mapping(details)
+    parts = [text for text in (_text(known.get("category")), _text(known.get("explanation"))) if text]
+    return ": ".join(parts) or "the model refused"
+
+
+def _usage(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+    """The whole prompt is what was fresh, read from the cache and written to it."""
+    fresh, out = integer(usage.get("input_tokens")), integer(usage.get("output_tokens"))
+    read = integer(usage.get("cache_read_input_tokens"))
+    written = integer(usage.get("cache_creation_input_tokens"))
+    thought = integer(_mapping(usage.get("output_tokens_details")).get("thinking_tokens"))
+    whole = None if fresh is None else integer(fresh + (read or 0) + (written or 0))
+    return whole, out, read, thought
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
