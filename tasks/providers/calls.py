@@ -34,6 +34,7 @@ class Calls:
                 raise LostReply(f"{what}: {said(error)}", retry_after_seconds=retry_after(error)) from error
             raise self._meant(what, error) from error
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
+            _let_through(error)
             raise LostReply(f"{what}: {plain(error)}") from error
 
     @contextmanager
@@ -44,6 +45,7 @@ class Calls:
         except self._sdk.APIStatusError as error:
             raise self._meant(what, error) from error
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
+            _let_through(error)
             raise TransientError(f"{what}: {plain(error)}") from error
 
     def _meant(self, what: str, error: Any) -> NightmailError:
@@ -73,6 +75,12 @@ def retry_after(error: Any) -> float | None:
     """Seconds, where the service says so."""
     value = error.response.headers.get("retry-after", "")
     return float(value) if value.replace(".", "", 1).isdigit() else None
+
+
+def _let_through(error: Exception) -> None:
+    """The guard's own error: some SDKs take whatever a request hook raises for a broken connection."""
+    if isinstance(error.__cause__, NightmailError):
+        raise error.__cause__
 
 
 def _code(error: Any) -> str | None:

@@ -1,0 +1,285 @@
+"""What every batch service is put through, and the services: a class and a line in STAGES for each.
+
+A stage is a service of ours together with what it speaks to, which can be told what to do.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+import pytest
+from anthropic_fake import KEY, AnthropicFake
+
+from configs.home import Home
+from configs.job import Prompt
+from configs.providers import AnthropicProvider, AnyProvider, OpenAIProvider
+from tasks.providers import connect
+from tasks.providers.base import BatchStatus, ServiceBatch, Submission
+from tasks.stages.render import Renderer
+from tasks.stages.wire import dialect
+from tasks.stages.wire.outcome import Outcome, RowStatus
+
+
+class Expected(NamedTuple):
+    """What a row comes to; `again` is whether another attempt can help."""
+
+    status: RowStatus
+    again: bool = False
+
+
+OUTCOMES = {
+    "succeeded": Expected(RowStatus.SUCCEEDED),
+    "awkward": Expected(RowStatus.SUCCEEDED),  # every character that a careless reader splits at
+    "truncated": Expected(RowStatus.TRUNCATED),
+    "refused": Expected(RowStatus.REFUSED),
+    "failed": Expected(RowStatus.FAILED),
+    "transient": Expected(RowStatus.FAILED, again=True),
+    "overloaded": Expected(RowStatus.FAILED, again=True),
+    "expired": Expected(RowStatus.EXPIRED, again=True),
+    "cancelled": Expected(RowStatus.CANCELLED, again=True),
+}
+"""The words for what a row can come to."""
+
+
+class Stage(ABC):
+    """One service. The class attributes say what of the contract it can be put through."""
+
+    settings: AnyProvider
+    key_variable: ClassVar[str] = "TEST_KEY"
+    key: ClassVar[str] = "sk-secret"
+    outcomes: ClassVar[tuple[str, ...]] = tuple(OUTCOMES)
+    statuses: ClassVar[tuple[BatchStatus, ...]] = tuple(BatchStatus)
+    uploads: ClassVar[bool] = True
+    keeps_keys: ClassVar[bool] = True
+    checks_keys: ClassVar[bool] = True
+    endpoint: ClassVar[str] = "/v1/chat/completions"
+
+    def __init__(self) -> None:
+        self._service = self.connect(self.key)  # building one takes longer than most tests
+        self.renew()
+
+    def renew(self) -> None:
+        """As new, for the next test."""
+        self.service: Any = self._service
+        self.service.guard = lambda: None
+
+    def connect(self, key: str) -> Any:
+        """The service with that key; reads are not repeated by the SDK, which would take seconds."""
+        service: Any = connect(self.settings, Home.from_environment({}), {self.key_variable: key})
+        self.be_quick(service)
+        return service
+
+    def be_quick(self, service: Any) -> None:
+        """Take the SDK's patience away."""
+        service._client = service._client.with_options(max_retries=0)
+
+    def submission(self, rows: Mapping[str, str], key: str = "abc/1/1", **more: Any) -> Submission:
+        """A batch over `rows`: custom_id to a word of OUTCOMES."""
+        tree = dialect(self.settings.dialect).request_tree(
+            Prompt(model="m", endpoint=self.endpoint, system="Be brief.", user="Say {{ text }}"),
+            self.settings,
+        )
+        table = pa.record_batch({"text": [f"word {custom_id}" for custom_id in rows]})
+        lines = b"".join(
+            line for line in Renderer(tree, ["text"]).lines(table, list(rows)) if isinstance(line, bytes)
+        )
+        return Submission(
+            **{
+                "key": key,
+                "file_name": f"nightmail-{key.replace('/', '-')}.jsonl",
+                "endpoint": self.endpoint,
+                "model": "m",
+                "completion_window": "24h",
+                "requests": len(rows),
+                "lines": lambda: io.BytesIO(lines),
+                "metadata": {**self.script(rows)},
+                **more,
+            }
+        )
+
+    def post(self, rows: Mapping[str, str], key: str = "abc/1/1") -> ServiceBatch:
+        """Upload and create."""
+        submission = self.submission(rows, key)
+        return self.create(submission)
+
+    def create(self, submission: Submission) -> ServiceBatch:
+        """Upload and create."""
+        with submission.lines() as lines:
+            file_id = self.service.upload(submission.file_name, lines)
+        made: ServiceBatch = self.service.create(submission, file_id)
+        return made
+
+    def ended(self, batch_id: str) -> ServiceBatch:
+        """Let it end, and see it ended."""
+        self.let_end(batch_id)
+        return self.until(batch_id, lambda batch: batch.status.ended and bool(batch.result_files))
+
+    def until(self, batch_id: str, done: Any) -> ServiceBatch:
+        """Look at a batch until it is as wanted."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            batch: ServiceBatch = self.service.retrieve(batch_id)
+            if done(batch):
+                return batch
+            time.sleep(0.01)
+        raise AssertionError(f"{batch_id} is still {batch}")
+
+    def answers(self, batch: ServiceBatch) -> dict[str, Outcome]:
+        """Its rows, from its result files."""
+        parser = dialect(self.settings.dialect).parser(self.endpoint)
+        found = []
+        for file_id in batch.result_files:
+            sink = io.BytesIO()
+            assert self.service.download(file_id, sink) == len(sink.getvalue())
+            found += parser.parse(sink.getvalue())
+        assert len({outcome.custom_id for outcome in found}) == len(found)
+        return {str(outcome.custom_id): outcome for outcome in found}
+
+    @staticmethod
+    def now() -> datetime:
+        """The moment before a test begins to post."""
+        return datetime.now(UTC)
+
+    @abstractmethod
+    def script(self, rows: Mapping[str, str]) -> dict[str, str]:
+        """See to it that the rows come to those words; what has to go into the metadata for it."""
+
+    @abstractmethod
+    def showing(self, status: BatchStatus) -> str:
+        """A batch that the service shows so."""
+
+    @abstractmethod
+    def let_end(self, batch_id: str) -> None:
+        """Let a batch end."""
+
+    @abstractmethod
+    def fault(self, op: str, action: str, **more: Any) -> None:
+        """Let the next call of a kind go wrong; see loopback.py, and tasks/local_batch/fault_gate.py."""
+
+    @abstractmethod
+    def created(self) -> int:
+        """Batches created so far, by anybody."""
+
+
+class EmbeddedStage(Stage):
+    """OpenAI's protocol, spoken to the embedded service."""
+
+    _WORDS: ClassVar = {
+        "awkward": "raw_u2028",
+        "truncated": "length",
+        "refused": "refusal",
+        "failed": "row_error:400",
+        "transient": "row_error:500",
+        "overloaded": "row_error:429",
+        "expired": "expire_after:0",
+        "cancelled": "cancel_after:0",
+    }
+    _STATUSES: ClassVar = {
+        BatchStatus.QUEUED: "stuck:validating",
+        BatchStatus.RUNNING: "stuck:in_progress",
+        BatchStatus.FINISHING: "stuck:finalizing",
+        BatchStatus.FAILED: "fail:mismatched_model",
+        BatchStatus.EXPIRED: "expire_after:0",
+        BatchStatus.CANCELLED: "cancel_after:0",
+    }
+    statuses = tuple(
+        each for each in BatchStatus if each is not BatchStatus.CANCELLING
+    )  # which is over before it can be seen
+    checks_keys = False
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.fake = request.getfixturevalue("_shared_batch_service")
+        self.settings = OpenAIProvider(name="openai", base_url=self.fake.url, api_key_env=self.key_variable)
+        super().__init__()
+
+    def renew(self) -> None:
+        super().renew()
+        self.fake.forgive()
+
+    def script(self, rows: Mapping[str, str]) -> dict[str, str]:
+        whole = ("expired", "cancelled")
+        faults = [
+            self._WORDS[word] + ("" if word in whole else f":{custom_id}")
+            for custom_id, word in rows.items()
+            if word != "succeeded"
+        ]
+        return {"nightmail_faults": ",".join(faults)} if faults else {}
+
+    def showing(self, status: BatchStatus) -> str:
+        words = {"nightmail_faults": self._STATUSES[status]} if status in self._STATUSES else {}
+        return self.create(self.submission({"a": "succeeded"}, metadata=words)).id
+
+    def let_end(self, batch_id: str) -> None:
+        return  # it does
+
+    def fault(self, op: str, action: str, **more: Any) -> None:
+        self.fake.fault(op, action, **more)
+
+    def created(self) -> int:
+        return len(list(self.fake.client().batches.list(limit=100)))
+
+
+class AnthropicStage(Stage):
+    """Message Batches."""
+
+    key = KEY
+    statuses = (
+        BatchStatus.RUNNING,
+        BatchStatus.CANCELLING,
+        BatchStatus.COMPLETED,
+        BatchStatus.EXPIRED,
+        BatchStatus.CANCELLED,
+    )
+    uploads = False
+    keeps_keys = False
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.fake = AnthropicFake()
+        request.addfinalizer(self.fake.close)
+        self.settings = AnthropicProvider(
+            name="anthropic", base_url=self.fake.url, api_key_env=self.key_variable
+        )
+        super().__init__()
+
+    def renew(self) -> None:
+        super().renew()
+        self.fake.forget()
+        self.fake.hold = True
+
+    def script(self, rows: Mapping[str, str]) -> dict[str, str]:
+        self.fake.script |= {
+            custom_id: word.replace("cancelled", "canceled") for custom_id, word in rows.items()
+        }
+        return {}
+
+    def showing(self, status: BatchStatus) -> str:
+        words = {BatchStatus.EXPIRED: "expired", BatchStatus.CANCELLED: "cancelled"}
+        made = self.post({"a": words.get(status, "succeeded")})
+        if status is BatchStatus.CANCELLING:
+            self.service.cancel(made.id)
+        elif status.ended:
+            self.fake.end(made.id)
+        return made.id
+
+    def let_end(self, batch_id: str) -> None:
+        canceling = self.fake.batches[batch_id]["processing_status"] == "canceling"
+        self.fake.end(batch_id, "canceled" if canceling else "ended")
+
+    def fault(self, op: str, action: str, **more: Any) -> None:
+        self.fake.fault(op, action, **more)
+
+    def created(self) -> int:
+        return len(self.fake.created)
+
+
+STAGES: dict[str, Any] = {
+    "openai": EmbeddedStage,
+    "anthropic": AnthropicStage,
+}
+"""The services by the name of their provider; each is made once, with the `request` of a session's fixture."""

@@ -1,0 +1,209 @@
+"""A server on loopback that a fake service is built on: routes by name, faults that strike the next calls of a route.
+
+    fake.fault("create", "drop_reply", times=2)
+
+action  drop_reply      do the work, then close the connection without an answer
+        reset_before    close the connection before any work
+        reset_midway    half of the body, then close
+        status:NNN      answer with that status; `retry_after` (seconds) and `html` as wanted
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass
+class Call:
+    """One request."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Message
+    body: bytes
+
+
+@dataclass
+class Reply:
+    """Its answer; `body` is bytes, or what becomes JSON."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    chunked: bool = False  # no content-length, as a stream is sent
+
+
+@dataclass
+class Armed:
+    """A fault that waits for its calls."""
+
+    action: str
+    times: int
+    retry_after: str | None
+    html: bool
+
+
+Route = tuple[str, str, str]  # method, pattern of the path, name
+
+
+class Loopback:
+    """Serves `routes`: a subclass has a method `on_NAME(call, *groups) -> Reply` for each, and `refusal(status, text)`."""
+
+    routes: tuple[Route, ...] = ()
+
+    def __init__(self) -> None:
+        self.forget()
+        self._lock = threading.RLock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a path."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def forget(self) -> None:
+        """As new, at the same place."""
+        self.calls: list[Call] = []
+        self.seen: Counter[str] = Counter()
+        self._armed: dict[str, list[Armed]] = {}
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def fault(
+        self, op: str, action: str, times: int = 1, *, retry_after: float | None = None, html: bool = False
+    ) -> None:
+        """Let the next `times` calls of a route go wrong."""
+        assert op in {name for _, _, name in self.routes}, op
+        after = None if retry_after is None else str(retry_after)
+        self._armed.setdefault(op, []).append(Armed(action, times, after, html))
+
+    def forgive(self) -> None:
+        """Disarm all of them."""
+        self._armed.clear()
+
+    def refusal(self, status: int, text: str) -> Reply:
+        """An error as the service words it."""
+        return Reply({"error": {"message": text}}, status)
+
+    def answer(self, call: Call) -> Reply | None:
+        """The reply, or None where the connection is to be dropped."""
+        with self._lock:
+            self.calls.append(call)
+            found = self._find(call)
+            if found is None:
+                return self.refusal(404, f"no such page: {call.path}")
+            name, groups = found
+            self.seen[name] += 1
+            fault = self._strike(name)
+            if fault is not None and fault.action == "reset_before":
+                return None
+            if fault is not None and fault.action.startswith("status:"):
+                return self._status(fault)
+            reply: Reply = getattr(self, f"on_{name}")(call, *groups)
+            if fault is not None and fault.action == "drop_reply":
+                return None
+            if fault is not None:
+                assert fault.action == "reset_midway", fault.action
+                reply.headers["x-cut"] = "1"
+            return reply
+
+    def _find(self, call: Call) -> tuple[str, tuple[str, ...]] | None:
+        for method, pattern, name in self.routes:
+            match = re.fullmatch(pattern, call.path) if method == call.method else None
+            if match:
+                return name, match.groups()
+        return None
+
+    def _strike(self, name: str) -> Armed | None:
+        waiting = self._armed.get(name, [])
+        if not waiting:
+            return None
+        waiting[0].times -= 1
+        return waiting.pop(0) if waiting[0].times <= 0 else waiting[0]
+
+    def _status(self, fault: Armed) -> Reply:
+        status = int(fault.action.partition(":")[2])
+        reply = self.refusal(status, f"Told to answer {status}.")
+        if fault.html:
+            reply.body, reply.headers["content-type"] = b"<html>\n<h1>Bad Gateway</h1>\n</html>", "text/html"
+        if fault.retry_after is not None:
+            reply.headers["retry-after"] = fault.retry_after
+        return reply
+
+
+def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            url = urlsplit(self.path)
+            call = Call(self.command, url.path, dict(parse_qsl(url.query)), self.headers, self._sent())
+            reply = fake.answer(call)
+            if reply is None:
+                self._drop()
+                return
+            body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            kind = "application/octet-stream" if isinstance(reply.body, bytes) else "application/json"
+            cut = reply.headers.pop("x-cut", None)
+            headers: Mapping[str, str] = {"content-type": kind, **reply.headers}
+            self.send_response(reply.status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if reply.chunked:
+                self.send_header("transfer-encoding", "chunked")
+            else:
+                self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            sent = body[: len(body) // 2] if cut else body
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent) if reply.chunked and sent else sent)
+            if cut:
+                self.wfile.flush()
+                self._drop()
+            elif reply.chunked:
+                self.wfile.write(b"0\r\n\r\n")
+
+        do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = handle_any
+
+        def _sent(self) -> bytes:
+            if "chunked" not in self.headers.get("transfer-encoding", ""):
+                return self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
+
+        def _drop(self) -> None:
+            self.close_connection = True
+            self.connection.close()
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            except (OSError, ValueError):
+                return  # dropped
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    return Handler
