@@ -14,7 +14,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.runs import Run
 from tasks.stages.page import Batch, Sample, find_samples, render_page
 from tasks.stages.render import Renderer
-from tasks.stages.wire.requests import request_tree
+from tasks.stages.wire import dialect
 
 _ANSWERED_SHOWN = 3
 
@@ -87,6 +87,7 @@ def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> lis
 def _asked(run: Run, columns: list[str]) -> tuple[str, ...]:
     """The columns that the prompt speaks of; none when it speaks of some that were not carried."""
     try:
-        return Renderer(request_tree(run.job.prompt), columns).columns
+        tree = dialect(run.job.provider.dialect).request_tree(run.job.prompt, run.job.provider)
+        return Renderer(tree, columns).columns
     except ConfigError:
         return ()
