@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
 from configs.job import Job
-from configs.providers import SETTINGS
+from configs.providers import SETTINGS, AnyProvider
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAGS = tuple(SETTINGS)  # pydantic names the chosen provider in an error's place
@@ -63,6 +63,22 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
             "output": job.output.model_copy(update={"path": _absolute(job.output.path, base)}),
         }
     )
+
+
+def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
+    """The provider section of a job that says no more than the name and the `provider.*` overrides."""
+    tree: dict[str, Any] = {"provider": {"name": name}}
+    for item in overrides:
+        _override(tree, item)
+    kind = SETTINGS.get(name)
+    if kind is None:
+        raise ConfigError(f"--provider {name}: is not known; allowed: {', '.join(SETTINGS)}")
+    try:
+        return kind.model_validate(tree["provider"])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(["provider", *map(str, problem["loc"])])
+        raise ConfigError(f"{key}: {problem['msg']}; give it with --set {key}=...") from error
 
 
 def logical_date(job: Job, given: date | None, now: datetime) -> date:

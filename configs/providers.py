@@ -27,6 +27,7 @@ class Settings(Frozen):
     dialect: ClassVar[Dialect] = "openai"
     endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
     poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
+    free_trial: ClassVar[tuple[str, str] | None] = None  # model and endpoint that cost nothing
 
     def refusal(self, prompt: Prompt) -> str | None:
         """Why this service cannot do what the prompt asks for, in one line; None when it can."""
@@ -44,6 +45,7 @@ class Settings(Frozen):
 class LocalProvider(Settings):
     """The embedded batch service on this machine: no key, no network."""
 
+    free_trial: ClassVar[tuple[str, str] | None] = ("any-model", "/v1/chat/completions")
     name: Literal["local"] = "local"
     upstream: str | None = Field(
         None,
@@ -85,6 +87,7 @@ class AlibabaProvider(Settings):
         {"/v1/chat/completions", "/v1/embeddings", "/v1/chat/ds-test"}
     )
     poll_floor_seconds: ClassVar[float] = 60.0  # "no more than once a minute"
+    free_trial: ClassVar[tuple[str, str] | None] = ("batch-test-model", "/v1/chat/ds-test")
     name: Literal["alibaba"]
     region: Literal["singapore", "beijing"] = Field(
         "singapore", description="The region that the key is for."

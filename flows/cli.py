@@ -22,6 +22,7 @@ from configs.errors import (
 from configs.home import Home
 from configs.providers import bare
 from flows import terminal
+from flows.cli_doctor import doctor
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -54,6 +55,8 @@ PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+
+app.command(doctor)
 
 JobFile = Annotated[str, Parameter(help="Path of the job file (YAML).")]
 Day = Annotated[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,8 @@ def open_database(url: str) -> Engine:
 
     Raises ConfigError when the database cannot be reached or was made by a newer Nightmail.
     """
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
+    with _named(url):
+        parsed = _url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(parsed, pool_pre_ping=True)
@@ -36,6 +36,35 @@ def open_database(url: str) -> Engine:
             _tune_sqlite(engine)
         with engine.begin() as connection:
             _migrate(connection, url)
+    return engine
+
+
+def revisions(url: str) -> tuple[str | None, str | None]:
+    """The schema's revision in a ledger that is there, and the newest one known. Changes nothing.
+
+    Raises ConfigError when the database cannot be reached.
+    """
+    with _named(url):
+        engine = sa.create_engine(_url(url))
+        try:
+            with engine.connect() as connection:
+                return _revision(connection), ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        finally:
+            engine.dispose()
+
+
+def _url(url: str) -> sa.URL:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+@contextmanager
+def _named(url: str) -> Iterator[None]:
+    """A database that does not open is a ConfigError that names it."""
+    try:
+        yield
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
             f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs `pip install nightmail[postgres]`)"
@@ -45,7 +74,6 @@ def open_database(url: str) -> Engine:
         raise ConfigError(
             f"ledger {_shown(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
         ) from error
-    return engine
 
 
 def exists(url: str) -> bool:
