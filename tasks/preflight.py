@@ -185,7 +185,7 @@ def two_lines(config: AnyProvider, model: str, endpoint: str) -> list[bytes]:
     prompt = Prompt.model_validate(
         {"model": model, "endpoint": "/v1/chat/completions" if chatlike else endpoint, "user": "Say ok."}
     )
-    tree: dict[str, Any] = dialect(config.dialect).request_tree(prompt)
+    tree: dict[str, Any] = dialect(config.dialect).request_tree(prompt, config)
     if "url" in tree:
         tree["url"] = endpoint  # also one that no job can name
     rows = pa.RecordBatch.from_pydict({"row": list(_IDS)})
