@@ -61,7 +61,7 @@ def as_markdown(receipt: Mapping[str, Any]) -> str:
         "|---|---:|",
         *(f"| {status} | {count:,} |" for status, count in rows.items() if status != "total"),
         "",
-        f"{_money(receipt)} · {_tokens(receipt)} · {_batches(receipt)} · {duration(receipt['seconds'])}",
+        f"cost {_money(receipt)} · tokens {_tokens(receipt)} · batches {_batches(receipt)} · time {duration(receipt['seconds'])}",
     ]
     if receipt.get("report"):
         lines += ["", _link(receipt["report"])]
