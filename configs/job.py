@@ -17,7 +17,14 @@ from configs.frozen import Duration, Frozen
 from configs.providers import LocalProvider, Provider
 
 Endpoint = Literal[
-    "/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
 ]
 ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
@@ -87,7 +94,7 @@ class Prompt(Frozen):
     """What is asked of every row. Strings are Jinja2 templates over the row's columns.
 
     `user` is the text of every endpoint: the user message (chat, responses), the `input` (embeddings,
-    moderations) or the `prompt` (completions).
+    moderations) or the `prompt` (completions, images, videos).
     """
 
     endpoint: Endpoint = "/v1/chat/completions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.assets import fetch_videos
 from tasks.chunk_folder import line_id, requests_name, results_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
@@ -23,6 +24,7 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         if not run.folder.exists(name):
             with run.folder.write(name) as sink:
                 run.service.download(file_id, sink)
+    fetch_videos(run, chunk, batch)
     fetched = f"{len(batch.result_files)} result files"
     values = {"error_message": _name_the_row(run, chunk, batch)} if batch.error_code else {}
     return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, fetched, batch_values=values)

@@ -8,13 +8,15 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tasks import vectors
+from tasks.assets import Assets
 from tasks.chunk_folder import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.prices import price_of
 from tasks.runs import Run
 from tasks.stages.answers import checker_of
-from tasks.stages.merge import Attempt, MergeStats, merge_chunk
+from tasks.stages.assets import Images
+from tasks.stages.merge import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.merge_lines import first_vector_size
 from tasks.stages.shapes import Shape, Vectors, shape_of
 from tasks.stages.tokens import estimate
@@ -46,7 +48,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
             attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
-        shape = _shape(run, attempts, parser)
+        shape = _shape(run, chunk, attempts, parser)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
         stats = merge_chunk(
             rows,
@@ -60,13 +62,15 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
             checker=checker_of(job.prompt),
             price=price_of(job, run.record.created_at),
             retry_on=job.retry.on,
+            # a line with a picture is a thousand times as long as one with text, and is held several times over
+            whole_bytes=RANGE_BYTES if isinstance(shape, Images) else WHOLE_BYTES,
         )
     return stats, shape
 
 
-def _shape(run: Run, attempts: list[Attempt], parser: Parser) -> Shape:
+def _shape(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser) -> Shape:
     """What this chunk's answers become. The first vector of a run decides how long all of them are."""
-    shape = shape_of(run.job.prompt, vectors.size_of(run.ledger.chunks(run.id)))
+    shape = shape_of(run.job.prompt, vectors.size_of(run.ledger.chunks(run.id)), Assets(run, chunk))
     if shape != Vectors(None):
         return shape
     found = first_vector_size((file for attempt in attempts for file in attempt.files), parser)

@@ -20,7 +20,7 @@ from tasks.stages.place import code_of
 from tasks.uploads import Upload, abort_unfinished
 
 # Readers of a dataset folder skip names that begin with an underscore.
-RECEIPT, REPORT = "_receipt.json", "_report.html"
+RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
 OWNER = "_nightmail.json"  # says whose a folder is until it has its first receipt
 BLOCK = 1 << 22
 

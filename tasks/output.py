@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, NightmailError, StorageError
-from tasks.object_folder import BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
+from tasks.object_folder import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
 from tasks.stages.place import brief, find_place, is_absent, shown, trouble
 from tasks.uploads import appearing
 
@@ -74,19 +74,30 @@ class Output:
             return self.path.removesuffix(".parquet") + ".report.html"
         return f"{self.path.rstrip('/')}/{REPORT}"
 
+    @property
+    def assets(self) -> str:
+        """The folder of files that rows point to, as they name it: relative to the output, and this run's own."""
+        above = f"{self._place.stem}.assets" if self._single else ASSETS
+        return f"{above}/{self._run_id}"
+
     def publish(
-        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None = None
+        self,
+        parts: Iterable[Open],
+        receipt: dict[str, Any],
+        report: bytes | None = None,
+        assets: Iterable[tuple[str, Open]] = (),
     ) -> dict[str, Any]:
         """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order.
 
+        `assets` are files the rows point to, each with its path below the folder of that name.
         The receipt as it was written: its `report` says where the page is, None when it is not there.
         """
         with self._explained("every answer is kept"):
             if self._single:
-                return self._publish_file(parts, receipt, report)
+                return self._publish_file(parts, receipt, report, assets)
             if self._local:
-                return self._publish_folder(parts, receipt, report)
-            return self._publish_objects(parts, receipt, report)
+                return self._publish_folder(parts, receipt, report, assets)
+            return self._publish_objects(parts, receipt, report, assets)
         raise AssertionError("explained raises what it catches")
 
     @contextmanager
@@ -148,8 +159,13 @@ class Output:
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
     def _publish_file(
-        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+        self,
+        parts: Iterable[Open],
+        receipt: dict[str, Any],
+        report: bytes | None,
+        assets: Iterable[tuple[str, Open]],
     ) -> dict[str, Any]:
+        self._copy_assets(assets)
         with self._appearing(self._place) as file:
             _concatenate(parts, file, self._job)
         page = self._place.with_suffix(".report.html")
@@ -158,16 +174,40 @@ class Output:
             self._fs.rm(str(page))  # it would speak of another run
         with self._appearing(self._place.with_suffix(".receipt.json")) as file:
             file.write(_json(receipt))
+        self._drop_other_assets()
         return receipt
 
+    def _copy_assets(self, assets: Iterable[tuple[str, Open]]) -> set[str]:
+        """Put the assets at their place, where no other run's are; their full paths."""
+        base = (self._place.parent if self._single else self._place) / self.assets
+        copied = set()
+        for name, opened in assets:
+            with opened() as source, self._appearing(base / name) as target:
+                shutil.copyfileobj(source, target, BLOCK)
+            copied.add(str(base / name))
+        return copied
+
+    def _drop_other_assets(self) -> None:
+        """Delete the assets of what this run has replaced."""
+        folder = self._place.with_suffix(".assets")
+        if self._fs.exists(str(folder)):
+            for path in self._fs.ls(str(folder), detail=False):
+                if PurePosixPath(path).name != self._run_id:
+                    self._fs.rm(path, recursive=True)
+
     def _publish_objects(
-        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+        self,
+        parts: Iterable[Open],
+        receipt: dict[str, Any],
+        report: bytes | None,
+        assets: Iterable[tuple[str, Open]],
     ) -> dict[str, Any]:
         page = self._place / REPORT
         folder = ObjectFolder(self._fs, self._place, self._job, self._run_id, self._guard)
         folder.upload(parts)
+        ours = self._copy_assets(assets)
         receipt = self._with_report(receipt, report, lambda: self._appearing(page))
-        folder.publish(_json(receipt), {str(page)} if receipt["report"] else set())
+        folder.publish(_json(receipt), ours | ({str(page)} if receipt["report"] else set()))
         return receipt
 
     def _with_report(
@@ -187,7 +227,11 @@ class Output:
         return {**receipt, "report": self.report}
 
     def _publish_folder(
-        self, parts: Iterable[Open], receipt: dict[str, Any], report: bytes | None
+        self,
+        parts: Iterable[Open],
+        receipt: dict[str, Any],
+        report: bytes | None,
+        assets: Iterable[tuple[str, Open]],
     ) -> dict[str, Any]:
         place = Path(self._place)
         staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
@@ -195,6 +239,11 @@ class Output:
         staging.mkdir(parents=True)
         for number, part in enumerate(parts, start=1):
             with part() as source, _durable(staging / part_name(number, self._run_id)) as target:
+                shutil.copyfileobj(source, target, BLOCK)
+        for name, opened in assets:
+            target_path = staging / self.assets / name
+            target_path.parent.mkdir(parents=True, exist_ok=True)
+            with opened() as source, _durable(target_path) as target:
                 shutil.copyfileobj(source, target, BLOCK)
         receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
         with _durable(staging / RECEIPT) as target:

@@ -12,5 +12,7 @@ from tasks.stages.price import Price, find_price, parse_overrides
 def price_of(job: Job, at: datetime) -> Price | None:
     """The batch price in force at `at`. A service behind a URL of your own has only prices you state yourself."""
     elsewhere = getattr(job.provider, "base_url", None) or getattr(job.provider, "upstream", None)
-    provider = None if elsewhere else job.provider.name
+    # Image tokens of the prompt have a price of their own, which the list does not say.
+    unlisted = job.prompt.endpoint == "/v1/images/edits" and job.provider.name != "local"
+    provider = None if elsewhere or unlisted else job.provider.name
     return find_price(job.prompt.model, provider, at=at, overrides=parse_overrides(load_prices()))

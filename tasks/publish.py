@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from configs.errors import IntegrityError, NightmailError
-from tasks import vectors
+from tasks import assets, vectors
 from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import RunState
@@ -33,7 +33,7 @@ def publish(run: Run) -> None:
     output.check_owner()
     vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
-    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches))
+    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches), assets.kept(run))
     with run.folder.write("receipt.json") as file:
         file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
     if run.stopping:

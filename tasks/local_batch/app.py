@@ -20,11 +20,12 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tasks.local_batch.echo_media import video_file
 from tasks.local_batch.engine import Engine, start_cancelling
 from tasks.local_batch.fault_doors import FaultDoors
 from tasks.local_batch.fault_gate import FaultGate
 from tasks.local_batch.faults import Faults
-from tasks.local_batch.objects import ApiError, Batch, StoredFile
+from tasks.local_batch.objects import ApiError, Batch, StoredFile, unix_now
 from tasks.local_batch.orders import batch_of, file_of, page_limit, refuse_garbage
 from tasks.local_batch.replies import (
     no_file,
@@ -154,6 +155,15 @@ class Service:
     def _wire(self, batch: Batch, *, look: bool) -> dict[str, Any]:
         return self.faults.shown(self.engine.with_progress(batch), look=look)
 
+    # --- videos
+
+    def video(self, request: Request) -> Response:
+        """The file of a video that an echo made; an upstream keeps its own."""
+        found = video_file(request.path_params["id"], unix_now())
+        if found is None:
+            raise ApiError(404, f"Video with id '{request.path_params['id']}' not found.", param="video_id")
+        return Response(found, media_type="video/mp4")
+
     # --- about the service
 
     async def health(self, _: Request) -> Response:
@@ -212,6 +222,7 @@ def build(service: Service, ready: Any, close: Any) -> ASGIApp:
         Route("/v1/files/{id}", service.retrieve_file, methods=["GET"]),
         Route("/v1/files/{id}", service.delete_file, methods=["DELETE"]),
         Route("/v1/files/{id}/content", service.content, methods=["GET"]),
+        Route("/v1/videos/{id}/content", service.video, methods=["GET"]),
         Route("/v1/batches", service.create, methods=["POST"]),
         Route("/v1/batches", service.list_batches, methods=["GET"]),
         Route("/v1/batches/{id}", service.retrieve, methods=["GET"]),

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from tasks.local_batch.answers import Row
+from tasks.local_batch.echo_media import VIDEO_SECONDS, check_image, check_video, picture, video_id
 from tasks.local_batch.echo_schema import Sampler
 from tasks.local_batch.echo_vectors import embed, moderate
 from tasks.local_batch.objects import Usage
@@ -202,12 +203,60 @@ def _moderations(row: Row, body: _Body, _: int) -> tuple[bytes, Usage]:
     return orjson.dumps(reply), Usage()
 
 
+def _images(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
+    asked = orjson.loads(bytes(row.body))
+    edits = row.url == "/v1/images/edits"
+    check_image(asked, edits=edits)
+    count = body.n or 1
+    text, seen = tokens(len(_plain(body.prompt))), 323 * len(asked["images"]) if edits else 0
+    usage = Usage(text + seen, 0, 272 * count, 0)
+    reply = {
+        "created": created,
+        "background": "opaque",
+        "data": [{"b64_json": picture(f"{_plain(body.prompt)}/{at}")} for at in range(count)],
+        "output_format": "png",  # whatever was asked for: it draws no other
+        "quality": "low",
+        "size": "8x8",
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
+            "output_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    }
+    return orjson.dumps(reply), usage
+
+
+def _videos(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
+    asked = orjson.loads(bytes(row.body))
+    check_video(asked)
+    reply = {
+        "id": video_id(row.custom_id, created),
+        "object": "video",
+        "model": body.model or "sora-2",
+        "status": "completed",
+        "progress": 100,
+        "created_at": created,
+        "completed_at": created,
+        "expires_at": created + VIDEO_SECONDS,
+        "seconds": asked.get("seconds") or "4",
+        "size": asked.get("size") or "720x1280",
+        "prompt": body.prompt,
+        "remixed_from_video_id": None,
+        "error": None,
+    }
+    return orjson.dumps(reply), Usage()
+
+
 MAKERS: Final = {
     "/v1/chat/completions": _chat,
     "/v1/responses": _responses,
     "/v1/completions": _completions,
     "/v1/embeddings": _embeddings,
     "/v1/moderations": _moderations,
+    "/v1/images/generations": _images,
+    "/v1/images/edits": _images,
+    "/v1/videos": _videos,
 }
 
 

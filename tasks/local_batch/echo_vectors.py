@@ -8,23 +8,10 @@ import math
 from array import array
 from typing import Any, Final
 
+from tasks.stages.moderation import MODERATION_CATEGORIES
+
 DIMENSIONS: Final = 1536  # text-embedding-3-small's
 MAX_DIMENSIONS: Final = 3072
-_CATEGORIES: Final = (
-    "harassment",
-    "harassment/threatening",
-    "hate",
-    "hate/threatening",
-    "illicit",
-    "illicit/violent",
-    "self-harm",
-    "self-harm/intent",
-    "self-harm/instructions",
-    "sexual",
-    "sexual/minors",
-    "violence",
-    "violence/graphic",
-)
 
 
 def embed(text: str, dimensions: int | None, *, base64: bool) -> list[float] | str:
@@ -43,10 +30,12 @@ def embed(text: str, dimensions: int | None, *, base64: bool) -> list[float] | s
 
 def moderate(text: str) -> dict[str, Any]:
     """A moderation result that flags nothing."""
-    scores = hashlib.blake2b(text.encode(), digest_size=len(_CATEGORIES)).digest()
+    scores = hashlib.blake2b(text.encode(), digest_size=len(MODERATION_CATEGORIES)).digest()
     return {
         "flagged": False,
-        "categories": dict.fromkeys(_CATEGORIES, False),
-        "category_scores": {name: score / 100_000 for name, score in zip(_CATEGORIES, scores, strict=True)},
-        "category_applied_input_types": {name: ["text"] for name in _CATEGORIES},
+        "categories": dict.fromkeys(MODERATION_CATEGORIES, False),
+        "category_scores": {
+            name: score / 100_000 for name, score in zip(MODERATION_CATEGORIES, scores, strict=True)
+        },
+        "category_applied_input_types": {name: ["text"] for name in MODERATION_CATEGORIES},
     }

@@ -2,7 +2,7 @@
 
     {"op": "create", "action": "drop_reply", "times": 1, "skip": 0}
 
-op      upload, create, retrieve, list, cancel, content, delete (of a file); also list_files, retrieve_file
+op      upload, create, retrieve, list, cancel, content, delete (of a file); also list_files, retrieve_file, video
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         reset_midway    half of the body, then close (content)
@@ -32,6 +32,7 @@ _OPS: Final = (
     ("GET", r"/v1/batches", "list"),
     ("GET", r"/v1/batches/[^/]+", "retrieve"),
     ("POST", r"/v1/batches/[^/]+/cancel", "cancel"),
+    ("GET", r"/v1/videos/[^/]+/content", "video"),
 )
 _ACTION: Final = re.compile(r"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|delay:[\d.]+")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 # Valid at every provider known to us; Anthropic publishes it, OpenAI publishes no rule.
 PORTABLE_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
@@ -95,6 +95,14 @@ class ServiceFile:
     id: str
     name: str
     created_at: datetime | None = None
+
+
+@runtime_checkable
+class KeepsVideos(Protocol):
+    """A service whose video answers are objects; their files are fetched apart, while it has them."""
+
+    def download_video(self, video_id: str, sink: BinaryIO) -> int:
+        """Write a video's file to `sink`; bytes written. NotFound once it is gone."""
 
 
 class BatchService(Protocol):

@@ -164,20 +164,21 @@ class OpenAICompatible:
                 return  # it has ended already
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
-        written = 0
+        what = f"file {file_id}"
         with (
-            self._calls.reading(f"file {file_id}"),
+            self._calls.reading(what),
             self._client.files.with_streaming_response.content(file_id) as response,
         ):
-            for block in response.iter_bytes(_BLOCK):
-                sink.write(block)
-                written += len(block)
-            announced = response.headers.get("content-length")
-            if announced and not response.headers.get("content-encoding") and int(announced) != written:
-                raise TransientError(
-                    f"file {file_id}: {written} of {announced} bytes arrived; it is fetched again"
-                )
-        return written
+            return _copy(response, sink, what)
+
+    def download_video(self, video_id: str, sink: BinaryIO) -> int:
+        what = f"video {video_id}"
+        # The SDK marks it deprecated: OpenAI announced the end of its own video models for 2026-09-24.
+        with (
+            self._calls.reading(what),
+            self._client.videos.with_streaming_response.download_content(video_id) as response,
+        ):
+            return _copy(response, sink, what)
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -195,6 +196,18 @@ def key_from(environ: Mapping[str, str], name: str) -> str:
             f"provider.api_key_env: the environment has no {name}; export it, or use provider local"
         )
     return key
+
+
+def _copy(response: Any, sink: BinaryIO, what: str) -> int:
+    """Stream a reply's body into `sink`; TransientError when it is cut."""
+    written = 0
+    for block in response.iter_bytes(_BLOCK):
+        sink.write(block)
+        written += len(block)
+    announced = response.headers.get("content-length")
+    if announced and not response.headers.get("content-encoding") and int(announced) != written:
+        raise TransientError(f"{what}: {written} of {announced} bytes arrived; it is fetched again")
+    return written
 
 
 def _identified(content: bytes, what: str, otherwise: type[TransientError]) -> Record:

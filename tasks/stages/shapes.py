@@ -11,26 +11,12 @@ import pyarrow.compute as pc
 
 from configs.job import Prompt
 from tasks.stages import arrow_columns
+from tasks.stages.assets import NO_FILES, Files, Images, Videos
+from tasks.stages.moderation import MODERATION_CATEGORIES
 
 Problems = dict[int, str]
 """Why an answer does not do, by its position."""
 
-# https://platform.openai.com/docs/guides/moderation: the categories of omni-moderation.
-MODERATION_CATEGORIES: Final = (
-    "harassment",
-    "harassment/threatening",
-    "hate",
-    "hate/threatening",
-    "illicit",
-    "illicit/violent",
-    "self-harm",
-    "self-harm/intent",
-    "self-harm/instructions",
-    "sexual",
-    "sexual/minors",
-    "violence",
-    "violence/graphic",
-)
 MODERATION: Final = pa.struct(
     [
         ("flagged", pa.bool_()),
@@ -109,9 +95,13 @@ class Vectors:
 TEXT: Final = AsRead(pa.string())
 
 
-def shape_of(prompt: Prompt, vector_size: int | None = None) -> Shape:
+def shape_of(prompt: Prompt, vector_size: int | None = None, files: Files = NO_FILES) -> Shape:
     """The shape of a job's answers. `vector_size` is what has been learned of it from answers."""
     match prompt.endpoint:
+        case "/v1/images/generations" | "/v1/images/edits":
+            return Images(files, several=prompt.choices > 1)
+        case "/v1/videos":
+            return Videos(files)
         case "/v1/embeddings":
             wanted: Any = prompt.params.get("dimensions")
             return Vectors(wanted if type(wanted) is int else vector_size)

@@ -73,7 +73,7 @@ def cell_rules() -> str:
 
 _CODE = re.compile(r"`[^`]*`")
 _COLUMNS = {
-    "answer": "the answer's text; for embeddings the vector (list of float)",
+    "answer": "the answer's text; what it is at other endpoints and with several answers a row is told below",
     "parsed": "only with `prompt.schema`: the answer's fields, typed; null where the answer does not satisfy the schema",
     "status": "one of the words below, never null",
     "error_code": "why there is no answer: the provider's own code, or `template_error`, `row_too_large`, ...",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, InputError
+from tasks.stages.assets import VIDEO
 from tasks.stages.shapes import MODERATION
 
 UTC = datetime.UTC
@@ -84,10 +85,15 @@ def test_a_schema_becomes_typed_fields(works: Any) -> None:
         ("/v1/completions", pa.string()),
         ("/v1/moderations", MODERATION),
         ("/v1/embeddings", pa.list_(pa.float32(), 1536)),
+        ("/v1/images/generations", pa.string()),
+        ("/v1/images/edits", pa.string()),
+        ("/v1/videos", VIDEO),
     ],
 )
 def test_every_endpoint_answers(works: Any, endpoint: str, kind: pa.DataType) -> None:
     works.change("prompt.endpoint", endpoint)
+    if endpoint == "/v1/images/edits":
+        works.change("prompt.params", {"images": [{"image_url": "https://x.test/{{ id }}.png"}]})
     receipt = works.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     assert works.out.schema.field("llm_answer").type == kind

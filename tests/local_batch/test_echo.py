@@ -3,18 +3,21 @@ from __future__ import annotations
 import base64
 import json
 import math
+import struct
+import zlib
 from array import array
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 import pytest
-from openai.types import Completion, CreateEmbeddingResponse, ModerationCreateResponse
+from openai.types import Completion, CreateEmbeddingResponse, ImagesResponse, ModerationCreateResponse, Video
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from tasks.local_batch.answers import Answer, Row
 from tasks.local_batch.echo import answer
+from tasks.local_batch.echo_media import video_file
 
 SCHEMA = {
     "type": "object",
@@ -135,8 +138,18 @@ def test_moderations_flag_nothing(asked: Any, count: int) -> None:
 @pytest.mark.parametrize(
     ("url", "body"),
     [
-        ("images/generations", {"prompt": "a crane"}),
-        ("videos", {"prompt": "a crane"}),
+        ("audio/speech", {"input": "a crane"}),
+        ("embeddings", {"input": ""}),
+        ("embeddings", {"input": ["x"] * 2_049}),
+        ("embeddings", {"input": "word " * 300_000}),
+        ("images/generations", {"prompt": "a crane", "n": 11}),
+        ("images/generations", {"prompt": "a crane", "size": "large"}),
+        ("images/generations", {"prompt": "a crane", "quality": "good"}),
+        ("images/edits", {"prompt": "a crane"}),
+        ("images/edits", {"prompt": "a crane", "images": [{"image_url": "u", "file_id": "f"}]}),
+        ("images/edits", {"prompt": "a crane", "images": [{"file_id": "f"}], "mask": {}}),
+        ("videos", {"prompt": "a crane", "seconds": 4}),
+        ("videos", {"prompt": "a crane", "seconds": "5"}),
         ("chat/completions", {"messages": [1, 2]}),
         ("chat/completions", {"messages": [], "n": "many"}),
         ("embeddings", {"input": "x", "dimensions": 0}),
@@ -146,6 +159,34 @@ def test_what_it_cannot_answer_fails_by_row(url: str, body: dict[str, Any]) -> N
     found = echo(url, **body)
     assert (found.status, found.succeeded) == (400, False)
     assert json.loads(found.body)["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "text", "seen"),
+    [("generations", {}, 2, 0), ("edits", {"images": [{"file_id": "file-1"}, {"image_url": "u"}]}, 2, 646)],
+)
+def test_pictures_are_pngs_and_say_their_tokens(url: str, more: Any, text: int, seen: int) -> None:
+    found = ImagesResponse.model_validate_json(echo(f"images/{url}", prompt="a crane.", n=2, **more).body)
+    assert found.usage is not None
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (text + seen, 544)
+    pictures = [base64.b64decode(image.b64_json or "") for image in found.data or []]
+    assert len(set(pictures)) == 2
+    for picture in pictures:
+        header, pixels = picture[8:33], picture[41:-16]
+        assert (picture[:8], struct.unpack(">2I", header[8:16])) == (b"\x89PNG\r\n\x1a\n", (8, 8))
+        assert len(zlib.decompress(pixels)) == 8 * 25
+        assert zlib.crc32(header[4:21]) == struct.unpack(">I", header[21:])[0]
+
+
+def test_a_video_is_an_object_whose_file_is_there_for_a_day() -> None:
+    found = Video.model_validate_json(echo("videos", prompt="a crane", seconds="8").body)
+    assert (found.status, found.seconds, found.expires_at) == ("completed", "8", 1_795_305_600 + 86_400)
+    data = video_file(found.id, 1_795_305_600)
+    assert data is not None
+    assert data[4:12] == b"ftypisom"
+    assert video_file(found.id, 1_795_305_600 + 86_400) is None
+    assert video_file(found.id[:-1] + "z", 0) is None
+    assert video_file(found.id.replace("video_", "video_0")[:-1], 0) is None
 
 
 def test_the_same_row_gets_the_same_bytes() -> None:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.stages.shapes import MODERATION_CATEGORIES
+from tasks.stages.moderation import MODERATION_CATEGORIES
 from tasks.stages.wire.json_values import (
     integer,
     json_text,
@@ -322,12 +322,44 @@ def _moderation(body: Mapping[str, Any]) -> _Reading:
     return RowStatus.SUCCEEDED, verdict, None, None, None, None
 
 
+def _images(body: Mapping[str, Any]) -> _Reading:
+    data = body.get("data")
+    ending = string(body.get("output_format")) or "png"
+    images = (
+        [_image_url(item, ending) for item in data if isinstance(item, dict)]
+        if isinstance(data, list)
+        else []
+    )
+    urls = [url for url in images if url]
+    return (RowStatus.SUCCEEDED, urls, None, None, None, None) if urls else _empty("image")
+
+
+def _image_url(item: Mapping[str, Any], ending: str) -> str | None:
+    text = string(item.get("b64_json"))
+    return f"data:image/{ending};base64,{text}" if text else string(item.get("url"))
+
+
+def _video(body: Mapping[str, Any]) -> _Reading:
+    state = string(body.get("status"))
+    if state == "expired":
+        message = "the video expired before it was made"
+        return RowStatus.EXPIRED, None, state, "video_expired", message, ErrorClass.EXPIRED
+    if state != "completed":  # a line in a result file is final, whatever it calls itself
+        return RowStatus.FAILED, None, state, f"video_{state}", f"the video is {state}", ErrorClass.REQUEST
+    video = {name: string(body.get(name)) for name in ("id", "status", "seconds", "size")}
+    found = {**video, "expires_at": integer(body.get("expires_at"))}
+    return RowStatus.SUCCEEDED, found, state, None, None, None
+
+
 _READERS: dict[str, _Reader] = {
     "/v1/chat/completions": _chat,
     "/v1/responses": _response,
     "/v1/completions": _first(_completion_choice),
     "/v1/embeddings": _embedding,
     "/v1/moderations": _moderation,
+    "/v1/images/generations": _images,
+    "/v1/images/edits": _images,
+    "/v1/videos": _video,
 }
 _SEVERAL: dict[str, _Reader] = {
     "/v1/chat/completions": _every(_chat_choice),

@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     `custom_id` is None exactly when the line cannot be read (`status` is then UNPARSABLE).
     `input_tokens` counts the whole prompt, cached tokens included; None is "the provider did not say".
     `answer` is what `tasks.stages.shapes` says of the endpoint: text, a list of texts where several were asked for, a
-    vector, a moderation result.
+    vector, a moderation result, the URLs of images (data URLs where they are embedded), a video object.
     """
 
     custom_id: str | None
@@ -82,7 +82,13 @@ class Outcome(NamedTuple):
 UNPARSABLE = Outcome(None, RowStatus.UNPARSABLE)
 
 REFUSAL_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "data_inspection_failed", "datainspectionfailed"}
+    {
+        "content_filter",
+        "content_policy_violation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "moderation_blocked",
+    }
 )
 _EXPIRED = re.compile(r"batch_expired|expired")
 _CANCELLED = re.compile(r"batch_cancel|cancell?ed")

@@ -15,6 +15,7 @@ import orjson
 from configs.errors import ConfigError
 from configs.job import Prompt
 from tasks.stages.render import CUSTOM_ID, Template, templated
+from tasks.stages.wire.params import check_params
 
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "envelope_bytes", "is_strict", "request_tree"]
 
@@ -48,7 +49,11 @@ _STRICT_KEYWORDS = frozenset(
 
 
 def request_tree(prompt: Prompt) -> dict[str, Any]:
-    """One row's request as a tree. Raises `ConfigError` where params and the job's own keys say the same thing."""
+    """One row's request as a tree.
+
+    Raises `ConfigError` where params and the job's own keys say the same thing, or a param would fail every row.
+    """
+    check_params(prompt)
     body: dict[str, Any] = {"model": prompt.model}
     body |= _asked(prompt)
     for name, value in prompt.params.items():
@@ -95,7 +100,7 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
             return {"messages": _messages(prompt)}
         case "/v1/responses":
             return _responses(prompt)
-        case "/v1/completions":
+        case "/v1/completions" | "/v1/images/generations" | "/v1/images/edits" | "/v1/videos":
             return {"prompt": templated(prompt.user, "prompt.user")}
         case _:
             return {"input": templated(prompt.user, "prompt.user")}
