@@ -22,7 +22,7 @@ from tasks.stages.merge_lines import first_vector_size
 from tasks.stages.render import Renderer
 from tasks.stages.shapes import MODERATION, shape_of
 from tasks.stages.validate import check_lines
-from tasks.stages.wire import dialect
+from tasks.stages.wire import dialect, requests
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "openai"
 OPENAI = dialect("openai")
@@ -90,7 +90,7 @@ def test_a_job_posts_the_body_that_the_reference_shows(
     endpoint: str, at: int, prompt: dict[str, Any], cell: str
 ) -> None:
     wanted = lines(sample("request", endpoint))[at]
-    tree = OPENAI.request_tree(Prompt(endpoint=endpoint, **prompt))
+    tree = requests.request_tree(Prompt(endpoint=endpoint, **prompt))
     (made,) = Renderer(tree, ["t"]).lines(pa.record_batch({"t": [cell]}), [wanted["custom_id"]])
     assert isinstance(made, bytes)
     body = json.loads(made)["body"]

@@ -15,10 +15,6 @@ from tasks.stages.wire.outcome import Outcome
 class Parser(Protocol):
     """Reads the result lines of one endpoint: output and error file alike, each line judged by its content."""
 
-    @property
-    def gives_vectors(self) -> bool:
-        """Answers are lists of floats, not text."""
-
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, complete lines cut at b"\\n", one per non-blank line. Never raises on content."""
 
@@ -55,14 +51,8 @@ class Dialect:
 class LineByLine:
     """A parser out of a function that reads one line: right for every dialect, and quick enough for most."""
 
-    def __init__(self, read: Callable[[bytes], Outcome], *, gives_vectors: bool = False) -> None:
+    def __init__(self, read: Callable[[bytes], Outcome]) -> None:
         self._read = read
-        self._gives_vectors = gives_vectors
-
-    @property
-    def gives_vectors(self) -> bool:
-        """Answers are lists of floats, not text."""
-        return self._gives_vectors
 
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, one per non-blank line."""

@@ -58,8 +58,7 @@ _Json = Mapping[str, Any]
 
 def parser(endpoint: str) -> LineByLine:
     """The parser of what the job's endpoint means here: vectors, or generated content."""
-    vectors = endpoint == "/v1/embeddings"
-    return LineByLine(partial(read_line, read=_vector if vectors else _content), gives_vectors=vectors)
+    return LineByLine(partial(read_line, read=_vector if endpoint == "/v1/embeddings" else _content))
 
 
 def read_line(raw: bytes, read: Any) -> Outcome:

@@ -29,11 +29,6 @@ class ResultParser:
         self._ordinary = dialect[1] if dialect else None
         self._decoder = msgspec.json.Decoder(dialect[0]) if dialect else None
 
-    @property
-    def gives_vectors(self) -> bool:
-        """Answers are lists of floats, not text."""
-        return self.endpoint == "/v1/embeddings"
-
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, complete lines cut at b"\\n", in order. Never raises on content."""
         return self._outcomes(block, self._decoded(block))
