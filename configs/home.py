@@ -1,4 +1,4 @@
-"""Where state lives: the ledger and the run folders. Not the job's business, so it comes from the environment."""
+"""Where state lives: the ledger and the run folders, and who may go there. Not the job's business, so it comes from the environment."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """`folder` is local (scratch space and the embedded service); the URLs may point anywhere."""
+    """`folder` is local (scratch space and the embedded service); the URLs may point anywhere.
+
+    `s3_block` names the Prefect block with credentials for every s3:// URL; None leaves it to AWS's default chain.
+    """
 
     folder: Path
     ledger_url: str
     runs_url: str
+    s3_block: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Home:
-        """NIGHTMAIL_HOME (default `.nightmail` here), NIGHTMAIL_LEDGER_URL, NIGHTMAIL_RUNS_URL."""
+        """NIGHTMAIL_HOME (default `.nightmail` here), NIGHTMAIL_LEDGER_URL, NIGHTMAIL_RUNS_URL, NIGHTMAIL_S3_BLOCK."""
         folder = Path(environ.get("NIGHTMAIL_HOME") or ".nightmail").expanduser().absolute()
         return cls(
             folder=folder,
             ledger_url=environ.get("NIGHTMAIL_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}",
             runs_url=environ.get("NIGHTMAIL_RUNS_URL") or str(folder / "runs"),
+            s3_block=environ.get("NIGHTMAIL_S3_BLOCK") or None,
         )

@@ -42,6 +42,21 @@ class Settings(Frozen):
         return type(self).__name__.removesuffix("Provider")
 
 
+class KeyedSettings(Settings):
+    """A service that wants a key: from the environment, or from a Prefect Secret block."""
+
+    name: str
+    api_key_env: str
+    api_key_block: str | None = Field(
+        None, description="Prefect Secret block that holds the key, instead of the environment."
+    )
+
+    @property
+    def key_name(self) -> str:
+        """Where the key comes from, for messages and for telling accounts apart."""
+        return self.api_key_env if self.api_key_block is None else f"block {self.api_key_block}"
+
+
 class LocalProvider(Settings):
     """The embedded batch service on this machine: no key, no network."""
 
@@ -65,7 +80,7 @@ class LocalProvider(Settings):
         return self.upstream or "echo"
 
 
-class OpenAIProvider(Settings):
+class OpenAIProvider(KeyedSettings):
     """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
 
     name: Literal["openai"]
@@ -80,7 +95,7 @@ class OpenAIProvider(Settings):
         return self.base_url or self.name
 
 
-class AlibabaProvider(Settings):
+class AlibabaProvider(KeyedSettings):
     """Alibaba Cloud Model Studio. Keys belong to a region."""
 
     endpoints: ClassVar[frozenset[str] | None] = frozenset(
@@ -135,7 +150,7 @@ class AlibabaProvider(Settings):
         return self.base_url or f"{self.name} {self.region}"
 
 
-class AzureProvider(Settings):
+class AzureProvider(KeyedSettings):
     """Azure OpenAI. `prompt.model` is the name of a Global Batch or Data Zone Batch deployment."""
 
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
@@ -160,7 +175,7 @@ class AzureProvider(Settings):
         return self.endpoint
 
 
-class GeminiProvider(Settings):
+class GeminiProvider(KeyedSettings):
     """Google's Gemini Batch API (Gemini Developer API); needs the extra `gemini`."""
 
     dialect: ClassVar[Dialect] = "gemini"
@@ -183,7 +198,7 @@ class GeminiProvider(Settings):
         return self.base_url or self.name
 
 
-class AnthropicProvider(Settings):
+class AnthropicProvider(KeyedSettings):
     """Anthropic's Message Batches, or a gateway that speaks them (set base_url).
 
     A batch keeps nothing of ours and always has a day: there is no metadata and no completion_window to set.

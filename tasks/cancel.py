@@ -9,7 +9,7 @@ from configs.errors import TransientError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
-from tasks import providers
+from tasks import blocks
 from tasks.abandon import cancel_batch
 from tasks.advance import advance
 from tasks.inspect import find_run, open_ledger
@@ -32,7 +32,7 @@ def cancel_run(
     record = find_run(open_ledger(home), name)
     if record.state is RunState.FINISHED:
         return [f"{record.title} is finished; there is nothing to cancel"]
-    service = providers.connect(Job.model_validate(record.spec).provider, home, environ)
+    service = blocks.connect(Job.model_validate(record.spec).provider, home, environ)
     with hold(record, service, home, clock, to_stop_it=True) as run:
         run.ledger.update_run(run.lease, state=RunState.CANCELLED)
         done, failed = [], []

@@ -18,7 +18,7 @@ from configs.clock import Clock
 from configs.errors import ConfigError, LeaseLost, NightmailError, RunBusy, TransientError
 from configs.home import Home
 from configs.job import Job
-from tasks import providers
+from tasks import blocks
 from tasks.inspect import open_ledger
 from tasks.ledger.owner import is_gone, me
 from tasks.ledger.records import Lease, RunRecord
@@ -55,6 +55,7 @@ def clean(home: Home, environ: Mapping[str, str], clock: Clock, *, remove: bool)
     ledger = open_ledger(home)
     if ledger is None:
         return done
+    blocks.use_s3_credentials(home)
     records = ledger.recent_runs(limit=sys.maxsize)
     over = _open_all([record for record in records if _is_over(record, clock)], home, environ, done)
     services = {run.service.account: run.service for run in over if run.service is not None}
@@ -116,7 +117,7 @@ def _open_all(records: list[RunRecord], home: Home, environ: Mapping[str, str], 
             continue
         service = None
         try:
-            service = providers.connect(job.provider, home, environ)
+            service = blocks.connect(job.provider, home, environ)
         except ConfigError as error:
             missing[str(error)] = missing.get(str(error), 0) + 1
         opened.append(_Run(record, job, service))

@@ -16,7 +16,7 @@ from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity, load_job, logical_date, resolve, run_key
-from tasks import providers
+from tasks import blocks
 from tasks.ledger import database
 from tasks.ledger.owner import is_gone, me
 from tasks.ledger.records import Lease, RunRecord
@@ -117,6 +117,7 @@ def place_order(
     Without `day` the date is the one before `due`: when the run was to start, however late that is done.
     A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
     """
+    blocks.use_s3_credentials(home)
     items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
     loaded = load_job(job, items)
     begun = _begun_by(origin, home, clock)
@@ -140,7 +141,7 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
-    service = providers.connect(order.job.provider, home, environ)
+    service = blocks.connect(order.job.provider, home, environ)
     known = database.exists(home.ledger_url)
     latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
     record = latest if latest is not None and _resumes(order, latest) else None
@@ -157,6 +158,7 @@ def hold(
     record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
 ) -> Iterator[Run]:
     """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
+    blocks.use_s3_credentials(home)
     ledger = Ledger(home.ledger_url, clock)
     lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
     keeper = _Keeper(ledger, lease, clock)

@@ -48,12 +48,12 @@ def connect(config: AlibabaProvider, home: Home, environ: Mapping[str, str]) -> 
     key = key_from(environ, config.api_key_env)
     host = config.base_url or REGIONS[config.region]
     return OpenAICompatible(
-        account=f"alibaba {host} {config.api_key_env}",
+        account=f"alibaba {host} {config.key_name}",
         limits=LIMITS,
         connect=lambda hooks: OpenAI(
             api_key=key, base_url=host, http_client=DefaultHttpxClient(event_hooks=hooks)
         ),
-        key_hint=f"check the key in {config.api_key_env}, and that it is for {config.base_url or config.region}",
+        key_hint=f"check the key in {config.key_name}, and that it is for {config.base_url or config.region}",
         manners=Manners(label=label, key_in=key_in, store="the account's file store (10,000 files, 100 GB)"),
     )
 

@@ -39,7 +39,7 @@ def connect(config: AnthropicProvider, home: Home, environ: Mapping[str, str]) -
     host = config.base_url or _ANTHROPIC
     version = {"anthropic-version": config.api_version} if config.api_version else {}
     return AnthropicBatches(
-        account=f"anthropic {host} {config.api_key_env}",
+        account=f"anthropic {host} {config.key_name}",
         limits=ANTHROPIC_LIMITS,
         connect=lambda hooks: Anthropic(
             api_key=key,
@@ -47,7 +47,7 @@ def connect(config: AnthropicProvider, home: Home, environ: Mapping[str, str]) -
             default_headers=version,
             http_client=DefaultHttpxClient(event_hooks=hooks),
         ),
-        key_hint=f"check the key in {config.api_key_env}",
+        key_hint=f"check the key in {config.key_name}",
     )
 
 

@@ -32,10 +32,10 @@ def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> Op
         )
 
     return OpenAICompatible(
-        account=f"azure {resource} {config.api_key_env}",
+        account=f"azure {resource} {config.key_name}",
         limits=LIMITS,
         connect=client,
-        key_hint=f"check the key in {config.api_key_env}, and that it is for {resource}",
+        key_hint=f"check the key in {config.key_name}, and that it is for {resource}",
         # A resource holds 500 input files, or 10,000 when they expire; it takes 14 to 30 days.
         manners=Manners(
             keep_uploads_seconds=KEEP_SECONDS, store="the resource's file store (500 input files)"

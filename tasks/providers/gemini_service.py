@@ -34,12 +34,12 @@ def connect(config: GeminiProvider, home: Home, environ: Mapping[str, str]) -> B
         )
     host = config.base_url or _GOOGLE
     return GeminiBatch(
-        account=f"gemini {host} {config.api_key_env}",
+        account=f"gemini {host} {config.key_name}",
         limits=GEMINI_LIMITS,
         base_url=host,
         api_version=config.api_version,
         key=key,
-        key_hint=f"check the key in {config.api_key_env}",
+        key_hint=f"check the key in {config.key_name}",
     )
 
 

@@ -28,12 +28,12 @@ def connect(config: OpenAIProvider, home: Home, environ: Mapping[str, str]) -> O
     # Others speak the protocol too, and some refuse this part of it.
     keep = KEEP_SECONDS if urlsplit(host).hostname == _OPENAI else None
     return OpenAICompatible(
-        account=f"openai {host} {config.api_key_env}",
+        account=f"openai {host} {config.key_name}",
         limits=OPENAI_LIMITS,
         connect=lambda hooks: OpenAI(
             api_key=key, base_url=host, http_client=DefaultHttpxClient(event_hooks=hooks)
         ),
-        key_hint=f"check the key in {config.api_key_env}",
+        key_hint=f"check the key in {config.key_name}",
         manners=Manners(keep_uploads_seconds=keep, keep_results_seconds=keep),
     )
 
