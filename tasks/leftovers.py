@@ -1,7 +1,7 @@
 """What is left of runs that are over, and who still needs it: finding only, nothing is changed here.
 
-Ours is what carries the id of such a run of this ledger, in its name or in its metadata; nothing else is found. A
-cancelled run can go on: what it would still fetch or post is left to it.
+Ours is what carries the id of such a run of this ledger, in its name or in its metadata, and the batches that the ledger
+knows by their own id; nothing else is found. A cancelled run can go on: what it would still fetch or post is left to it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from configs.clock import Clock
+from configs.errors import NotFound
 from configs.frozen import seconds
 from configs.home import Home
 from tasks.ledger.records import BatchRecord, RunRecord
@@ -50,6 +51,9 @@ def at_provider(service: BatchService, ledger: Ledger, runs: dict[str, RunRecord
     since = min(run.created_at for run in runs.values())
     batches = [(key, batch) for key, batch in service.list_batches(since) if _run_id(key) in runs]
     files = {file.id: file.name for file in service.list_files()}
+    for key, batch in _unlisted(service, ledger, runs, {batch.id for _, batch in batches}):
+        batches.append((key, batch))
+        files |= dict.fromkeys(batch.result_files, "")
     waiting = {row.submission_key: row for run in runs.values() for row in _waited_for(ledger, run)}
     for key, batch in batches:
         row = waiting.get(key)
@@ -69,6 +73,21 @@ def at_provider(service: BatchService, ledger: Ledger, runs: dict[str, RunRecord
         if ours and ours[1] in runs and file_id not in needed:
             run = runs[ours[1]]
             yield Leftover(Kind.FILE, file_id, name, service.account, run, f"requests; {_ended(run)}")
+
+
+def _unlisted(
+    service: BatchService, ledger: Ledger, runs: Mapping[str, RunRecord], listed: Collection[str]
+) -> Iterator[tuple[str, ServiceBatch]]:
+    """Batches that only the ledger can name: of services that keep no key of ours. One whose creation nobody confirmed
+    before its run ended stays unknown."""
+    for run_id in runs:
+        for row in ledger.batches(run_id):
+            if row.batch_id is None or row.batch_id in listed or row.tidied_at is not None:
+                continue
+            try:
+                yield row.submission_key, service.retrieve(row.batch_id)
+            except NotFound:
+                continue
 
 
 def _run_id(key: str) -> str:

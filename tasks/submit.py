@@ -86,9 +86,8 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
         run.ledger.check(run.lease)
         with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
             file_id = run.service.upload(name, file)
-    return run.ledger.move(
-        run.lease, chunk, ChunkState.UPLOADED, f"{name} is {file_id}", batch_values={"file_id": file_id}
-    )
+    what = f"{name} is {file_id}" if file_id else "nothing to upload, the requests go with the batch"
+    return run.ledger.move(run.lease, chunk, ChunkState.UPLOADED, what, batch_values={"file_id": file_id})
 
 
 def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -18,7 +17,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -544,7 +542,9 @@ def prefect_client(prefect_server: PrefectServer) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def _gemini_server() -> Iterator[Any]:
-    server = _fake("gemini_server").GeminiServer()
+    from gemini_server import GeminiServer
+
+    server = GeminiServer()
     yield server
     server.stop()
 
@@ -556,12 +556,17 @@ def gemini_server(_gemini_server: Any) -> Any:
     return _gemini_server
 
 
-def _fake(name: str) -> ModuleType:
-    """A module of tests/fakes: nothing below tests can be imported by name."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "fakes" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+@pytest.fixture(scope="session")
+def _anthropic_server() -> Iterator[Any]:
+    from anthropic_fake import AnthropicFake
+
+    server = AnthropicFake()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def anthropic_server(_anthropic_server: Any) -> Any:
+    """Anthropic's Message Batches on loopback, empty and well-behaved: see tests/fakes/anthropic_fake.py."""
+    _anthropic_server.forget()
+    return _anthropic_server

@@ -179,6 +179,14 @@ class Ledger:
         query = sa.select(batches.c.batch_id).where(mine & batches.c.batch_id.is_not(None))
         return frozenset(row.batch_id for row in self._read(query))
 
+    def unconfirmed(self, batch: BatchRecord) -> int:
+        """How many other postings of as many requests under the same account may also have a batch nobody knows of."""
+        like_it = (batches.c.account == batch.account) & (batches.c.requests == batch.requests)
+        open_ones = batches.c.batch_id.is_(None) & batches.c.ended_at.is_(None)
+        others = batches.c.submission_key != batch.submission_key
+        query = sa.select(sa.func.count()).select_from(batches).where(like_it & open_ones & others)
+        return int(self._read(query)[0][0])
+
     def all_batches(self, limit: int = 100) -> tuple[BatchRecord, ...]:
         """Newest first, over all runs."""
         query = batches.select().order_by(batches.c.intended_at.desc()).limit(limit)

@@ -322,8 +322,8 @@ class _Account:
         """All blocks of a range as columns, counted on the way."""
         parsed = []
         for at, block in blocks:
-            batch, status, error_class, unparsable = parse_block(parser, self.answer, block)
-            self.counts[at].add(batch, status, unparsable, self.price)
+            batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
+            self.counts[at].add(batch, status, unparsable, self.price, writes)
             parsed.append((batch, status, error_class, at))
         return join_blocks(parsed)
 

@@ -24,6 +24,7 @@ _STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
 _CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
 _TEXTS = ("custom_id", "error_message")
 _FEW_TEXTS = ("error_code", "finish_reason", "model")
+_WRITES = ("cache_write_tokens", "cache_write_1h_tokens")
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
 
@@ -70,7 +71,14 @@ class LineCounts:
     tokens: Numbers = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
     cost_usd: float | None = 0.0
 
-    def add(self, batch: pa.RecordBatch, status: Numbers, unparsable: int, price: Price | None) -> None:
+    def add(
+        self,
+        batch: pa.RecordBatch,
+        status: Numbers,
+        unparsable: int,
+        price: Price | None,
+        writes: Sequence[Numbers] = (),
+    ) -> None:
         """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
         self.lines += len(status) + unparsable
         self.unparsable += unparsable
@@ -80,13 +88,16 @@ class LineCounts:
             self.cost_usd = None
         elif not price.is_free:
             silent = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
-            self.cost_usd = None if silent.any() else self.cost_usd + price.total_usd(*counts[:3])
+            writing = price.writing_usd(counts[0], *writes) if writes else 0.0
+            known = writing is not None and not silent.any()
+            self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
 
 
 def parse_block(
     parser: Parser, answer: pa.DataType, block: bytes
-) -> tuple[pa.RecordBatch, Numbers, Numbers, int]:
-    """(columns, status codes, error class codes, unparsable lines) of one block; `answer` is the type of its answers."""
+) -> tuple[pa.RecordBatch, Numbers, Numbers, int, list[Numbers]]:
+    """(columns, status codes, error class codes, unparsable lines, tokens written to a cache) of one block; `answer` is
+    the type of its answers. The last is empty where nothing was written."""
     by_field = parser.columns(block)
     unparsable = by_field["custom_id"].count(None)
     if unparsable:
@@ -101,7 +112,12 @@ def parse_block(
     status = _codes(by_field["status"], _STATUS_CODE)
     error_class = _codes(by_field["error_class"], _CLASS_CODE)
     batch = pa.RecordBatch.from_arrays(arrays, names=[*_TEXTS, *_FEW_TEXTS, "answer", *COUNTS])
-    return batch, status, error_class, unparsable
+    writes = [by_field[name] for name in _WRITES]
+    some = any(map(any, writes))  # seldom, and a million rows look here
+    written = (
+        [arrow_columns.to_numpy(arrow_columns.build(each, pa.int64())) for each in writes] if some else []
+    )
+    return batch, status, error_class, unparsable, written
 
 
 def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:

@@ -17,7 +17,8 @@ from configs.errors import ConfigError
 _PER_TOKEN = 1e-6
 # Not Azure: its models are deployments, which go by any name. Not Alibaba: nobody publishes its prices as data.
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
-_KEYS = {"model", "provider", "input", "output", "cached_input", "factor", "source", "date"}
+_WRITES = ("cache_write", "cache_write_1h")
+_KEYS = {"model", "provider", "input", "output", "cached_input", *_WRITES, "factor", "source", "date"}
 _Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -29,17 +30,24 @@ class Tier:
     input: float
     output: float
     cached_input: float
+    cache_write: float | None = None
+    cache_write_1h: float | None = None
 
 
 @dataclass(frozen=True)
 class Price:
-    """Batch rates of one model, USD per million tokens. `source` says where the figures come from."""
+    """Batch rates of one model, USD per million tokens. `source` says where the figures come from.
+
+    `cache_write` is for prompt tokens kept for five minutes, `cache_write_1h` for an hour; None where nobody says.
+    """
 
     input: float
     output: float
     cached_input: float
     source: str
     tiers: tuple[Tier, ...] = ()
+    cache_write: float | None = None
+    cache_write_1h: float | None = None
 
     @property
     def is_free(self) -> bool:
@@ -64,24 +72,30 @@ class Price:
         """The cost of many requests, priced one by one; three arrays of equal length."""
         cached = np.minimum(cached_tokens, input_tokens)
         fresh = input_tokens - cached
+        amounts = {"input": fresh, "cached_input": cached, "output": output_tokens}
+        return sum(self._usd(amount, name, input_tokens) or 0.0 for name, amount in amounts.items())
+
+    def writing_usd(self, input_tokens: _Counts, written: _Counts, written_1h: _Counts) -> float | None:
+        """What writing to the cache adds to `total_usd`, where those tokens count as fresh; None for an unknown price."""
+        more = 0.0
+        for name, amount in (("cache_write", written), ("cache_write_1h", written_1h)):
+            if not amount.any():
+                continue
+            usd = self._usd(amount, name, input_tokens)
+            if usd is None:
+                return None
+            more += usd - (self._usd(amount, "input", input_tokens) or 0.0)
+        return more
+
+    def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> float | None:
+        """The price of an amount for each request at the rate of that name; tiers go by `input_tokens`."""
+        rates: list[float | None] = [getattr(step, name) for step in (self, *self.tiers)]
+        if None in rates:
+            return None
         if not self.tiers:
-            usd = (
-                self.input * float(fresh.sum())
-                + self.cached_input * float(cached.sum())
-                + self.output * float(output_tokens.sum())
-            )
-            return usd * _PER_TOKEN
-        steps: tuple[Price | Tier, ...] = (self, *self.tiers)
+            return float(amount.sum()) * (rates[0] or 0.0) * _PER_TOKEN
         level = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
-        usd = sum(
-            float((amount * np.array(rates)[level]).sum())
-            for amount, rates in (
-                (fresh, [step.input for step in steps]),
-                (cached, [step.cached_input for step in steps]),
-                (output_tokens, [step.output for step in steps]),
-            )
-        )
-        return usd * _PER_TOKEN
+        return float((amount * np.array(rates)[level]).sum()) * _PER_TOKEN
 
 
 FREE = Price(0.0, 0.0, 0.0, "runs on this machine")
@@ -145,7 +159,8 @@ def _override(at: int, entry: Any) -> PriceOverride:
     day = stated.isoformat() if isinstance(stated, date) else stated
     reduced = f"standard price × {factor:g}" if factor != 1 else None
     source = ", ".join(str(part) for part in (entry.get("source", "prices.yaml"), day, reduced) if part)
-    price = Price(fresh, _rate(where, entry, "output") * factor, cached, source)
+    writes = {name: _rate(where, entry, name) * factor for name in _WRITES if name in entry}
+    price = Price(fresh, _rate(where, entry, "output") * factor, cached, source, (), **writes)
     return PriceOverride(entry["model"], price, entry.get("provider"))
 
 
@@ -164,7 +179,15 @@ def _from_rates(rates: model_prices.Rates) -> Price:
     for tier in sorted(rates.tiers, key=lambda tier: int(tier.above)):
         fresh = either(tier.input, rates.input, 0.0)
         out = either(tier.output, rates.output, 0.0)
-        tiers.append(Tier(tier.above, fresh, out, either(tier.cache_read, rates.cache_read, fresh)))
+        read = either(tier.cache_read, rates.cache_read, fresh)
+        write = tier.cache_write if tier.cache_write is not None else rates.cache_write
+        tiers.append(Tier(tier.above, fresh, out, read, write, _for_an_hour(fresh, write, rates)))
     cached = either(rates.cache_read, None, rates.input)
     source = f"model-prices {version('model-prices')}, {rates.provider}/{rates.model}"
-    return Price(rates.input, rates.output, cached, source, tuple(tiers))
+    hour = _for_an_hour(rates.input, rates.cache_write, rates)
+    return Price(rates.input, rates.output, cached, source, tuple(tiers), rates.cache_write, hour)
+
+
+def _for_an_hour(fresh: float, write: float | None, rates: model_prices.Rates) -> float | None:
+    multiple = rates.cache_write_1h_multiple
+    return fresh * multiple if multiple is not None else write

@@ -9,6 +9,8 @@ custom_id to one or several words, a word per batch that asks for the row, the l
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -53,6 +55,7 @@ class AnthropicFake(Loopback):
     def forget(self) -> None:
         super().forget()
         self.hold = False
+        self.held: set[str] = set()  # these batches alone
         self.script: dict[str, Sequence[str]] = {}
         self.ends: list[
             str
@@ -61,6 +64,9 @@ class AnthropicFake(Loopback):
         self.created: list[tuple[str, ...]] = []  # the ids of every batch ever created: what is paid
         self.results_url = "{url}/v1/messages/batches/{id}/results"
         self.deletes = True
+        self.kill_at_create: int | None = (
+            None  # a process that is killed once its batch is made, before the reply
+        )
         self._asked: dict[str, int] = {}
         self._lines: dict[str, bytes] = {}
         self._posted: dict[str, list[dict[str, Any]]] = {}
@@ -126,6 +132,9 @@ class AnthropicFake(Loopback):
             return self.refusal(400, problem)
         made = self._make(body["requests"], call.headers["anthropic-version"])
         self.created.append(tuple(request["custom_id"] for request in body["requests"]))
+        if self.kill_at_create is not None:
+            os.kill(self.kill_at_create, signal.SIGKILL)
+            self.kill_at_create = None
         return Reply(made)
 
     def on_list(self, call: Call) -> Reply:
@@ -137,16 +146,20 @@ class AnthropicFake(Loopback):
             newest = newest[newest.index(call.query["after_id"]) + 1 :]
         page = [self.batches[each] for each in newest[:limit]]
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
-        return Reply(
-            {"data": page, "has_more": len(newest) > limit, "first_id": None, "last_id": None, **ends}
-        )
+        reply = {
+            "data": list(map(dict, page)),
+            "has_more": len(newest) > limit,
+            "first_id": None,
+            "last_id": None,
+        }
+        for batch in page:
+            self._look(batch)
+        return Reply({**reply, **ends})
 
     def on_retrieve(self, _: Call, batch_id: str) -> Reply:
         if batch_id not in self.batches:
             return self._unknown(batch_id)
-        if not self.hold and self.batches[batch_id]["processing_status"] != "ended":
-            canceling = self.batches[batch_id]["processing_status"] == "canceling"
-            self.end(batch_id, "canceled" if canceling else self.ends.pop(0) if self.ends else "ended")
+        self._look(self.batches[batch_id])
         return Reply(self.batches[batch_id])
 
     def on_cancel(self, _: Call, batch_id: str) -> Reply:
@@ -177,6 +190,13 @@ class AnthropicFake(Loopback):
         return Reply({"id": batch_id, "type": "message_batch_deleted"})
 
     # How it is done
+
+    def _look(self, batch: dict[str, Any]) -> None:
+        """A batch that is not held ends once it is looked at."""
+        if batch["processing_status"] == "ended" or self.hold or batch["id"] in self.held:
+            return
+        canceling = batch["processing_status"] == "canceling"
+        self.end(batch["id"], "canceled" if canceling else self.ends.pop(0) if self.ends else "ended")
 
     def _unknown(self, batch_id: str) -> Reply:
         return self.refusal(404, f"Message Batch {batch_id} not found.")

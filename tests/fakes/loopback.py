@@ -5,7 +5,7 @@
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         reset_midway    half of the body, then close
-        status:NNN      answer with that status; `retry_after` (seconds) and `html` as wanted
+        status:NNN      answer with that status; `retry_after` (seconds), `html` and `text` as wanted
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Armed:
     times: int
     retry_after: str | None
     html: bool
+    text: str | None
 
 
 Route = tuple[str, str, str]  # method, pattern of the path, name
@@ -89,12 +90,19 @@ class Loopback:
         self._thread.join()
 
     def fault(
-        self, op: str, action: str, times: int = 1, *, retry_after: float | None = None, html: bool = False
+        self,
+        op: str,
+        action: str,
+        times: int = 1,
+        *,
+        retry_after: float | None = None,
+        html: bool = False,
+        text: str | None = None,
     ) -> None:
         """Let the next `times` calls of a route go wrong."""
         assert op in {name for _, _, name in self.routes}, op
         after = None if retry_after is None else str(retry_after)
-        self._armed.setdefault(op, []).append(Armed(action, times, after, html))
+        self._armed.setdefault(op, []).append(Armed(action, times, after, html, text))
 
     def forgive(self) -> None:
         """Disarm all of them."""
@@ -142,7 +150,7 @@ class Loopback:
 
     def _status(self, fault: Armed) -> Reply:
         status = int(fault.action.partition(":")[2])
-        reply = self.refusal(status, f"Told to answer {status}.")
+        reply = self.refusal(status, fault.text or f"Told to answer {status}.")
         if fault.html:
             reply.body, reply.headers["content-type"] = b"<html>\n<h1>Bad Gateway</h1>\n</html>", "text/html"
         if fault.retry_after is not None:

@@ -131,3 +131,37 @@ def test_tiers_of_the_data_are_kept() -> None:
     assert [tier.above for tier in price.tiers] == [272_000]
     apart = 2 * price.cost_usd(200_000, 0)
     assert apart < price.cost_usd(400_000, 0)
+
+
+@pytest.mark.parametrize("hour", [False, True])
+def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
+    price = find_price("claude-haiku-4-5", "anthropic", at=AT)
+    assert price is not None
+    rates = (price.input, price.output, price.cached_input, price.cache_write, price.cache_write_1h)
+    assert rates == (0.5, 2.5, 0.05, 0.625, 1.0)
+    counts = [np.array([1_000, 2_000]), np.array([10, 10]), np.array([0, 1_500])]
+    written, none = np.array([900, 0]), np.array([0, 0])
+    more = price.writing_usd(counts[0], *((none, written) if hour else (written, none)))
+    assert more is not None
+    whole = 100 * 0.5 + 900 * (1.0 if hour else 0.625) + 500 * 0.5 + 1_500 * 0.05 + 20 * 2.5
+    assert price.total_usd(*counts) + more == pytest.approx(whole / 1e6)
+
+
+def test_writes_to_a_cache_are_unknown_where_nobody_prices_them_and_nothing_where_there_are_none() -> None:
+    tokens, none, some = np.array([1_000]), np.array([0]), np.array([900])
+    assert FLAT.writing_usd(tokens, none, none) == 0
+    assert FLAT.writing_usd(tokens, none, some) is None
+    stated = parse_overrides(
+        {"prices": [{"model": "m", "input": 1, "output": 2, "cache_write_1h": 2, "factor": 0.5}]}
+    )
+    mine = find_price("m", None, at=AT, overrides=stated)
+    assert mine is not None
+    assert mine.writing_usd(tokens, none, some) == pytest.approx(900 * 0.5 / 1e6)
+    assert mine.writing_usd(tokens, some, none) is None
+
+
+def test_writes_to_a_cache_go_by_tiers_too() -> None:
+    tiers = (Tier(100, 4.0, 8.0, 2.0, 5.0, 8.0),)
+    price = Price(1.0, 2.0, 0.5, "test", tiers, 1.25, 2.0)
+    short, long = np.array([50, 0]), np.array([0, 150])
+    assert price.writing_usd(np.array([50, 150]), short, long) == pytest.approx((50 * 0.25 + 150 * 4.0) / 1e6)

@@ -96,14 +96,16 @@ def _refusal(details: Any) -> str:
     return ": ".join(parts) or "the model refused"
 
 
-def _usage(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
-    """The whole prompt is what was fresh, read from the cache and written to it."""
+def _usage(usage: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The whole prompt is what was fresh, read from the cache and written to it: for five minutes, unless it says how
+    much of it for an hour."""
     fresh, out = integer(usage.get("input_tokens")), integer(usage.get("output_tokens"))
     read = integer(usage.get("cache_read_input_tokens"))
     written = integer(usage.get("cache_creation_input_tokens"))
     thought = integer(_mapping(usage.get("output_tokens_details")).get("thinking_tokens"))
     whole = None if fresh is None else integer(fresh + (read or 0) + (written or 0))
-    return whole, out, read, thought
+    hour = integer(_mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+    return whole, out, read, thought, max(0, (written or 0) - hour), hour
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

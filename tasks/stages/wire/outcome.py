@@ -50,7 +50,8 @@ class Outcome(NamedTuple):
     """One result line.
 
     `custom_id` is None exactly when the line cannot be read (`status` is then UNPARSABLE).
-    `input_tokens` counts the whole prompt, cached tokens included; None is "the provider did not say".
+    `input_tokens` counts the whole prompt, tokens read from a cache and written to one included (the latter have prices
+    of their own: for five minutes, for an hour); None is "the provider did not say".
     `answer` is what `tasks.stages.shapes` says of the endpoint: text, a list of texts where several were asked for, a
     vector, a moderation result, the URLs of images (data URLs where they are embedded), a video object.
     """
@@ -67,6 +68,8 @@ class Outcome(NamedTuple):
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
 
     @property
     def answered(self) -> bool:

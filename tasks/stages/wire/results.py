@@ -235,7 +235,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         return None
     fields = (
         _each("custom_id", lines), statuses, nothing, nothing, nothing, reasons, _each("model", bodies), answers,
-        read, written, cached, reasoning,
+        read, written, cached, reasoning, nothing, nothing,
     )  # fmt: skip
     return dict(zip(Outcome._fields, fields, strict=True))
 
