@@ -157,11 +157,15 @@ class OpenAICompatible:
         return batch_of(_identified(found.content, f"batch {batch_id}", TransientError))
 
     def cancel(self, batch_id: str) -> None:
-        with self._calls.reading(f"cancel of {batch_id}"):
-            try:
+        try:
+            with self._calls.reading(f"cancel of {batch_id}"):
                 self._once.batches.with_raw_response.cancel(batch_id)
-            except openai.ConflictError:
-                return  # it has ended already
+        except (TerminalError, TransientError) as refusal:
+            # A batch that has ended cannot be cancelled: OpenAI answers 409 then, others 400 or 422.
+            status = getattr(refusal.__cause__, "status_code", None)
+            if status == 409 or (status in (400, 422) and self.retrieve(batch_id).status.ended):
+                return
+            raise
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
         what = f"file {file_id}"

@@ -203,8 +203,8 @@ class Probe:
             self._ok("metadata", "echoed by create")
         else:
             self._odd("metadata", "not echoed by create")
-        if moment(made.get("created_at")) is None:
-            self._odd("times", f"created_at is {made.get('created_at')!r}")
+        if not isinstance(made.get("created_at"), int):
+            self._odd("times", f"created_at is {made.get('created_at')!r}, not unix seconds")
         if moment(made.get("expires_at")) is None:
             self._odd("expiry", "no expires_at; Nightmail goes by the window")
         return made

@@ -19,7 +19,10 @@ def read_results(
     _files(output, errors, tell)
     parser = dialect("openai").parser(endpoint)
     both = b"\n".join(filter(None, (output, errors)))
-    outcomes = {found.custom_id: found for found in parser.parse(both)}
+    found = parser.parse(both)
+    outcomes = {one.custom_id: one for one in found}
+    if len(found) > len(outcomes):
+        tell(Fact("lines", Grade.ODD, f"{len(found)} for {len(outcomes)} rows; the first of a row counts"))
     missing = [name for name in custom_ids if name not in outcomes]
     if missing:
         tell(Fact("rows", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))

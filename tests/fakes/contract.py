@@ -15,13 +15,22 @@ from typing import Any, ClassVar, NamedTuple
 import pyarrow as pa
 import pytest
 from anthropic_fake import KEY, AnthropicFake
+from openai_fake import OpenAIFake
+from openai_vendors import AlibabaFake, AzureFake
 
 from configs.home import Home
 from configs.job import Prompt
-from configs.providers import AnthropicProvider, AnyProvider, OpenAIProvider
+from configs.providers import (
+    AlibabaProvider,
+    AnthropicProvider,
+    AnyProvider,
+    AzureProvider,
+    OpenAIProvider,
+)
 from tasks.providers import connect
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.stages.render import Renderer
+from tasks.stages.validate import Problem
 from tasks.stages.wire import dialect
 from tasks.stages.wire.outcome import Outcome, RowStatus
 
@@ -58,6 +67,7 @@ class Stage(ABC):
     uploads: ClassVar[bool] = True
     keeps_keys: ClassVar[bool] = True
     checks_keys: ClassVar[bool] = True
+    counts: ClassVar[bool] = True  # says how many rows are done
     endpoint: ClassVar[str] = "/v1/chat/completions"
 
     def __init__(self) -> None:
@@ -278,8 +288,74 @@ class AnthropicStage(Stage):
         return len(self.fake.created)
 
 
+class VendorStage(Stage):
+    """A vendor of OpenAI's protocol, as strict and as odd as it is."""
+
+    _WORDS: ClassVar = {
+        BatchStatus.QUEUED: "validating",
+        BatchStatus.RUNNING: "in_progress",
+        BatchStatus.FINISHING: "finalizing",
+        BatchStatus.CANCELLING: "cancelling",
+    }
+    fake: OpenAIFake
+
+    def renew(self) -> None:
+        super().renew()
+        self.fake.forget()
+
+    def script(self, rows: Mapping[str, str]) -> dict[str, str]:
+        self.fake.script |= rows
+        return {}
+
+    def showing(self, status: BatchStatus) -> str:
+        made = self.post({"a": "succeeded"})
+        if status is BatchStatus.FAILED:
+            self.fake.fail(made.id, Problem(1, "model_not_found", "No such model.", "body.model"))
+        elif status.ended:
+            self.fake.end(made.id, str(status))
+        else:
+            self.fake.show(made.id, self._WORDS[status])
+        return made.id
+
+    def let_end(self, batch_id: str) -> None:
+        cancelled = self.fake.batches[batch_id]["status"] == "cancelling"
+        self.fake.end(batch_id, "cancelled" if cancelled else "completed")
+
+    def fault(self, op: str, action: str, **more: Any) -> None:
+        self.fake.fault(op, action, **more)
+
+    def created(self) -> int:
+        return len(self.fake.batches)
+
+
+class AlibabaStage(VendorStage):
+    """Model Studio."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.fake = AlibabaFake()
+        request.addfinalizer(self.fake.close)
+        self.settings = AlibabaProvider(name="alibaba", base_url=self.fake.url, api_key_env=self.key_variable)
+        super().__init__()
+
+
+class AzureStage(VendorStage):
+    """Azure OpenAI, whose batches do not expire."""
+
+    outcomes = tuple(word for word in OUTCOMES if word != "expired")
+    statuses = tuple(each for each in BatchStatus if each is not BatchStatus.EXPIRED)
+    counts = False
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.fake = fake = AzureFake()
+        request.addfinalizer(fake.close)
+        self.settings = AzureProvider(name="azure", endpoint=fake.resource, api_key_env=self.key_variable)
+        super().__init__()
+
+
 STAGES: dict[str, Any] = {
     "openai": EmbeddedStage,
+    "alibaba": AlibabaStage,
+    "azure": AzureStage,
     "anthropic": AnthropicStage,
 }
 """The services by the name of their provider; each is made once, with the `request` of a session's fixture."""

@@ -54,6 +54,14 @@ class Armed:
     text: str | None
 
 
+class Refused(Exception):
+    """Raised by an `on_...`: the call is answered with an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 Route = tuple[str, str, str]  # method, pattern of the path, name
 
 
@@ -126,7 +134,10 @@ class Loopback:
                 return None
             if fault is not None and fault.action.startswith("status:"):
                 return self._status(fault)
-            reply: Reply = getattr(self, f"on_{name}")(call, *groups)
+            try:
+                reply: Reply = getattr(self, f"on_{name}")(call, *groups)
+            except Refused as refused:
+                reply = self.refusal(refused.status, str(refused))
             if fault is not None and fault.action == "drop_reply":
                 return None
             if fault is not None:

@@ -55,7 +55,7 @@ def test_what_a_row_comes_to(stage: Stage, word: str) -> None:
     assert outcome.status is expected.status
     assert outcome.retryable is expected.again
     assert (outcome.error_code is None) == (word in ("succeeded", "awkward", "truncated"))
-    if outcome.answered:
+    if outcome.answer is not None:
         assert outcome.model == "m"
         assert outcome.input_tokens is not None
         assert outcome.input_tokens > 0
@@ -87,7 +87,7 @@ def test_every_row_of_a_batch_comes_back_under_its_own_id(stage: Stage) -> None:
     assert not made.status.ended
     batch = stage.ended(made.id)
     assert batch.status is BatchStatus.COMPLETED
-    assert (batch.total, batch.completed, batch.failed) == (3, 3, 0)
+    assert (batch.total, batch.completed, batch.failed) == ((3, 3, 0) if stage.counts else (3, None, None))
     assert {name: f"word {name}" in str(found.answer) for name, found in stage.answers(batch).items()} == {
         "a": True,
         "b": True,

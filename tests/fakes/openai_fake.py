@@ -1,0 +1,406 @@
+"""OpenAI's Files and Batches protocol on loopback, in memory, as OpenAI documents it and as others deviate from it.
+
+Batches stay open until `end` ends them, or end when they are first looked at with `hold` False. What rows come to is in
+`script`: custom_id to a word of the contract's OUTCOMES; a row without one succeeds.
+
+`odd` names deviations, each seen at some service in the field:
+
+    no_metadata after_ignored value_list no_file_list no_cancel no_delete refuses_expiry     calls
+    uppercase unknown_status iso_times null_counts job_wrapper no_expiry text_type           objects
+    body_as_string no_error_key no_newline empty_error_file doubled reversed no_role          result files
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from time import time
+from typing import Any, ClassVar
+
+from loopback import Call, Loopback, Refused, Reply, Route
+
+from tasks.local_batch.bend import AWKWARD
+from tasks.stages.validate import InputCheck, Problem
+
+KEY = "sk-secret"
+_RETENTION = range(3_600, 2_592_001)
+_ROW_ERRORS = {
+    "failed": (400, "invalid_value"),
+    "transient": (500, "server_error"),
+    "overloaded": (429, "rate_limit"),
+}
+_NEVER_RAN = {"expired": "batch_expired", "cancelled": "batch_cancelled"}
+
+
+class OpenAIFake(Loopback):
+    """The service; the class attributes are what vendors differ in."""
+
+    prefix: ClassVar[str] = "/v1"
+    file_id: ClassVar[str] = "file-"
+    result_id: ClassVar[str] = "file-"
+    endpoints: ClassVar[frozenset[str]] = frozenset(
+        {"/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"}
+    )
+    rules: ClassVar[dict[str, Any]] = {"max_requests": 50_000, "max_bytes": 209_715_200}
+    oddities: ClassVar[frozenset[str]] = frozenset()  # that the vendor always has
+    routes: ClassVar[tuple[Route, ...]] = (
+        ("POST", r".*/files", "upload"),
+        ("GET", r".*/files", "list_files"),
+        ("GET", r".*/files/([^/]+)/content", "content"),
+        ("DELETE", r".*/files/([^/]+)", "delete"),
+        ("POST", r".*/batches", "create"),
+        ("GET", r".*/batches", "list"),
+        ("GET", r".*/batches/([^/]+)", "retrieve"),
+        ("POST", r".*/batches/([^/]+)/cancel", "cancel"),
+    )
+
+    def forget(self) -> None:
+        super().forget()
+        self.hold = True
+        self.odd: set[str] = set(self.oddities)
+        self.script: dict[str, str] = {}
+        self.files: dict[str, dict[str, Any]] = {}
+        self.bytes: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+
+    @property
+    def url(self) -> str:
+        return super().url + self.prefix
+
+    def answer(self, call: Call) -> Reply | None:
+        if not self.admits(call):
+            return self.refusal(401, "Incorrect API key provided.")
+        if not call.path.startswith(self.prefix + "/"):
+            return self.refusal(404, f"no such page: {call.path}")
+        return super().answer(call)
+
+    def refusal(self, status: int, text: str) -> Reply:
+        error = {"message": text, "type": "invalid_request_error", "param": None, "code": None}
+        return Reply({"error": error}, status)
+
+    def admits(self, call: Call) -> bool:
+        """Whether the key is right."""
+        return call.headers.get("authorization") == f"Bearer {KEY}"
+
+    # --- what a test does to it
+
+    def show(self, batch_id: str, status: str) -> None:
+        """Let a batch be at that word."""
+        self.batches[batch_id]["status"] = status
+
+    def fail(self, batch_id: str, problem: Problem) -> None:
+        """Let validation fail."""
+        error = {
+            "code": problem.code,
+            "line": problem.line,
+            "message": problem.message,
+            "param": problem.param,
+        }
+        self.batches[batch_id] |= {
+            "status": "failed",
+            "failed_at": int(time()),
+            "errors": {"object": "list", "data": [error]},
+        }
+
+    def end(self, batch_id: str, how: str = "completed") -> None:
+        """Let a batch end; expired and cancelled ones for all of its rows."""
+        batch = self.batches[batch_id]
+        output, errors = b"", b""
+        counts = {"total": 0, "completed": 0, "failed": 0}
+        for request in self._requests(batch):
+            word = _word(self.script, request) if how == "completed" else how
+            good, line = self._line(request, word)
+            raw = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            counts["total"] += 1
+            counts["completed" if good else "failed"] += 1
+            if good or self.failed_rows_in_output(word):
+                output += raw * (2 if "doubled" in self.odd else 1)
+            else:
+                errors += raw
+        if "reversed" in self.odd:
+            output = b"".join(reversed(output.splitlines(keepends=True)))
+        batch |= {"status": how, f"{how}_at": int(time()), "request_counts": self.counted(counts)}
+        batch["output_file_id"] = self._result(output)
+        batch["error_file_id"] = self._result(errors, even_empty="empty_error_file" in self.odd)
+
+    # --- what vendors differ in
+
+    def failed_rows_in_output(self, word: str) -> bool:
+        """Whether such a row's line stands in the output file."""
+        return False
+
+    def counted(self, counts: dict[str, int]) -> dict[str, int]:
+        """The counts as it tells them."""
+        return counts
+
+    def check_upload(self, fields: dict[str, str]) -> None:
+        """Raise Refused for what it does not take."""
+        seconds = fields.get("expires_after[seconds]")
+        if seconds is not None and ("refuses_expiry" in self.odd or int(seconds) not in _RETENTION):
+            raise Refused(400, "expires_after is not supported")
+
+    def check_order(self, order: dict[str, Any]) -> None:
+        """Raise Refused for what it does not take."""
+        if order.get("completion_window") != "24h":
+            raise Refused(400, "Invalid value for completion_window: expected '24h'.")
+        if order.get("output_expires_after") and "refuses_expiry" in self.odd:
+            raise Refused(400, "output_expires_after is not supported")
+        for name, text in (order.get("metadata") or {}).items():
+            if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
+                raise Refused(400, f"Invalid 'metadata.{name}'.")
+
+    def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch as it goes over the wire."""
+        wire = dict(batch)
+        if "no_metadata" in self.odd:
+            wire["metadata"] = None
+        if "null_counts" in self.odd:
+            wire["request_counts"] = {**batch["request_counts"], "completed": None, "failed": None}
+        if "no_expiry" in self.odd:
+            wire["expires_at"] = None
+        if "unknown_status" in self.odd and wire["status"] in ("validating", "in_progress"):
+            wire["status"] = "scheduling"
+        if "uppercase" in self.odd:
+            wire["status"] = wire["status"].upper()
+        if "iso_times" in self.odd:
+            wire["created_at"] = datetime.fromtimestamp(wire["created_at"], UTC).isoformat()
+        return wire
+
+    def refused_row(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of a row that the model refused."""
+        return 200, self._completion("m", None, "stop", refusal="I will not.")
+
+    # --- files
+
+    def on_upload(self, call: Call) -> Reply:
+        fields, name, content = _multipart(call)
+        if fields.get("purpose") != "batch" or not name.endswith(".jsonl"):
+            raise Refused(400, "Invalid file format for Batch API. Must be .jsonl")
+        if not content.strip():
+            raise Refused(400, "Invalid file format: the file is empty.")
+        self.check_upload(fields)
+        kept = fields.get("expires_after[seconds]")
+        return Reply(self._keep(self.file_id, name, content, None if kept is None else int(kept)))
+
+    def on_list_files(self, call: Call) -> Reply:
+        if "no_file_list" in self.odd:
+            raise Refused(405, "Method Not Allowed")
+        return self._page(list(self.files.values()), call)
+
+    def on_content(self, call: Call, file_id: str) -> Reply:
+        if file_id not in self.files:
+            raise Refused(404, f"No such File object: {file_id}")
+        return Reply(self.bytes[file_id])
+
+    def on_delete(self, call: Call, file_id: str) -> Reply:
+        if "no_delete" in self.odd:
+            raise Refused(405, "Method Not Allowed")
+        if self.files.pop(file_id, None) is None:
+            raise Refused(404, f"No such File object: {file_id}")
+        return Reply({"id": file_id, "object": "file", "deleted": True})
+
+    # --- batches
+
+    def on_create(self, call: Call) -> Reply:
+        order = json.loads(call.body)
+        self.check_order(order)
+        batch_id, now = f"batch_{uuid.uuid4()}", int(time())
+        self.batches[batch_id] = {
+            "id": batch_id,
+            "object": "batch",
+            "endpoint": order["endpoint"],
+            "errors": None,
+            "input_file_id": order["input_file_id"],
+            "completion_window": order["completion_window"],
+            "status": "validating",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": now,
+            "expires_at": now + 86_400,
+            "request_counts": {"total": 0, "completed": 0, "failed": 0},
+            "metadata": order.get("metadata"),
+        }
+        reply = self._object(self.batches[batch_id])
+        self._validate(batch_id)
+        return reply
+
+    def on_retrieve(self, call: Call, batch_id: str) -> Reply:
+        batch = self._batch(batch_id)
+        if not self.hold and batch["status"] in ("in_progress", "cancelling"):
+            before = self._object(batch)
+            self.end(batch_id, "completed" if batch["status"] == "in_progress" else "cancelled")
+            return before
+        return self._object(batch)
+
+    def on_list(self, call: Call) -> Reply:
+        return self._page([self.shown(batch) for batch in self.batches.values()], call)
+
+    def on_cancel(self, call: Call, batch_id: str) -> Reply:
+        if "no_cancel" in self.odd:
+            raise Refused(404, "Not Found")
+        batch = self._batch(batch_id)
+        if batch["status"] in ("completed", "failed", "expired", "cancelled"):
+            raise Refused(self.cancel_refusal, f"Cannot cancel a batch with status '{batch['status']}'.")
+        batch["status"] = "cancelling"
+        return self._object(batch)
+
+    cancel_refusal: ClassVar[int] = 409
+
+    # --- inside
+
+    def _batch(self, batch_id: str) -> dict[str, Any]:
+        if batch_id not in self.batches:
+            raise Refused(404, f"No batch found with id '{batch_id}'.")
+        return self.batches[batch_id]
+
+    def _object(self, batch: dict[str, Any]) -> Reply:
+        wire = self.shown(batch)
+        body = {"job": wire, "warning": None} if "job_wrapper" in self.odd else wire
+        return Reply(body, headers={"content-type": "text/plain"} if "text_type" in self.odd else {})
+
+    def _page(self, rows: list[dict[str, Any]], call: Call) -> Reply:
+        """Newest first."""
+        rows = rows[::-1]
+        after = None if "after_ignored" in self.odd else call.query.get("after")
+        start = 1 + [row["id"] for row in rows].index(after) if after else 0
+        limit = int(call.query.get("limit", 20))
+        if limit > 100:
+            raise Refused(400, "Invalid 'limit': expected an integer from 1 to 100.")
+        found = rows[start : start + limit]
+        more = start + limit < len(rows)
+        name = "value" if "value_list" in self.odd else "data"
+        return Reply({"object": "list", name: found or self.no_rows, "has_more": more})
+
+    no_rows: ClassVar[Any] = []
+
+    def _keep(self, prefix: str, name: str, content: bytes, seconds: int | None) -> dict[str, Any]:
+        now = int(time())
+        file = {
+            "id": f"{prefix}{uuid.uuid4().hex}",
+            "object": "file",
+            "bytes": len(content),
+            "created_at": now,
+        }
+        file |= {"filename": name, "purpose": "batch", "status": "processed"}
+        file["expires_at"] = None if seconds is None else now + seconds
+        self.files[file["id"]] = file
+        self.bytes[file["id"]] = content
+        return file
+
+    def _result(self, content: bytes, *, even_empty: bool = False) -> str | None:
+        if not content and not even_empty:
+            return None
+        content = content.rstrip(b"\n") if "no_newline" in self.odd else content
+        return str(self._keep(self.result_id, "batch_output.jsonl", content, None)["id"])
+
+    def _validate(self, batch_id: str) -> None:
+        batch = self.batches[batch_id]
+        lines = self.bytes.get(batch["input_file_id"], b"").split(b"\n")
+        check = InputCheck(endpoint=batch["endpoint"], **self.rules)
+        problems = list(check.problems(line + b"\n" for line in lines if line))
+        if batch["endpoint"] not in self.endpoints:
+            problems.insert(
+                0, Problem(1, "url_not_found", f"{batch['endpoint']} is no batch endpoint.", "url")
+            )
+        if problems:
+            self.fail(batch_id, problems[0])
+            return
+        batch["status"] = "in_progress"
+        batch["request_counts"]["total"] = check.requests
+
+    def _requests(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for line in self.bytes[batch["input_file_id"]].split(b"\n"):
+            if line:
+                yield json.loads(line)
+
+    def _line(self, request: dict[str, Any], word: str) -> tuple[bool, dict[str, Any]]:
+        """Whether the row succeeded, and its result line."""
+        line: dict[str, Any] = {"id": f"batch_req_{uuid.uuid4().hex}", "custom_id": request["custom_id"]}
+        if word in _NEVER_RAN:
+            return False, line | {
+                "response": None,
+                "error": {"code": _NEVER_RAN[word], "message": "It never ran."},
+            }
+        status, body = self._reply(request, word)
+        shown = json.dumps(body, ensure_ascii=False) if "body_as_string" in self.odd else body
+        line["response"] = {"status_code": status, "request_id": uuid.uuid4().hex, "body": shown}
+        if "no_error_key" not in self.odd:
+            line["error"] = None
+        return 200 <= status < 300, line
+
+    def _reply(self, request: dict[str, Any], word: str) -> tuple[int, dict[str, Any]]:
+        if word in _ROW_ERRORS:
+            status, code = _ROW_ERRORS[word]
+            return status, {"error": {"message": "No.", "type": code, "param": None, "code": code}}
+        if word == "refused":
+            return self.refused_row()
+        body = request["body"]
+        asked = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
+        if request["url"] == "/v1/embeddings":
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5, float(len(asked))]}]
+            return 200, {
+                "object": "list",
+                "model": body["model"],
+                "data": data,
+                "usage": {"prompt_tokens": 3},
+            }
+        if request["url"] == "/v1/responses":
+            return 200, _response(body["model"], asked, word)
+        text = AWKWARD if word == "awkward" else f"« {asked} »"
+        return 200, self._completion(body["model"], text, "length" if word == "truncated" else "stop")
+
+    def _completion(self, model: str, text: str | None, reason: str, **more: Any) -> dict[str, Any]:
+        role = {} if "no_role" in self.odd else {"role": "assistant"}
+        choice = {"index": 0, "finish_reason": reason, "message": {**role, "content": text, **more}}
+        usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "model": model,
+            "choices": [choice],
+            "usage": usage,
+        }
+
+
+def _response(model: str, asked: str, word: str) -> dict[str, Any]:
+    text = AWKWARD if word == "awkward" else f"« {asked} »"
+    part = {"type": "output_text", "text": text, "annotations": []}
+    cut = (
+        {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+        if word == "truncated"
+        else {}
+    )
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "status": "completed",
+        "model": model,
+        "output": [{"type": "message", "role": "assistant", "content": [part]}],
+        "usage": {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13},
+        **cut,
+    }
+
+
+def _word(script: dict[str, str], request: dict[str, Any]) -> str:
+    return script.get(request["custom_id"], "succeeded")
+
+
+def _multipart(call: Call) -> tuple[dict[str, str], str, bytes]:
+    """The fields, the file's name and its bytes."""
+    boundary = re.search(r'boundary="?([^";]+)', call.headers["content-type"])
+    assert boundary
+    fields: dict[str, str] = {}
+    name, content = "", b""
+    for part in call.body.split(b"--" + boundary[1].encode())[1:-1]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        field = re.search(rb'name="([^"]+)"', head)
+        file = re.search(rb'filename="([^"]+)"', head)
+        assert field
+        if file:
+            name, content = file[1].decode(), data.removesuffix(b"\r\n")
+        else:
+            fields[field[1].decode()] = data.removesuffix(b"\r\n").decode()
+    return fields, name, content
