@@ -302,10 +302,10 @@ class S3Place:
         return s3fs.S3FileSystem(use_listings_cache=False)
 
     def names(self, below: str = "") -> list[str]:
-        """Objects below the prefix."""
+        """Objects below the prefix; SeaweedFS also finds the folder itself, once it was there."""
         root = self.url.removeprefix("s3://") + "/"
-        found = self.fs.find(root + below)
-        return sorted(str(name).removeprefix(root) for name in found if str(name).startswith(root))
+        found = {str(name) for name in self.fs.find(root + below)} - {(root + below).rstrip("/")}
+        return sorted(name.removeprefix(root) for name in found)
 
     def unfinished(self) -> list[str]:
         """Uploads below the prefix that were begun, and neither finished nor taken back."""

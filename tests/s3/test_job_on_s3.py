@@ -1,0 +1,214 @@
+"""The whole job on S3: source, run folder and output there, killed and resumed, read and cleaned up."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from configs.errors import InputError
+from configs.job import Source
+from tasks.clean import clean
+from tasks.stages.place import find_place
+from tasks.stages.read import open_dataset, source_fingerprint
+from tasks.stages.read.discover import discover
+
+
+@pytest.fixture
+def far(works: Any, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A job with everything on S3: three files in folders by region."""
+    monkeypatch.setenv("NIGHTMAIL_RUNS_URL", f"{s3.url}/runs")
+    for number, region in enumerate(("east", "north", "west")):
+        rows = {"id": [f"{region}-{n}" for n in range(10)], "text": [f"word {number}{n}" for n in range(10)]}
+        put_table(s3, f"in/region={region}/rows.parquet", rows)
+    works.change("source.path", f"{s3.url}/in/")
+    works.change("limits.max_requests", 8)
+    works.change("output.path", f"{s3.url}/out")
+    works.s3 = s3
+    return works
+
+
+def put_table(s3: Any, name: str, rows: dict[str, list[Any]]) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table(rows), file)
+    s3.fs.pipe_file(f"{s3.url}/{name}", file.getvalue())
+
+
+def published(works: Any) -> pa.Table:
+    """The rows as a reader gets them who follows the receipt of a folder, or reads the file."""
+    fs, path = find_place(works.tree["output"]["path"])
+    if path.endswith(".parquet"):
+        return pq.read_table(io.BytesIO(fs.cat_file(path)))
+    run = json.loads(fs.cat_file(f"{path}/_receipt.json"))["run"]
+    names = sorted(name for name in fs.find(path) if name.endswith(f"-{run}.parquet"))
+    return pa.concat_tables(pq.read_table(io.BytesIO(fs.cat_file(name))) for name in names)
+
+
+@pytest.mark.parametrize("output", ["out", "out/all.parquet"])
+def test_every_row_comes_out_once_in_source_order_with_its_answer(far: Any, output: str) -> None:
+    far.change("output.path", f"{far.s3.url}/{output}")
+    receipt = far.run()
+    assert receipt["rows"] == {"total": 30, "succeeded": 30}
+    rows = published(far)
+    assert rows["id"].to_pylist() == [f"{at}-{n}" for at in ("east", "north", "west") for n in range(10)]
+    assert rows["region"].to_pylist() == [at for at in ("east", "north", "west") for _ in range(10)]
+    assert all(f"word {n // 10}{n % 10}" in text for n, text in enumerate(rows["llm_answer"].to_pylist()))
+    assert receipt["run_folder"] == f"{far.s3.url}/runs/letters/k"
+    assert "runs/letters/k/receipt.json" in far.s3.names()
+    assert far.s3.unfinished() == []
+    assert sorted(path.name for path in (far.folder / "home").iterdir() if path.name != "local-batch") == [
+        name
+        for name in ("ledger.db", "ledger.db-shm", "ledger.db-wal")
+        if (far.folder / "home" / name).exists()
+    ]
+
+
+def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: Any) -> None:
+    far.faults("row_error:500:east-1|west-2*4")
+    receipt = far.run()
+    assert receipt["rows"] == {"total": 30, "succeeded": 30}
+    assert receipt["batches"]["follow_ups"] == 2
+    assert set(published(far)["llm_status"].to_pylist()) == {"succeeded"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["commit 1", "commit 3", "receipt", "deletion"])
+def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_nothing_more(
+    far: Any, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs import S3File
+
+    class Killed(BaseException):
+        pass
+
+    far.run(key="earlier")
+    before = published(far)["id"].to_pylist()
+    fs = find_place(far.s3.url)[0]
+    commits = 0
+    commit, put, delete = S3File.commit, fs.pipe_file, fs.rm
+
+    def dying_commit(self: Any) -> None:
+        nonlocal commits
+        if not self.autocommit:  # a part of the output
+            commits += 1
+            if point == f"commit {commits}":
+                raise Killed
+        commit(self)
+
+    def dying_put(path: str, *args: Any, **kwargs: Any) -> Any:
+        if point == "receipt" and path.endswith("/_receipt.json"):
+            raise Killed
+        return put(path, *args, **kwargs)
+
+    def dying_delete(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if point == "deletion" and isinstance(path, list):
+            raise Killed
+        return delete(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3File, "commit", dying_commit)
+        patch.setattr(S3File, "discard", lambda self: None)
+        patch.setattr(fs, "pipe_file", dying_put)
+        patch.setattr(fs, "rm", dying_delete)
+        with pytest.raises(Killed):
+            far.run()
+    assert published(far)["id"].to_pylist() == before
+    paid = far.paid()
+    assert far.run()["rows"] == {"total": 30, "succeeded": 30}
+    assert far.paid() == paid == dict.fromkeys(("1/1", "2/1", "3/1", "4/1"), 1)
+    run = far.ledger.latest_run("letters", "k").id
+    left = {name for name in far.s3.names("out/") if f"-{run}." not in name}
+    assert left == {"out/_receipt.json", "out/_report.html"}
+    assert far.s3.unfinished() == []
+
+
+def test_clean_removes_an_old_run_folder_once_and_never_the_output(far: Any) -> None:
+    far.change("run.keep", "1d")
+    far.run()
+
+    class Later:
+        def now(self) -> datetime.datetime:
+            return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+
+    output = far.s3.names("out/")
+
+    def look(*, remove: bool) -> list[str]:
+        from configs.home import Home
+
+        found = clean(Home.from_environment(os.environ), os.environ, Later(), remove=remove)
+        assert found.complete
+        return [f"{item.kind} {item.id} at {item.where}" for item in found.leftovers]
+
+    there = [f"folder letters/k at {far.s3.url}/runs/letters/k"]
+    assert look(remove=False) == there
+    assert far.s3.names("runs/")
+    assert look(remove=True) == there
+    assert far.s3.names("runs/") == []
+    assert look(remove=False) == look(remove=True) == []
+    assert far.s3.names("out/") == output
+
+
+def test_new_and_changed_files_are_seen_at_once(s3: Any) -> None:
+    source = Source(path=f"{s3.url}/in/*.parquet")
+    with pytest.raises(InputError, match=r"no such file or folder|matches no file"):
+        open_dataset(source)
+    seen = set()
+    for names in (["a"], ["b"], ["b"]):
+        for name in names:
+            put_table(s3, f"in/{name}.parquet", {"n": [len(seen)]})
+        seen.add(source_fingerprint(source))
+    assert len(seen) == 3
+    assert [row for batch in open_dataset(source).batches() for row in batch["n"].to_pylist()] == [0, 2]
+
+
+@pytest.mark.slow
+def test_more_files_than_one_listing_names(s3_at: Callable[[str], Any]) -> None:
+    s3 = s3_at("rclone")  # keeps objects as files: a thousand of them are made in no time
+    for number in range(1_203):
+        file = Path(s3.server.folder, *s3.url.split("/")[2:], "in", f"day={number % 3}", f"{number:05d}.csv")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"n\n{number}\n")
+    found = [
+        len(discover(Source(path=f"{s3.url}/{path}"))[1]) for path in ("in", "in/", "in/*/*.csv", "in/day=*")
+    ]
+    assert found == [1_203] * 4
+
+
+def test_marks_that_consoles_leave_as_folders_are_no_files(s3: Any) -> None:
+    put_table(s3, "in/day=1/rows.parquet", {"n": [1]})
+    bucket, _, prefix = s3.url.removeprefix("s3://").partition("/")
+    for name in ("in/", "in/day=1/"):
+        s3.fs.call_s3("put_object", Bucket=bucket, Key=f"{prefix}/{name}", Body=b"")
+    assert [f.path for f in open_dataset(Source(path=f"{s3.url}/in")).fragments] == [
+        f"{bucket}/{prefix}/in/day=1/rows.parquet"
+    ]
+
+
+def test_a_text_file_is_read_in_blocks_and_not_whole(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import core
+
+    line = b"x" * 99 + b"\n"
+    s3.fs.pipe_file(f"{s3.url}/rows.csv", b"text\n" + line * 200_000)  # 20 MB
+    sizes: list[int] = []
+    fetch = core._fetch_range
+
+    def counted(*args: Any, **kwargs: Any) -> bytes:
+        found: bytes = fetch(*args, **kwargs)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(core, "_fetch_range", counted)
+    dataset = open_dataset(Source(path=f"{s3.url}/rows.csv"))
+    sizes.clear()
+    assert sum(batch.num_rows for batch in dataset.batches()) == 200_000
+    assert len(sizes) <= 4
+    assert max(sizes) <= 10 << 20
+    assert sum(sizes) == 20_000_005
