@@ -518,12 +518,24 @@ class PrefectServer:
 
 
 @pytest.fixture(scope="module")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_server_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PrefectServer]]:
+    """Factory of fresh servers, started; settings as keywords."""
+    made: list[PrefectServer] = []
+
+    def start(**environ: str) -> PrefectServer:
+        made.append(PrefectServer(tmp_path_factory.mktemp("prefect"), **environ))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def prefect_server(prefect_server_with: Callable[..., PrefectServer]) -> PrefectServer:
     """A fresh server for the module; wait for it with `prefect_client`."""
-    server = PrefectServer(tmp_path_factory.mktemp("prefect"))
-    server.start()
-    yield server
-    server.stop()
+    return prefect_server_with()
 
 
 @pytest.fixture

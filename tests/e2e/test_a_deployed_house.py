@@ -1,0 +1,152 @@
+"""Nights as they happen: a server, a worker, a browser, and what goes wrong between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
+DAYS = [date(2026, 3, day) for day in range(1, 6)]
+Until = Callable[..., Any]
+
+
+@pytest.fixture
+def site(house: Any, prefect_client: Any) -> Any:
+    """The house, deployed, with a worker at work."""
+    if house.worker is None:
+        for job, faults in {
+            "nightly-letters": "",
+            "by-form": "",
+            "killed": "status:scheduling:4",
+            "cancelled": "stuck:in_progress",
+            "backfilled": "",
+        }.items():
+            house.job(job, faults)
+        house.rows(YESTERDAY.isoformat())
+        file = house.checkout / "deployments/prefect.yaml"
+        tree = yaml.safe_load(file.read_text())
+        nightly = next(entry for entry in tree["deployments"] if entry["name"] == "nightly")
+        nightly["parameters"] = {"job": "configs/jobs/nightly-letters.yaml"}
+        nightly["schedules"][0] |= {"cron": "* * * * *", "active": True}
+        file.write_text(yaml.safe_dump(tree))
+        house.deploy()
+        house.start_worker()
+    return house
+
+
+def started(client: Any, deployment: str, **parameters: Any) -> Any:
+    """Id of a new run of a deployment."""
+    found = client.read_deployment_by_name(deployment)
+    return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+
+
+def state(client: Any, run_id: Any) -> str:
+    """Name of a flow run's state."""
+    return str(client.read_flow_run(run_id).state.name)
+
+
+def ended(client: Any, run_id: Any) -> Any:
+    """A flow run at its end, or nothing yet."""
+    run = client.read_flow_run(run_id)
+    return run if run.state.is_final() else None
+
+
+def test_a_second_deploy_changes_nothing(site: Any) -> None:
+    lines = [line for line in site.deploy() if line]
+    assert lines
+    assert all(line.startswith(("unchanged", "left out", "skipped")) for line in lines), lines
+
+
+def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
+    site: Any, prefect_client: Any, until: Until
+) -> None:
+    nightly = prefect_client.read_deployment_by_name("enrich/nightly")
+
+    def runs() -> list[Any]:
+        return [
+            run
+            for run in prefect_client.read_flow_runs()
+            if run.deployment_id == nightly.id and run.state.is_completed()
+        ]
+
+    until(lambda: len(runs()) >= 2, "two scheduled runs", 240)
+    for schedule in nightly.schedules:
+        prefect_client.update_deployment_schedule(nightly.id, schedule.id, active=False)
+    day = YESTERDAY.isoformat()
+    assert {run.name for run in runs()} <= {f"nightly-letters {day}", f"nightly-letters {YESTERDAY + timedelta(1)}"}
+    run = site.run_of("nightly-letters", day)
+    assert site.paid(run) == {"1/1": 1}
+    assert site.out("nightly-letters", day)["llm_status"].to_pylist() == ["succeeded"] * 6
+
+
+def test_server_and_worker_killed_while_a_run_sleeps_are_started_again_and_it_goes_on(
+    site: Any, prefect_client: Any, until: Until
+) -> None:
+    run_id = started(prefect_client, "enrich/ad-hoc", job="configs/jobs/killed.yaml")
+    until(lambda: state(prefect_client, run_id) == "Sleeping", "sleep")
+    site.kill_worker()
+    site.kill_server()
+    site.server.start()
+    until(lambda: prefect_client.api_healthcheck() is None, "the server")
+    site.start_worker()
+    run = until(lambda: ended(prefect_client, run_id), "the end")
+    assert run.state.name == "Completed", run.state.message
+    assert site.paid(site.run_of("killed", YESTERDAY.isoformat())) == {"1/1": 1}
+    assert site.out("killed", YESTERDAY.isoformat())["id"].to_pylist() == [f"t-{n}" for n in range(6)]
+
+
+def test_a_run_cancelled_in_its_sleep_has_its_batches_cancelled(
+    site: Any, prefect_client: Any, until: Until
+) -> None:
+    from prefect.states import Cancelling
+
+    run_id = started(prefect_client, "enrich/ad-hoc", job="configs/jobs/cancelled.yaml")
+    until(lambda: state(prefect_client, run_id) == "Sleeping", "sleep")
+    (batch,) = site.ledger.batches(site.run_of("cancelled", YESTERDAY.isoformat()).id)
+    prefect_client.set_flow_run_state(run_id, Cancelling())  # what the button in the UI does
+    until(lambda: state(prefect_client, run_id) == "Cancelled", "Cancelled")
+    client = site.service.client()
+    until(lambda: client.batches.retrieve(batch.batch_id).status == "cancelled", "the batch's end")
+    until(lambda: site.run_of("cancelled", YESTERDAY.isoformat()).state == "cancelled", "the ledger")
+
+
+def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
+    site: Any, prefect_client: Any, until: Until
+) -> None:
+    for day in DAYS[:2] + DAYS[3:]:
+        site.rows(day.isoformat())
+    asked = {"job": "configs/jobs/backfilled.yaml", "start": str(DAYS[0]), "end": str(DAYS[-1]), "max_parallel": 2}
+    first = until(
+        lambda run_id=started(prefect_client, "backfill/backfill", **asked): ended(prefect_client, run_id),
+        "the backfill",
+        400,
+    )
+    assert first.state.is_failed()
+    assert DAYS[2].isoformat() in first.state.message
+    site.rows(DAYS[2].isoformat())
+    second = until(
+        lambda run_id=started(prefect_client, "backfill/backfill", **asked): ended(prefect_client, run_id),
+        "the second backfill",
+        200,
+    )
+    assert second.state.is_completed(), second.state.message
+    for day in DAYS:
+        assert site.paid(site.run_of("backfilled", day.isoformat())) == {"1/1": 1}, day
+        assert site.out("backfilled", day.isoformat()).num_rows == 6
+
+
+def test_a_run_is_started_from_the_form_in_the_browser(
+    site: Any, prefect_client: Any, until: Until, browser: Any
+) -> None:
+    found = prefect_client.read_deployment_by_name("enrich/ad-hoc")
+    base = site.server.url.removesuffix("/api")
+    page = browser.new_context(viewport={"width": 1280, "height": 2000}).new_page()
+    page.route("**/*", lambda route: route.continue_() if route.request.url.startswith((base, "data:", "blob:")) else route.abort())
+    page.goto(f"{base}/deployments/deployment/{found.id}/run")
