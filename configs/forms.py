@@ -1,6 +1,7 @@
 """Parameters as Prefect's form shows them: choices are looked up when a deployment is made, not at import."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,20 +23,30 @@ def provider_names() -> list[str]:
     return list(SETTINGS)
 
 
-class _OneOf:
-    """Adds the choices of the moment to a parameter's schema. What the flow itself accepts is not narrowed."""
+class _Field:
+    """How a parameter looks in the form. What the flow itself accepts is not narrowed.
 
-    def __init__(self, choices: Any) -> None:
+    Prefect's form shows `X | None` as two tabs, and sends null for what is left alone: so texts and numbers are left
+    out by being empty, and choices (of the moment) have null among them.
+    """
+
+    def __init__(self, choices: Callable[[], Sequence[str | None]] | None = None) -> None:
         self._choices = choices
 
     def __get_pydantic_json_schema__(
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(core_schema), "enum": self._choices()}
+        if self._choices:
+            return {"enum": self._choices()}
+        schema = handler(core_schema)
+        return next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
 
 
-JobFile = Annotated[str, _OneOf(job_files)]
-ProviderName = Annotated[str, _OneOf(provider_names)]
+JobFile = Annotated[str, _Field(job_files)]
+ProviderName = Annotated[str | None, _Field(lambda: [*provider_names(), None])]
+Text = Annotated[str | None, _Field()]
+Number = Annotated[int | None, _Field()]
+Texts = Annotated[Sequence[str] | None, _Field()]
 BackfillOrder = Literal["oldest first", "newest first"]
 
 
@@ -46,11 +57,11 @@ def job_path(job: str) -> str:
 
 
 def as_overrides(
-    provider: str | None, model: str | None, limit: int | None, further: list[str] | None
+    provider: str | None, model: str | None, limit: int | None, further: Sequence[str] | None
 ) -> list[str]:
     """The form's shortcuts as `key=value` items; what is said at length comes last and wins."""
     given = {"provider.name": provider, "prompt.model": model, "source.limit": limit}
     return [
-        *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None),
+        *(f"{key}={json.dumps(value)}" for key, value in given.items() if value),
         *(further or ()),
     ]

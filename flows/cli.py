@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from configs.clock import SystemClock
 from configs.errors import (
@@ -63,7 +63,10 @@ Day = Annotated[
     datetime.date | None, Parameter(name=["--date", "-d"], help="Logical date; yesterday by default.")
 ]
 Key = Annotated[str | None, Parameter(name=["--key", "-k"], help="Name of the run, instead of the date.")]
-Limit = Annotated[int | None, Parameter(name=["--limit", "-n"], help="At most this many rows.")]
+Limit = Annotated[
+    int | None,
+    Parameter(name=["--limit", "-n"], help="At most this many rows.", validator=validators.Number(gte=1)),
+]
 Sets = Annotated[
     tuple[str, ...],
     Parameter(

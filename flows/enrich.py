@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from configs.clock import SystemClock
-from configs.forms import JobFile, ProviderName, as_overrides, job_path
+from configs.forms import JobFile, Number, ProviderName, Text, Texts, as_overrides, job_path
 from configs.home import Home
 from tasks.advance import advance, why
 from tasks.endings import missed, one_line_failures, title
@@ -25,14 +25,14 @@ from tasks.turn import our_turn
 def enrich(
     job: JobFile,
     date: datetime.date | None = None,
-    provider: ProviderName | None = None,
-    model: str | None = None,
-    limit: int | None = None,
+    provider: ProviderName = None,
+    model: Text = "",
+    limit: Number = 0,
     dry_run: bool = False,
-    key: str | None = None,
+    key: Text = "",
     redo: bool = False,
     snapshot: bool = False,
-    overrides: list[str] | None = None,
+    overrides: Texts = (),
 ) -> Any:
     """Enrich one dataset.
 
@@ -43,10 +43,10 @@ def enrich(
         job: The job file.
         date: Logical date; the day before the run was to start, in the job's time zone, by default.
         provider: Another batch service than the job's.
-        model: Another model than the job's.
-        limit: At most this many rows.
+        model: Another model than the job's; empty for the job's own.
+        limit: At most this many rows; 0 for all of them.
         dry_run: Say what would be done; write and post nothing.
-        key: Name of the run, instead of the date.
+        key: Name of the run; empty for the date.
         redo: Replace a finished run's output by a new one.
         snapshot: Go on with the rows as they were read, though the source has changed since.
         overrides: Further job keys to set, such as `prompt.params.temperature=0`.
@@ -57,7 +57,7 @@ def enrich(
         home,
         clock,
         day=date,
-        key=key,
+        key=key or None,
         overrides=as_overrides(provider, model, limit, overrides),
         redo=redo,
         snapshot=snapshot,

@@ -33,9 +33,18 @@ def test_the_choices_are_looked_up_when_the_form_is_made(
 
 
 def test_the_provider_is_a_choice_of_those_a_job_file_knows(form: dict[str, Any]) -> None:
-    offered = next(kind["enum"] for kind in form["provider"]["anyOf"] if "enum" in kind)
-    assert offered == provider_names()
-    assert {"local", "openai"} <= set(offered)
+    assert form["provider"]["enum"] == [*provider_names(), None]
+    assert {"local", "openai"} <= set(provider_names())
+
+
+def test_only_the_date_has_a_tab_that_says_none(form: dict[str, Any]) -> None:
+    assert [name for name in form if "anyOf" in form[name]] == ["date"]
+
+
+def test_a_form_sent_as_it_is_changes_nothing(form: dict[str, Any]) -> None:
+    untouched = {name: field.get("default") for name, field in form.items()}
+    shortcuts = (untouched[name] for name in ("provider", "model", "limit", "overrides"))
+    assert as_overrides(*shortcuts) == []
 
 
 def test_the_form_has_what_everyone_needs_first_and_says_what_each_field_is(form: dict[str, Any]) -> None:
