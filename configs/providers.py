@@ -74,6 +74,14 @@ class LocalProvider(Settings):
     completion_window: Window = "24h"
     metadata: dict[str, str] = Field({}, description="Kept with every batch.")
 
+    def refusal(self, prompt: Prompt) -> str | None:
+        """An upstream answers at once, and a video takes minutes."""
+        if self.upstream is not None and prompt.endpoint == "/v1/videos":
+            return (
+                "prompt.endpoint: an upstream makes no /v1/videos; without provider.upstream there are echoes"
+            )
+        return super().refusal(prompt)
+
     @property
     def answered_by(self) -> str:
         """Who answers the rows, for the receipt."""

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -25,6 +26,7 @@ from tasks.stages.place import brief, find_place, is_absent, shown, trouble
 from tasks.uploads import appearing
 
 _OWNER = b"nightmail.job"
+_COPIES_AT_ONCE = 8
 _LARGE_PART = 64 << 20  # bytes; one file may be a whole dataset, and S3 takes 10,000 parts
 
 
@@ -165,7 +167,7 @@ class Output:
         report: bytes | None,
         assets: Iterable[tuple[str, Open]],
     ) -> dict[str, Any]:
-        self._copy_assets(assets)
+        self._copy_assets(assets, self._place.parent)
         with self._appearing(self._place) as file:
             _concatenate(parts, file, self._job)
         page = self._place.with_suffix(".report.html")
@@ -177,15 +179,17 @@ class Output:
         self._drop_other_assets()
         return receipt
 
-    def _copy_assets(self, assets: Iterable[tuple[str, Open]]) -> set[str]:
-        """Put the assets at their place, where no other run's are; their full paths."""
-        base = (self._place.parent if self._single else self._place) / self.assets
-        copied = set()
-        for name, opened in assets:
-            with opened() as source, self._appearing(base / name) as target:
+    def _copy_assets(self, assets: Iterable[tuple[str, Open]], folder: PurePosixPath) -> set[str]:
+        """Put the assets below that folder, where no other run's are; their full paths."""
+        base = folder / self.assets
+
+        def copy(asset: tuple[str, Open]) -> str:
+            with asset[1]() as source, self._appearing(base / asset[0]) as target:
                 shutil.copyfileobj(source, target, BLOCK)
-            copied.add(str(base / name))
-        return copied
+            return str(base / asset[0])
+
+        with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="asset") as pool:
+            return set(pool.map(copy, assets))
 
     def _drop_other_assets(self) -> None:
         """Delete the assets of what this run has replaced."""
@@ -205,7 +209,7 @@ class Output:
         page = self._place / REPORT
         folder = ObjectFolder(self._fs, self._place, self._job, self._run_id, self._guard)
         folder.upload(parts)
-        ours = self._copy_assets(assets)
+        ours = self._copy_assets(assets, self._place)
         receipt = self._with_report(receipt, report, lambda: self._appearing(page))
         folder.publish(_json(receipt), ours | ({str(page)} if receipt["report"] else set()))
         return receipt
@@ -240,11 +244,7 @@ class Output:
         for number, part in enumerate(parts, start=1):
             with part() as source, _durable(staging / part_name(number, self._run_id)) as target:
                 shutil.copyfileobj(source, target, BLOCK)
-        for name, opened in assets:
-            target_path = staging / self.assets / name
-            target_path.parent.mkdir(parents=True, exist_ok=True)
-            with opened() as source, _durable(target_path) as target:
-                shutil.copyfileobj(source, target, BLOCK)
+        self._copy_assets(assets, PurePosixPath(staging))
         receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
         with _durable(staging / RECEIPT) as target:
             target.write(_json(receipt))

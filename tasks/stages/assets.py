@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -36,6 +37,7 @@ class Files(Protocol):
         """The path of a file that is kept already."""
 
 
+_AT_ONCE = 8  # files being written: a disk's sync and a store's reply are waited for, not computed
 # Lower case alone: some file systems take A and a for one name.
 _PLAIN_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _MAGIC = (
@@ -60,7 +62,7 @@ def asset_name(custom_id: str, number: int, ending: str) -> str:
 class Images:
     """Pictures, as a list of URLs: what a data URL holds is kept as a file, any other URL stays as it is.
 
-    One row's pictures are in memory at a time, beside the text they come in. `several`: the column holds lists.
+    A few rows' pictures are in memory at a time, beside the text they come in. `several`: the column holds lists.
     """
 
     files: Files
@@ -78,19 +80,26 @@ class Images:
 
     def fit(self, answers: pa.Array, ids: pa.Array) -> tuple[pa.Array, dict[int, str]]:
         """Paths in place of data URLs."""
+        rows = [at for at, there in enumerate(answers.is_valid().to_pylist()) if there]
         found: list[list[str] | None] = [None] * len(answers)
         problems: dict[int, str] = {}
-        for at in range(len(answers)):
-            (urls,) = answers[at : at + 1].to_pylist()
-            if urls:
-                (custom_id,) = ids[at : at + 1].to_pylist()
-                try:
-                    found[at] = [self._path(custom_id, number, url) for number, url in enumerate(urls, 1)]
-                except ValueError as error:
-                    problems[at] = str(error)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="asset") as pool:
+            kept = pool.map(lambda at: self._row(answers[at : at + 1], ids[at : at + 1]), rows)
+            for at, (paths, problem) in zip(rows, kept, strict=True):
+                found[at] = paths
+                if problem is not None:
+                    problems[at] = problem
         if self.several:
             return arrow_columns.build(found, self.column), problems
         return arrow_columns.strings([paths[0] if paths else None for paths in found]), problems
+
+    def _row(self, answer: pa.Array, its_id: pa.Array) -> tuple[list[str] | None, str | None]:
+        """(paths, what is wrong) of one row."""
+        (urls,), (custom_id,) = answer.to_pylist(), its_id.to_pylist()
+        try:
+            return [self._path(custom_id, number, url) for number, url in enumerate(urls, 1)], None
+        except ValueError as error:
+            return None, str(error)
 
     def _path(self, custom_id: str, number: int, url: str) -> str:
         if not url.startswith("data:"):

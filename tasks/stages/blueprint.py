@@ -53,6 +53,7 @@ class Blueprint:
         self._ids = IdMaker(
             job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
         )
+        self._dialect.parser_of(job.prompt)
         checker = checker_of(job.prompt)
         self.output_schema = output_schema(
             self.dataset.schema,

@@ -108,6 +108,17 @@ def test_several_answers_a_row_are_a_list(works: Any, endpoint: str) -> None:
     assert [len(answers) for answers in works.column("llm_answer")] == [2] * 10
 
 
+def test_vectors_may_travel_as_base64(works: Any) -> None:
+    works.change("prompt.endpoint", "/v1/embeddings")
+    works.change("prompt.params", {"encoding_format": "base64", "dimensions": 8})
+    works.run()
+    packed = works.column("llm_answer")
+    works.change("prompt.params", {"dimensions": 8})
+    works.run(redo=True)
+    assert works.column("llm_answer") == packed
+    assert works.out.schema.field("llm_answer").type == pa.list_(pa.float32(), 8)
+
+
 def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(works: Any) -> None:
     works.change("prompt.endpoint", "/v1/embeddings")
     works.change("prompt.user", "{{ text }}")

@@ -17,7 +17,8 @@ from tasks.stages.wire.results import ResultParser
 
 CHAT, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
 EMBEDDINGS, MODERATIONS = "/v1/embeddings", "/v1/moderations"
-ENDPOINTS = (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS)
+IMAGES, VIDEOS = "/v1/images/generations", "/v1/videos"
+ENDPOINTS = (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS, MODERATIONS, IMAGES, VIDEOS)
 
 
 def line(body: Any, custom_id: Any = "a", status: Any = 200, **more: Any) -> bytes:
@@ -163,6 +164,7 @@ FAILURES = [
     (http(401, "invalid_api_key"), "failed", "invalid_api_key", "request"),
     (http("500", 17), "failed", "17", "transient"),
     (http(400, "data_inspection_failed"), "refused", "data_inspection_failed", None),
+    (http(400, "moderation_blocked"), "refused", "moderation_blocked", None),
     (error_line("batch_expired"), "expired", "batch_expired", "expired"),
     (error_line("batch_cancelled"), "cancelled", "batch_cancelled", "cancelled"),
     (error_line("request_timeout"), "failed", "request_timeout", "transient"),
@@ -190,6 +192,57 @@ def test_a_failure_keeps_its_code_and_says_whether_another_attempt_can_help(
     assert "\n" not in outcome.error_message
     assert outcome.answer is None
     assert outcome.retryable is (error_class not in (None, "request"))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "answer", "code", "retryable"),
+    [
+        ({"data": [{"b64_json": "eA=="}], "output_format": "webp"}, "succeeded", ["data:image/webp;base64,eA=="],
+         None, False),
+        ({"data": [{"url": "https://x.test/1"}, {"b64_json": None, "url": "https://x.test/2"}]}, "succeeded",
+         ["https://x.test/1", "https://x.test/2"], None, False),
+        ({"data": []}, "failed", None, "empty_response", True),
+        ({"data": [{}, 3]}, "failed", None, "empty_response", True),
+    ],
+)  # fmt: skip
+def test_pictures_are_addresses(
+    body: Any, status: str, answer: Any, code: str | None, retryable: bool
+) -> None:
+    (outcome,) = ResultParser(IMAGES).parse(line(body))
+    assert (outcome.status, outcome.answer, outcome.error_code, outcome.retryable) == (
+        status,
+        answer,
+        code,
+        retryable,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "retryable"),
+    [
+        ({"id": "v", "status": "completed"}, "succeeded", None, False),
+        ({"id": "v", "status": "failed", "error": {"code": "video_generation_failed"}}, "failed",
+         "video_generation_failed", True),
+        ({"id": "v", "status": "failed", "error": {"code": "moderation_blocked"}}, "refused", "moderation_blocked", False),
+        ({"id": "v", "status": "expired", "error": None}, "expired", "video_expired", True),
+        ({"id": "v", "status": "queued"}, "failed", "video_queued", False),
+    ],
+)  # fmt: skip
+def test_a_video_has_the_status_of_its_object(
+    body: Any, status: str, code: str | None, retryable: bool
+) -> None:
+    (outcome,) = ResultParser(VIDEOS).parse(line(body))
+    assert (outcome.status, outcome.error_code, outcome.retryable) == (status, code, retryable)
+
+
+@pytest.mark.parametrize("items", [[REASONING], []])
+def test_a_response_that_only_thought_is_no_answer(items: list[Any]) -> None:
+    (outcome,) = ResultParser(RESPONSES).parse(line(response(items)))
+    assert (outcome.status, outcome.error_code, outcome.error_class) == (
+        "failed",
+        "empty_response",
+        "transient",
+    )
 
 
 def test_a_failed_response_is_a_failure_although_its_http_status_is_200() -> None:
