@@ -159,7 +159,7 @@ def house(
 def until(house: House) -> Callable[..., Any]:
     """Poll until a question has a true answer; that answer."""
 
-    def ask(question: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    def ask(question: Callable[[], Any], what: str, seconds: float = 300) -> Any:
         deadline = time.monotonic() + seconds
         while not (answer := question()):
             assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}\n{house.log()}"

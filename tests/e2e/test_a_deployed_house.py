@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -76,11 +75,14 @@ def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
             if run.deployment_id == nightly.id and run.state.is_completed()
         ]
 
-    until(lambda: len(runs()) >= 2, "two scheduled runs", 240)
+    until(lambda: len(runs()) >= 2, "two scheduled runs")
     for schedule in nightly.schedules:
         prefect_client.update_deployment_schedule(nightly.id, schedule.id, active=False)
     day = YESTERDAY.isoformat()
-    assert {run.name for run in runs()} <= {f"nightly-letters {day}", f"nightly-letters {YESTERDAY + timedelta(1)}"}
+    assert {run.name for run in runs()} <= {
+        f"nightly-letters {day}",
+        f"nightly-letters {YESTERDAY + timedelta(1)}",
+    }
     run = site.run_of("nightly-letters", day)
     assert site.paid(run) == {"1/1": 1}
     assert site.out("nightly-letters", day)["llm_status"].to_pylist() == ["succeeded"] * 6
@@ -122,21 +124,20 @@ def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
 ) -> None:
     for day in DAYS[:2] + DAYS[3:]:
         site.rows(day.isoformat())
-    asked = {"job": "configs/jobs/backfilled.yaml", "start": str(DAYS[0]), "end": str(DAYS[-1]), "max_parallel": 2}
-    first = until(
-        lambda run_id=started(prefect_client, "backfill/backfill", **asked): ended(prefect_client, run_id),
-        "the backfill",
-        400,
-    )
-    assert first.state.is_failed()
-    assert DAYS[2].isoformat() in first.state.message
+    asked = {
+        "job": "configs/jobs/backfilled.yaml",
+        "start": str(DAYS[0]),
+        "end": str(DAYS[-1]),
+        "max_parallel": 2,
+    }
+    first = started(prefect_client, "backfill/backfill", **asked)
+    run = until(lambda: ended(prefect_client, first), "the backfill")
+    assert run.state.is_failed()
+    assert DAYS[2].isoformat() in run.state.message
     site.rows(DAYS[2].isoformat())
-    second = until(
-        lambda run_id=started(prefect_client, "backfill/backfill", **asked): ended(prefect_client, run_id),
-        "the second backfill",
-        200,
-    )
-    assert second.state.is_completed(), second.state.message
+    second = started(prefect_client, "backfill/backfill", **asked)
+    run = until(lambda: ended(prefect_client, second), "the second backfill")
+    assert run.state.is_completed(), run.state.message
     for day in DAYS:
         assert site.paid(site.run_of("backfilled", day.isoformat())) == {"1/1": 1}, day
         assert site.out("backfilled", day.isoformat()).num_rows == 6
@@ -148,5 +149,29 @@ def test_a_run_is_started_from_the_form_in_the_browser(
     found = prefect_client.read_deployment_by_name("enrich/ad-hoc")
     base = site.server.url.removesuffix("/api")
     page = browser.new_context(viewport={"width": 1280, "height": 2000}).new_page()
-    page.route("**/*", lambda route: route.continue_() if route.request.url.startswith((base, "data:", "blob:")) else route.abort())
+    page.set_default_timeout(60_000)
+    page.route("**/*", lambda route: stay_home(route, base))
     page.goto(f"{base}/deployments/deployment/{found.id}/run")
+    field = page.locator(".schema-form-property")
+    field.filter(has_text="The job file.").locator(".p-select-button__control").last.press("ArrowDown")
+    page.locator(".p-select-option").filter(has_text="by-form").click()
+    field.filter(has_text="At most this many rows").locator("input").first.fill("3")
+    page.get_by_role("button", name="Submit").click()
+
+    def run_of_the_form() -> Any:
+        mine = [run for run in prefect_client.read_flow_runs() if run.parameters.get("limit") == 3]
+        return mine[0] if mine and mine[0].state.is_final() else None
+
+    run = until(run_of_the_form, "the run")
+    assert (run.state.name, run.name) == ("Completed", f"by-form {YESTERDAY}"), run.state.message
+    assert site.out("by-form", YESTERDAY.isoformat())["id"].to_pylist() == ["t-0", "t-1", "t-2"]
+    page.goto(f"{base}/runs/flow-run/{run.id}")
+    page.get_by_text(f"by-form {YESTERDAY}").first.wait_for()
+
+
+def stay_home(route: Any, base: str) -> None:
+    """Let the browser reach nothing but the server."""
+    if route.request.url.startswith((base, "data:", "blob:")):
+        route.continue_()
+    else:
+        route.abort()
