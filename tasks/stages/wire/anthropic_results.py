@@ -55,7 +55,7 @@ def read_line(raw: bytes) -> Outcome:
             message = "the batch's time ran out before the row's turn"
             return Outcome(custom_id, RowStatus.EXPIRED, "expired", message, ErrorClass.EXPIRED)
         case kind:
-            return _failure(custom_id, str(kind), result.get("error"))
+            return _failure(custom_id, _text(kind) or "no_result", result.get("error"))
 
 
 def _failure(custom_id: str, kind: str, error: Any) -> Outcome:
