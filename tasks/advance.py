@@ -14,7 +14,7 @@ from tasks.collect import collect
 from tasks.ledger.records import ChunkRecord, situation
 from tasks.ledger.states import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
 from tasks.merge import merge
-from tasks.poll import poll
+from tasks.poll import AT_RISK, poll
 from tasks.runs import Run
 from tasks.submit import repost, submit
 
@@ -81,13 +81,23 @@ def _next(run: Run, chunk: ChunkRecord) -> Step:
 
 def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> ChunkRecord:
     try:
-        return _DO[step](run, chunk)
+        after = _DO[step](run, chunk)
     except TransientError as error:
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
         latest = next(c for c in run.ledger.chunks(run.id) if c.number == chunk.number)
         wait = fault_delay(latest.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
         reason = _silence(run, latest, reporter) + str(error)
         return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, reason, fault=True)
+    _warn_of_loss(run, chunk, after, reporter)
+    return after
+
+
+def _warn_of_loss(run: Run, before: ChunkRecord, after: ChunkRecord, reporter: Reporter) -> None:
+    """Say once that a batch is about to be lost whole."""
+    was, now = before.waiting_for or "", after.waiting_for or ""
+    if now.startswith(AT_RISK) and not was.startswith(AT_RISK):
+        run.ledger.note(run.lease, "at risk", f"chunk {after.number}: {now.removeprefix(AT_RISK)}")
+        reporter.note(f"warning: chunk {after.number}: {now}")
 
 
 def _silence(run: Run, chunk: ChunkRecord, reporter: Reporter) -> str:

@@ -13,6 +13,9 @@ from tasks.step import step
 
 # Some services say completed a little before they name the result files.
 _FILES_MAY_FOLLOW = timedelta(minutes=10)
+# Before a batch that would be lost whole expires: a night in which somebody may look.
+_LOSS_IS_NEAR = timedelta(hours=12)
+AT_RISK = "at risk: "
 
 
 @step("poll", "poll chunk {chunk.number}")
@@ -29,6 +32,12 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     wait = poll_delay(batch.polls + 1, run.job.pace.first_seconds, run.job.pace.max_seconds)
     counted = f", {seen.completed:,} of {seen.total:,}" if seen.completed is not None and seen.total else ""
     reason = f"batch {seen.id}: {seen.status}{counted}"
+    if run.service.limits.all_or_nothing and seen.expires_at and now > seen.expires_at - _LOSS_IS_NEAR:
+        reason = (
+            f"{AT_RISK}{reason}; if it is not done by {seen.expires_at:%Y-%m-%d %H:%M} UTC the provider drops it"
+            " with all it has answered, and its rows are posted again; smaller batches"
+            " (limits.max_requests, in another run) lose less"
+        )
     return run.ledger.postpone(run.lease, chunk, now + wait, reason, batch_values=values)
 
 

@@ -562,10 +562,11 @@ def _gemini_server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def gemini_server(_gemini_server: Any) -> Any:
+def gemini_server(_gemini_server: Any) -> Iterator[Any]:
     """Gemini's API on loopback, empty and well-behaved: see tests/fakes/gemini_server.py."""
     _gemini_server.forget()
-    return _gemini_server
+    yield _gemini_server
+    assert not _gemini_server.crashes
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ class ServiceLimits:
 
     `enforced_bytes`: what it really refuses, where that is known to be more than the documented `max_bytes`.
     `uniform`: fields of the body that have one value in a file, beside the model.
+    `all_or_nothing`: a batch that expires has no results, not even of the rows that were done.
     """
 
     max_requests: int
@@ -49,6 +50,7 @@ class ServiceLimits:
     custom_id: re.Pattern[str] = PORTABLE_ID
     enforced_bytes: int | None = None
     uniform: tuple[str, ...] = ()
+    all_or_nothing: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ _GOOGLE = "https://generativelanguage.googleapis.com"
 # https://ai.google.dev/gemini-api/docs/rate-limits: 2 GB a file, 20 GB of files and 100 batches at a time; no number of
 # requests is published. A batch that is not done after 48 hours is lost whole, so ours are small: a hundred of these
 # fill both quotas.
-GEMINI_LIMITS = ServiceLimits(max_requests=10_000, max_bytes=200_000_000)
+GEMINI_LIMITS = ServiceLimits(max_requests=10_000, max_bytes=200_000_000, all_or_nothing=True)
 
 
 def connect(config: GeminiProvider, home: Home, environ: Mapping[str, str]) -> BatchService:  # noqa: ARG001

@@ -145,6 +145,7 @@ class GeminiServer:
         self.files: dict[str, File] = {}
         self.all: dict[str, Batch] = {}
         self.calls: list[str] = []
+        self.crashes: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._lock = threading.RLock()
@@ -159,9 +160,11 @@ class GeminiServer:
         self.files.clear()
         self.all.clear()
         self.calls.clear()
+        self.crashes.clear()
         self._uploads: dict[str, tuple[File, int]] = {}
         self._faults: list[list[Any]] = []
         self.by_hand = False
+        self.age = timedelta(0)  # how long ago the next batches were created
         self.newest_first = False
         self.answer: Callable[[str, dict[str, Any]], dict[str, Any] | None] = _echo
         self.ends: list[str] = []  # how the next batches end, e.g. ["EXPIRED"]
@@ -241,6 +244,20 @@ class GeminiServer:
             return
         self.finish(batch, state=self.ends.pop(0) if self.ends else "SUCCEEDED")
 
+    @staticmethod
+    def said(text: str | None, reason: str = "STOP", **more: Any) -> dict[str, Any]:
+        """A result line of one candidate, without its key."""
+        content = {"parts": [{"text": text}], "role": "model"} if text is not None else {"role": "model"}
+        candidate = {"content": content, "finishReason": reason, "index": 0}
+        usage = {
+            "promptTokenCount": 14,
+            "candidatesTokenCount": 5,
+            "thoughtsTokenCount": 21,
+            "totalTokenCount": 40,
+        }
+        body = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-flash"}
+        return {"response": body | more}
+
     # the calls: each takes what came and gives (headers, body)
 
     def handle(self, method: str, url: str, headers: Any, body: bytes) -> tuple[str, str | None, Any]:
@@ -265,6 +282,9 @@ class GeminiServer:
                 )
             except Refusal as refusal:
                 return call, action, refusal
+            except Exception as error:  # a fault of this file, or a request that is none: the test shall fail
+                self.crashes.append(f"{call}: {error!r}")
+                return call, action, Refusal("INVALID_ARGUMENT", f"the fake service broke: {error!r}")
         return call, action, reply
 
     def _admit(self, call: str, headers: Any) -> None:
@@ -283,7 +303,7 @@ class GeminiServer:
     def _begin(self, headers: Any, body: bytes, **_: Any) -> Any:
         if headers["x-goog-upload-protocol"] != "resumable" or headers["x-goog-upload-command"] != "start":
             raise Refusal("INVALID_ARGUMENT", "not a resumable upload")
-        told = {_camel(name): value for name, value in json.loads(body)["file"].items()}  # Google takes both
+        told = _camelled(json.loads(body)["file"])
         if told.keys() - {"displayName", "mimeType", "name", "sizeBytes"}:
             raise Refusal("INVALID_ARGUMENT", f"Unknown name in {sorted(told)}")
         size = int(headers["x-goog-upload-header-content-length"])
@@ -339,7 +359,7 @@ class GeminiServer:
 
     def _create(self, model: str, kind: str, body: bytes, **_: Any) -> Any:
         asked = json.loads(body)
-        batch = asked.get("batch", {})
+        batch = _camelled(asked.get("batch", {}))
         if asked.keys() != {"batch"} or batch.keys() - {"displayName", "inputConfig"}:
             raise Refusal("INVALID_ARGUMENT", 'Invalid JSON payload received. Unknown name at "batch"')
         if not batch.get("displayName"):
@@ -352,13 +372,14 @@ class GeminiServer:
         if sum(one.open for one in self.all.values()) >= _MAX_OPEN:
             delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"}
             raise Refusal("RESOURCE_EXHAUSTED", "You exceeded your current quota.", [delay])
-        source = self._file(batch["inputConfig"]["fileName"].removeprefix("files/"))
+        source = self._file(_camelled(batch["inputConfig"])["fileName"].removeprefix("files/"))
         if source.state != "ACTIVE":
             message = f"The File {source.name} is not in an ACTIVE state and usage is not allowed."
             raise Refusal("FAILED_PRECONDITION", message)
         name = f"batches/{secrets.token_hex(18)}"
         lines = source.content.removesuffix(b"\n").split(b"\n")
         made = Batch(name, batch["displayName"], f"models/{model}", kind.startswith("async"), lines)
+        made.created -= self.age
         self.all[name] = made
         return {}, made.as_json()
 
@@ -497,26 +518,12 @@ def _echo(key: str, request: dict[str, Any]) -> dict[str, Any]:
         return {"response": {"embedding": {"values": [0.5] * size}, "tokenCount": "3"}}
     text = request["contents"][-1]["parts"][-1].get("text", "I see it.")
     schema = request.get("generationConfig", {}).get("responseJsonSchema")
-    return answer(json.dumps(Sampler(schema).sample(key)) if schema else text)
+    return GeminiServer.said(json.dumps(Sampler(schema).sample(key)) if schema else text)
 
 
-def answer(text: str | None, reason: str = "STOP", **more: Any) -> dict[str, Any]:
-    """A result line of one candidate, without its key."""
-    content = {"parts": [{"text": text}], "role": "model"} if text is not None else {"role": "model"}
-    candidate = {"content": content, "finishReason": reason, "index": 0}
-    usage = {
-        "promptTokenCount": 14,
-        "candidatesTokenCount": 5,
-        "thoughtsTokenCount": 21,
-        "totalTokenCount": 40,
-    }
-    body = {
-        "candidates": [candidate],
-        "usageMetadata": usage,
-        "modelVersion": "gemini-2.5-flash",
-        "responseId": "r",
-    }
-    return {"response": body | more}
+def _camelled(node: dict[str, Any]) -> dict[str, Any]:
+    """Google takes both ways of writing a field, and its SDK uses both."""
+    return {_camel(name): value for name, value in node.items()}
 
 
 def _camel(name: str) -> str:

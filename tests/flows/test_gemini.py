@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import pytest
+
+from configs.errors import ConfigError
+from configs.progress import Silent
+from tasks.report import reporting_to
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string", "enum": ["bug", "other"]}},
+    "required": ["label"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture
@@ -16,6 +30,14 @@ def letters(works: Any, gemini_server: Any) -> Any:
     return works
 
 
+def once(letters: Any, postings: list[str]) -> None:
+    """Every row came out once, and the service was given these batches, each of them once."""
+    assert letters.column("id") == [f"t-{n}" for n in range(10)]
+    run = letters.ledger.latest_run("letters", "k")
+    names = [batch.display_name for batch in letters.gemini.batches()]
+    assert Counter(names) == Counter(f"nightmail/{run.id}/{posting}" for posting in postings)
+
+
 def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
     letters.change("prompt.system", "Be brief.")
     letters.change("prompt.params", {"max_completion_tokens": 200, "temperature": 0})
@@ -24,3 +46,256 @@ def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
     assert letters.column("llm_answer") == [f"Say word {n}" for n in range(10)]
     assert receipt["batches"] == {"posted": 1, "follow_ups": 0}
     assert receipt["tokens"] == {"input": 140, "output": 260, "cached": 0, "reasoning": 210}
+
+
+def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letters: Any) -> None:
+    seen: list[dict[str, Any]] = []
+    echo = letters.gemini.answer
+
+    def watch(key: str, request: dict[str, Any]) -> Any:
+        seen.append(request)
+        return echo(key, request)
+
+    letters.gemini.answer = watch
+    letters.source(2, image=[b"\x89PNG", b"GIF8"])
+    letters.change("prompt.system", "You see {{ text }}.")
+    letters.change(
+        "prompt.user",
+        [
+            {"type": "text", "text": "What is it?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,{{ image | b64encode }}"}},
+        ],
+    )
+    letters.change("prompt.schema", SCHEMA)
+    letters.run()
+    assert letters.statuses() == {"succeeded": 2}
+    assert all(row["label"] in ("bug", "other") for row in letters.column("llm_parsed"))
+    assert seen[0] == {
+        "contents": [
+            {
+                "role": "user",
+                "parts": [
+                    {"text": "What is it?"},
+                    {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
+                ],
+            }
+        ],
+        "systemInstruction": {"parts": [{"text": "You see word 0."}]},
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
+    }
+
+
+def test_embeddings_are_vectors_of_a_fixed_size(letters: Any) -> None:
+    letters.tree["prompt"] = {
+        "endpoint": "/v1/embeddings",
+        "model": "gemini-embedding-001",
+        "user": "{{ text }}",
+        "params": {"dimensions": 4, "taskType": "RETRIEVAL_DOCUMENT"},
+    }
+    receipt = letters.run()
+    assert letters.column("llm_answer") == [[0.5] * 4] * 10
+    assert pa.types.is_fixed_size_list(letters.out.schema.field("llm_answer").type)
+    assert receipt["tokens"]["input"] == 30
+    assert "create" in letters.gemini.calls
+    assert all(batch.embeds for batch in letters.gemini.batches())
+
+
+@pytest.mark.parametrize(
+    ("call", "action"),
+    [
+        ("begin", "drop_reply"),
+        ("begin", "status:500"),
+        ("begin", "status:429"),
+        ("upload", "drop_reply"),
+        ("upload", "reset_before"),
+        ("create", "drop_reply"),
+        ("create", "reset_before"),
+        ("create", "status:500"),
+        ("create", "html:502"),
+        ("create", "status:429"),
+        ("get", "drop_reply"),
+        ("get", "status:503"),
+        ("list", "status:500"),
+        ("list_files", "status:500"),
+        ("download", "drop_reply"),
+        ("download", "reset_midway"),
+        ("download", "html:502"),
+        ("delete_file", "status:500"),
+    ],
+)
+def test_a_broken_call_costs_time_and_nothing_else(
+    letters: Any, fast_faults: None, call: str, action: str
+) -> None:
+    letters.gemini.fault(call, action, times=2)
+    receipt = letters.run()
+    once(letters, ["1/1"])
+    assert letters.statuses() == {"succeeded": 10}
+    assert receipt["batches"]["posted"] == 1
+
+
+def test_lost_replies_of_every_creating_call_at_once(letters: Any, fast_faults: None) -> None:
+    letters.change("limits.max_requests", 3)
+    letters.gemini.fault("upload", "drop_reply", times=3)
+    letters.gemini.fault("create", "drop_reply", times=4)
+    letters.run()
+    once(letters, ["1/1", "2/1", "3/1", "4/1"])
+    assert letters.statuses() == {"succeeded": 10}
+    assert not [file for file in letters.gemini.files.values() if file.source == "UPLOADED"]
+
+
+def test_a_batch_whose_reply_died_with_the_process_is_adopted(
+    letters: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.providers.gemini_batch import GeminiBatch
+
+    create = GeminiBatch.create
+
+    def created_and_killed(*arguments: Any) -> Any:
+        create(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GeminiBatch, "create", created_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            letters.run()
+    letters.run()
+    once(letters, ["1/1"])
+    assert letters.statuses() == {"succeeded": 10}
+
+
+def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(
+    letters: Any, fast_faults: None
+) -> None:
+    letters.gemini.ends = ["EXPIRED"]
+    receipt = letters.run()
+    once(letters, ["1/1", "1/2"])
+    assert letters.statuses() == {"succeeded": 10}
+    assert receipt["batches"] == {"posted": 2, "follow_ups": 1}
+
+
+def test_results_of_a_cancelled_batch_are_kept_where_google_gives_any(
+    letters: Any, fast_faults: None
+) -> None:
+    answered: list[int] = []
+    look = letters.gemini._look
+
+    def half(batch: Any) -> None:
+        if answered:
+            return look(batch)
+        answered.append(1)
+        cancelled = {"error": {"code": 1, "message": "The operation was cancelled."}}
+        return letters.gemini.finish(batch, {f"t-{n}": cancelled for n in range(5)}, "CANCELLED")
+
+    letters.gemini._look = half
+    try:
+        letters.run()
+    finally:
+        del letters.gemini._look
+    assert letters.statuses() == {"succeeded": 10}
+    assert [len(batch.lines) for batch in letters.gemini.batches()] == [10, 5]
+
+
+@pytest.mark.parametrize(
+    ("number", "message", "statuses", "posted"),
+    [
+        (3, "The input file could not be parsed.", {"failed": 10}, ["1/1"]),
+        (8, "Quota of enqueued tokens is used up.", {"succeeded": 10}, ["1/1", "1/1.2"]),
+        (5, "The file was not found.", {"succeeded": 10}, ["1/1", "1/1.2"]),
+        (13, "Internal error.", {"succeeded": 10}, ["1/1", "1/2"]),
+    ],
+)
+def test_a_failed_batch_is_posted_again_where_that_can_help(
+    letters: Any, fast_faults: None, number: int, message: str, statuses: dict[str, int], posted: list[str]
+) -> None:
+    failed: list[int] = []
+    look = letters.gemini._look
+
+    def fail(batch: Any) -> None:
+        if failed:
+            return look(batch)
+        failed.append(1)
+        return letters.gemini.fail(batch, number, message)
+
+    letters.gemini._look = fail
+    try:
+        letters.run()
+    finally:
+        del letters.gemini._look
+    once(letters, posted)
+    assert letters.statuses() == statuses
+    if statuses == {"failed": 10}:
+        assert set(letters.column("llm_error_message")) == {message}
+
+
+def test_rows_that_google_refuses_blocks_cuts_or_forgets_have_their_own_status(
+    letters: Any, fast_faults: None
+) -> None:
+    blocked = {"response": {"promptFeedback": {"blockReason": "SAFETY"}}}
+    odd = {
+        "t-1": {"error": {"code": 3, "message": "Request contains an invalid argument."}},
+        "t-2": blocked,
+        "t-3": letters.gemini.said("half an ans", "MAX_TOKENS"),
+        "t-4": None,
+        "t-5": {"error": {"code": 14, "message": "Try again."}},
+        "t-6": letters.gemini.said("line\u2028separator\u2029\u0085\r\x00🗼日本"),
+    }
+    echo = letters.gemini.answer
+    letters.gemini.answer = lambda key, request: odd.pop(key) if key in odd else echo(key, request)
+    letters.run()
+    assert letters.column("llm_status") == [
+        "succeeded", "failed", "refused", "truncated", *["succeeded"] * 6,
+    ]  # fmt: skip
+    assert letters.column("llm_answer")[6] == "line\u2028separator\u2029\u0085\r\x00🗼日本"
+    assert letters.column("llm_error_code")[1:3] == ["INVALID_ARGUMENT", "SAFETY"]
+    assert [len(batch.lines) for batch in letters.gemini.batches()] == [10, 2]
+
+
+def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(letters: Any) -> None:
+    class Notes(Silent):
+        seen: list[str] = []  # noqa: RUF012
+
+        def note(self, text: str) -> None:
+            self.seen.append(text)
+
+    letters.gemini.age = datetime.timedelta(hours=37)
+    with reporting_to(Notes()):
+        letters.run()
+    warnings = [note for note in Notes.seen if "at risk" in note]
+    assert len(warnings) == 1
+    assert "drops it" in warnings[0]
+    assert letters.statuses() == {"succeeded": 10}
+    run = letters.ledger.latest_run("letters", "k")
+    assert [event.kind for event in letters.ledger.history(run.id)].count("at risk") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "told"),
+    [
+        ("prompt.endpoint", "/v1/moderations", "Gemini has no /v1/moderations"),
+        ("prompt.params", {"logit_bias": {"1": 2}}, "prompt.params.logit_bias: Gemini does not know it"),
+        ("prompt.params", {"n": 3}, "prompt.params.n: "),
+    ],
+)
+def test_what_gemini_cannot_say_is_refused_before_anything_is_written(
+    letters: Any, change: str, value: Any, told: str
+) -> None:
+    letters.change(change, value)
+    with pytest.raises(ConfigError, match=told):
+        letters.run()
+    assert not letters.gemini.calls
+    assert not letters.home.folder.exists()
+
+
+def test_a_wrong_key_is_one_line_that_names_its_variable_and_not_the_key(
+    letters: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "AIza-not-this-one")
+    with pytest.raises(ConfigError, match=r"API key not valid.*check the key in TEST_KEY") as caught:
+        letters.run()
+    assert "AIza" not in str(caught.value)
+
+
+def test_nothing_of_ours_stays_at_google_but_results_that_it_cannot_delete(letters: Any) -> None:
+    letters.run()
+    assert [file.source for file in letters.gemini.files.values()] == ["GENERATED"]
+    assert all(batch.tidied_at for batch in letters.batches())
