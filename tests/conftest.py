@@ -554,19 +554,19 @@ def prefect_client(prefect_server: PrefectServer) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def _gemini_server() -> Iterator[Any]:
-    from gemini_server import GeminiServer
+    from gemini_fake import GeminiFake
 
-    server = GeminiServer()
+    server = GeminiFake()
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
 def gemini_server(_gemini_server: Any) -> Iterator[Any]:
-    """Gemini's API on loopback, empty and well-behaved: see tests/fakes/gemini_server.py."""
+    """Gemini's API on loopback, empty and well-behaved: see tests/fakes/gemini_fake.py."""
     _gemini_server.forget()
     yield _gemini_server
-    assert not _gemini_server.crashes
+    assert not _gemini_server.broken
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
+import gemini_fake
 import pyarrow as pa
 import pytest
 from anthropic_fake import KEY, AnthropicFake
@@ -25,6 +26,7 @@ from configs.providers import (
     AnthropicProvider,
     AnyProvider,
     AzureProvider,
+    GeminiProvider,
     OpenAIProvider,
 )
 from tasks.providers import connect
@@ -69,6 +71,8 @@ class Stage(ABC):
     checks_keys: ClassVar[bool] = True
     counts: ClassVar[bool] = True  # says how many rows are done
     endpoint: ClassVar[str] = "/v1/chat/completions"
+    deletes_results: ClassVar[bool] = True
+    absent: ClassVar[tuple[str, str]] = ("no-such-batch", "no-such-file")
 
     def __init__(self) -> None:
         self._service = self.connect(self.key)  # building one takes longer than most tests
@@ -352,10 +356,65 @@ class AzureStage(VendorStage):
         super().__init__()
 
 
+class GeminiStage(Stage):
+    """Gemini's batches."""
+
+    key = gemini_fake.KEY
+    outcomes = tuple(word for word in OUTCOMES if word != "expired")  # a batch expires whole, without a line
+    statuses = tuple(
+        each for each in BatchStatus if each not in (BatchStatus.FINISHING, BatchStatus.CANCELLING)
+    )
+    deletes_results = False
+    absent = ("batches/no-such", "files/no-such")
+    _ENDS: ClassVar = {
+        BatchStatus.COMPLETED: "SUCCEEDED",
+        BatchStatus.FAILED: "FAILED",
+        BatchStatus.EXPIRED: "EXPIRED",
+        BatchStatus.CANCELLED: "CANCELLED",
+    }
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.fake = gemini_fake.GeminiFake()
+        request.addfinalizer(self.fake.close)
+        self.settings = GeminiProvider(name="gemini", base_url=self.fake.url, api_key_env=self.key_variable)
+        super().__init__()
+
+    def be_quick(self, service: Any) -> None:
+        return  # this SDK repeats nothing
+
+    def renew(self) -> None:
+        super().renew()
+        self.fake.forget()
+        self.fake.hold = True
+
+    def script(self, rows: Mapping[str, str]) -> dict[str, str]:
+        self.fake.script |= rows
+        return {}
+
+    def showing(self, status: BatchStatus) -> str:
+        made = self.post({"a": "succeeded"})
+        if status.ended:
+            self.fake.end(made.id, self._ENDS[status])
+        elif status is BatchStatus.RUNNING:
+            self.fake.batches[made.id].state = "RUNNING"
+        return made.id
+
+    def let_end(self, batch_id: str) -> None:
+        if self.fake.batches[batch_id].open:
+            self.fake.end(batch_id)
+
+    def fault(self, op: str, action: str, **more: Any) -> None:
+        self.fake.fault(op, action, **more)
+
+    def created(self) -> int:
+        return len(self.fake.batches)
+
+
 STAGES: dict[str, Any] = {
     "openai": EmbeddedStage,
     "alibaba": AlibabaStage,
     "azure": AzureStage,
     "anthropic": AnthropicStage,
+    "gemini": GeminiStage,
 }
 """The services by the name of their provider; each is made once, with the `request` of a session's fixture."""

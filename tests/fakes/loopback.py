@@ -135,7 +135,7 @@ class Loopback:
             if fault is not None and fault.action.startswith("status:"):
                 return self._status(fault)
             try:
-                reply: Reply = getattr(self, f"on_{name}")(call, *groups)
+                reply = self.perform(name, call, groups)
             except Refused as refused:
                 reply = self.refusal(refused.status, str(refused))
             if fault is not None and fault.action == "drop_reply":
@@ -144,6 +144,11 @@ class Loopback:
                 assert fault.action == "reset_midway", fault.action
                 reply.headers["x-cut"] = "1"
             return reply
+
+    def perform(self, name: str, call: Call, groups: tuple[str, ...]) -> Reply:
+        """Do the work of a route."""
+        reply: Reply = getattr(self, f"on_{name}")(call, *groups)
+        return reply
 
     def _find(self, call: Call) -> tuple[str, tuple[str, ...]] | None:
         for method, pattern, name in self.routes:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from gemini_fake import KEY
 
 from configs.errors import ConfigError
 from configs.progress import Silent
+from tasks.local_batch.bend import AWKWARD
 from tasks.report import reporting_to
 
 SCHEMA = {
@@ -22,11 +24,12 @@ SCHEMA = {
 
 
 @pytest.fixture
-def letters(works: Any, gemini_server: Any) -> Any:
+def letters(works: Any, gemini_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The working folder, with Gemini as its provider."""
+    monkeypatch.setenv("TEST_KEY", KEY)
     works.tree["provider"] = {"name": "gemini", "base_url": gemini_server.url, "api_key_env": "TEST_KEY"}
     works.change("prompt.model", "gemini-2.5-flash")
-    works.gemini = gemini_server
+    works.fake = gemini_server
     return works
 
 
@@ -34,8 +37,13 @@ def once(letters: Any, postings: list[str]) -> None:
     """Every row came out once, and the service was given these batches, each of them once."""
     assert letters.column("id") == [f"t-{n}" for n in range(10)]
     run = letters.ledger.latest_run("letters", "k")
-    names = [batch.display_name for batch in letters.gemini.batches()]
+    names = [batch.display_name for batch in letters.fake.batches.values()]
     assert Counter(names) == Counter(f"nightmail/{run.id}/{posting}" for posting in postings)
+
+
+def posted(letters: Any) -> list[int]:
+    """Rows in each batch."""
+    return [len(batch.lines) for batch in letters.fake.batches.values()]
 
 
 def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
@@ -49,14 +57,6 @@ def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
 
 
 def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letters: Any) -> None:
-    seen: list[dict[str, Any]] = []
-    echo = letters.gemini.answer
-
-    def watch(key: str, request: dict[str, Any]) -> Any:
-        seen.append(request)
-        return echo(key, request)
-
-    letters.gemini.answer = watch
     letters.source(2, image=[b"\x89PNG", b"GIF8"])
     letters.change("prompt.system", "You see {{ text }}.")
     letters.change(
@@ -70,7 +70,7 @@ def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letter
     letters.run()
     assert letters.statuses() == {"succeeded": 2}
     assert all(row["label"] in ("bug", "other") for row in letters.column("llm_parsed"))
-    assert seen[0] == {
+    assert letters.fake.requests[0] == {
         "contents": [
             {
                 "role": "user",
@@ -96,8 +96,7 @@ def test_embeddings_are_vectors_of_a_fixed_size(letters: Any) -> None:
     assert letters.column("llm_answer") == [[0.5] * 4] * 10
     assert pa.types.is_fixed_size_list(letters.out.schema.field("llm_answer").type)
     assert receipt["tokens"]["input"] == 30
-    assert "create" in letters.gemini.calls
-    assert all(batch.embeds for batch in letters.gemini.batches())
+    assert all(batch.embeds for batch in letters.fake.batches.values())
 
 
 @pytest.mark.parametrize(
@@ -111,22 +110,22 @@ def test_embeddings_are_vectors_of_a_fixed_size(letters: Any) -> None:
         ("create", "drop_reply"),
         ("create", "reset_before"),
         ("create", "status:500"),
-        ("create", "html:502"),
+        ("create", "status:502"),
         ("create", "status:429"),
-        ("get", "drop_reply"),
-        ("get", "status:503"),
+        ("retrieve", "drop_reply"),
+        ("retrieve", "status:503"),
         ("list", "status:500"),
-        ("list_files", "status:500"),
-        ("download", "drop_reply"),
-        ("download", "reset_midway"),
-        ("download", "html:502"),
-        ("delete_file", "status:500"),
+        ("files", "status:500"),
+        ("content", "drop_reply"),
+        ("content", "reset_midway"),
+        ("content", "status:502"),
+        ("delete", "status:500"),
     ],
 )
 def test_a_broken_call_costs_time_and_nothing_else(
     letters: Any, fast_faults: None, call: str, action: str
 ) -> None:
-    letters.gemini.fault(call, action, times=2)
+    letters.fake.fault(call, action, times=2, html="502" in action)
     receipt = letters.run()
     once(letters, ["1/1"])
     assert letters.statuses() == {"succeeded": 10}
@@ -135,12 +134,12 @@ def test_a_broken_call_costs_time_and_nothing_else(
 
 def test_lost_replies_of_every_creating_call_at_once(letters: Any, fast_faults: None) -> None:
     letters.change("limits.max_requests", 3)
-    letters.gemini.fault("upload", "drop_reply", times=3)
-    letters.gemini.fault("create", "drop_reply", times=4)
+    letters.fake.fault("upload", "drop_reply", times=3)
+    letters.fake.fault("create", "drop_reply", times=4)
     letters.run()
     once(letters, ["1/1", "2/1", "3/1", "4/1"])
     assert letters.statuses() == {"succeeded": 10}
-    assert not [file for file in letters.gemini.files.values() if file.source == "UPLOADED"]
+    assert letters.fake.uploads() == []
 
 
 def test_a_batch_whose_reply_died_with_the_process_is_adopted(
@@ -166,7 +165,7 @@ def test_a_batch_whose_reply_died_with_the_process_is_adopted(
 def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(
     letters: Any, fast_faults: None
 ) -> None:
-    letters.gemini.ends = ["EXPIRED"]
+    letters.fake.ends = ["EXPIRED"]
     receipt = letters.run()
     once(letters, ["1/1", "1/2"])
     assert letters.statuses() == {"succeeded": 10}
@@ -176,78 +175,66 @@ def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(
 def test_results_of_a_cancelled_batch_are_kept_where_google_gives_any(
     letters: Any, fast_faults: None
 ) -> None:
-    answered: list[int] = []
-    look = letters.gemini._look
-
-    def half(batch: Any) -> None:
-        if answered:
-            return look(batch)
-        answered.append(1)
-        cancelled = {"error": {"code": 1, "message": "The operation was cancelled."}}
-        return letters.gemini.finish(batch, {f"t-{n}": cancelled for n in range(5)}, "CANCELLED")
-
-    letters.gemini._look = half
-    try:
-        letters.run()
-    finally:
-        del letters.gemini._look
+    letters.fake.ends = ["CANCELLED+"]
+    letters.fake.script = {f"t-{n}": ("cancelled", "succeeded") for n in range(5)}
+    letters.run()
     assert letters.statuses() == {"succeeded": 10}
-    assert [len(batch.lines) for batch in letters.gemini.batches()] == [10, 5]
+    assert posted(letters) == [10, 5]
 
 
 @pytest.mark.parametrize(
-    ("number", "message", "statuses", "posted"),
+    ("end", "statuses", "postings"),
     [
-        (3, "The input file could not be parsed.", {"failed": 10}, ["1/1"]),
-        (8, "Quota of enqueued tokens is used up.", {"succeeded": 10}, ["1/1", "1/1.2"]),
-        (5, "The file was not found.", {"succeeded": 10}, ["1/1", "1/1.2"]),
-        (13, "Internal error.", {"succeeded": 10}, ["1/1", "1/2"]),
+        ("FAILED:3", {"failed": 10}, ["1/1"]),
+        ("FAILED:8", {"succeeded": 10}, ["1/1", "1/1.2"]),  # the queue is full: not an attempt
+        ("FAILED:5", {"succeeded": 10}, ["1/1", "1/1.2"]),  # the file is not there yet
+        ("FAILED:13", {"succeeded": 10}, ["1/1", "1/2"]),
     ],
 )
 def test_a_failed_batch_is_posted_again_where_that_can_help(
-    letters: Any, fast_faults: None, number: int, message: str, statuses: dict[str, int], posted: list[str]
+    letters: Any, fast_faults: None, end: str, statuses: dict[str, int], postings: list[str]
 ) -> None:
-    failed: list[int] = []
-    look = letters.gemini._look
-
-    def fail(batch: Any) -> None:
-        if failed:
-            return look(batch)
-        failed.append(1)
-        return letters.gemini.fail(batch, number, message)
-
-    letters.gemini._look = fail
-    try:
-        letters.run()
-    finally:
-        del letters.gemini._look
-    once(letters, posted)
+    letters.fake.ends = [end]
+    letters.run()
+    once(letters, postings)
     assert letters.statuses() == statuses
     if statuses == {"failed": 10}:
-        assert set(letters.column("llm_error_message")) == {message}
+        assert set(letters.column("llm_error_message")) == {"The input file could not be parsed."}
 
 
 def test_rows_that_google_refuses_blocks_cuts_or_forgets_have_their_own_status(
     letters: Any, fast_faults: None
 ) -> None:
-    blocked = {"response": {"promptFeedback": {"blockReason": "SAFETY"}}}
-    odd = {
-        "t-1": {"error": {"code": 3, "message": "Request contains an invalid argument."}},
-        "t-2": blocked,
-        "t-3": letters.gemini.said("half an ans", "MAX_TOKENS"),
-        "t-4": None,
-        "t-5": {"error": {"code": 14, "message": "Try again."}},
-        "t-6": letters.gemini.said("line\u2028separator\u2029\u0085\r\x00🗼日本"),
+    letters.fake.script = {
+        "t-1": "failed",
+        "t-2": "blocked",
+        "t-3": "truncated",
+        "t-4": ("missing", "succeeded"),
+        "t-5": ("transient", "succeeded"),
+        "t-6": "awkward",
+        "t-7": "refused",
     }
-    echo = letters.gemini.answer
-    letters.gemini.answer = lambda key, request: odd.pop(key) if key in odd else echo(key, request)
     letters.run()
-    assert letters.column("llm_status") == [
-        "succeeded", "failed", "refused", "truncated", *["succeeded"] * 6,
-    ]  # fmt: skip
-    assert letters.column("llm_answer")[6] == "line\u2028separator\u2029\u0085\r\x00🗼日本"
+    statuses = [
+        "succeeded",
+        "failed",
+        "refused",
+        "truncated",
+        *["succeeded"] * 3,
+        "refused",
+        *["succeeded"] * 2,
+    ]
+    assert letters.column("llm_status") == statuses
+    assert letters.column("llm_answer")[6] == "Say word 6" + AWKWARD
     assert letters.column("llm_error_code")[1:3] == ["INVALID_ARGUMENT", "SAFETY"]
-    assert [len(batch.lines) for batch in letters.gemini.batches()] == [10, 2]
+    assert posted(letters) == [10, 2]
+
+
+def test_an_upload_that_google_is_still_looking_at_is_waited_for(letters: Any, fast_faults: None) -> None:
+    letters.fake.processing = 2
+    letters.run()
+    once(letters, ["1/1"])
+    assert letters.fake.seen["upload"] == 1
 
 
 def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(letters: Any) -> None:
@@ -257,7 +244,7 @@ def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(l
         def note(self, text: str) -> None:
             self.seen.append(text)
 
-    letters.gemini.age = datetime.timedelta(hours=37)
+    letters.fake.age = datetime.timedelta(hours=37)
     with reporting_to(Notes()):
         letters.run()
     warnings = [note for note in Notes.seen if "at risk" in note]
@@ -282,7 +269,7 @@ def test_what_gemini_cannot_say_is_refused_before_anything_is_written(
     letters.change(change, value)
     with pytest.raises(ConfigError, match=told):
         letters.run()
-    assert not letters.gemini.calls
+    assert letters.fake.calls == []
     assert not letters.home.folder.exists()
 
 
@@ -297,5 +284,5 @@ def test_a_wrong_key_is_one_line_that_names_its_variable_and_not_the_key(
 
 def test_nothing_of_ours_stays_at_google_but_results_that_it_cannot_delete(letters: Any) -> None:
     letters.run()
-    assert [file.source for file in letters.gemini.files.values()] == ["GENERATED"]
+    assert [file.source for file in letters.fake.files.values()] == ["GENERATED"]
     assert all(batch.tidied_at for batch in letters.batches())

@@ -70,7 +70,8 @@ def test_where_a_batch_is(stage: Stage, word: BatchStatus) -> None:
     batch_id = stage.showing(word)
     batch = stage.until(batch_id, lambda found: found.status is word)
     assert batch.id == batch_id
-    if word in (BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED):
+    cut_short = word in (BatchStatus.EXPIRED, BatchStatus.CANCELLED)
+    if word is BatchStatus.COMPLETED or (cut_short and not stage.service.limits.all_or_nothing):
         assert batch.result_files
     if word is BatchStatus.FAILED:
         assert batch.error_code
@@ -174,6 +175,8 @@ def test_an_upload_is_found_by_its_name_where_there_are_uploads(stage: Stage) ->
 
 
 def test_what_is_deleted_is_gone_and_may_be_deleted_again(stage: Stage) -> None:
+    if not stage.deletes_results:
+        pytest.skip("the service cannot delete its results; they go by themselves")
     batch = stage.ended(stage.post(ROWS).id)
     for file_id in (*batch.result_files, *batch.result_files):
         stage.service.delete_file(file_id)
@@ -192,7 +195,7 @@ def test_a_batch_is_cancelled_and_one_that_has_ended_is_left_alone(stage: Stage)
 
 @pytest.mark.parametrize("op", ["retrieve", "cancel", "content"])
 def test_what_the_service_does_not_have_is_not_found(stage: Stage, op: str) -> None:
-    assert type(raised(lambda: call(stage, op, "no-such-batch", "no-such-file"))) is NotFound
+    assert type(raised(lambda: call(stage, op, *stage.absent))) is NotFound
 
 
 @pytest.mark.parametrize("op", ["create", "retrieve", "list", "cancel", "content", "delete"])
