@@ -57,7 +57,7 @@ def doctor(
     def tell(fact: Fact) -> None:
         told.append(fact)
         if not as_json:
-            sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {fact.detail}\n")
+            sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {' '.join(fact.detail.split())}\n")
             sys.stdout.flush()
 
     patience = _patience(wait)
