@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -17,15 +18,26 @@ RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 MAX_TRIES: Final = 6
 MAX_WAIT_SECONDS: Final = 60.0
 TIMEOUT: Final = httpx.Timeout(600, connect=10)
+# Model servers say 503 while they load, which takes a large model minutes: no row is given up meanwhile.
+LOADING: Final = 503
+LOADING_SECONDS: Final = 900.0
 
 
 class Upstream:
     """An `Answerer`. `concurrency` bounds the requests under way over all batches together."""
 
     def __init__(
-        self, base_url: str, *, concurrency: int, api_key: str | None, first_wait_seconds: float = 0.5
+        self,
+        base_url: str,
+        *,
+        concurrency: int,
+        api_key: str | None,
+        first_wait_seconds: float = 0.5,
+        loading_seconds: float = LOADING_SECONDS,
     ) -> None:
         self._base = base_url.rstrip("/")
+        self._loading_seconds = loading_seconds
+        self._ready_at = time.monotonic()  # when it last said anything but "loading"
         self._slots = asyncio.Semaphore(concurrency)
         self._first_wait = first_wait_seconds
         headers = {"content-type": "application/json"}
@@ -71,7 +83,8 @@ class Upstream:
     async def ask(self, row: Row, stopped: Callable[[], bool] = lambda: False) -> Answer | None:
         """The upstream's answer to a row; None when the batch stopped while the row waited to be tried again."""
         url = self._base + row.url.removeprefix("/v1")
-        for attempt in range(MAX_TRIES):
+        tries = 0
+        while True:
             hint: str | None = None
             try:
                 reply = await self._client.post(url, content=bytes(row.body))
@@ -79,22 +92,31 @@ class Upstream:
                 answer = failure(
                     row.custom_id,
                     502,
-                    f"The upstream did not answer: {type(error).__name__}.",
+                    f"The upstream did not answer at {url}: {type(error).__name__}.",
                     kind="server_error",
                 )
             else:
                 answer = _answer(row, reply)
                 if reply.status_code not in RETRIED:
+                    self._ready_at = time.monotonic()
                     return answer
                 hint = reply.headers.get("retry-after")
-            if attempt + 1 < MAX_TRIES:
-                await asyncio.sleep(self._wait(attempt, hint))
-                if stopped():
-                    return None
-        return answer
+            if not self._still_loading(answer):
+                tries += 1
+            if tries == MAX_TRIES:
+                return answer
+            await asyncio.sleep(self._wait(tries, hint))
+            if stopped():
+                return None
 
-    def _wait(self, attempt: int, hint: str | None) -> float:
-        wait = self._first_wait * float(2**attempt) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
+    def _still_loading(self, answer: Answer) -> bool:
+        if answer.status != LOADING:
+            self._ready_at = time.monotonic()
+            return False
+        return time.monotonic() - self._ready_at < self._loading_seconds
+
+    def _wait(self, tries: int, hint: str | None) -> float:
+        wait = self._first_wait * float(2 ** max(0, tries - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
         if hint is not None:
             with contextlib.suppress(ValueError):
                 wait = max(0.0, float(hint))

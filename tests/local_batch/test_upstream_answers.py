@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tasks.local_batch.upstream import MAX_TRIES
+
 
 class Model:
     """A real-time endpoint that counts what it is asked; `gate` makes it wait."""
@@ -21,6 +23,7 @@ class Model:
         self.under_way = self.most_at_once = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.loading = 0  # calls that are told so
         self._lock = threading.Lock()
         model = self
 
@@ -56,6 +59,8 @@ class Model:
         with self._lock:
             self.under_way -= 1
         assert path == "/v1/chat/completions"
+        if times <= self.loading:
+            return 503, b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}', {}
         if text == "bad":
             return (
                 400,
@@ -133,7 +138,8 @@ def test_cancelling_waits_for_what_is_under_way_and_asks_no_more(batch_service: 
     assert model.asked.total() == 2
 
 
-def test_an_upstream_that_is_not_there_fails_the_row() -> None:
+def asked_quickly(url: str, text: str = "", **settings: Any) -> Any:
+    """The answer to one row, by an upstream whose waits are short."""
     import asyncio
 
     import msgspec
@@ -142,11 +148,39 @@ def test_an_upstream_that_is_not_there_fails_the_row() -> None:
     from tasks.local_batch.upstream import Upstream
 
     async def ask() -> Any:
-        upstream = Upstream("http://127.0.0.1:9/v1", concurrency=1, api_key=None, first_wait_seconds=0.001)
+        upstream = Upstream(url, concurrency=1, api_key=None, first_wait_seconds=0.001, **settings)
         try:
-            return await upstream.ask(Row("a", "/v1/chat/completions", msgspec.Raw(b"{}")))
+            body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+            return await upstream.ask(Row("a", "/v1/chat/completions", msgspec.Raw(body)))
         finally:
             await upstream.close()
 
-    answer = asyncio.run(ask())
-    assert (answer.status, json.loads(answer.body)["error"]["type"]) == (502, "server_error")
+    return asyncio.run(ask())
+
+
+def test_an_upstream_that_is_not_there_fails_the_row() -> None:
+    answer = asked_quickly("http://127.0.0.1:9/v1")
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["type"]) == (502, "server_error")
+    assert "http://127.0.0.1:9/v1/chat/completions" in error["message"]
+
+
+@pytest.mark.parametrize(("loading", "patience", "status"), [(40, 900.0, 200), (40, 0.0, 503)])
+def test_a_model_that_is_loading_is_waited_for_longer_than_one_that_fails(
+    model: Model, loading: int, patience: float, status: int
+) -> None:
+    model.loading = loading
+    answer = asked_quickly(model.url, "hello", loading_seconds=patience)
+    assert answer.status == status
+    assert model.asked["hello"] == (loading + 1 if status == 200 else MAX_TRIES)
+
+
+def test_an_answer_may_take_its_time(batch_service: Any, model: Model) -> None:
+    service = batch_service(upstream=model.url, concurrency=1)
+    model.gate.clear()
+    created = service.submit([service.chat("slow", "slow"), service.chat("next", "next")])
+    service.wait(created.id, lambda _: model.under_way == 1)
+    threading.Timer(1.0, model.gate.set).start()
+    batch = service.wait(created.id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+    assert model.asked.total() == 2
