@@ -3,12 +3,13 @@
 Parts carry their run in their name. They are uploaded whole before the first of them is shown; then the receipt is
 put, which names the run; then everything that is not that run's is deleted. A reader who follows the receipt sees
 one run, whole, at every moment; one who takes every file that is there may meet two between the first and the last
-of these steps.
+of these steps. What else lies in the folder, or below it, is left alone.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from tasks.uploads import Upload, abort_unfinished
 RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
 OWNER = "_nightmail.json"  # says whose a folder is until it has its first receipt
 BLOCK = 1 << 22
+_PART = re.compile(r"part-\d{5,}-\w+\.parquet")
 
 Open = Callable[[], BinaryIO]
 
@@ -44,27 +46,37 @@ class ObjectFolder:
         self._run_id = run_id
         self._guard = guard
         self._before: str | None = None
-        self._stale: set[str] = set()
+        self._there: set[str] = set()
+        self._shown: set[str] = set()
 
     def upload(self, parts: Iterable[Open]) -> None:
         """Upload every part, then show them one right after the other."""
         self._before = self._receipt_version()
-        self._stale = set(self._fs.find(str(self._place))) | {str(self._place / OWNER)}
+        self._there = self._ours()
         self._take_back_earlier_uploads()
         if self._before is None:
             self._guard()
             self._fs.pipe_file(str(self._place / OWNER), json.dumps({"job": self._job}).encode())
-        self._stale -= self._show_all(parts)
+        self._shown = self._show_all(parts)
 
     def publish(self, receipt: bytes, beside: set[str]) -> None:
-        """Put the receipt of what was uploaded; then delete all else but the files `beside` it.
+        """Put the receipt of what was uploaded; then delete what earlier runs left, but the files `beside` it.
 
         StorageError when another run published since `upload` looked.
         """
         self._guard()
         self._put_receipt(receipt)
         if self._is_ours():
-            self._delete(self._stale - beside - {str(self._place / RECEIPT), str(self._place)})
+            self._delete(self._there - self._shown - beside)
+
+    def _ours(self) -> set[str]:
+        """What Nightmail has put there, but the receipt; and the mark, which may follow."""
+        try:
+            found = [PurePosixPath(path) for path in self._fs.ls(str(self._place), detail=False)]
+        except FileNotFoundError:
+            found = []
+        parts = {str(path) for path in found if _PART.fullmatch(path.name)}
+        return parts | {str(self._place / OWNER)} | {str(path) for path in found if path.name == REPORT}
 
     def _take_back_earlier_uploads(self) -> None:
         """Those of this run alone: whoever else publishes here is not disturbed."""
@@ -102,6 +114,7 @@ class ObjectFolder:
             elif code not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
                 raise
             elif not self._is_ours():  # ours: an earlier try of the same request got through
+                self._delete(self._shown)
                 raise StorageError(
                     f"{self._fs.unstrip_protocol(str(self._place))}: another run published there at the same time;"
                     " every answer is kept, run the same command again to replace its output"
@@ -119,9 +132,9 @@ class ObjectFolder:
         return None
 
     def _delete(self, paths: set[str]) -> None:
-        there = sorted(path for path in paths if not path.endswith("/"))
-        for start in range(0, len(there), 1000):
-            self._fs.rm(there[start : start + 1000])
+        listed = sorted(paths)
+        for start in range(0, len(listed), 1000):
+            self._fs.rm(listed[start : start + 1000])
 
 
 def _code(error: OSError) -> str:

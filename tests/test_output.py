@@ -221,6 +221,17 @@ def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next
     assert sorted({*store.names("out/")} - {*parts}) == ["out/_receipt.json"]
 
 
+def test_what_others_put_into_the_folder_is_left_alone(store: Any) -> None:
+    path = f"{store.url}/out"
+    publish(path, "r1", part(1))
+    theirs = ["out/deep/part-00001-r1.parquet", "out/mine.txt", "out/part-of-it.parquet"]
+    for name in theirs:
+        store.fs.pipe_file(f"{store.url}/{name}", b"x")
+    publish(path, "r2", part(2))
+    assert follow(path) == [2]
+    assert set(theirs) < set(store.names("out/"))
+
+
 def test_nothing_is_shown_before_everything_is_uploaded(store: Any) -> None:
     path = f"{store.url}/out"
     publish(path, "r1", part(1))
@@ -246,7 +257,7 @@ def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tel
         StorageError, match="another run published there at the same time; every answer is kept"
     ):
         publish(path, "r2", meanwhile)
-    assert follow(path) == [3]
+    assert (follow(path), numbers(path)) == ([3], [3])
     publish(path, "r2", part(2))
     assert (follow(path), numbers(path)) == ([2], [2])
 

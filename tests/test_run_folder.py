@@ -114,6 +114,24 @@ def test_an_exception_leaves_what_was_there(url: str, size: str) -> None:
     assert get(folder, "a") == b"old"
 
 
+def test_all_parts_but_the_last_have_one_size(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import S3File
+
+    sizes: list[int] = []
+    call = S3File._call_s3
+
+    def counted(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "upload_part":
+            sizes.append(len(kwargs["Body"]))
+        return call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(S3File, "_call_s3", counted)
+    with RunFolder(s3.url).write("a") as file:
+        for _ in range(4):
+            file.write(bytes(3 << 20))
+    assert sizes == [PART, PART, 2 << 20]
+
+
 @pytest.mark.parametrize("name", ["seaweedfs", RCLONE])
 def test_a_failed_write_leaves_no_upload_behind(s3_at: Callable[[str], Any], name: str) -> None:
     s3 = s3_at(name)

@@ -42,8 +42,9 @@ _SAID: dict[str, str] = {
 
 def find_place(url: str) -> tuple[Any, str]:
     """The fsspec filesystem behind a path or URL, and the path in it. Raises whatever the backend raises."""
-    # Other processes write there too: a listing that is remembered would hide their files.
-    options = {"use_listings_cache": False} if url.startswith(_S3) else {}
+    # Other processes write there too: a listing that is remembered would hide their files. Some servers (R2) insist
+    # on parts of one size.
+    options = {"use_listings_cache": False, "fixed_upload_size": True} if url.startswith(_S3) else {}
     fs, path = fsspec.core.url_to_fs(url, **options)
     return fs, path
 
