@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -47,7 +47,6 @@ ProviderName = Annotated[str | None, _Field(lambda: [*provider_names(), None])]
 Text = Annotated[str | None, _Field()]
 Number = Annotated[int | None, _Field()]
 Texts = Annotated[Sequence[str] | None, _Field()]
-BackfillOrder = Literal["oldest first", "newest first"]
 
 
 def job_path(job: str) -> str:

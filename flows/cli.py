@@ -7,11 +7,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import CycloptsError, Parameter
 
 from configs.clock import SystemClock
 from configs.errors import (
@@ -19,12 +18,26 @@ from configs.errors import (
     NightmailError,
     TerminalError,
 )
-from configs.home import Home
-from configs.providers import bare
-from flows import terminal
+from flows import cli_many, cli_read, terminal
+from flows.cli_app import (
+    ALL_ANSWERED,
+    INTERRUPTED,
+    NOT_FINISHED,
+    ROWS_UNANSWERED,
+    USAGE,
+    AsJson,
+    Day,
+    JobFile,
+    Key,
+    Limit,
+    Sets,
+    app,
+    home,
+    prefect_server,
+)
 from flows.cli_doctor import doctor
 
-ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
+__all__ = ["app", "cli_many", "cli_read", "main"]
 
 _ECHOES = """
 These answers are echoes of the embedded service. For real ones:
@@ -36,46 +49,7 @@ These answers are echoes of the embedded service. For real ones:
 For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key.
 """
 
-app = App(
-    name="nightmail",
-    help="""Enrich a dataset through an LLM batch API: overnight, at half price, without losing a row or paying twice.
-
-Start with the quick start, which needs no key and no network:
-
-    nightmail run configs/jobs/quickstart.yaml
-
-Exit codes: 0 all rows answered, 1 finished with rows unanswered, 2 usage or configuration error,
-3 not finished yet (run the same command again), 130 interrupted (likewise).
-
-State lives in NIGHTMAIL_HOME (default .nightmail); NIGHTMAIL_LEDGER_URL and NIGHTMAIL_RUNS_URL move it to
-PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
-    help_format="plaintext",
-    version=lambda: version("nightmail"),
-    version_flags=["--version"],
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-
 app.command(doctor)
-
-JobFile = Annotated[str, Parameter(help="Path of the job file (YAML).")]
-Day = Annotated[
-    datetime.date | None, Parameter(name=["--date", "-d"], help="Logical date; yesterday by default.")
-]
-Key = Annotated[str | None, Parameter(name=["--key", "-k"], help="Name of the run, instead of the date.")]
-Limit = Annotated[
-    int | None,
-    Parameter(name=["--limit", "-n"], help="At most this many rows.", validator=validators.Number(gte=1)),
-]
-Sets = Annotated[
-    tuple[str, ...],
-    Parameter(
-        name=["--set", "-s"],
-        help="Set a job key, e.g. --set prompt.model=gpt-5.4-mini. Repeatable.",
-        negative=(),
-    ),
-]
-AsJson = Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())]
 
 
 @app.command
@@ -103,7 +77,7 @@ def run(
 
     began = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
-    call: Callable[..., Any] = enrich if _prefect_server() else enrich.fn
+    call: Callable[..., Any] = enrich if prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
         result: dict[str, Any] = call(
             job,
@@ -156,109 +130,11 @@ def render(
     from tasks.prepare import render_files
     from tasks.runs import place_order
 
-    order = place_order(job, _home(), SystemClock(), day=date, key=key, limit=limit, overrides=overrides)
+    order = place_order(job, home(), SystemClock(), day=date, key=key, limit=limit, overrides=overrides)
     with terminal.progress_bar() as reporter:
         written = render_files(order, out, reporter)
     for path in written:
         sys.stdout.write(f"{path}\n")
-    return ALL_ANSWERED
-
-
-@app.command
-def check(
-    file: Annotated[Path, Parameter(help="A JSONL batch file.")],
-    *,
-    provider: Annotated[
-        Literal["local", "openai", "alibaba", "azure"],
-        Parameter(name=["--provider", "-p"], help="Whose rules."),
-    ] = "openai",
-    as_json: AsJson = False,
-) -> int:
-    """Check any JSONL batch file against a provider's rules, naming the lines at fault."""
-    from dataclasses import asdict
-
-    from tasks.providers import limits
-    from tasks.stages.validate import check_lines, read_lines
-
-    config = bare(provider)
-    accepted = limits(config)
-    rules: dict[str, Any] = {
-        "max_requests": accepted.max_requests,
-        "max_bytes": accepted.enforced_bytes or accepted.max_bytes,
-        "max_line_bytes": accepted.max_line_bytes,
-        "uniform": accepted.uniform,
-        **({"endpoints": config.endpoints} if config.endpoints else {}),
-    }
-    try:
-        with file.open("rb") as stream:
-            lines = read_lines(stream, rules["max_bytes"])
-            problems = list(check_lines(lines, endpoint=None, **rules))
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
-    if as_json:
-        terminal.show_json([asdict(problem) for problem in problems])
-        return USAGE if problems else ALL_ANSWERED
-    for problem in problems:
-        where = f"line {problem.line}" if problem.line else "file"
-        sys.stdout.write(f"{file}: {where}: {problem.code}: {problem.message}\n")
-    if not problems:
-        sys.stdout.write(f"{file}: fit for {provider}\n")
-    return USAGE if problems else ALL_ANSWERED
-
-
-@app.command
-def status(
-    run: Annotated[str | None, Parameter(help="Run id, or job/key; without it, the latest runs.")] = None,
-    *,
-    as_json: AsJson = False,
-) -> int:
-    """Show the latest runs, or one run with its chunks, batches and history."""
-    from tasks.inspect import describe_run, list_runs
-
-    if run is None:
-        rows = list_runs(_home())
-        if as_json:
-            terminal.show_json(rows)
-        else:
-            columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
-            terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
-        return ALL_ANSWERED
-    found = describe_run(_home(), run)
-    if as_json:
-        terminal.show_json(found)
-    else:
-        terminal.show_run(found)
-    return ALL_ANSWERED
-
-
-@app.command
-def batches(
-    *,
-    search: Annotated[str, Parameter(help="Only batches with this text in any column.")] = "",
-    as_json: AsJson = False,
-) -> int:
-    """List the batches posted, newest first: who they are at the provider and what they cost."""
-    from tasks.inspect import list_batches
-
-    rows = list_batches(_home(), search)
-    if as_json:
-        terminal.show_json(rows)
-        return ALL_ANSWERED
-    columns = (
-        "batch",
-        "run",
-        "chunk",
-        "attempt",
-        "status",
-        "requests",
-        "completed",
-        "failed",
-        "posted",
-        "ended",
-        "cost",
-        "error",
-    )
-    terminal.show_table(columns, [[row[column] for column in columns] for row in rows])
     return ALL_ANSWERED
 
 
@@ -268,7 +144,7 @@ def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     from tasks.cancel import cancel_run
 
     with terminal.progress_bar() as reporter:
-        lines = cancel_run(_home(), os.environ, SystemClock(), run, reporter)
+        lines = cancel_run(home(), os.environ, SystemClock(), run, reporter)
     for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED
@@ -284,7 +160,7 @@ def clean(
     from tasks.clean import as_data
     from tasks.clean import clean as sweep_up
 
-    done = sweep_up(_home(), os.environ, SystemClock(), remove=yes)
+    done = sweep_up(home(), os.environ, SystemClock(), remove=yes)
     if as_json:
         terminal.show_json(as_data(done))
     else:
@@ -312,7 +188,7 @@ def serve(
     """Run the embedded batch service standing, for any client of OpenAI's Files and Batches protocol."""
     from tasks.local_batch.__main__ import main as serve_forever
 
-    where = folder or _home().folder / "local-batch" / "standing"
+    where = folder or home().folder / "local-batch" / "standing"
     options = [
         "--folder",
         str(where),
@@ -335,7 +211,7 @@ def deploy(
     dry_run: Annotated[bool, Parameter(help="Only say what would be done.", negative=())] = False,
 ) -> int:
     """Set the Prefect server up: work pool, deployments, alerts, automations. A second time changes nothing."""
-    if not _prefect_server():
+    if not prefect_server():
         raise ConfigError(
             "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
             " export PREFECT_API_URL=http://127.0.0.1:4200/api"
@@ -346,15 +222,6 @@ def deploy(
     for line in set_up((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    return ALL_ANSWERED
-
-
-@app.command
-def schema() -> int:
-    """Print the JSON Schema of job files, so that editors complete them."""
-    from configs.load import job_schema
-
-    terminal.show_json(job_schema())
     return ALL_ANSWERED
 
 
@@ -392,28 +259,6 @@ def _run(tokens: list[str], *, debug: bool) -> int:
             f"nightmail: unexpected {type(error).__name__}: {said}; --debug shows where. Nothing is lost.\n"
         )
         return NOT_FINISHED
-
-
-def _prefect_server() -> bool:
-    """Whether a Prefect server is configured; ConfigError when it is and does not answer."""
-    import httpx
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    if url is None:
-        return False
-    try:
-        httpx.get(f"{url}/health", timeout=10).raise_for_status()
-    except httpx.HTTPError as error:
-        raise ConfigError(
-            f"PREFECT_API_URL: {url} does not answer ({type(error).__name__}); start that Prefect server,"
-            " or unset it (also in the Prefect profile) to run without one"
-        ) from error
-    return True
-
-
-def _home() -> Home:
-    return Home.from_environment(os.environ)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text, Texts, as_overrides, job_path
 from configs.home import Home
 from tasks.advance import advance, why
+from tasks.announce import announce
 from tasks.endings import missed, one_line_failures, title
 from tasks.flow_run import current_flow_run
 from tasks.prepare import plan, prepare
@@ -81,4 +82,5 @@ def enrich(
         publish_batches(run)
         receipt = run.receipt() or {}
     publish_receipt(receipt)
+    announce(run.record, receipt, reporter)
     return receipt

@@ -78,6 +78,14 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: 
     console.print(table)
 
 
+def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """A table of mappings that all have the same keys."""
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_table(tuple(rows[0]), [list(row.values()) for row in rows])
+
+
 def show_plan(plan: Mapping[str, Any]) -> None:
     """What a run would do, in a few lines."""
     out = sys.stdout.write

@@ -49,8 +49,13 @@ class _Run:
     service: BatchService | None
 
 
-def clean(home: Home, environ: Mapping[str, str], clock: Clock, *, remove: bool) -> Cleaning:
-    """Find the leftovers of every run in the ledger and, if told to, remove them. Doing it twice does no harm."""
+def clean(
+    home: Home, environ: Mapping[str, str], clock: Clock, *, remove: bool, folders: bool = True
+) -> Cleaning:
+    """Find the leftovers of every run in the ledger and, if told to, remove them. Doing it twice does no harm.
+
+    Without `folders` only the providers are looked at.
+    """
     done = Cleaning(removed=remove)
     ledger = open_ledger(home)
     if ledger is None:
@@ -67,8 +72,9 @@ def clean(home: Home, environ: Mapping[str, str], clock: Clock, *, remove: bool)
         except NightmailError as error:
             done.notes.append(f"{service.account}: {error}")
             done.complete = done.complete and not isinstance(error, TransientError)
-    folders = (old_folder(run.record, run.job.run.keep, records, home, clock) for run in over)
-    found += [folder for folder in folders if folder]
+    if folders:
+        old = (old_folder(run.record, run.job.run.keep, records, home, clock) for run in over)
+        found += [folder for folder in old if folder]
     if not remove:
         done.leftovers = found
         return done

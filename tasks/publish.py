@@ -81,6 +81,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         },
         "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
         "errors": top_errors(stats),
+        "error_budget": run.job.run.error_budget,
         "odd_lines": {
             kind: sum(chunk[kind] for chunk in stats)
             for kind in ("unknown_ids", "duplicate_lines", "unparsable_lines")

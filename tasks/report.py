@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -49,6 +49,12 @@ def publish_receipt(receipt: Mapping[str, Any]) -> None:
 def publish_plan(plan: Mapping[str, Any]) -> None:
     """Leave a dry run's plan as an artifact of the flow run, if there is one."""
     keep_markdown(f"plan-{plan['job']}", plan_as_markdown(plan), f"What a run for {plan['key']} would do")
+
+
+def publish_lines(key: str, lines: Sequence[str], title: str) -> None:
+    """Leave lines as an artifact of the flow run, if there is one and there are any."""
+    if lines:
+        keep_markdown(key, "\n".join(f"- {line}" for line in lines), title)
 
 
 def publish_batches(run: Run) -> None:

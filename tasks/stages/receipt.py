@@ -50,6 +50,15 @@ def unanswered(receipt: Mapping[str, Any]) -> int:
     return int(sum(count for status, count in receipt["rows"].items() if status not in (*ANSWERED, "total")))
 
 
+def budget_line(receipt: Mapping[str, Any]) -> str:
+    """What to say when more rows have no answer than `run.error_budget` allows; empty otherwise."""
+    budget, total = receipt.get("error_budget"), receipt["rows"]["total"]
+    if budget is None or not total or unanswered(receipt) <= budget * total:
+        return ""
+    share = unanswered(receipt) / total
+    return f"{share:.1%} of the rows have no answer; run.error_budget allows {budget:.1%}"
+
+
 def as_markdown(receipt: Mapping[str, Any]) -> str:
     """The receipt as a Prefect artifact."""
     rows = receipt["rows"]
@@ -63,6 +72,8 @@ def as_markdown(receipt: Mapping[str, Any]) -> str:
         "",
         f"cost {_money(receipt)} · tokens {_tokens(receipt)} · batches {_batches(receipt)} · time {duration(receipt['seconds'])}",
     ]
+    if over := budget_line(receipt):
+        lines += ["", f"**Over the error budget:** {over}."]
     if receipt.get("report"):
         lines += ["", _link(receipt["report"])]
     if receipt["errors"]:
@@ -83,6 +94,7 @@ def as_text(receipt: Mapping[str, Any]) -> str:
         f"  tokens   {_tokens(receipt)}",
         f"  cost     {_money(receipt)}",
         f"  time     {duration(receipt['seconds'])}",
+        *([f"  budget   {over}"] if (over := budget_line(receipt)) else []),
     ]
     lines += [f"  error    {e['rows']:,} × {e['code']}: {e['example'][:120]}" for e in receipt["errors"][:3]]
     return "\n".join(lines)

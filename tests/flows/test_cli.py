@@ -39,7 +39,7 @@ def started(works: Any, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def until(seen: Any, seconds: float = 30) -> None:
+def until(seen: Any, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not seen():
         assert time.monotonic() < deadline, "it did not happen in time"

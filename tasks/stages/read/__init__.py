@@ -4,8 +4,8 @@ Parquet, CSV and JSON Lines; one file, a glob or a folder; local or any fsspec U
 of the source, CSV stays text unless the job names a type, and nothing ever passes through pandas.
 """
 
-from tasks.stages.read.dataset import Dataset, open_dataset
+from tasks.stages.read.dataset import Dataset, open_dataset, rows_for_free
 from tasks.stages.read.discover import source_fingerprint
 from tasks.stages.read.storage import BadLine, Fragment
 
-__all__ = ["BadLine", "Dataset", "Fragment", "open_dataset", "source_fingerprint"]
+__all__ = ["BadLine", "Dataset", "Fragment", "open_dataset", "rows_for_free", "source_fingerprint"]

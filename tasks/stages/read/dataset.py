@@ -145,6 +145,12 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     )
 
 
+def rows_for_free(source: Source) -> int | None:
+    """How many rows there are, where that is known without reading them (Parquet). InputError when there is no source."""
+    _, fragments = discover(source)
+    return open_dataset(source).rows_hint if fragments[0].format == "parquet" else None
+
+
 def _inspect(
     storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:

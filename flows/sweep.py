@@ -1,0 +1,26 @@
+"""Every ten minutes: what is stuck goes on, what is cancelled stops costing, what is spent is deleted."""
+
+import os
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from configs.clock import SystemClock
+from configs.home import Home
+from tasks.endings import one_line_failures
+from tasks.flow_runs import OnServer
+from tasks.report import current_reporter, publish_lines
+from tasks.sweep import sweep_up
+
+
+@flow(name="sweep", flow_run_name="sweep", persist_result=False, retries=0)
+@one_line_failures
+def sweep() -> list[str]:
+    """Help runs that lost their process, and tidy up at the providers. Returns what was done, a line each."""
+    reporter = current_reporter("sweep")
+    with get_client(sync_client=True) as client:
+        swept = sweep_up(Home.from_environment(os.environ), os.environ, SystemClock(), OnServer(client))
+    for line in (*swept.done, *swept.noted):
+        reporter.note(line)
+    publish_lines("sweep", swept.done, "What the sweep did")
+    return swept.done

@@ -1,0 +1,93 @@
+"""Other flow runs, as a sweep sees and moves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled
+
+from configs.errors import ConfigError
+
+_CANCEL = "cancel/cancel"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A flow run's state: its type, what it is called, since when."""
+
+    kind: str
+    name: str
+    since: datetime
+
+
+class FlowRuns(Protocol):
+    """What a sweep needs of the server."""
+
+    def see(self, origin: str) -> Seen | None:
+        """The flow run's state; None when there is no such flow run."""
+
+    def wake(self, origin: str) -> None:
+        """Let a worker take it up now."""
+
+    def end(self, origin: str) -> None:
+        """Say that its cancellation is complete."""
+
+    def stop_paying(self, origin: str, now: datetime) -> None:
+        """Let a `cancel` run do what it does for a cancelled run, at most once an hour."""
+
+
+class NoServer:
+    """Knows of no flow run."""
+
+    def see(self, origin: str) -> Seen | None:  # noqa: ARG002
+        return None
+
+    def wake(self, origin: str) -> None: ...
+    def end(self, origin: str) -> None: ...
+    def stop_paying(self, origin: str, now: datetime) -> None: ...
+
+
+class OnServer:
+    """The flow runs of a Prefect server."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+
+    def see(self, origin: str) -> Seen | None:
+        try:
+            state = self._client.read_flow_run(UUID(origin)).state
+        except ObjectNotFound:
+            return None
+        if state is None:
+            return None
+        return Seen(state.type.value, state.name or state.type.value, state.timestamp.astimezone(UTC))
+
+    def wake(self, origin: str) -> None:
+        self._set(origin, AwaitingRetry(message="its process is gone; it goes on from where it was"))
+
+    def end(self, origin: str) -> None:
+        self._set(origin, Cancelled(message="its process is gone; its batches are cancelled"))
+
+    def stop_paying(self, origin: str, now: datetime) -> None:
+        try:
+            deployment = self._client.read_deployment_by_name(_CANCEL)
+        except ObjectNotFound as error:
+            raise ConfigError(f"{_CANCEL}: is not deployed; run `nightmail deploy`") from error
+        self._client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"run": origin},
+            idempotency_key=f"sweep {origin} {now:%Y-%m-%d %H}",
+        )
+
+    def _set(self, origin: str, state: State[Any]) -> None:
+        self._client.set_flow_run_state(UUID(origin), state, force=True)
+        # Not client.update_flow_run: that drops an empty value. A worker would look for the dead process.
+        self._client.request(
+            "PATCH", "/flow_runs/{id}", path_params={"id": origin}, json={"infrastructure_pid": ""}
+        )

@@ -1,0 +1,63 @@
+"""Backfill and sweep on a real server with a real worker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.backfill import backfill
+from flows.enrich import enrich
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def nights(deployed: Any) -> Any:
+    """A job with a source per date; the one of the 2nd is missing."""
+    works = deployed.works
+    for day in ("2026-11-01", "2026-11-03"):
+        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), works.folder / f"{day}.parquet")
+    works.change("source.path", "{date}.parquet")
+    works.change("output.path", "out/{date}")
+    deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False, job_variables={"env": deployed.environ})
+    return works
+
+
+def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_is_missing(
+    deployed: Any, nights: Any
+) -> None:
+    deployment = deployed.deploy(backfill, "backfill", enforce_parameter_schema=False)
+    asked = {"job": nights.write(), "start": "2026-11-01", "end": "2026-11-03"}
+    first = deployed.start(deployment, **asked, max_parallel=1)
+    napping = deployed.until_state(first, "Sleeping")
+    assert napping.name == "backfill job 2026-11-01 to 2026-11-03"
+    assert napping.state.message == "0/3 dates done, 1 running, 2 others"
+    over = deployed.until_over(first, 400)
+    assert over.state.name == "Failed"
+    assert over.state.message.startswith("1 of 3 dates failed: 2026-11-02; 2026-11-02: "), over.state.message
+    assert over.run_count >= 2
+    shown = deployed.artifacts(first)
+    plan = json.loads(shown["backfill-plan-letters"].data)
+    assert [(row["date"], row["state"], row["rows"]) for row in plan] == [
+        ("2026-11-01", "would be bought", 2),
+        ("2026-11-02", "no source", None),
+        ("2026-11-03", "would be bought", 2),
+    ]
+    came = json.loads(shown["backfill-letters"].data)
+    assert [(row["date"], row["state"], row["rows"]) for row in came] == [
+        ("2026-11-01", "done", 2),
+        ("2026-11-02", "failed", None),
+        ("2026-11-03", "done", 2),
+    ]
+    children = [run for run in deployed.client.read_flow_runs() if f"backfill-{first}" in run.tags]
+    assert sorted(run.name for run in children) == ["letters 2026-11-01", "letters 2026-11-03"]
+
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"]}), nights.folder / "2026-11-02.parquet")
+    second = deployed.start(deployment, **asked)
+    assert deployed.until_over(second, 400).state.name == "Completed", deployed.log[-3000:]
+    children = [run for run in deployed.client.read_flow_runs() if f"backfill-{second}" in run.tags]
+    assert [run.name for run in children] == ["letters 2026-11-02"]
