@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,24 @@ def test_publishing_again_replaces_everything(place: str, name: str) -> None:
     assert numbers(place + name) == [4]
     publish(place + name, "r2", part(4))
     assert numbers(place + name) == [4]
+
+
+@pytest.mark.parametrize("name", ["", "/all.parquet"])
+def test_files_that_rows_point_to_are_replaced_with_the_rows(place: str, name: str) -> None:
+    fs, where = find_place(place)
+    for run, files in (("r1", {"00001/a-1.png": b"1", "00001/b-1.png": b"2"}), ("r2", {"00001/a-1.png": b"3"}),
+                       ("r2", {"00001/a-1.png": b"3"}), ("r3", {})):  # fmt: skip
+        output = Output(place + name, "letters", run)
+        opened = ((each, partial(io.BytesIO, data)) for each, data in files.items())
+        output.publish([part(1)], receipt(run), assets=opened)
+        there = {
+            path.removeprefix(f"{where}/"): fs.cat_file(path)
+            for path in fs.find(where)
+            if path.endswith(".png")
+        }
+        assert there == {f"{output.assets}/{each}": data for each, data in files.items()}
+        assert numbers(place + name) == [1]
+        output.check_owner()
 
 
 def test_part_names_tell_runs_apart_so_that_no_reader_mixes_two(tmp_path: Path) -> None:
