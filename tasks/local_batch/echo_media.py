@@ -10,10 +10,20 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
+from tasks.local_batch.answers import Row
+from tasks.local_batch.echo_text import plain, tokens
+from tasks.local_batch.objects import Usage
+from tasks.stages.validate import MAX_EDITED_IMAGES
+
 VIDEO_SECONDS: Final = 86_400  # how long a video's file can be fetched
 MAX_IMAGES: Final = 10
-MAX_EDITED: Final = 16
 _SIDE: Final = 8
+_IMAGE_TOKENS, _PICTURE_TOKENS = (
+    323,
+    272,
+)  # what one given, and one made at low quality, has been seen to count
 _SIZE = re.compile(r"auto|[1-9]\d*x[1-9]\d*")
 _VIDEO_ID = re.compile(r"video_([0-9a-f]{8})[0-9a-f]{16}([0-9a-f]{8})")
 _IMAGE_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -24,7 +34,55 @@ _IMAGE_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def check_image(body: Mapping[str, Any], *, edits: bool) -> None:
+def images(row: Row, _: Any, created: int) -> tuple[bytes, Usage]:
+    """Two kinds of endpoint: pictures of a prompt, and pictures after others."""
+    asked = orjson.loads(bytes(row.body))
+    edits = row.url == "/v1/images/edits"
+    _check_image(asked, edits=edits)
+    prompt = plain(asked.get("prompt"))
+    count = asked.get("n") or 1
+    text, seen = tokens(len(prompt)), _IMAGE_TOKENS * len(asked["images"]) if edits else 0
+    usage = Usage(text + seen, 0, _PICTURE_TOKENS * count, 0)
+    reply = {
+        "created": created,
+        "background": "opaque",
+        "data": [{"b64_json": _picture(f"{prompt}/{at}")} for at in range(count)],
+        "output_format": "png",  # whatever was asked for: it draws no other
+        "quality": "low",
+        "size": "8x8",
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
+            "output_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    }
+    return orjson.dumps(reply), usage
+
+
+def videos(row: Row, _: Any, created: int) -> tuple[bytes, Usage]:
+    """A video object; its file is `video_file`."""
+    asked = orjson.loads(bytes(row.body))
+    _check_video(asked)
+    reply = {
+        "id": _video_id(row.custom_id, created),
+        "object": "video",
+        "model": asked.get("model") or "sora-2",
+        "status": "completed",
+        "progress": 100,
+        "created_at": created,
+        "completed_at": created,
+        "expires_at": created + VIDEO_SECONDS,
+        "seconds": asked.get("seconds") or "4",
+        "size": asked.get("size") or "720x1280",
+        "prompt": asked.get("prompt"),
+        "remixed_from_video_id": None,
+        "error": None,
+    }
+    return orjson.dumps(reply), Usage()
+
+
+def _check_image(body: Mapping[str, Any], *, edits: bool) -> None:
     """ValueError, in OpenAI's words as far as they are known, for a body that /images would refuse."""
     n = body.get("n")
     if n is not None and (type(n) is not int or not 1 <= n <= MAX_IMAGES):
@@ -37,15 +95,15 @@ def check_image(body: Mapping[str, Any], *, edits: bool) -> None:
     if not edits:
         return
     images = body.get("images")
-    if not isinstance(images, list) or not 1 <= len(images) <= MAX_EDITED:
-        raise ValueError(f"'images' must list from 1 to {MAX_EDITED} images.")
+    if not isinstance(images, list) or not 1 <= len(images) <= MAX_EDITED_IMAGES:
+        raise ValueError(f"'images' must list from 1 to {MAX_EDITED_IMAGES} images.")
     for at, image in enumerate(images):
         _reference(f"images[{at}]", image)
     if body.get("mask") is not None:
         _reference("mask", body["mask"])
 
 
-def check_video(body: Mapping[str, Any]) -> None:
+def _check_video(body: Mapping[str, Any]) -> None:
     """ValueError for a body that /videos would refuse."""
     _one_of(body, "seconds", ("4", "8", "12"))
     _one_of(body, "size", ("720x1280", "1280x720", "1024x1792", "1792x1024"))
@@ -53,7 +111,7 @@ def check_video(body: Mapping[str, Any]) -> None:
         _reference("input_reference", body["input_reference"])
 
 
-def picture(seed: str) -> str:
+def _picture(seed: str) -> str:
     """A PNG of one colour, eight pixels square, as base64."""
     colour = hashlib.blake2b(seed.encode(), digest_size=3).digest()
     header = struct.pack(">2I5B", _SIDE, _SIDE, 8, 2, 0, 0, 0)
@@ -62,7 +120,7 @@ def picture(seed: str) -> str:
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
-def video_id(custom_id: str, created: int) -> str:
+def _video_id(custom_id: str, created: int) -> str:
     """An id that says when the video was made, and that nobody makes up: what it stands for is stored nowhere."""
     digest = hashlib.blake2b(custom_id.encode(), digest_size=8).hexdigest()
     known = f"{created:08x}{digest}"

@@ -13,12 +13,15 @@ import msgspec
 import orjson
 
 from tasks.local_batch.answers import Row
-from tasks.local_batch.echo_media import VIDEO_SECONDS, check_image, check_video, picture, video_id
+from tasks.local_batch.echo_media import images, videos
 from tasks.local_batch.echo_schema import Sampler
+from tasks.local_batch.echo_text import plain, text_of, tokens
 from tasks.local_batch.echo_vectors import embed, moderate
 from tasks.local_batch.objects import Usage
+from tasks.stages.validate import NO_MAX_TOKENS
 
 QUOTE_CHARS: Final = 200
+MAX_CHOICES: Final = 128  # https://platform.openai.com/docs/api-reference/chat/create
 # https://platform.openai.com/docs/api-reference/embeddings/create
 MAX_INPUTS: Final = 2_048
 MAX_INPUT_TOKENS: Final = 300_000
@@ -58,9 +61,15 @@ decode = msgspec.json.Decoder(_Body).decode
 
 
 def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
+    if body.max_tokens is not None and NO_MAX_TOKENS.match(body.model or ""):
+        raise ValueError(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+    if body.n is not None and not 1 <= body.n <= MAX_CHOICES:
+        raise ValueError(f"'n' must be an integer from 1 to {MAX_CHOICES}.")
     asked = _Asked("", 0, bytes(body.response_format), body.max_completion_tokens or body.max_tokens)
     for message in body.messages:
-        text = message.content if type(message.content) is str else _text(message.content)
+        text = message.content if type(message.content) is str else text_of(message.content)
         asked.chars += len(text)
         if message.role == "user":
             asked.question = text
@@ -98,7 +107,7 @@ def _responses(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
     for item in (
         [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input or []
     ):
-        text = _text(item.get("content")) if isinstance(item, dict) else ""
+        text = text_of(item.get("content")) if isinstance(item, dict) else ""
         asked.chars += len(text)
         if isinstance(item, dict) and item.get("role", "user") == "user" and text:
             asked.question = text
@@ -152,10 +161,10 @@ def _completions(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
         prompts = [body.prompt]
     choices, given = [], 0
     for index, prompt in enumerate(one for one in prompts for _ in range(body.n or 1)):
-        text, finish = _speak(_Asked(_plain(prompt), 0, b"null", body.max_tokens))
+        text, finish = _speak(_Asked(plain(prompt), 0, b"null", body.max_tokens))
         given += tokens(len(text))
         choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": finish.decode()})
-    asked = sum(tokens(len(_plain(prompt))) for prompt in prompts)
+    asked = sum(tokens(len(plain(prompt))) for prompt in prompts)
     reply = {
         "id": f"cmpl-{_id(row).decode()}",
         "object": "text_completion",
@@ -172,7 +181,7 @@ def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
     inputs = body.input if several else [body.input]
     if not inputs or "" in inputs or len(inputs) > MAX_INPUTS:
         raise ValueError(f"'input' must be a text, or from 1 to {MAX_INPUTS} of them, none of them empty.")
-    asked = sum(tokens(len(_plain(one))) for one in inputs)
+    asked = sum(tokens(len(plain(one))) for one in inputs)
     if asked > MAX_INPUT_TOKENS:
         raise ValueError(f"'input' must not have more than {MAX_INPUT_TOKENS} tokens in one request.")
     base64 = body.encoding_format == "base64"
@@ -182,7 +191,7 @@ def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": embed(_plain(one), body.dimensions, base64=base64),
+                "embedding": embed(plain(one), body.dimensions, base64=base64),
             }
             for index, one in enumerate(inputs)
         ],
@@ -194,56 +203,11 @@ def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
 
 def _moderations(row: Row, body: _Body, _: int) -> tuple[bytes, Usage]:
     several = isinstance(body.input, list) and all(isinstance(one, str) for one in body.input)
-    inputs = body.input if several else [_text(body.input)]
+    inputs = body.input if several else [text_of(body.input)]
     reply = {
         "id": f"modr-{_id(row).decode()}",
         "model": body.model or "omni-moderation-latest",
         "results": [moderate(one) for one in inputs],
-    }
-    return orjson.dumps(reply), Usage()
-
-
-def _images(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    asked = orjson.loads(bytes(row.body))
-    edits = row.url == "/v1/images/edits"
-    check_image(asked, edits=edits)
-    count = body.n or 1
-    text, seen = tokens(len(_plain(body.prompt))), 323 * len(asked["images"]) if edits else 0
-    usage = Usage(text + seen, 0, 272 * count, 0)
-    reply = {
-        "created": created,
-        "background": "opaque",
-        "data": [{"b64_json": picture(f"{_plain(body.prompt)}/{at}")} for at in range(count)],
-        "output_format": "png",  # whatever was asked for: it draws no other
-        "quality": "low",
-        "size": "8x8",
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
-            "output_tokens": usage.output_tokens,
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-        },
-    }
-    return orjson.dumps(reply), usage
-
-
-def _videos(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    asked = orjson.loads(bytes(row.body))
-    check_video(asked)
-    reply = {
-        "id": video_id(row.custom_id, created),
-        "object": "video",
-        "model": body.model or "sora-2",
-        "status": "completed",
-        "progress": 100,
-        "created_at": created,
-        "completed_at": created,
-        "expires_at": created + VIDEO_SECONDS,
-        "seconds": asked.get("seconds") or "4",
-        "size": asked.get("size") or "720x1280",
-        "prompt": body.prompt,
-        "remixed_from_video_id": None,
-        "error": None,
     }
     return orjson.dumps(reply), Usage()
 
@@ -254,9 +218,9 @@ MAKERS: Final = {
     "/v1/completions": _completions,
     "/v1/embeddings": _embeddings,
     "/v1/moderations": _moderations,
-    "/v1/images/generations": _images,
-    "/v1/images/edits": _images,
-    "/v1/videos": _videos,
+    "/v1/images/generations": images,
+    "/v1/images/edits": images,
+    "/v1/videos": videos,
 }
 
 
@@ -290,24 +254,5 @@ def _format_of(text: bytes) -> bytes:
     return orjson.dumps(wanted.get("format") if isinstance(wanted, dict) else None)
 
 
-def _text(content: Any) -> str:
-    """The text of a string, or of the text parts of a list."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts = (part.get("text") if isinstance(part, dict) else part for part in content)
-    return "\n".join(part for part in parts if isinstance(part, str))
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
 def _id(row: Row) -> bytes:
     return hashlib.blake2b(row.custom_id.encode(), digest_size=12).hexdigest().encode()
-
-
-def tokens(chars: int) -> int:
-    """Estimated tokens: four characters each, at least one."""
-    return chars // 4 or 1

@@ -16,6 +16,9 @@ import orjson
 MAX_REQUESTS: Final = 50_000
 MAX_BYTES: Final = 209_715_200  # "200 MB" as the service enforces it
 MAX_EMBEDDING_INPUTS: Final = 50_000  # over the whole file
+MAX_EDITED_IMAGES: Final = 16
+# "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+NO_MAX_TOKENS: Final = re.compile(r"(gpt-[5-9]|o[1-9])(?![0-9])")
 
 # What a body must hold besides its model; any one of a tuple is enough.
 REQUIRED_BY_ENDPOINT: Final[dict[str, tuple[str, ...]]] = {

@@ -139,6 +139,8 @@ def test_moderations_flag_nothing(asked: Any, count: int) -> None:
     ("url", "body"),
     [
         ("audio/speech", {"input": "a crane"}),
+        ("chat/completions", {"messages": [], "n": 129}),
+        ("chat/completions", {"messages": [], "model": "gpt-5.4-mini", "max_tokens": 5}),
         ("embeddings", {"input": ""}),
         ("embeddings", {"input": ["x"] * 2_049}),
         ("embeddings", {"input": "word " * 300_000}),

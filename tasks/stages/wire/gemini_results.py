@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.stages.wire.dialect import LineByLine
 from tasks.stages.wire.json_values import integer, json_text, loads, one_line, string
-from tasks.stages.wire.lenient import decode_vector
+from tasks.stages.wire.other_bodies import decode_vector
 from tasks.stages.wire.outcome import (
     UNPARSABLE,
     ErrorClass,

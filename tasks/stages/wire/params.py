@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from configs.errors import ConfigError
 from configs.job import Prompt
+from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
 
-MAX_EDITED_IMAGES: Final = 16
 _ONE_ANSWER = "there is one answer a row; remove it"
 _INSTEAD: Final[dict[str, dict[str, str]]] = {
     "/v1/chat/completions": {"max_output_tokens": "use max_completion_tokens"},
@@ -23,23 +22,18 @@ _INSTEAD: Final[dict[str, dict[str, str]]] = {
     "/v1/embeddings": {"n": _ONE_ANSWER},
     "/v1/moderations": {"n": _ONE_ANSWER},
     "/v1/completions": {"max_completion_tokens": "use max_tokens"},
-    "/v1/images/generations": {},
-    "/v1/images/edits": {},
     "/v1/videos": {"n": _ONE_ANSWER},
 }
 """Names that belong to another endpoint, and what to write instead."""
 
-# "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-_NO_MAX_TOKENS = re.compile(r"(gpt-[5-9]|o[1-9])(?![0-9])")
-
 
 def check_params(prompt: Prompt) -> None:
     """ConfigError for a parameter that would fail every row."""
-    for name, instead in _INSTEAD[prompt.endpoint].items():
+    for name, instead in _INSTEAD.get(prompt.endpoint, {}).items():
         if name in prompt.params:
             raise _wrong(name, f"does not exist at {prompt.endpoint}; {instead}")
     chat = prompt.endpoint == "/v1/chat/completions"
-    if chat and "max_tokens" in prompt.params and _NO_MAX_TOKENS.match(prompt.model):
+    if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
     if prompt.endpoint == "/v1/images/edits":
         _check_images(prompt.params.get("images"))

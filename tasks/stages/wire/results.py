@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from tasks.stages.wire.lenient import decode_vector, read_line
+from tasks.stages.wire.lenient import read_line
+from tasks.stages.wire.other_bodies import decode_vector
 from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
 
 __all__ = ["ErrorClass", "Outcome", "ResultParser", "RowStatus"]
