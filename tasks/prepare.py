@@ -19,6 +19,7 @@ from tasks.run_folder import RunFolder
 from tasks.runs import Order, Run, shard_limits
 from tasks.stages import tokens
 from tasks.stages.blueprint import Blueprint, Stretch
+from tasks.stages.price import Price
 from tasks.step import step
 
 
@@ -101,9 +102,15 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
         "bad_lines": blueprint.dataset.bad_line_count,
         "prompt_tokens": prompt_tokens,
         "tokens_method": tokens.METHOD,
-        "prompt_cost_usd": None if price is None else price.cost_usd(prompt_tokens),
+        "prompt_cost_usd": None if price is None else _prompt_cost(price, prompt_tokens, totals["requests"]),
         "first_prompt": "\n".join(f"[{name}] {text}" for name, text in first),
     }
+
+
+def _prompt_cost(price: Price, tokens_in_all: int, requests: int) -> float:
+    """By the average prompt: what a token costs may go by the length of the prompt it is in."""
+    size, longer = divmod(tokens_in_all, max(1, requests))
+    return price.cost_usd(size) * (requests - longer) + price.cost_usd(size + 1) * longer
 
 
 def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -145,6 +146,20 @@ def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_readin
     assert receipt["tokens"]["input"] == 12 * 10 + prefix * 10
     usd = (120 * 0.5 + 90 * 2.5 + prefix * (rate or 0) + 9 * prefix * 0.05) / 1e6
     assert receipt["cost_usd"] == pytest.approx(usd)
+
+
+@pytest.mark.parametrize(("rows", "long", "rate"), [(3_000, False, 0.05), (3, True, 0.25)])
+def test_a_plan_prices_prompts_by_their_own_length_and_not_by_that_of_all(
+    letters: Any, capsys: pytest.CaptureFixture[str], rows: int, long: bool, rate: float
+) -> None:
+    del letters.tree["provider"]["base_url"]
+    letters.source(rows, text=["word " * (200_000 if long else 40)] * rows)
+    letters.change("prompt.model", "claude-haiku-5-5")  # dearer above 100,000 tokens
+    with pytest.raises(SystemExit):
+        cli.main(["plan", letters.write(), "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["prompt_tokens"] > 100_000
+    assert plan["prompt_cost_usd"] == pytest.approx(plan["prompt_tokens"] * rate / 1e6)
 
 
 @pytest.mark.parametrize("op", ["create", "retrieve", "content", "delete"])

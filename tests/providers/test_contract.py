@@ -198,7 +198,7 @@ def test_what_the_service_does_not_have_is_not_found(stage: Stage, op: str) -> N
     assert type(raised(lambda: call(stage, op, *stage.absent))) is NotFound
 
 
-@pytest.mark.parametrize("op", ["create", "retrieve", "list", "cancel", "content", "delete"])
+@pytest.mark.parametrize("op", ["create", "retrieve", "list", "list_batches", "cancel", "content", "delete"])
 def test_a_wrong_key_is_the_users_to_correct(stage: Stage, op: str) -> None:
     if not stage.checks_keys:
         pytest.skip("the embedded service takes any key")
@@ -238,6 +238,8 @@ def call(stage: Stage, op: str, batch_id: str, file_id: str) -> Any:
             return service.retrieve(batch_id)
         case "list":
             return service.find(stage.submission(ROWS, key="called/1/1"), stage.now())
+        case "list_batches":
+            return list(service.list_batches(stage.now()))
         case "cancel":
             return service.cancel(batch_id)
         case "content":
