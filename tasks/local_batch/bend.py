@@ -66,8 +66,8 @@ def length(answer: Answer, _: tuple[str, ...]) -> Answer:
 
     def edit(body: dict[str, Any]) -> None:
         for choice in body.get("choices", []):
-            text = choice["message"]["content"]
-            choice["message"]["content"] = text[: len(text) // 2]
+            place, name = (choice["message"], "content") if "message" in choice else (choice, "text")
+            place[name] = place[name][: len(place[name]) // 2]
             choice["finish_reason"] = "length"
         if body.get("object") == "response":
             reason = {"reason": "max_output_tokens"}

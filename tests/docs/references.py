@@ -71,6 +71,19 @@ def cell_rules() -> str:
     return "\n".join(_CODE.sub(lambda code: code[0].replace("|", "\\|"), line) for line in table) + "\n"
 
 
+def providers() -> str:
+    """Provider × endpoint × outcome, from the registry of the contract that every service is put through."""
+    from contract import OUTCOMES, STAGES
+
+    lines = [f"| provider | endpoint | {' | '.join(OUTCOMES)} |", f"|---|---|{':-:|' * len(OUTCOMES)}"]
+    for name, stage in STAGES.items():
+        cells = set(stage.cells())
+        for endpoint in dict.fromkeys(endpoint for endpoint, _ in stage.cells()):
+            marks = ["✓" if (endpoint, word) in cells else "" for word in OUTCOMES]
+            lines.append(f"| `{name}` | `{endpoint}` | {' | '.join(marks)} |")
+    return "\n".join(lines) + "\n"
+
+
 _CODE = re.compile(r"`[^`]*`")
 _COLUMNS = {
     "answer": "the answer's text; what it is at other endpoints and with several answers a row is told below",
@@ -103,7 +116,12 @@ _MEANINGS = {  # for keys that the model does not describe
 }
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"commands": commands, "output-columns": output_columns, "cell-rules": cell_rules},
+    "README.md": {
+        "commands": commands,
+        "output-columns": output_columns,
+        "cell-rules": cell_rules,
+        "providers": providers,
+    },
     "configs/README.md": {"job-keys": job_keys},
 }
 

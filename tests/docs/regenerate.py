@@ -10,8 +10,9 @@ from pathlib import Path
 
 
 def main(*, check: bool) -> int:
-    # The project's packages and the neighbour file, wherever this is started.
-    sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
+    # The project's packages, the neighbour file and the contract's registry, wherever this is started.
+    here = Path(__file__).resolve().parent
+    sys.path[:0] = [str(here.parents[1]), str(here), str(here.parent / "fakes")]
     from references import PAGES, ROOT, current
 
     behind = 0

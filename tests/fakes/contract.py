@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import gemini_fake
 import pyarrow as pa
@@ -20,7 +20,7 @@ from openai_fake import OpenAIFake
 from openai_vendors import AlibabaFake, AzureFake
 
 from configs.home import Home
-from configs.job import Prompt
+from configs.job import Endpoint, Prompt
 from configs.providers import (
     AlibabaProvider,
     AnthropicProvider,
@@ -57,10 +57,26 @@ OUTCOMES = {
 }
 """The words for what a row can come to."""
 
+_CHAT, _RESPONSES, _EDITS = "/v1/chat/completions", "/v1/responses", "/v1/images/edits"
+_WITHOUT_TEXT = ("succeeded", "failed", "transient", "overloaded", "expired", "cancelled")
+WORDS_AT = {
+    _CHAT: tuple(OUTCOMES),
+    _RESPONSES: tuple(OUTCOMES),
+    "/v1/completions": tuple(word for word in OUTCOMES if word != "refused"),
+    **dict.fromkeys(
+        (name for name in get_args(Endpoint) if name.startswith(("/v1/em", "/v1/m"))), _WITHOUT_TEXT
+    ),
+    **dict.fromkeys(
+        (name for name in get_args(Endpoint) if name.startswith(("/v1/im", "/v1/v"))), _WITHOUT_TEXT
+    ),
+}
+"""What a row can come to at each endpoint: only text can be cut or refused."""
+
 
 class Stage(ABC):
     """One service. The class attributes say what of the contract it can be put through."""
 
+    provider: ClassVar[type[AnyProvider]]
     settings: AnyProvider
     key_variable: ClassVar[str] = "TEST_KEY"
     key: ClassVar[str] = "sk-secret"
@@ -70,7 +86,7 @@ class Stage(ABC):
     keeps_keys: ClassVar[bool] = True
     checks_keys: ClassVar[bool] = True
     counts: ClassVar[bool] = True  # says how many rows are done
-    endpoint: ClassVar[str] = "/v1/chat/completions"
+    endpoint: str = _CHAT
     deletes_results: ClassVar[bool] = True
     absent: ClassVar[tuple[str, str]] = ("no-such-batch", "no-such-file")
 
@@ -80,8 +96,16 @@ class Stage(ABC):
 
     def renew(self) -> None:
         """As new, for the next test."""
+        self.endpoint = _CHAT
         self.service: Any = self._service
         self.service.guard = lambda: None
+
+    @classmethod
+    def cells(cls) -> Iterator[tuple[str, str]]:
+        """(endpoint, word) of everything that a row can come to here."""
+        for endpoint, words in WORDS_AT.items():
+            if cls.provider.endpoints is None or endpoint in cls.provider.endpoints:
+                yield from ((endpoint, word) for word in words if word in cls.outcomes)
 
     def connect(self, key: str) -> Any:
         """The service with that key; reads are not repeated by the SDK, which would take seconds."""
@@ -95,10 +119,7 @@ class Stage(ABC):
 
     def submission(self, rows: Mapping[str, str], key: str = "abc/1/1", **more: Any) -> Submission:
         """A batch over `rows`: custom_id to a word of OUTCOMES."""
-        tree = dialect(self.settings.dialect).request_tree(
-            Prompt(model="m", endpoint=self.endpoint, system="Be brief.", user="Say {{ text }}"),
-            self.settings,
-        )
+        tree = dialect(self.settings.dialect).request_tree(self._prompt(), self.settings)
         table = pa.record_batch({"text": [f"word {custom_id}" for custom_id in rows]})
         lines = b"".join(
             line for line in Renderer(tree, ["text"]).lines(table, list(rows)) if isinstance(line, bytes)
@@ -116,6 +137,14 @@ class Stage(ABC):
                 **more,
             }
         )
+
+    def _prompt(self) -> Prompt:
+        asked: dict[str, Any] = {"model": "m", "endpoint": self.endpoint, "user": "Say {{ text }}"}
+        if self.endpoint in (_CHAT, _RESPONSES):
+            asked["system"] = "Be brief."
+        if self.endpoint == _EDITS:
+            asked["params"] = {"images": [{"image_url": "https://example.com/moon.png"}]}
+        return Prompt.model_validate(asked)
 
     def post(self, rows: Mapping[str, str], key: str = "abc/1/1") -> ServiceBatch:
         """Upload and create."""
@@ -184,6 +213,7 @@ class Stage(ABC):
 class EmbeddedStage(Stage):
     """OpenAI's protocol, spoken to the embedded service."""
 
+    provider = OpenAIProvider
     _WORDS: ClassVar = {
         "awkward": "raw_u2028",
         "truncated": "length",
@@ -242,6 +272,7 @@ class EmbeddedStage(Stage):
 class AnthropicStage(Stage):
     """Message Batches."""
 
+    provider = AnthropicProvider
     key = KEY
     statuses = (
         BatchStatus.RUNNING,
@@ -335,6 +366,8 @@ class VendorStage(Stage):
 class AlibabaStage(VendorStage):
     """Model Studio."""
 
+    provider = AlibabaProvider
+
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.fake = AlibabaFake()
         request.addfinalizer(self.fake.close)
@@ -345,6 +378,7 @@ class AlibabaStage(VendorStage):
 class AzureStage(VendorStage):
     """Azure OpenAI, whose batches do not expire."""
 
+    provider = AzureProvider
     outcomes = tuple(word for word in OUTCOMES if word != "expired")
     statuses = tuple(each for each in BatchStatus if each is not BatchStatus.EXPIRED)
     counts = False
@@ -359,6 +393,7 @@ class AzureStage(VendorStage):
 class GeminiStage(Stage):
     """Gemini's batches."""
 
+    provider = GeminiProvider
     key = gemini_fake.KEY
     outcomes = tuple(word for word in OUTCOMES if word != "expired")  # a batch expires whole, without a line
     statuses = tuple(

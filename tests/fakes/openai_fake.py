@@ -169,8 +169,12 @@ class OpenAIFake(Loopback):
             wire["created_at"] = datetime.fromtimestamp(wire["created_at"], UTC).isoformat()
         return wire
 
-    def refused_row(self) -> tuple[int, dict[str, Any]]:
+    def refused_row(self, url: str) -> tuple[int, dict[str, Any]]:
         """Status and body of a row that the model refused."""
+        if url == "/v1/responses":
+            body = _response("m", "", "refused")
+            body["output"][0]["content"] = [{"type": "refusal", "refusal": "I will not."}]
+            return 200, body
         return 200, self._completion("m", None, "stop", refusal="I will not.")
 
     # --- files
@@ -336,7 +340,7 @@ class OpenAIFake(Loopback):
             status, code = _ROW_ERRORS[word]
             return status, {"error": {"message": "No.", "type": code, "param": None, "code": code}}
         if word == "refused":
-            return self.refused_row()
+            return self.refused_row(request["url"])
         body = request["body"]
         asked = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
         if request["url"] == "/v1/embeddings":

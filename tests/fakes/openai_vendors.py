@@ -50,7 +50,7 @@ class AlibabaFake(OpenAIFake):
     def counted(self, counts: dict[str, int]) -> dict[str, int]:
         return {**counts, "completed": counts["total"], "failed": 0}
 
-    def refused_row(self) -> tuple[int, dict[str, Any]]:
+    def refused_row(self, url: str) -> tuple[int, dict[str, Any]]:
         code = "data_inspection_failed"
         text = "Input data may contain inappropriate content."
         return 400, {"error": {"code": code, "message": text, "param": None, "type": code}}
