@@ -51,7 +51,10 @@ def fresh_clients() -> Iterator[None]:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "door",
+    ["run folder", *(pytest.param(door, marks=pytest.mark.slow) for door in DOORS if door != "run folder")],
+)
 @pytest.mark.parametrize("case", [UNREACHABLE if case == "unreachable" else case for case in CASES])
 def test_an_s3_that_cannot_be_used_is_one_clear_line(
     s3: Any, fresh_clients: None, monkeypatch: pytest.MonkeyPatch, case: str, door: str
