@@ -14,10 +14,11 @@ from configs.errors import NightmailError
 from configs.facts import Fact, Grade
 from configs.home import Home
 from configs.providers import SETTINGS
+from tasks.blocks import use_s3_credentials
 from tasks.ledger import database
 from tasks.run_folder import RunFolder, join
 
-_EXTRAS = {"anthropic": "anthropic", "gemini": "google.genai", "postgres": "psycopg"}
+_EXTRAS = {"anthropic": "anthropic", "gemini": "google.genai", "aws": "prefect_aws", "postgres": "psycopg"}
 
 
 def local_facts(home: Home, environ: Mapping[str, str]) -> Iterator[Fact]:
@@ -53,17 +54,15 @@ def _run_folder(home: Home) -> Fact:
             "run folder", Grade.BAD, f"{near} is not writable; set NIGHTMAIL_HOME or NIGHTMAIL_RUNS_URL"
         )
     try:
+        use_s3_credentials(home)
         folder = RunFolder(join(home.runs_url, f".doctor-{os.getpid()}"))
         with folder.write("probe") as file:
             file.write(b"ok")
         with folder.read("probe") as back:
             same = back.read() == b"ok"
         folder.remove("")
-    except (NightmailError, OSError, ValueError, ImportError) as error:
-        said = " ".join(str(error).split())[:300]
-        return Fact(
-            "run folder", Grade.BAD, f"{home.runs_url}: {said}; check NIGHTMAIL_RUNS_URL and its credentials"
-        )
+    except NightmailError as error:
+        return Fact("run folder", Grade.BAD, str(error))
     if not same:
         return Fact("run folder", Grade.BAD, f"{home.runs_url}: what was written does not come back")
     return Fact("run folder", Grade.OK, f"writable ({home.runs_url})")

@@ -17,7 +17,7 @@ from configs.facts import Fact, Grade
 from configs.home import Home
 from configs.job import Prompt
 from configs.providers import AnyProvider
-from tasks import providers
+from tasks import blocks
 from tasks.providers.base import BatchService, ServiceBatch, Submission
 from tasks.stages.render import Renderer
 from tasks.stages.wire import dialect
@@ -55,7 +55,7 @@ class Preflight:
         """Look at the provider; post two rows if there is a `model` to ask."""
         try:
             with self._step("key"):
-                service = providers.connect(self._config, self._home, self._environ)
+                service = blocks.connect(self._config, self._home, self._environ)
             began = self._clock.now()
             with self._step("reachable"):
                 list(service.list_batches(began))
