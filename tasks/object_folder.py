@@ -25,6 +25,7 @@ RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
 OWNER = "_nightmail.json"  # says whose a folder is until it has its first receipt
 BLOCK = 1 << 22
 _PART = re.compile(r"part-\d{5,}-\w+\.parquet")
+_ASSET = re.compile(r"/\w+/\d{5,}/[^/]+")  # run, chunk, name
 
 Open = Callable[[], BinaryIO]
 
@@ -76,7 +77,11 @@ class ObjectFolder:
         except FileNotFoundError:
             found = []
         parts = {str(path) for path in found if _PART.fullmatch(path.name)}
-        return parts | {str(self._place / OWNER)} | {str(path) for path in found if path.name == REPORT}
+        assets = str(self._place / ASSETS)
+        files = {path for path in self._fs.find(assets) if _ASSET.fullmatch(path.removeprefix(assets))}
+        return (
+            parts | files | {str(self._place / OWNER)} | {str(path) for path in found if path.name == REPORT}
+        )
 
     def _take_back_earlier_uploads(self) -> None:
         """Those of this run alone: whoever else publishes here is not disturbed."""

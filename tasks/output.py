@@ -170,13 +170,13 @@ class Output:
         self._copy_assets(assets, self._place.parent)
         with self._appearing(self._place) as file:
             _concatenate(parts, file, self._job)
+        self._drop_replaced_assets()
         page = self._place.with_suffix(".report.html")
         receipt = self._with_report(receipt, report, lambda: self._appearing(page))
         if receipt["report"] is None and self._fs.exists(str(page)):
             self._fs.rm(str(page))  # it would speak of another run
         with self._appearing(self._place.with_suffix(".receipt.json")) as file:
             file.write(_json(receipt))
-        self._drop_other_assets()
         return receipt
 
     def _copy_assets(self, assets: Iterable[tuple[str, Open]], folder: PurePosixPath) -> set[str]:
@@ -191,13 +191,14 @@ class Output:
         with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="asset") as pool:
             return set(pool.map(copy, assets))
 
-    def _drop_other_assets(self) -> None:
-        """Delete the assets of what this run has replaced."""
-        folder = self._place.with_suffix(".assets")
-        if self._fs.exists(str(folder)):
-            for path in self._fs.ls(str(folder), detail=False):
-                if PurePosixPath(path).name != self._run_id:
-                    self._fs.rm(path, recursive=True)
+    def _drop_replaced_assets(self) -> None:
+        """Delete the assets of the run whose rows were here: the receipt still names it, and nothing else is ours."""
+        before = str((self._receipt() or {}).get("run", ""))
+        if before in (self._run_id, "", ".", "..") or "/" in before:
+            return
+        stale = str(self._place.with_suffix(".assets") / before)
+        if self._fs.exists(stale):
+            self._fs.rm(stale, recursive=True)
 
     def _publish_objects(
         self,

@@ -142,6 +142,15 @@ def test_files_that_rows_point_to_are_replaced_with_the_rows(place: str, name: s
         output.check_owner()
 
 
+def test_a_folder_that_happens_to_have_the_name_keeps_what_is_in_it(tmp_path: Path) -> None:
+    mine = tmp_path / "all.assets" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for run in ("r1", "..", "r2"):
+        Output(str(tmp_path / "all.parquet"), "letters", run).publish([part(1)], receipt(run))
+    assert mine.read_text() == "mine"
+
+
 def test_part_names_tell_runs_apart_so_that_no_reader_mixes_two(tmp_path: Path) -> None:
     Output(str(tmp_path / "out"), "letters", "r1").publish([part(1)], RECEIPT)
     first = {path.name for path in (tmp_path / "out").glob("*.parquet")}
