@@ -133,6 +133,18 @@ def test_tiers_of_the_data_are_kept() -> None:
     assert apart < price.cost_usd(400_000, 0)
 
 
+@pytest.mark.parametrize(
+    ("model", "cached_input"),
+    [("gemini-2.5-flash", 0.03), ("gemini-3-flash-preview", 0.05), ("gemini-3.8-flash", 0.0375)],
+)
+def test_what_gemini_reads_from_its_cache_costs_half_only_where_google_says_so(
+    model: str, cached_input: float
+) -> None:
+    price = find_price(model, "gemini", at=AT)
+    assert price is not None
+    assert price.cached_input == cached_input
+
+
 @pytest.mark.parametrize("hour", [False, True])
 def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
     price = find_price("claude-haiku-4-5", "anthropic", at=AT)
