@@ -43,6 +43,7 @@ def publish(run: Run) -> None:
 
 
 def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> dict[str, Any]:
+    record = run.ledger.get_run(run.id) or run.record  # it was read before there was anything to count
     stats = [chunk.stats for chunk in chunks if chunk.stats]
     by_status = rows_by_status(stats)
     total = sum(chunk.rows for chunk in chunks)
@@ -56,12 +57,12 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
     finished = run.clock.now()
     return {
         "job": run.job.name,
-        "key": run.record.key,
-        "generation": run.record.generation,
+        "key": record.key,
+        "generation": record.generation,
         "run": run.id,
-        "date": run.record.logical_date.isoformat(),
+        "date": record.logical_date.isoformat(),
         "source": run.job.source.path,
-        "source_fingerprint": run.record.source_fingerprint,
+        "source_fingerprint": record.source_fingerprint,
         "output": run.job.output.path,
         "report": None,
         "run_folder": run.folder.url,
@@ -69,7 +70,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         "answered_by": run.job.provider.answered_by,
         "model": run.job.prompt.model,
         "rows": {"total": total, **by_status},
-        "bad_lines": run.record.bad_lines,
+        "bad_lines": record.bad_lines,
         "chunks": len(chunks),
         "batches": {
             "posted": sum(batch.batch_id is not None for batch in batches),
@@ -86,9 +87,9 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
             kind: sum(chunk[kind] for chunk in stats)
             for kind in ("unknown_ids", "duplicate_lines", "unparsable_lines")
         },
-        "started_at": run.record.created_at.isoformat(),
+        "started_at": record.created_at.isoformat(),
         "finished_at": finished.isoformat(),
-        "seconds": round((finished - run.record.created_at).total_seconds(), 1),
+        "seconds": round((finished - record.created_at).total_seconds(), 1),
     }
 
 

@@ -179,6 +179,15 @@ def test_a_source_that_changes_after_it_was_prepared_does_not_matter(works: Any)
     assert works.statuses() == {"succeeded": 10}
 
 
+def test_the_receipt_knows_the_source_and_the_lines_left_out_of_it(works: Any) -> None:
+    (works.folder / "rows.csv").write_text("id,text\na,one\nb\nc,three\n")
+    works.change("source", {"path": "rows.csv", "key": "id", "bad_lines": "skip"})
+    receipt = works.run()
+    assert (receipt["rows"]["total"], receipt["bad_lines"]) == (2, 1)
+    assert receipt["source_fingerprint"] == works.ledger.latest_run("letters", "k").source_fingerprint != ""
+    assert receipt["source_fingerprint"]
+
+
 def test_rows_that_cannot_be_asked_are_skipped_with_the_reason(works: Any) -> None:
     works.source(4, bad=[b"\xff", None, None, None])
     works.change("prompt.user", "{{ text }} {% if bad %}{{ 1 // 0 }}{% endif %}")
