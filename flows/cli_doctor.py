@@ -36,8 +36,9 @@ def doctor(
     ] = None,
     endpoint: Annotated[str, Parameter(help="Endpoint of the two rows.")] = _CHAT,
     api_key_env: Annotated[
-        str, Parameter(help="Environment variable with the key, for --base-url.")
-    ] = "OPENAI_API_KEY",
+        str | None,
+        Parameter(help="Environment variable with the key for --base-url; without it no key is sent."),
+    ] = None,
     wait: Annotated[str, Parameter(help="How long the batch may take before it is cancelled.")] = "15m",
     overrides: Annotated[
         tuple[str, ...],
@@ -78,15 +79,15 @@ def _compatible(
     url: str,
     model: str | None,
     endpoint: str,
-    key_env: str,
+    key_env: str | None,
     tell: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
     from tasks.providers.openai_probe import probe_at
 
-    key = os.environ.get(key_env)
-    if key is None:
-        tell(Fact("key", Grade.NOTE, f"{key_env} is not set: the calls go out without a key"))
+    key = os.environ.get(key_env) if key_env else None  # never one that was meant for somebody else
+    if key_env and not key:
+        raise ConfigError(f"--api-key-env {key_env}: the environment has no such variable; export it")
     _say_cost(url, model or "the first model it lists", endpoint)
     return probe_at(url, model=model, endpoint=endpoint, key=key, tell=tell, wait=wait)
 
@@ -103,7 +104,7 @@ def _provider(
     from tasks.preflight import Preflight
 
     config = load_provider(name, overrides)
-    free = config.free_trial
+    free = None if getattr(config, "upstream", None) else config.free_trial
     if model is None and free is not None:
         model, endpoint = free
         sys.stderr.write(

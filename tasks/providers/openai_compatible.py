@@ -31,6 +31,11 @@ _STORE_FULL = re.compile(
     r"\b(files?|storage)\b.*\b(quota|limit|exceed)|\b(quota|limit|exceed)\w*\b.*\b(files|storage)\b",
     re.IGNORECASE,
 )
+_TOO_MANY = re.compile(
+    r"\b(unfinished|concurrent|running|queued|active|pending|enqueued)\b.*\b(limit|exceed|maximum|too many)"
+    r"|\b(limit|exceed|maximum|too many)\w*\b.*\b(batches|tasks|jobs)\b",
+    re.IGNORECASE,
+)
 _TOO_LARGE = re.compile(r"\b(size|large|larger|too big)\b", re.IGNORECASE)
 
 Hooks = dict[str, list[Callable[..., Any]]]  # of the HTTP client
@@ -127,15 +132,22 @@ class OpenAICompatible:
                     raise  # else: the service cannot list files, and a second copy costs nothing
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
-        with self._calls.creating(f"batch {submission.key}"):
-            made = self._once.batches.with_raw_response.create(
-                input_file_id=file_id,
-                endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
-                completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
-                metadata=self._manners.label(submission),
-                output_expires_after=_expiry(self._manners.keep_results_seconds),
-            )
-        return batch_of(_identified(made.content, f"batch {submission.key}", LostReply))
+        what = f"batch {submission.key}"
+        try:
+            with self._calls.creating(what):
+                made = self._once.batches.with_raw_response.create(
+                    input_file_id=file_id,
+                    endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
+                    completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
+                    metadata=self._manners.label(submission),
+                    output_expires_after=_expiry(self._manners.keep_results_seconds),
+                )
+        except (TerminalError, ConfigError) as refusal:
+            text = said(refusal.__cause__)
+            if _TOO_MANY.search(text) is None:
+                raise
+            raise QueueFull(f"{what}: {text}; it is posted when there is room") from refusal
+        return batch_of(_identified(made.content, what, LostReply))
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
         listed = self.list_batches(since)

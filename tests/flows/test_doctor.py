@@ -185,6 +185,7 @@ def test_a_provider_is_tried_through_the_seam_of_runs_and_paid_only_when_a_model
         (["--provider", "azure"], "provider.endpoint"),
         (["--provider", "local", "--base-url", "http://x"], "give one of them"),
         (["--wait", "soon"], "--wait 'soon'"),
+        (["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "NO_SUCH"], "--api-key-env NO_SUCH"),
     ],
 )
 def test_wrong_usage_ends_with_2(

@@ -176,3 +176,23 @@ def test_a_batch_in_a_list_of_another_shape_is_adopted(scripted: Any, calls: Any
     made = {"id": "b", "status": "validating", "created_at": 2e9, "metadata": {"nightmail_key": "abc/1/1"}}
     scripted.body = {"value": [made], "has_more": False}
     assert calls["find"](scripted.service()).id == "b"
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("The number of unfinished tasks exceeds the limit (1000).", QueueFull),
+        ("Too many active batches.", QueueFull),
+        ("You have reached the maximum number of concurrent jobs.", QueueFull),
+        ("Invalid value for 'endpoint'.", TerminalError),
+        ("Model m is not supported in batches.", TerminalError),
+        ("completion_window exceeds what is allowed.", TerminalError),
+    ],
+)
+def test_a_service_with_too_many_batches_is_waited_for(
+    scripted: Any, calls: Any, message: str, error: type[Exception]
+) -> None:
+    scripted.status, scripted.body = 400, {"error": {"message": message}}
+    with pytest.raises(error) as caught:
+        calls["create"](scripted.service())
+    assert type(caught.value) is error
