@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -583,3 +584,11 @@ def anthropic_server(_anthropic_server: Any) -> Any:
     """Anthropic's Message Batches on loopback, empty and well-behaved: see tests/fakes/anthropic_fake.py."""
     _anthropic_server.forget()
     return _anthropic_server
+
+
+@pytest.fixture(scope="session")
+def stages(request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Each service of the contract once, by the name of its provider: see tests/fakes/contract.py."""
+    from contract import STAGES
+
+    return functools.cache(lambda name: STAGES[name](request))

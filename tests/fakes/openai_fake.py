@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from loopback import Call, Loopback, Refused, Reply, Route
 
 from tasks.local_batch.bend import AWKWARD
+from tasks.local_batch.echo_schema import Sampler
 from tasks.stages.validate import InputCheck, Problem
 
 KEY = "sk-secret"
@@ -353,7 +354,9 @@ class OpenAIFake(Loopback):
             }
         if request["url"] == "/v1/responses":
             return 200, _response(body["model"], asked, word)
-        text = AWKWARD if word == "awkward" else f"« {asked} »"
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        said = json.dumps(Sampler(schema).sample(asked)) if schema else f"« {asked} »"
+        text = AWKWARD if word == "awkward" else said
         return 200, self._completion(body["model"], text, "length" if word == "truncated" else "stop")
 
     def _completion(self, model: str, text: str | None, reason: str, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +15,6 @@ from tasks.providers.base import BatchStatus
 
 TEXT = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
 ROWS = {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
-
-
-@pytest.fixture(scope="session")
-def stages(request: pytest.FixtureRequest) -> Callable[[str], Stage]:
-    """Each service once."""
-    return functools.cache(lambda name: STAGES[name](request))
 
 
 @pytest.fixture(params=STAGES)

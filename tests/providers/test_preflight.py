@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import pytest
@@ -12,12 +11,6 @@ from configs.clock import SystemClock
 from configs.facts import Fact, Grade
 from configs.home import Home
 from tasks.preflight import Preflight
-
-
-@pytest.fixture(scope="session")
-def stages(request: pytest.FixtureRequest) -> Callable[[str], Stage]:
-    """Each service once."""
-    return functools.cache(lambda name: STAGES[name](request))
 
 
 @pytest.fixture(params=STAGES)

@@ -1,0 +1,51 @@
+"""One job file, every provider: only `provider` and the model's name change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from contract import STAGES
+
+from configs.providers import AlibabaProvider
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string", "enum": ["bug", "other"]}, "urgent": {"type": "boolean"}},
+    "required": ["label", "urgent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def letters(works: Any) -> Any:
+    """The job, in OpenAI's words."""
+    works.change("prompt.system", "You sort letters.")
+    works.change("prompt.user", "Sort this: {{ text }}")
+    works.change("prompt.params", {"max_completion_tokens": 200})
+    works.change("prompt.schema", SCHEMA)
+    return works
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_same_job_gives_the_same_columns_everywhere(
+    letters: Any, stages: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stage = stages(name)
+    stage.renew()
+    stage.fake.hold = False  # batches end when they are looked at
+    monkeypatch.setenv(stage.key_variable, stage.key)
+    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)  # a minute is long for a test
+    letters.tree["provider"] = stage.settings.model_dump(mode="json")
+    before = stage.created()
+    receipt = letters.run()
+    assert letters.statuses() == {"succeeded": 10}
+    assert letters.column("id") == [f"t-{n}" for n in range(10)]
+    fields = [pa.field("label", pa.string()), pa.field("urgent", pa.bool_())]
+    assert letters.out.schema.field("llm_parsed").type == pa.struct(fields)
+    assert all(row["label"] in ("bug", "other") for row in letters.column("llm_parsed"))
+    assert (receipt["provider"], receipt["batches"]["posted"]) == (name, 1)
+    assert receipt["tokens"]["input"] > 0
+    assert stage.created() == before + 1
