@@ -4,9 +4,9 @@
     chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
     chunks/00017/lines.parquet      per row: custom_id, or why it was never posted
     chunks/00017/requests-1.jsonl   what attempt 1 posts
-    chunks/00017/output-1.jsonl     what came back, byte for byte
-    chunks/00017/errors-1.jsonl
+    chunks/00017/results-1-0.jsonl  what came back, byte for byte; a second file is -1
     chunks/00017/enriched.parquet   the chunk's rows with their answers
+    assets/00017/ROW-1.png          pictures and videos that came as answers
     receipt.json
 """
 

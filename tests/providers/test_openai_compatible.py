@@ -41,6 +41,7 @@ READING: dict[str, Call] = {
     "list_files": lambda service: list(service.list_files()),
     "find_upload": lambda service: service.find_upload("a.jsonl", LONG_AGO),
     "download": lambda service: service.download("file-1", io.BytesIO()),
+    "download_video": lambda service: service.download_video("video_1", io.BytesIO()),
     "cancel": lambda service: service.cancel("batch_1"),
     "delete_file": lambda service: service.delete_file("file-1"),
 }

@@ -79,6 +79,18 @@ def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: Any) -
     assert set(published(far)["llm_status"].to_pylist()) == {"succeeded"}
 
 
+@pytest.mark.parametrize("output", ["out", "out/all.parquet"])
+def test_pictures_lie_beside_the_rows(far: Any, output: str) -> None:
+    far.change("output.path", f"{far.s3.url}/{output}")
+    far.change("prompt.endpoint", "/v1/images/generations")
+    far.run()
+    base = f"{far.s3.url}/out/"
+    pictures = [far.s3.fs.cat_file(base + path) for path in published(far)["llm_answer"].to_pylist()]
+    assert len(set(pictures)) == 30
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert far.s3.unfinished() == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["commit 1", "commit 3", "receipt", "deletion"])
 def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_nothing_more(
