@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
-from configs.job import Prompt
+from configs.job import Job, Prompt
 from tasks.stages.wire.dialect import Dialect
 from tasks.stages.wire.requests import request_tree
 
@@ -82,6 +82,14 @@ def test_all_else_goes_into_the_body_as_it_is(endpoint: str, model: str, params:
 def test_how_many_answers_is_known_before_the_first_row(n: Any) -> None:
     with pytest.raises(ValidationError, match=r"params\.n must be a whole number"):
         Prompt(model="m", user="u", params={"n": n})
+
+
+def test_an_upstream_is_asked_for_no_video() -> None:
+    job = {"name": "j", "source": {"path": "s.csv"}, "output": {"path": "o"},
+           "prompt": {"endpoint": "/v1/videos", "model": "sora-2", "user": "u"}}  # fmt: skip
+    assert Job.model_validate(job).provider.name == "local"
+    with pytest.raises(ValidationError, match=r"prompt\.endpoint: an upstream makes no /v1/videos"):
+        Job.model_validate({**job, "provider": {"name": "local", "upstream": "http://127.0.0.1:1/v1"}})
 
 
 def test_a_format_with_one_answer_a_row_refuses_several() -> None:
