@@ -2,7 +2,6 @@
 
 import datetime
 import os
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -12,14 +11,14 @@ from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text
 from configs.home import Home
 from tasks.backfill import Backfill, publish_backfill, publish_backfill_plan, tend
-from tasks.endings import one_line_failures
+from tasks.endings import job_name, one_line_failures
 from tasks.sleep import sleep_until
 from tasks.stages.nights import BackfillOrder
 
 
 def _name() -> str:
     given = flow_run.parameters
-    return f"backfill {Path(given['job']).stem} {given['start']} to {given['end']}"
+    return f"backfill {job_name(given['job'])} {given['start']} to {given['end']}"
 
 
 @flow(name="backfill", flow_run_name=_name, persist_result=False, retries=0)

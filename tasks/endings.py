@@ -29,10 +29,18 @@ def title() -> str:
     try:
         job = load_job(job_path(given["job"]))
     except NightmailError:
-        return f"{Path(given['job']).stem} {given.get('key') or given.get('date') or ''}".strip()
+        return f"{job_name(given['job'])} {given.get('key') or given.get('date') or ''}".strip()
     here = current_flow_run()
     due = (here.due if here else None) or SystemClock().now()
     return f"{job.name} {given.get('key') or logical_date(job, given.get('date'), due)}"
+
+
+def job_name(file: str) -> str:
+    """The job's name, or the file's when it cannot be read."""
+    try:
+        return load_job(job_path(file)).name
+    except NightmailError:
+        return Path(file).stem
 
 
 def missed(order: Order, here: FlowRunFacts | None) -> State[Any] | None:

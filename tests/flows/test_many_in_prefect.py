@@ -34,7 +34,7 @@ def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_
     asked = {"job": nights.write(), "start": "2026-11-01", "end": "2026-11-03"}
     first = deployed.start(deployment, **asked, max_parallel=1)
     napping = deployed.until_state(first, "Sleeping")
-    assert napping.name == "backfill job 2026-11-01 to 2026-11-03"
+    assert napping.name == "backfill letters 2026-11-01 to 2026-11-03"
     assert napping.state.message == "0/3 dates done, 1 running, 2 others"
     over = deployed.until_over(first, 400)
     assert over.state.name == "Failed"

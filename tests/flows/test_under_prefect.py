@@ -64,7 +64,7 @@ def test_a_deployed_run_sleeps_without_a_process_and_finishes_in_another(
     names = [name for name, _ in seen]
     log = (works.folder / "worker.log").read_text()
     assert names[-1] == "Completed", log[-3000:]
-    assert run.name == "job k"
+    assert run.name == "letters k"
     assert "Sleeping" in names
     assert not any(pid for name, pid in seen if name == "Sleeping"), "a sleeping run must not name a process"
     assert len(processes) >= 2
@@ -83,4 +83,4 @@ def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(
     )
     assert said.returncode == 0, said.stderr
     assert "10 succeeded" in said.stdout
-    assert "job from-terminal" in {run.name for run in prefect_client.read_flow_runs()}
+    assert "letters from-terminal" in {run.name for run in prefect_client.read_flow_runs()}
