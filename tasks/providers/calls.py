@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import Any
 
 import httpx2
@@ -36,6 +37,8 @@ class Calls:
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
             _let_through(error)
             raise LostReply(f"{what}: {plain(error)}") from error
+        except JSONDecodeError as error:
+            raise LostReply(f"{what}: the reply is not JSON ({error})") from error
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
@@ -47,6 +50,8 @@ class Calls:
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
             _let_through(error)
             raise TransientError(f"{what}: {plain(error)}") from error
+        except JSONDecodeError as error:
+            raise TransientError(f"{what}: the reply is not JSON ({error})") from error
 
     def _meant(self, what: str, error: Any) -> NightmailError:
         status, text = error.status_code, f"{what}: {said(error)}"

@@ -123,13 +123,14 @@ class OpenAICompatible:
                 for file in recent(
                     lambda after: list_page(order="desc", after=after or openai.omit).content,
                     _earliest(since),
+                    may_lack=True,  # and a second copy costs nothing
                 ):
                     yield ServiceFile(
                         str(file.get("id")), str(file.get("filename") or ""), moment(file.get("created_at"))
                     )
             except openai.APIStatusError as error:
                 if error.status_code not in (404, 405, 501):
-                    raise  # else: the service cannot list files, and a second copy costs nothing
+                    raise  # else: the service cannot list files
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         what = f"batch {submission.key}"

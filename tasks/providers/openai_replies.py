@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from configs.errors import TransientError
 from tasks.providers.base import BatchStatus, ServiceBatch
 
 Record = dict[str, Any]
@@ -41,27 +42,38 @@ def record_of(content: bytes) -> Record:
 
 def page_of(content: bytes) -> tuple[list[Record], bool | None]:
     """The objects of a list reply, and whether there are more; None where the service does not say."""
-    found = _json(content)
-    rows = found
+    rows, more = _page(content)
+    return rows or [], more
+
+
+def _page(content: bytes) -> tuple[list[Record] | None, bool | None]:
+    """The same, with None for a reply that is no list."""
+    rows = found = _json(content)
     more = None
     if isinstance(found, dict):
-        rows = found.get("data") or found.get("value")
+        known = found.keys() & {"data", "value"}
+        rows = (found.get("data") or found.get("value") or []) if known else None
         more = found.get("has_more")
-    kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
     return kept, more if isinstance(more, bool) else None
 
 
-def recent(fetch: Callable[[str | None], bytes], earliest: float) -> Iterator[Record]:
+def recent(
+    fetch: Callable[[str | None], bytes], earliest: float, *, may_lack: bool = False
+) -> Iterator[Record]:
     """Every object of a paged list made after `earliest` (unix seconds); `fetch` gets the id to go on after.
 
     Ends where the service says so, at a page that brings nothing new (it may not know how to go on), or, listing the
-    newest first, with the page that reaches what is too old.
+    newest first, with the page that reaches what is too old. TransientError for a reply that is no list, unless the
+    service `may_lack` one: taken for an empty list, a batch that is there would be posted again.
     """
     seen: set[Any] = set()
     after: str | None = None
     while True:
-        rows, more = page_of(fetch(after))
-        fresh = [row for row in rows if row.get("id") not in seen]
+        rows, more = _page(fetch(after))
+        if rows is None and not may_lack:
+            raise TransientError("the reply is no list; it is asked for again")
+        fresh = [row for row in rows or () if row.get("id") not in seen]
         if not fresh:
             return
         ages = [_seconds(row.get("created_at")) for row in fresh]

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from anthropic_fake import KEY, AnthropicFake
+from loopback import Reply
 from pydantic import ValidationError
 
 from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.providers import AnthropicProvider
 from tasks.providers import anthropic_service, connect
-from tasks.providers.anthropic_batches import AnthropicBatches, _as_array
+from tasks.providers.anthropic_batches import AnthropicBatches
+from tasks.providers.anthropic_objects import as_array
 from tasks.providers.base import BatchStatus, Submission
 
 HOME = Home.from_environment({})
@@ -88,7 +90,7 @@ def test_a_big_file_becomes_an_array_in_the_memory_of_a_few_blocks(tmp_path: Any
         size = sum(file.write(line(f"row-{number}", "x" * 100_000)) for number in range(400))
     tracemalloc.start()
     with (tmp_path / "requests.jsonl").open("rb") as file:
-        made = sum(map(len, _as_array(file)))
+        made = sum(map(len, as_array(file)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert made == size - 1 + len(b'{"requests":[]}')
@@ -232,7 +234,7 @@ def test_the_services_clock_decides_and_not_ours(
     service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our clock is an hour fast: by it, the batch was made an hour before it was meant to be."""
-    from tasks.providers import anthropic_batches
+    from tasks.providers import anthropic_objects
 
     made = service.create(submission("a", "b"), "")
     ahead = timedelta(hours=1)
@@ -242,7 +244,7 @@ def test_the_services_clock_decides_and_not_ours(
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + ahead
 
-    monkeypatch.setattr(anthropic_batches, "datetime", Fast)
+    monkeypatch.setattr(anthropic_objects, "datetime", Fast)
     assert service.find(submission("a", "b"), datetime.now(UTC) + ahead).id == made.id
 
 
@@ -286,18 +288,62 @@ def test_a_word_nobody_knows_is_a_batch_under_way(service: Any, anthropic_server
     assert (found.status, found.total) == (BatchStatus.RUNNING, None)
 
 
-@pytest.mark.parametrize("body", [{}, {"id": None}, {"id": ""}])
-def test_a_reply_that_names_no_batch_says_nothing(
-    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch, body: Any
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>Welcome</html>", "text/html"),
+        (b"{cut o", "application/json"),
+        (b"", "application/json"),
+        (b"[]", "application/json"),
+        (b"{}", "application/json"),
+        (b'{"id":null,"data":"x"}', "application/json"),
+        (b'{"id":"","data":[7]}', "application/json"),
+    ],
+)
+@pytest.mark.parametrize("op", ["create", "find", "list", "retrieve", "download"])
+def test_a_reply_that_is_none_says_nothing(
+    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch, body: bytes, kind: str, op: str
 ) -> None:
-    from loopback import Reply
+    """Least of all that there is no such batch: we would post again."""
+    call = {
+        "create": lambda: service.create(submission("a"), ""),
+        "find": lambda: service.find(submission("a"), now()),
+        "list": lambda: list(service.list_batches(now())),
+        "retrieve": lambda: service.retrieve("msgbatch_1"),
+        "download": lambda: service.download("msgbatch_1", io.BytesIO()),
+    }[op]
+    monkeypatch.setattr(anthropic_server, "answer", lambda _: Reply(body, headers={"content-type": kind}))
+    with pytest.raises(LostReply if op == "create" else TransientError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
 
-    monkeypatch.setattr(anthropic_server, "on_create", lambda _: Reply(body))
-    monkeypatch.setattr(anthropic_server, "on_retrieve", lambda *_: Reply(body))
-    with pytest.raises(LostReply, match="names no id"):
-        service.create(submission("a"), "")
-    with pytest.raises(TransientError, match="no batch"):
-        service.retrieve("msgbatch_1")
+
+def test_a_list_that_is_null_is_an_empty_one(
+    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anthropic_server, "on_list", lambda _: Reply({"data": None, "has_more": False}))
+    assert service.find(submission("a"), now()) is None
+
+
+def test_a_web_page_instead_of_results_is_not_taken_for_them(
+    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = service.create(submission("a"), "")
+    anthropic_server.end(made.id)
+    page = Reply(b"<html>Sign in</html>", headers={"content-type": "text/html; charset=utf-8"})
+    monkeypatch.setattr(anthropic_server, "on_content", lambda *_: page)
+    sink = io.BytesIO()
+    with pytest.raises(TransientError, match="web page"):
+        service.download(made.id, sink)
+    assert sink.getvalue() == b""
+
+
+def test_a_candidate_that_is_deleted_while_it_is_looked_at_is_not_ours(
+    service: Any, anthropic_server: Any
+) -> None:
+    anthropic_server.end(anthropic_server.add(["a", "b"]))
+    anthropic_server.fault("content", "status:404")
+    assert service.find(submission("a", "b"), now()) is None
 
 
 @pytest.mark.parametrize(

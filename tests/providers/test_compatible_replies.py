@@ -57,6 +57,13 @@ def test_a_page_is_read_in_every_shape(reply: Any, rows: list[Any], more: bool |
     assert page_of(json.dumps(reply).encode()) == (rows, more)
 
 
+@pytest.mark.parametrize("reply", [b"", b"<html>", b"{}", b'"x"', b"null", b'{"data":"x"}', b'{"cut":'])
+def test_a_reply_that_is_no_list_is_not_an_empty_one_unless_there_may_be_none(reply: bytes) -> None:
+    with pytest.raises(TransientError, match="no list"):
+        list(recent(lambda _: reply, 0))
+    assert list(recent(lambda _: reply, 0, may_lack=True)) == []
+
+
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"[]", b'"x"', b"null"])
 def test_a_reply_that_is_no_object_is_an_empty_one(reply: bytes) -> None:
     assert record_of(reply) == {}
