@@ -8,78 +8,24 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
-import openai
 from openai import DefaultHttpxClient, OpenAI
 
 from configs.errors import ConfigError
 from configs.facts import Fact, Grade
-from tasks.providers.calls import plain, said
 from tasks.providers.openai_compatible import KEEP_SECONDS, KEY
-from tasks.providers.openai_replies import (
-    Record,
-    batch_of,
-    metadata_of,
-    moment,
-    page_of,
-    record_of,
-    status_of,
-)
+from tasks.providers.openai_replies import Record, batch_of, metadata_of, moment, status_of
+from tasks.providers.probe_calls import RawCalls, Refused
+from tasks.providers.probe_order import CUSTOM_IDS, Order
 from tasks.providers.probe_results import read_results
 
 _WORDS = frozenset(
     {"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"}
 )
 _LIST_LIMIT = 100
-CUSTOM_IDS = ("nightmail-doctor-1", "nightmail-doctor-2")
 _EXPIRY: Any = {"anchor": "created_at", "seconds": KEEP_SECONDS}
-
-
-@dataclass
-class Refused(Exception):
-    """A call that the service did not do."""
-
-    status: int | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked: two rows, the second one meant to be refused by services that look closely."""
-
-    model: str
-    endpoint: str
-
-    def lines(self) -> bytes:
-        """The input file."""
-        return b"".join(
-            json.dumps(
-                {
-                    "custom_id": name,
-                    "method": "POST",
-                    "url": self.endpoint,
-                    "body": {"model": self.model, **asked},
-                }
-            ).encode()
-            + b"\n"
-            for name, asked in zip(CUSTOM_IDS, self._questions(), strict=True)
-        )
-
-    def _questions(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        if self.endpoint == "/v1/responses":
-            return {"input": "Say ok."}, {"input": "Say ok.", "temperature": 99}
-        if self.endpoint == "/v1/embeddings":
-            return {"input": "ok"}, {"input": ""}
-        if self.endpoint == "/v1/completions":
-            return {"prompt": "Say ok."}, {"prompt": "Say ok.", "temperature": 99}
-        if self.endpoint == "/v1/moderations":
-            return {"input": "ok"}, {"input": "also ok"}
-        messages = [{"role": "user", "content": "Say ok."}]
-        return {"messages": messages}, {"messages": messages, "temperature": 99}
 
 
 class Probe:
@@ -91,7 +37,7 @@ class Probe:
     def __init__(
         self, client: OpenAI, order: Order, tell: Callable[[Fact], None], wait: Callable[[float], bool]
     ) -> None:
-        self._raw = client.with_options(max_retries=0)
+        self._raw = RawCalls(client)
         self._order = order
         self._tell = tell
         self._wait = wait
@@ -122,7 +68,7 @@ class Probe:
     def _opens(self) -> bool:
         """Is anybody there, do they take the key, can batches be listed?"""
         try:
-            rows, _ = page_of(_sent(lambda: self._raw.batches.with_raw_response.list(limit=1)))
+            rows = self._raw.batches(limit=1)
         except Refused as refusal:
             if refusal.status is None:
                 self._bad("reachable", refusal.text)
@@ -166,18 +112,17 @@ class Probe:
 
     def _uploaded(self, name: str) -> tuple[Record, str | None]:
         """The file, and why it could not be told to expire."""
-        send = self._raw.files.with_raw_response.create
-        what: Any = {"file": (name, self._order.lines(), "application/jsonl"), "purpose": "batch"}
+        content = self._order.lines()
         try:
-            return record_of(_sent(lambda: send(**what, expires_after=_EXPIRY))), None
+            return self._raw.upload(name, content, _EXPIRY), None
         except Refused as refusal:
             if refusal.status not in (400, 422):
                 raise
-            return record_of(_sent(lambda: send(**what))), refusal.text
+            return self._raw.upload(name, content), refusal.text
 
     def _lists_files(self, file_id: str, name: str) -> None:
         try:
-            rows, _ = page_of(_sent(lambda: self._raw.files.with_raw_response.list(order="desc")))
+            rows = self._raw.files()
         except Refused as refusal:
             self._odd("lists files", f"{refusal.text}; after a lost reply the file is uploaded twice")
             return
@@ -187,11 +132,9 @@ class Probe:
             self._odd("lists files", "the upload is not in the list under its name; it may be uploaded twice")
 
     def _create(self, upload: str) -> Record:
-        order: Any = {"input_file_id": upload, "endpoint": self._order.endpoint, "completion_window": "24h"}
+        order = {"input_file_id": upload, "endpoint": self._order.endpoint, "completion_window": "24h"}
         try:
-            made = record_of(
-                _sent(lambda: self._raw.batches.with_raw_response.create(**order, metadata={KEY: self._key}))
-            )
+            made = self._raw.create(**order, metadata={KEY: self._key})
         except Refused as refusal:
             self._bad("create", refusal.text)
             return {}
@@ -213,10 +156,8 @@ class Probe:
         """By key in the list, as after a lost reply; and page by page."""
         batch_id = batch["id"]
         try:
-            rows, _ = page_of(_sent(lambda: self._raw.batches.with_raw_response.list(limit=_LIST_LIMIT)))
-            after, _ = page_of(
-                _sent(lambda: self._raw.batches.with_raw_response.list(limit=1, after=batch_id))
-            )
+            rows = self._raw.batches(limit=_LIST_LIMIT)
+            after = self._raw.batches(limit=1, after=batch_id)
         except Refused as refusal:
             self._bad("finds by key", f"{refusal.text}; after a lost reply a run stops rather than pay twice")
             return
@@ -240,7 +181,7 @@ class Probe:
                 return self._given_up(batch_id, words)
             wait = min(wait * 1.5, 15.0)
             try:
-                found = record_of(_sent(lambda: self._raw.batches.with_raw_response.retrieve(batch_id)))
+                found = self._raw.retrieve(batch_id)
             except Refused as refusal:
                 if refusal.status is not None and refusal.status < 500 and refusal.status != 429:
                     self._bad("retrieve", refusal.text)
@@ -265,7 +206,7 @@ class Probe:
 
     def _cancel(self, batch_id: str, state: str) -> None:
         try:
-            _sent(lambda: self._raw.batches.with_raw_response.cancel(batch_id))
+            self._raw.cancel(batch_id)
         except Refused as refusal:
             if refusal.status in (404, 405, 501):
                 self._odd("cancel", f"{refusal.text}; a cancelled run goes on costing")
@@ -295,7 +236,7 @@ class Probe:
 
     def _content(self, file_id: str) -> bytes | None:
         try:
-            return _sent(lambda: self._raw.files.with_raw_response.content(file_id))
+            return self._raw.content(file_id)
         except Refused as refusal:
             self._bad("download", f"{file_id}: {refusal.text}")
             return None
@@ -303,7 +244,7 @@ class Probe:
     def _delete(self, files: list[str]) -> None:
         for file in files:
             try:
-                _sent(lambda name=file: self._raw.files.with_raw_response.delete(name))  # type: ignore[misc]
+                self._raw.delete(file)
             except Refused as refusal:
                 self._odd("delete", f"{file}: {refusal.text}; files stay until somebody removes them")
                 return
@@ -353,18 +294,8 @@ def probe_at(
 def first_model(client: OpenAI) -> str | None:
     """The first model that the service lists, if it lists any."""
     try:
-        rows, _ = page_of(_sent(client.with_options(max_retries=0).models.with_raw_response.list))
+        rows = RawCalls(client).models()
     except Refused:
         return None
     names = [row["id"] for row in rows if isinstance(row.get("id"), str)]
     return names[0] if names else None
-
-
-def _sent(call: Callable[[], Any]) -> bytes:
-    """The reply's body; Refused with the service's words otherwise."""
-    try:
-        return bytes(call().content)
-    except openai.APIStatusError as error:
-        raise Refused(error.status_code, said(error)) from error
-    except (openai.APIConnectionError, httpx2.HTTPError) as error:
-        raise Refused(None, plain(error)) from error

@@ -1,0 +1,44 @@
+"""What a probe asks of a service: two rows, about as small as they can be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+CUSTOM_IDS = ("nightmail-doctor-1", "nightmail-doctor-2")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked: two rows, the second one meant to be refused by services that look closely."""
+
+    model: str
+    endpoint: str
+
+    def lines(self) -> bytes:
+        """The input file."""
+        return b"".join(
+            json.dumps(
+                {
+                    "custom_id": name,
+                    "method": "POST",
+                    "url": self.endpoint,
+                    "body": {"model": self.model, **asked},
+                }
+            ).encode()
+            + b"\n"
+            for name, asked in zip(CUSTOM_IDS, self._questions(), strict=True)
+        )
+
+    def _questions(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.endpoint == "/v1/responses":
+            return {"input": "Say ok."}, {"input": "Say ok.", "temperature": 99}
+        if self.endpoint == "/v1/embeddings":
+            return {"input": "ok"}, {"input": ""}
+        if self.endpoint == "/v1/completions":
+            return {"prompt": "Say ok."}, {"prompt": "Say ok.", "temperature": 99}
+        if self.endpoint == "/v1/moderations":
+            return {"input": "ok"}, {"input": "also ok"}
+        messages = [{"role": "user", "content": "Say ok."}]
+        return {"messages": messages}, {"messages": messages, "temperature": 99}
