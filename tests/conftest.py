@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 import yaml
 
 from configs.clock import SystemClock
@@ -479,6 +481,8 @@ class PrefectServer:
             "PREFECT_HOME": str(folder),
             "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "120",  # a machine that is busy with other tests is slow
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PYTHONPATH": str(ROOT),
             **environ,
@@ -515,7 +519,17 @@ class PrefectServer:
     def stop(self) -> None:
         """Stop it as an operator would."""
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def new_prefect_server() -> type[PrefectServer]:
+    """To make servers that are set up otherwise."""
+    return PrefectServer
 
 
 @pytest.fixture(scope="module")
@@ -546,7 +560,7 @@ def prefect_client(prefect_server: PrefectServer) -> Iterator[Any]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server.url}), get_client(sync_client=True) as made:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while made.api_healthcheck() is not None:
             assert time.monotonic() < deadline, "the Prefect server did not start"
             time.sleep(0.2)
@@ -592,3 +606,89 @@ def stages(request: pytest.FixtureRequest) -> Callable[[str], Any]:
     from contract import STAGES
 
     return functools.cache(lambda name: STAGES[name](request))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """A throwaway cluster; each call makes a database in it and gives its URL."""
+    programs = _postgres_programs()
+    if programs is None:
+        if os.environ.get("NIGHTMAIL_TEST_POSTGRES") == "required":
+            pytest.fail("no PostgreSQL server on PATH or below /usr/lib/postgresql, and it is required here")
+        pytest.skip("no PostgreSQL server on PATH or below /usr/lib/postgresql")
+    folder = tmp_path_factory.mktemp("postgres")
+    folder.chmod(0o755)
+    user = _as_ordinary_user(folder)
+    data = folder / "data"
+    subprocess.run(
+        [*user, programs / "initdb", "-D", data, "-U", "nightmail", "-A", "trust", "-E", "UTF8", "--no-sync"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *user,
+            programs / "postgres",
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            "",
+            "-c",
+            "fsync=off",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    base = f"postgresql+psycopg://nightmail@127.0.0.1:{port}"
+    admin = sa.create_engine(f"{base}/postgres", isolation_level="AUTOCOMMIT")
+    _until_it_answers(admin)
+    names = (f"ledger{number}" for number in itertools.count())
+
+    def make() -> str:
+        name = next(names)
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return f"{base}/{name}"
+
+    yield make
+    admin.dispose()
+    server.send_signal(signal.SIGINT)  # do not wait for pooled connections
+    server.wait(20)
+
+
+def _postgres_programs() -> Path | None:
+    found = shutil.which("postgres")
+    folders = (
+        [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    )
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def _as_ordinary_user(folder: Path) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    if os.getuid() != 0:
+        return []
+    shutil.chown(folder, "nobody")
+    for parent in list(folder.parents)[:3]:
+        parent.chmod(0o755)
+    return ["setpriv", "--reuid=nobody", "--clear-groups"]
+
+
+def _until_it_answers(engine: sa.Engine) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with engine.connect():
+                return
+        except sa.exc.OperationalError:
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+            time.sleep(0.1)

@@ -157,6 +157,6 @@ def test_a_run_is_called_dead_after_three_silent_heartbeats() -> None:
     (rule,) = (
         rule
         for rule in yaml.safe_load((folder / "automations.yaml").read_text())["automations"]
-        if rule["trigger"]["posture"] == "Proactive"
+        if "prefect.flow-run.heartbeat" in rule["trigger"].get("after", ())
     )
     assert rule["trigger"]["within"] >= 3 * beat
