@@ -97,7 +97,8 @@ class Images:
         """(paths, what is wrong) of one row."""
         (urls,), (custom_id,) = answer.to_pylist(), its_id.to_pylist()
         try:
-            return [self._path(custom_id, number, url) for number, url in enumerate(urls, 1)], None
+            wanted = urls if self.several else urls[:1]  # what no row points to is not kept
+            return [self._path(custom_id, number, url) for number, url in enumerate(wanted, 1)], None
         except ValueError as error:
             return None, str(error)
 

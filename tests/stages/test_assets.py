@@ -61,6 +61,11 @@ def test_several_pictures_are_numbered_and_addresses_stay() -> None:
     assert set(files) == {"id-0-1.png", "id-2-1.jpg"}
 
 
+def test_one_picture_is_kept_where_one_was_asked_for() -> None:
+    paths, _, files = fit([data_url(PNG), data_url(JPEG)])
+    assert (paths, list(files)) == (["shelf/id-0-1.png"], ["id-0-1.png"])
+
+
 @pytest.mark.parametrize("url", ["data:image/png;base64,@@@", "data:image/png;base64,"])
 def test_what_is_no_picture_is_a_problem_of_its_row_alone(url: str) -> None:
     paths, problems, files = fit([url], [data_url(PNG)])
