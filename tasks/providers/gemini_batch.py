@@ -81,6 +81,8 @@ class GeminiBatch:
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         with self._calls.creating(f"upload of {file_name}"):
+            # The SDK sends a piece again, up to three times, when the reply is none of the upload's: the address
+            # is that of one file, so it stays one.
             config = types.UploadFileConfig(display_name=file_name, mime_type=_MIME_TYPE)
             made = self._client.files.upload(file=file, config=config)  # type: ignore[arg-type]  # reads 8 MB at a time
         return _named(made.name, f"upload of {file_name}")

@@ -10,7 +10,9 @@ for the row, the last of them for ever after.
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -162,6 +164,7 @@ class GeminiFake(Loopback):
         self.requests: list[dict[str, Any]] = []  # of the rows that were processed
         self.files: dict[str, File] = {}
         self.batches: dict[str, Batch] = {}
+        self.kill_at: dict[str, int] = {}  # a process to kill once a call has done its work
         self.broken: list[str] = []  # faults of this file: tests shall fail
         self._uploads: dict[str, tuple[File, int]] = {}
         self._asked: dict[str, int] = {}
@@ -193,12 +196,17 @@ class GeminiFake(Loopback):
 
     def perform(self, name: str, call: Call, groups: tuple[str, ...]) -> Reply:
         try:
-            return super().perform(name, call, groups)
+            return self._done(name, super().perform(name, call, groups))
         except Refusal as refusal:
             return refusal.reply
         except Exception as error:  # the run must end, and the test fail
             self.broken.append(f"{call.method} {call.path}: {error!r}")
             return Refusal(400, f"the fake service broke: {error!r}").reply
+
+    def _done(self, name: str, reply: Reply) -> Reply:
+        if name in self.kill_at:
+            os.kill(self.kill_at.pop(name), signal.SIGKILL)
+        return reply
 
     def refusal(self, status: int, text: str) -> Reply:
         return Refusal(status, text).reply

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -160,6 +164,26 @@ def test_a_batch_whose_reply_died_with_the_process_is_adopted(
     letters.run()
     once(letters, ["1/1"])
     assert letters.statuses() == {"succeeded": 10}
+
+
+@pytest.mark.slow  # a process that imports everything
+@pytest.mark.parametrize("call", ["begin", "upload", "create", "content"])
+def test_a_run_killed_while_google_works_goes_on_with_what_google_has(letters: Any, call: str) -> None:
+    job = letters.write()
+    ready, go = os.pipe()
+    script = f"import os; from flows.enrich import enrich; os.read({ready}, 1); enrich.fn({job!r}, key='k')"
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=letters.folder, pass_fds=[ready], stderr=subprocess.DEVNULL
+    )
+    letters.fake.kill_at = {call: child.pid}
+    os.write(go, b"x")
+    assert child.wait(120) == -signal.SIGKILL
+    for end in (ready, go):
+        os.close(end)
+    letters.run()
+    once(letters, ["1/1"])
+    assert letters.statuses() == {"succeeded": 10}
+    assert letters.fake.uploads() == []
 
 
 def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(

@@ -192,6 +192,19 @@ def test_a_large_file_is_sent_in_pieces_that_fit_into_memory(gemini: Any, gemini
     assert file.largest <= 8 << 20
 
 
+@pytest.mark.parametrize(("times", "stored"), [(1, 1), (3, 0)])
+def test_a_piece_of_an_upload_is_sent_again_into_the_same_file(
+    gemini: Any, gemini_server: Any, monkeypatch: pytest.MonkeyPatch, times: int, stored: int
+) -> None:
+    monkeypatch.setattr("google.genai._api_client.INITIAL_RETRY_DELAY", 0)
+    gemini_server.fault("upload", "status:503", times=times)
+    if stored:
+        gemini.upload("a.jsonl", io.BytesIO(LINE))
+    else:
+        assert type(raised(lambda: gemini.upload("a.jsonl", io.BytesIO(LINE)))) is LostReply
+    assert [file.content for file in gemini_server.uploads()] == [LINE] * stored
+
+
 def test_the_newest_of_several_uploads_is_found_in_whatever_order_they_are_listed(
     gemini: Any, gemini_server: Any
 ) -> None:
