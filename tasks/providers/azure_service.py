@@ -22,6 +22,8 @@ def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> Op
     """The resource's service; ConfigError when its key is not in the environment."""
     key = key_from(environ, config.api_key_env)
     resource = config.endpoint.rstrip("/")
+    # A resource holds 500 input files, or 10,000 that expire, after 14 to 30 days; older dated APIs know no expiry.
+    keep = KEEP_SECONDS if config.api_version is None else None
 
     def client(hooks: Hooks) -> OpenAI:
         http = DefaultHttpxClient(event_hooks=hooks)
@@ -36,10 +38,7 @@ def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> Op
         limits=LIMITS,
         connect=client,
         key_hint=f"check the key in {config.key_name}, and that it is for {resource}",
-        # A resource holds 500 input files, or 10,000 when they expire; it takes 14 to 30 days.
-        manners=Manners(
-            keep_uploads_seconds=KEEP_SECONDS, store="the resource's file store (500 input files)"
-        ),
+        manners=Manners(keep_uploads_seconds=keep, store="the resource's file store (500 input files)"),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from configs.errors import TransientError
+from configs.errors import TerminalError, TransientError
 from tasks.providers.base import BatchStatus, ServiceBatch
 
 Record = dict[str, Any]
@@ -65,7 +65,8 @@ def recent(
 
     Ends where the service says so, at a page that brings nothing new (it may not know how to go on), or, listing the
     newest first, with the page that reaches what is too old. TransientError for a reply that is no list, unless the
-    service `may_lack` one: taken for an empty list, a batch that is there would be posted again.
+    service `may_lack` one: taken for an empty list, a batch that is there would be posted again. TerminalError, likewise,
+    for a list that has more and does not go on.
     """
     seen: set[Any] = set()
     after: str | None = None
@@ -74,6 +75,11 @@ def recent(
         if rows is None and not may_lack:
             raise TransientError("the reply is no list; it is asked for again")
         fresh = [row for row in rows or () if row.get("id") not in seen]
+        if not fresh and more and not may_lack:
+            raise TerminalError(
+                "the service's list does not go on behind its first page, so a batch may be there that cannot be seen;"
+                " look for it by its metadata before it is posted again"
+            )
         if not fresh:
             return
         ages = [_seconds(row.get("created_at")) for row in fresh]

@@ -46,6 +46,14 @@ def test_both_kinds_of_api_are_where_they_should_be(
     assert "output_expires_after" not in json.loads(sent)
 
 
+def test_a_dated_api_is_not_asked_for_what_it_may_not_know(scripted: Any, calls: Any) -> None:
+    scripted.body = {"id": "file-1"}
+    calls["upload"](service(scripted, api_version="2024-10-21"))
+    ((_, path, sent),) = scripted.calls
+    assert path == "/openai/files?api-version=2024-10-21"
+    assert b"expires_after" not in sent
+
+
 def test_uploads_expire_so_that_a_resource_holds_more_of_them(scripted: Any, calls: Any) -> None:
     scripted.body = {"id": "file-1"}
     calls["upload"](service(scripted))

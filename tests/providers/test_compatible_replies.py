@@ -125,7 +125,7 @@ NEWEST_FIRST = [(f"b-{age}", 100 - age) for age in range(9)]
         (Pages(NEWEST_FIRST, says_more=False), ["b-0", "b-1", "b-2"], 2),
         (Pages(NEWEST_FIRST[::-1]), ["b-2", "b-1", "b-0"], 5),
         (Pages([(name, None) for name, _ in NEWEST_FIRST[:3]]), ["b-0", "b-1", "b-2"], 2),
-        (Pages(NEWEST_FIRST[:3], ignores_after=True), ["b-0", "b-1"], 2),
+        (Pages(NEWEST_FIRST[:3], ignores_after=True, says_more=False), ["b-0", "b-1"], 2),
         (Pages(NEWEST_FIRST[:2], says_more=False), ["b-0", "b-1"], 2),
         (Pages([]), [], 1),
     ],
@@ -134,6 +134,13 @@ NEWEST_FIRST = [(f"b-{age}", 100 - age) for age in range(9)]
 def test_paging_ends_and_misses_nothing_recent(pages: Pages, found: list[str], calls: int) -> None:
     assert [row["id"] for row in recent(pages, 98)] == found
     assert pages.calls == calls
+
+
+def test_a_list_that_has_more_and_does_not_go_on_is_no_proof_that_a_batch_is_not_there() -> None:
+    found = recent(Pages(NEWEST_FIRST[:3], ignores_after=True), 98)
+    assert [next(found)["id"], next(found)["id"]] == ["b-0", "b-1"]
+    with pytest.raises(TerminalError, match="first page"):
+        next(found)
 
 
 @pytest.mark.parametrize("name", ["create", "upload"])
