@@ -71,6 +71,7 @@ class Submission:
     lines: Callable[[], BinaryIO]
     metadata: Mapping[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    file_id: str = ""  # of the upload, where there is one: a batch over it is ours, whatever it carries
     rivals: int = 0
 
 

@@ -151,18 +151,26 @@ class OpenAICompatible:
         return batch_of(_identified(made.content, what, LostReply))
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        listed = self.list_batches(since)
-        return next((batch for key, batch in listed if key == submission.key), None)
+        for batch in self._listed(since):
+            key = self._manners.key_in(metadata_of(batch))
+            # Where no metadata is kept, the uploaded file tells: nobody else posts it. An earlier posting of it may have.
+            same_file = key is None and batch.get("input_file_id") == submission.file_id != ""
+            if key == submission.key or (same_file and batch.get("id") not in submission.taken):
+                return batch_of(batch)
+        return None
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
+        for batch in self._listed(since):
+            key = self._manners.key_in(metadata_of(batch))
+            if key:
+                yield key, batch_of(batch)
+
+    def _listed(self, since: datetime) -> Iterator[Record]:
         list_page = self._client.batches.with_raw_response.list
         with self._calls.reading("list of batches"):
-            for batch in recent(
+            yield from recent(
                 lambda after: list_page(limit=100, after=after or openai.omit).content, _earliest(since)
-            ):
-                key = self._manners.key_in(metadata_of(batch))
-                if key:
-                    yield key, batch_of(batch)
+            )
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):

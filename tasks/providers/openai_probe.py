@@ -55,7 +55,7 @@ class Probe:
         try:
             batch = self._create(upload)
             if batch:
-                self._finds(batch)
+                self._finds(batch, upload)
                 batch = self._to_its_end(batch)
             if batch:
                 files += batch_of(batch).result_files
@@ -152,7 +152,7 @@ class Probe:
             self._odd("expiry", "no expires_at; Nightmail goes by the window")
         return made
 
-    def _finds(self, batch: Record) -> None:
+    def _finds(self, batch: Record, upload: str) -> None:
         """By key in the list, as after a lost reply; and page by page."""
         batch_id = batch["id"]
         try:
@@ -163,6 +163,8 @@ class Probe:
             return
         if any(metadata_of(row).get(KEY) == self._key for row in rows):
             self._ok("finds by key", "the list shows the batch with its key")
+        elif any(row.get("id") == batch_id and row.get("input_file_id") == upload for row in rows):
+            self._ok("finds by key", "the list shows the batch without metadata; it is found by its file")
         elif any(row.get("id") == batch_id for row in rows):
             self._bad(
                 "finds by key", "the list shows the batch without metadata: a lost reply could be paid twice"

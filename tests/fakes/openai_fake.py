@@ -5,7 +5,7 @@ Batches stay open until `end` ends them, or end when they are first looked at wi
 
 `odd` names deviations, each seen at some service in the field:
 
-    no_metadata after_ignored value_list no_file_list no_cancel no_delete refuses_expiry     calls
+    no_metadata no_input_id after_ignored value_list no_file_list no_cancel no_delete refuses_expiry     calls
     uppercase unknown_status iso_times null_counts job_wrapper no_expiry text_type           objects
     body_as_string no_error_key no_newline empty_error_file doubled reversed no_role          result files
 """
@@ -158,6 +158,8 @@ class OpenAIFake(Loopback):
         wire = dict(batch)
         if "no_metadata" in self.odd:
             wire["metadata"] = None
+        if "no_input_id" in self.odd:
+            wire["input_file_id"] = None
         if "null_counts" in self.odd:
             wire["request_counts"] = {**batch["request_counts"], "completed": None, "failed": None}
         if "no_expiry" in self.odd:

@@ -14,6 +14,7 @@ from configs.providers import AlibabaProvider
 from flows import cli
 
 COPED_WITH = {
+    "no_metadata": "metadata",
     "after_ignored": "list paging",
     "no_file_list": "lists files",
     "no_cancel": "cancel",
@@ -39,7 +40,7 @@ COPED_WITH = {
 
 TOGETHER = [
     {"after_ignored", "no_file_list", "no_cancel", "no_delete", "refuses_expiry"},
-    {"uppercase", "iso_times", "null_counts", "no_expiry", "job_wrapper", "text_type"},
+    {"no_metadata", "uppercase", "iso_times", "null_counts", "no_expiry", "job_wrapper", "text_type"},
     {"unknown_status", "value_list", "reversed", "no_role", "empty_error_file"},
     {"body_as_string", "no_error_key", "no_newline", "doubled"},
 ]
@@ -103,17 +104,27 @@ def test_oddities_are_named_and_no_reason_to_stay_away(
     }
 
 
-def test_a_service_that_keeps_no_metadata_is_not_fit(
+def test_a_service_whose_list_tells_nothing_of_ours_is_not_fit(
     fake: OpenAIFake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.odd = {"no_metadata"}
+    fake.odd = {"no_metadata", "no_input_id"}
     code, grades = doctor(fake, capsys)
     assert (code, grades["finds by key"]) == (1, "bad")
 
 
+def test_a_lost_reply_is_found_by_its_file_where_no_metadata_is_kept(
+    works: Any, fake: OpenAIFake, fast_faults: None
+) -> None:
+    fake.odd = {"no_metadata"}
+    fake.fault("create", "drop_reply")
+    works.run()
+    assert works.statuses() == {"succeeded": 10}
+    assert len(fake.batches) == 1
+
+
 @pytest.mark.parametrize("odd", TOGETHER)
 def test_a_run_brings_every_row_home_all_the_same(works: Any, fake: OpenAIFake, odd: set[str]) -> None:
-    fake.odd = {*odd, "no_metadata"}
+    fake.odd = odd
     fake.script = {"t-3": "failed", "t-4": "truncated"}
     receipt = works.run()
     assert receipt["rows"]["total"] == 10

@@ -32,6 +32,12 @@ SUBMISSION = Submission(
 
 
 @pytest.fixture
+def submission() -> Submission:
+    """A batch of one row."""
+    return SUBMISSION
+
+
+@pytest.fixture
 def calls() -> dict[str, Callable[[Any], Any]]:
     """Calls of a service that need nothing but the service."""
     return {

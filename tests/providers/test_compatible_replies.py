@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -210,3 +211,23 @@ def test_a_service_with_too_many_batches_is_waited_for(
     with pytest.raises(error) as caught:
         calls["create"](scripted.service())
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"input_file_id": "file-1"}, True),
+        ({"input_file_id": "file-1", "metadata": {"theirs": "x"}}, True),
+        ({"input_file_id": "file-1", "metadata": {"nightmail_key": "other/1/1"}}, False),
+        ({"input_file_id": "file-1", "id": "earlier"}, False),
+        ({"input_file_id": "file-2"}, False),
+        ({}, False),
+    ],
+)
+def test_where_no_metadata_is_kept_a_batch_is_known_by_its_file(
+    scripted: Any, submission: Any, values: dict[str, Any], found: bool
+) -> None:
+    batch = {"id": "b", "status": "validating", "created_at": 2e9, "metadata": None, **values}
+    scripted.body = {"data": [batch], "has_more": False}
+    ours = replace(submission, file_id="file-1", taken=frozenset({"earlier"}))
+    assert (scripted.service().find(ours, NOON) is not None) == found
