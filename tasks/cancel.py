@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from configs.clock import Clock
-from configs.errors import TransientError
+from configs.errors import TerminalError, TransientError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
@@ -40,7 +40,7 @@ def cancel_run(
             if _is_out(chunk):
                 try:
                     done.append(_cancel(run, chunk))
-                except TransientError as error:
+                except (TransientError, TerminalError) as error:  # the others still cost money
                     failed.append(f"chunk {chunk.number}: {error}")
         run.ledger.note(run.lease, "cancelled", f"{len(done)} batches, {len(failed)} not yet")
         if failed:

@@ -15,7 +15,7 @@ import pytest
 from anthropic_fake import KEY
 
 from configs.clock import SystemClock
-from configs.errors import ConfigError, NightmailError, TerminalError
+from configs.errors import ConfigError, NightmailError, TerminalError, TransientError
 from configs.home import Home
 from configs.progress import Silent
 from flows import cli
@@ -307,6 +307,37 @@ def test_a_cancelled_run_goes_on_with_what_its_batch_answered(letters: Any) -> N
     letters.run()
     assert letters.statuses() == {"succeeded": 10}
     assert letters.fake.created == [ids(*range(10)), ids(*range(10))]
+
+
+def test_a_batch_that_cannot_be_told_does_not_keep_the_others_from_being_cancelled(
+    letters: Any, fast_faults: None
+) -> None:
+    letters.change("limits.max_requests", 5)
+    letters.fake.hold = True
+    twin = letters.fake.add(ids(*range(5)))
+    letters.fake.fault("create", "drop_reply")
+
+    def run() -> None:
+        with pytest.raises(TerminalError, match="very rows"):
+            letters.run()
+
+    runner = threading.Thread(target=run)
+    runner.start()
+    wait_for(lambda: len(letters.fake.created) == 2 and letters.fake.seen["retrieve"])
+    _, ours, second = letters.fake.batches
+    for batch_id in (twin, ours):
+        letters.fake.end(batch_id)
+    runner.join(30)
+    home = Home.from_environment(os.environ)
+    with pytest.raises(TransientError, match=r"very rows .* 1 batches may still cost money"):
+        cancel_run(home, os.environ, SystemClock(), "letters/k", Silent())
+    assert letters.fake.batches[second]["processing_status"] == "canceling"
+    letters.fake.hold = False
+    del letters.fake.batches[twin]
+    assert cancel_run(home, os.environ, SystemClock(), "letters/k", Silent())
+    letters.run()
+    assert letters.statuses() == {"succeeded": 10}
+    assert sorted(map(len, letters.fake.created)) == [5, 5, 5], "the cancelled five were asked again"
 
 
 def test_clean_knows_batches_by_the_ledger_since_they_carry_no_key(
