@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Any
+
 from tasks.assets import fetch_videos
 from tasks.chunk_folder import line_id, requests_name, results_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.runs import Run
+from tasks.stages.wire import dialect
 from tasks.step import step
+
+_LOOKED_AT = 1_000  # results that tell whose they are
 
 
 @step("collect", "collect chunk {chunk.number}")
@@ -24,10 +30,42 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         if not run.folder.exists(name):
             with run.folder.write(name) as sink:
                 run.service.download(file_id, sink)
+    if _is_foreign(run, chunk, batch):
+        return _start_over(run, chunk, batch)
     fetch_videos(run, chunk, batch)
     fetched = f"{len(batch.result_files)} result files"
     values = {"error_message": _name_the_row(run, chunk, batch)} if batch.error_code else {}
     return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, fetched, batch_values=values)
+
+
+def _is_foreign(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> bool:
+    """Whether none of the results is for a row of ours.
+
+    Where requests go with the batch and it carries no key, one that was under way may have been taken for ours after a
+    lost reply. It is somebody's: it must not be deleted, and our rows have not been asked.
+    """
+    if batch.file_id or not batch.result_files:
+        return False
+    parser = dialect(run.job.provider.dialect).parser(run.job.prompt.endpoint)
+    with run.folder.read(results_name(chunk.number, chunk.attempt, 0)) as results:
+        answered = {parser.parse_line(line).custom_id for line in islice(results, _LOOKED_AT) if line.strip()}
+    with run.folder.read(requests_name(chunk.number, chunk.attempt)) as requests:
+        return bool(answered) and not any(line_id(line) in answered for line in requests)
+
+
+def _start_over(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> ChunkRecord:
+    for index in range(len(batch.result_files)):
+        run.folder.remove(results_name(chunk.number, chunk.attempt, index))
+    why = f"{batch.batch_id} answers other rows: it was somebody else's"
+    values: dict[str, Any] = {
+        "batch_id": None,
+        "result_files": [],
+        "error_code": "not_ours",
+        "error_message": why,
+    }
+    return run.ledger.move(
+        run.lease, chunk, ChunkState.PREPARED, why, batch_values=values, posting=chunk.posting + 1
+    )
 
 
 def _name_the_row(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:

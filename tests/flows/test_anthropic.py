@@ -201,6 +201,27 @@ def test_somebody_elses_batch_of_the_same_size_is_not_ours(letters: Any, fast_fa
     assert list(letters.fake.batches) == [foreign], "nor is it deleted"
 
 
+def test_a_foreign_batch_that_was_taken_for_ours_is_given_back_and_our_rows_are_asked(
+    letters: Any, fast_faults: None
+) -> None:
+    """Our batch was never made, and one of the same size is under way: nothing tells them apart until its end."""
+    letters.fake.hold = True
+    foreign = letters.fake.add([f"theirs-{n}" for n in range(10)])
+    letters.fake.fault("create", "status:500")
+    runner = threading.Thread(target=letters.run)
+    runner.start()
+    wait_for(lambda: letters.fake.seen["retrieve"])
+    assert letters.fake.created == []
+    letters.fake.hold = False
+    runner.join(30)
+    assert letters.statuses() == {"succeeded": 10}
+    assert letters.fake.created == [ids(*range(10))]
+    assert list(letters.fake.batches) == [foreign], "it is not deleted"
+    first, second = letters.batches()
+    assert (first.batch_id, first.error_code, second.posting) == (None, "not_ours", 2)
+    assert letters.column("llm_attempts") == [1] * 10
+
+
 def test_while_it_cannot_be_told_which_batch_is_ours_nothing_is_posted(
     letters: Any, fast_faults: None
 ) -> None:
