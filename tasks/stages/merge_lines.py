@@ -26,7 +26,7 @@ _TEXTS = ("custom_id", "error_message")
 _FEW_TEXTS = ("error_code", "finish_reason", "model")
 _WRITES = ("cache_write_tokens", "cache_write_1h_tokens")
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
-_ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
+_ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"(?:custom_id|key)"\s*:\s*"([^"\\]*)"')
 
 _NEWLINE = 10
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.local_batch.bend import AWKWARD
+from tasks.stages.merge_lines import index_lines
 from tasks.stages.wire.gemini_results import RPC_CODES, parser
 from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
 
@@ -249,3 +252,12 @@ ANY_JSON = st.recursive(
 def test_no_line_is_too_odd_to_be_read(said: Any, endpoint: str) -> None:
     found = read(json.dumps(said).encode(), endpoint)
     assert (found.custom_id is None) == (found.status is RowStatus.UNPARSABLE)
+
+
+def test_the_rows_of_a_big_file_are_found_without_reading_their_answers() -> None:
+    class Unread:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"{name} is not needed to find a row")
+
+    index = index_lines([(1, io.BytesIO(RESULTS))], Unread(), lambda ids: np.arange(len(ids)))  # type: ignore[arg-type]
+    assert len(index.row) == 4
