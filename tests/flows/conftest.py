@@ -121,7 +121,7 @@ def prefect_worker(prefect_server: Any, tmp_path_factory: pytest.TempPathFactory
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server.url}), get_client(sync_client=True) as client:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while client.api_healthcheck() is not None:
             assert time.monotonic() < deadline, "the Prefect server did not start"
             time.sleep(0.2)

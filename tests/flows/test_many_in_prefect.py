@@ -61,3 +61,19 @@ def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_
     assert deployed.until_over(second, 400).state.name == "Completed", deployed.log[-3000:]
     children = [run for run in deployed.client.read_flow_runs() if f"backfill-{second}" in run.tags]
     assert [run.name for run in children] == ["letters 2026-11-02"]
+
+
+def test_a_sweep_runs_under_a_worker_and_leaves_nothing_to_look_at_when_nothing_was_done(
+    deployed: Any,
+) -> None:
+    from flows.sweep import sweep
+
+    run = deployed.start(deployed.deploy(sweep, "sweep"))
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    assert deployed.artifacts(run) == {}
+    deployed.works.service.fault("delete", "status:500", times=10)
+    deployed.works.run()
+    deployed.works.service.forgive()
+    run = deployed.start(deployed.deploy(sweep, "sweep"))
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    assert "letters k: deleted file" in deployed.artifacts(run)["sweep"].data
