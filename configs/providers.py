@@ -106,9 +106,7 @@ class OpenAIProvider(KeyedSettings):
 class AlibabaProvider(KeyedSettings):
     """Alibaba Cloud Model Studio. Keys belong to a region."""
 
-    endpoints: ClassVar[frozenset[str] | None] = frozenset(
-        {"/v1/chat/completions", "/v1/embeddings", "/v1/chat/ds-test"}
-    )
+    endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/embeddings"})
     poll_floor_seconds: ClassVar[float] = 60.0  # "no more than once a minute"
     free_trial: ClassVar[tuple[str, str] | None] = ("batch-test-model", "/v1/chat/ds-test")
     name: Literal["alibaba"]

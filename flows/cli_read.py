@@ -37,7 +37,7 @@ def check(
         "max_bytes": accepted.enforced_bytes or accepted.max_bytes,
         "max_line_bytes": accepted.max_line_bytes,
         "uniform": accepted.uniform,
-        **({"endpoints": config.endpoints} if config.endpoints else {}),
+        **({"endpoints": {*config.endpoints, *(config.free_trial or ())[1:]}} if config.endpoints else {}),
     }
     try:
         with file.open("rb") as stream:
