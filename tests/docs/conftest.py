@@ -41,11 +41,6 @@ def readme() -> list[Block]:
 
 
 @pytest.fixture(scope="session")
-def deploying() -> list[Block]:
-    return blocks("deployments/README.md")
-
-
-@pytest.fixture(scope="session")
 def yaml_blocks() -> dict[str, str]:
     """Every example job of the documentation, by page and number."""
     pages = ("README.md", "configs/README.md", "deployments/README.md")

@@ -1,0 +1,104 @@
+"""A pool of pods without a cluster: the template on a real server, and what a pod runs, told to go as Kubernetes does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deployments"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / "work-pool-kubernetes.json").read_text())
+    return found
+
+
+def test_a_pod_gets_the_settings_of_pool_and_deployment(
+    template: dict[str, Any], prefect_client: Any
+) -> None:
+    from prefect.workers.base import BaseJobConfiguration
+
+    class Pod(BaseJobConfiguration):
+        job_manifest: dict[str, Any]
+
+    (deployment,) = (
+        entry
+        for entry in yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
+        if entry["name"] == "nightly"
+    )
+    made = asyncio.run(
+        Pod.from_template_and_values(template, {**deployment["work_pool"]["job_variables"], "secret": "keys"})
+    )
+    pod = made.job_manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["terminationGracePeriodSeconds"] == 60
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert made.env["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
+    assert made.env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "60"
+    assert container["resources"]["limits"] == {"memory": "2Gi"}
+
+
+def test_a_pod_that_is_told_to_go_hands_its_run_back(
+    template: dict[str, Any], prefect_server: Any, prefect_client: Any, works: Any
+) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.states import Pending
+
+    from flows.deploy import deploy
+
+    prefect_client.create_work_pool(
+        WorkPoolCreate(name="nightmail", type="kubernetes", base_job_template=template)
+    )
+    tree = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
+    for entry in tree["deployments"]:
+        entry["enforce_parameter_schema"] = False  # a test's job file is in none of the form's lists
+    (works.folder / "prefect.yaml").write_text(yaml.safe_dump(tree))
+    (works.folder / "automations.yaml").write_text("automations: []")
+    said = list(deploy(works.folder, prefect_server.environ, dry_run=False))
+    assert said[0] == "unchanged work pool nightmail (kubernetes)"
+
+    deployment = prefect_client.read_deployment_by_name("enrich/ad-hoc")
+    run = prefect_client.create_flow_run_from_deployment(
+        deployment.id, parameters={"job": works.write(), "key": "k"}
+    )
+    prefect_client.set_flow_run_state(run.id, Pending())  # as the worker does before it makes the pod
+    properties = template["variables"]["properties"]
+    environ = {**prefect_server.environ, **properties["env"]["default"], "PREFECT__FLOW_RUN_ID": str(run.id)}
+    environ["NIGHTMAIL_HOME"] = prefect_server.environ["NIGHTMAIL_HOME"]
+
+    def pod() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefect", "flow-run", "execute"], env=environ, cwd=ROOT
+        )
+
+    first = pod()
+    until(prefect_client, run.id, {"Running"})
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(properties["grace_seconds"]["default"]) == 0
+    assert prefect_client.read_flow_run(run.id).state.name == "AwaitingRetry"
+
+    while prefect_client.read_flow_run(run.id).state.is_scheduled():
+        prefect_client.set_flow_run_state(run.id, Pending())
+        assert pod().wait(180) == 0
+    assert prefect_client.read_flow_run(run.id).state.is_completed()
+    assert works.statuses() == {"succeeded": 10}
+    assert works.paid() == {"1/1": 1}
+
+
+def until(client: Any, run: Any, names: set[str]) -> None:
+    deadline = time.monotonic() + 180
+    while client.read_flow_run(run).state.name not in names:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
