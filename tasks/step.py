@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.states import Failed, get_state_exception
+
+from configs.errors import NightmailError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,15 +28,25 @@ def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        as_task = task(
+        @functools.wraps(function)
+        def in_one_line(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+            try:
+                return function(*args, **kwargs)
+            except NightmailError as error:  # expected: raised again below, without a traceback in the log
+                return Failed(message=str(error), data=error)
+
+        as_task: Any = task(
             name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False, retries=0
-        )(function)
+        )(in_one_line)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if FlowRunContext.get() is None:
                 return function(*args, **kwargs)
-            return as_task(*args, **kwargs)
+            result: R | State[Any] = as_task(*args, **kwargs)
+            if isinstance(result, State):
+                raise cast(BaseException, get_state_exception(result))
+            return result
 
         return call
 
