@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ def weights() -> Path:
 
 def settings(port: int, threads: int) -> Any:
     """llama.cpp's own, for one processor."""
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")  # in an environment of its own, where nobody checks types
     chosen = xllamacpp.CommonParams()
     chosen.model.path = str(weights())
     chosen.model_alias = {"smollm2-135m"}
@@ -48,8 +48,7 @@ def main() -> None:
         "--threads", type=int, default=1, help="more than the machine has free makes it slower"
     )
     given = parser.parse_args()
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")  # in an environment of its own, where nobody checks types
     server = xllamacpp.Server(settings(given.port, given.threads))
     sys.stdout.write(f"{server.listening_address}/v1\n")
     sys.stdout.flush()

@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,26 @@ FAST = {  # what a night takes hours for happens in seconds
 }
 
 
+class Alerts:
+    """Where the webhook goes."""
+
+    def __init__(self) -> None:
+        told = self.told = []  # type: list[str]
+
+        class Listener(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told.append(self.rfile.read(int(self.headers["content-length"])).decode())
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/alerts?token=sk-webhook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class House:
     """Everything that runs in production, in one folder."""
 
@@ -42,10 +64,12 @@ class House:
         self.server = server
         self.service = service
         self.checkout = folder / "checkout"
+        self.alerts = Alerts()
         self.environ = {
             "PYTHONPATH": str(self.checkout),
             "NIGHTMAIL_HOME": str(folder / "home"),
             "TEST_KEY": "sk-secret",
+            "NIGHTMAIL_WEBHOOK_URL": self.alerts.url,
         }
         self.worker: subprocess.Popen[bytes] | None = None
         for name in ("flows", "tasks", "configs", "deployments"):
@@ -153,6 +177,7 @@ def house(
     if made.worker is not None and made.worker.poll() is None:
         made.worker.terminate()
         made.worker.wait(60)
+    made.alerts.server.shutdown()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ def site(house: Any, prefect_client: Any) -> Any:
             "killed": "status:scheduling:4",
             "cancelled": "stuck:in_progress",
             "backfilled": "",
+            "refused": "row_error:400",
         }.items():
             house.job(job, faults)
         house.rows(YESTERDAY.isoformat())
@@ -60,7 +62,8 @@ def ended(client: Any, run_id: Any) -> Any:
 def test_a_second_deploy_changes_nothing(site: Any) -> None:
     lines = [line for line in site.deploy() if line]
     assert lines
-    assert all(line.startswith(("unchanged", "left out", "skipped")) for line in lines), lines
+    assert all(line.startswith("unchanged") for line in lines), lines
+    assert "sk-webhook" not in "".join(lines)
 
 
 def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
@@ -117,6 +120,13 @@ def test_a_run_cancelled_in_its_sleep_has_its_batches_cancelled(
     client = site.service.client()
     until(lambda: client.batches.retrieve(batch.batch_id).status == "cancelled", "the batch's end")
     until(lambda: site.run_of("cancelled", YESTERDAY.isoformat()).state == "cancelled", "the ledger")
+
+
+def test_a_run_over_its_error_budget_is_told(site: Any, prefect_client: Any, until: Until) -> None:
+    started(prefect_client, "enrich/ad-hoc", job="configs/jobs/refused.yaml")
+    until(lambda: [said for said in site.alerts.told if f"refused {YESTERDAY}" in said], "the alert")
+    told = json.loads(next(said for said in site.alerts.told if f"refused {YESTERDAY}" in said))
+    assert "over its error budget" in told["text"]
 
 
 def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
