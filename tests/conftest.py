@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -678,7 +679,9 @@ def _as_ordinary_user(folder: Path) -> list[str]:
     if os.getuid() != 0:
         return []
     shutil.chown(folder, "nobody")
-    for parent in list(folder.parents)[:3]:
+    for parent in folder.parents:
+        if parent == Path(tempfile.gettempdir()) or parent.stat().st_uid != os.getuid():
+            break  # the machine's own
         parent.chmod(0o755)
     return ["setpriv", "--reuid=nobody", "--clear-groups"]
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 class Compose:

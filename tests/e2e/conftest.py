@@ -162,9 +162,10 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def prefect_server(prefect_server_with: Any) -> Any:
-    """A server whose services look often."""
-    return prefect_server_with(**FAST)
+def prefect_server(prefect_server_with: Any, postgres_url: Callable[[], str]) -> Any:
+    """A server whose services look often; on PostgreSQL, since on SQLite they lock each other out when all are busy."""
+    database = postgres_url().replace("+psycopg", "+asyncpg")
+    return prefect_server_with(**FAST, PREFECT_SERVER_DATABASE_CONNECTION_URL=database)
 
 
 @pytest.fixture(scope="module")

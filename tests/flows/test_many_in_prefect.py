@@ -12,7 +12,7 @@ import pytest
 from flows.backfill import backfill
 from flows.enrich import enrich
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
