@@ -56,6 +56,11 @@ class KeyedSettings(Settings):
         """Where the key comes from, for messages and for telling accounts apart."""
         return self.api_key_env if self.api_key_block is None else f"block {self.api_key_block}"
 
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return getattr(self, "base_url", None) or self.name
+
 
 class LocalProvider(Settings):
     """The embedded batch service on this machine: no key, no network."""
@@ -96,11 +101,6 @@ class OpenAIProvider(KeyedSettings):
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: Window = "24h"
     metadata: _Tags = Field({}, max_length=12)
-
-    @property
-    def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
-        return self.base_url or self.name
 
 
 class AlibabaProvider(KeyedSettings):
@@ -198,11 +198,6 @@ class GeminiProvider(KeyedSettings):
     )
     api_key_env: str = Field("GEMINI_API_KEY", description="Environment variable that holds the key.")
 
-    @property
-    def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
-        return self.base_url or self.name
-
 
 class AnthropicProvider(KeyedSettings):
     """Anthropic's Message Batches, or a gateway that speaks them (set base_url).
@@ -226,11 +221,6 @@ class AnthropicProvider(KeyedSettings):
         "1h",
         description="Mark a system text without template holes for the prompt cache, for that long; null marks nothing.",
     )
-
-    @property
-    def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
-        return self.base_url or self.name
 
 
 AnyProvider = (

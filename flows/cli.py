@@ -18,7 +18,7 @@ from configs.errors import (
     NightmailError,
     TerminalError,
 )
-from flows import cli_many, cli_read, terminal
+from flows import cli_doctor, cli_many, cli_read, terminal
 from flows.cli_app import (
     ALL_ANSWERED,
     INTERRUPTED,
@@ -35,9 +35,8 @@ from flows.cli_app import (
     home,
     prefect_server,
 )
-from flows.cli_doctor import doctor
 
-__all__ = ["app", "cli_many", "cli_read", "main"]
+__all__ = ["app", "cli_doctor", "cli_many", "cli_read", "main"]
 
 _ECHOES = """
 These answers are echoes of the embedded service. For real ones:
@@ -48,8 +47,6 @@ These answers are echoes of the embedded service. For real ones:
 
 For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key.
 """
-
-app.command(doctor)
 
 
 @app.command

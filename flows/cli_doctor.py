@@ -15,13 +15,14 @@ from configs.clock import SystemClock
 from configs.errors import ConfigError
 from configs.facts import Fact, Grade, verdict
 from configs.frozen import seconds
-from configs.home import Home
 from flows import terminal
+from flows.cli_app import ALL_ANSWERED, NOT_FINISHED, ROWS_UNANSWERED, AsJson, app, home
 
-FIT, UNFIT, UNFINISHED = 0, 1, 3
+FIT, UNFIT, UNFINISHED = ALL_ANSWERED, ROWS_UNANSWERED, NOT_FINISHED
 _CHAT = "/v1/chat/completions"
 
 
+@app.command
 def doctor(
     *,
     provider: Annotated[
@@ -48,7 +49,7 @@ def doctor(
             negative=(),
         ),
     ] = (),
-    as_json: Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check this machine; or try a provider, or any compatible service, with a batch of two tiny rows."""
     if provider is not None and base_url is not None:
@@ -70,7 +71,7 @@ def doctor(
     else:
         from tasks.doctor import local_facts
 
-        for fact in local_facts(Home.from_environment(os.environ), os.environ):
+        for fact in local_facts(home(), os.environ):
             tell(fact)
     return _end(told, finished=finished, as_json=as_json)
 
@@ -114,7 +115,7 @@ def _provider(
         _say_cost(name, model, endpoint)
     else:
         sys.stderr.write(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.\n")
-    trial = Preflight(config, Home.from_environment(os.environ), os.environ, SystemClock(), tell, wait)
+    trial = Preflight(config, home(), os.environ, SystemClock(), tell, wait)
     trial.run(model, endpoint)
     return not trial.unfinished
 

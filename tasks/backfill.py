@@ -17,7 +17,16 @@ from configs.load import load_job
 from tasks.artifacts import keep_table
 from tasks.children import Children, link
 from tasks.flow_run import current_flow_run
-from tasks.stages.nights import BackfillOrder, Night, NightState, chosen, dates, to_start, wait_seconds
+from tasks.stages.nights import (
+    BackfillOrder,
+    Night,
+    NightState,
+    chosen,
+    dates,
+    to_start,
+    wait_seconds,
+    youngest_seconds,
+)
 from tasks.survey import as_rows, outcome, survey
 
 
@@ -82,7 +91,7 @@ def tend(asked: Backfill, most: int, home: Home, clock: Clock) -> tuple[datetime
         alive = sum(not child.over for child in mine.values())
         if not alive and not others and all(day in mine for day in days):
             return None
-        wait = wait_seconds(children.youngest_seconds(clock.now()))
+        wait = wait_seconds(youngest_seconds(mine.values(), clock.now()))
     done = sum(night.state is NightState.DONE for night in nights)
     waiting = len(nights) - done - alive - len(others)
     said = f"{done}/{len(nights)} dates done, {alive + len(others)} running, {waiting} others"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from typing import Any
 from uuid import UUID
 
@@ -71,12 +71,6 @@ class Children:
             raise
         return _child(made)
 
-    def youngest_seconds(self, now: datetime) -> float:
-        """Age of the run that was made last."""
-        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[self._tag]))
-        ages = [(now - (run.created or now).astimezone(UTC)).total_seconds() for run in self._runs(tagged)]
-        return min(ages, default=0.0)
-
     def _runs(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> Iterator[FlowRun]:
         offset = 0
         while page := self._client.read_flow_runs(
@@ -98,4 +92,5 @@ def _child(run: FlowRun) -> Child:
     over = state is not None and state.is_final()
     name = state.name if state and state.name else "Scheduled"
     failure = "" if not over or (state and state.is_completed()) else (state and state.message) or name
-    return Child(str(run.id), name, over, " ".join(str(failure).split()))
+    made_at = run.created.astimezone(UTC) if run.created else None
+    return Child(str(run.id), name, over, " ".join(str(failure).split()), made_at)

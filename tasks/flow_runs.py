@@ -13,6 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
 from configs.errors import ConfigError
+from tasks.sleep import set_without_process
 
 _CANCEL = "cancel/cancel"
 
@@ -86,8 +87,4 @@ class OnServer:
         )
 
     def _set(self, origin: str, state: State[Any]) -> None:
-        self._client.set_flow_run_state(UUID(origin), state, force=True)
-        # Not client.update_flow_run: that drops an empty value. A worker would look for the dead process.
-        self._client.request(
-            "PATCH", "/flow_runs/{id}", path_params={"id": origin}, json={"infrastructure_pid": ""}
-        )
+        set_without_process(self._client, UUID(origin), state)

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -20,14 +21,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, NightmailError, StorageError
+from configs.errors import ConfigError
 from tasks.object_folder import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
-from tasks.stages.place import brief, find_place, is_absent, shown, trouble
+from tasks.stages.place import brief, explained, find_place, is_absent, shown
 from tasks.uploads import appearing
 
 _OWNER = b"nightmail.job"
 _COPIES_AT_ONCE = 8
 _LARGE_PART = 64 << 20  # bytes; one file may be a whole dataset, and S3 takes 10,000 parts
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """What a run publishes."""
+
+    parts: Iterable[Open]
+    receipt: dict[str, Any]
+    report: bytes | None
+    assets: Iterable[tuple[str, Open]]
 
 
 class Output:
@@ -94,28 +105,14 @@ class Output:
         `assets` are files the rows point to, each with its path below the folder of that name.
         The receipt as it was written: its `report` says where the page is, None when it is not there.
         """
+        folder = self._publish_folder if self._local else self._publish_objects
+        publish = self._publish_file if self._single else folder
         with self._explained("every answer is kept"):
-            if self._single:
-                return self._publish_file(parts, receipt, report, assets)
-            if self._local:
-                return self._publish_folder(parts, receipt, report, assets)
-            return self._publish_objects(parts, receipt, report, assets)
-        raise AssertionError("explained raises what it catches")
+            return publish(_Delivery(parts, receipt, report, assets))
 
-    @contextmanager
-    def _explained(self, so_far: str) -> Iterator[None]:
+    def _explained(self, so_far: str) -> AbstractContextManager[None]:
         """Whatever a disk or a store raises becomes one line."""
-        try:
-            yield
-        except NightmailError:
-            raise
-        except Exception as error:
-            why = None if self._local else trouble(error)
-            if why is None and isinstance(error, OSError):
-                why = f"{error.strerror or brief(error)}; make room or access"
-            if why is None:
-                raise
-            raise StorageError(f"{shown(self.path)}: {why}; {so_far}, run the same command again") from error
+        return explained(lambda: shown(self.path), so_far, local=self._local)
 
     def _is_there(self) -> bool:
         try:
@@ -160,19 +157,13 @@ class Output:
             return None
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
-    def _publish_file(
-        self,
-        parts: Iterable[Open],
-        receipt: dict[str, Any],
-        report: bytes | None,
-        assets: Iterable[tuple[str, Open]],
-    ) -> dict[str, Any]:
-        self._copy_assets(assets, self._place.parent)
+    def _publish_file(self, given: _Delivery) -> dict[str, Any]:
+        self._copy_assets(given.assets, self._place.parent)
         with self._appearing(self._place) as file:
-            _concatenate(parts, file, self._job)
+            _concatenate(given.parts, file, self._job)
         self._drop_replaced_assets()
         page = self._place.with_suffix(".report.html")
-        receipt = self._with_report(receipt, report, lambda: self._appearing(page))
+        receipt = self._with_report(given, lambda: self._appearing(page))
         if receipt["report"] is None and self._fs.exists(str(page)):
             self._fs.rm(str(page))  # it would speak of another run
         with self._appearing(self._place.with_suffix(".receipt.json")) as file:
@@ -200,53 +191,38 @@ class Output:
         if self._fs.exists(stale):
             self._fs.rm(stale, recursive=True)
 
-    def _publish_objects(
-        self,
-        parts: Iterable[Open],
-        receipt: dict[str, Any],
-        report: bytes | None,
-        assets: Iterable[tuple[str, Open]],
-    ) -> dict[str, Any]:
+    def _publish_objects(self, given: _Delivery) -> dict[str, Any]:
         page = self._place / REPORT
         folder = ObjectFolder(self._fs, self._place, self._job, self._run_id, self._guard)
-        folder.upload(parts)
-        ours = self._copy_assets(assets, self._place)
-        receipt = self._with_report(receipt, report, lambda: self._appearing(page))
+        folder.upload(given.parts)
+        ours = self._copy_assets(given.assets, self._place)
+        receipt = self._with_report(given, lambda: self._appearing(page))
         folder.publish(_json(receipt), ours | ({str(page)} if receipt["report"] else set()))
         return receipt
 
     def _with_report(
-        self,
-        receipt: dict[str, Any],
-        report: bytes | None,
-        opened: Callable[[], AbstractContextManager[BinaryIO]],
+        self, given: _Delivery, opened: Callable[[], AbstractContextManager[BinaryIO]]
     ) -> dict[str, Any]:
         """Write the page, and say in the receipt where it is. Without room for it the rows are still published."""
-        if report is None:
-            return {**receipt, "report": None}
+        if given.report is None:
+            return {**given.receipt, "report": None}
         try:
             with opened() as file:
-                file.write(report)
+                file.write(given.report)
         except OSError:
-            return {**receipt, "report": None}
-        return {**receipt, "report": self.report}
+            return {**given.receipt, "report": None}
+        return {**given.receipt, "report": self.report}
 
-    def _publish_folder(
-        self,
-        parts: Iterable[Open],
-        receipt: dict[str, Any],
-        report: bytes | None,
-        assets: Iterable[tuple[str, Open]],
-    ) -> dict[str, Any]:
+    def _publish_folder(self, given: _Delivery) -> dict[str, Any]:
         place = Path(self._place)
         staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        for number, part in enumerate(parts, start=1):
+        for number, part in enumerate(given.parts, start=1):
             with part() as source, _durable(staging / part_name(number, self._run_id)) as target:
                 shutil.copyfileobj(source, target, BLOCK)
-        self._copy_assets(assets, PurePosixPath(staging))
-        receipt = self._with_report(receipt, report, lambda: _durable(staging / REPORT))
+        self._copy_assets(given.assets, PurePosixPath(staging))
+        receipt = self._with_report(given, lambda: _durable(staging / REPORT))
         with _durable(staging / RECEIPT) as target:
             target.write(_json(receipt))
         self._guard()

@@ -23,13 +23,14 @@ from typing import Any, BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, NightmailError, StorageError
-from tasks.stages.place import brief, find_place, shown, trouble
+from configs.errors import ConfigError, StorageError
+from tasks.stages.place import brief, explained, find_place, shown
 from tasks.uploads import abort_unfinished, appearing
 
 _TEMPORARY = ".part"
 _READ_AHEAD = 8 << 20  # bytes of one request to a remote store
 _BUFFER = 1 << 20
+_ABSENT = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
 
 
 def _always() -> None:
@@ -166,24 +167,9 @@ class RunFolder:
     def _shown(self, path: str) -> str:
         return path if self._local else shown(str(self._fs.unstrip_protocol(path)))
 
-    @contextmanager
-    def _explained(self, path: str) -> Iterator[None]:
+    def _explained(self, path: str) -> AbstractContextManager[None]:
         """Whatever a disk or a store raises becomes one line."""
-        try:
-            yield
-        except NightmailError:
-            raise
-        except Exception as error:
-            why = None if self._local else trouble(error)
-            if why is None and isinstance(error, FileNotFoundError):
-                why = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
-            elif why is None and isinstance(error, OSError):
-                why = f"{error.strerror or brief(error)}; make room or access"
-            if why is None:
-                raise
-            raise StorageError(
-                f"{self._shown(path)}: {why}; nothing is lost, run the same command again"
-            ) from error
+        return explained(lambda: self._shown(path), "nothing is lost", local=self._local, absent=_ABSENT)
 
 
 class _Remote(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -22,11 +23,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 import yaml
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
 from configs.clock import SystemClock
 from configs.home import Home
@@ -258,18 +262,29 @@ class S3Server:
         return ["serve", "s3", "--auth-key", keys, *where, str(self.folder)]
 
     def _answers(self) -> bool:
-        """Wait until it serves the bucket; False when it gave up."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        """Wait until it keeps and lists an object: SeaweedFS answers before its bucket is there; False when it gave up."""
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                opener.open(f"{self.url}/itest", timeout=5).close()
-            except urllib.error.HTTPError:  # it wants a signature
-                return True
-            except OSError:
-                time.sleep(0.05)
+        with contextlib.closing(self._client()) as client:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    client.put_object(Bucket="itest", Key="ready", Body=b"")
+                    if client.list_objects_v2(Bucket="itest", Prefix="ready")["KeyCount"]:
+                        return True
+                except (BotoCoreError, ClientError):
+                    time.sleep(0.05)
         self.kill()
         return False
+
+    def _client(self) -> Any:
+        """The plain SDK, which shares nothing with what is tested."""
+        return botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.KEY,
+            aws_secret_access_key=self.SECRET,
+            config=BotoConfig(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
 
     def kill(self) -> None:
         """kill -9: SeaweedFS takes seconds to say goodbye."""

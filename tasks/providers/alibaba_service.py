@@ -11,8 +11,8 @@ from openai import DefaultHttpxClient, OpenAI
 
 from configs.home import Home
 from configs.providers import AlibabaProvider
-from tasks.providers.base import ServiceLimits, Submission
-from tasks.providers.openai_compatible import Manners, OpenAICompatible, key_from
+from tasks.providers.base import ServiceLimits, Submission, key_from
+from tasks.providers.openai_compatible import Manners, OpenAICompatible
 
 # 50,000 requests and 500 MB a file, 6 MB a line (the smaller reading of MB), one thinking mode a file.
 LIMITS = ServiceLimits(

@@ -20,7 +20,6 @@ from anthropic.types.messages import MessageBatch
 
 from configs.errors import LostReply, NotFound, TerminalError, TransientError
 from tasks.providers.anthropic_objects import (
-    BLOCK,
     LEEWAY,
     as_array,
     clock_difference,
@@ -34,15 +33,11 @@ from tasks.providers.anthropic_objects import (
     total_of,
 )
 from tasks.providers.anthropic_service import HEAD, TAIL
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission
-from tasks.providers.calls import Calls
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
+from tasks.providers.calls import Calls, copy_whole
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
-
-
-def _always() -> None:
-    """Nothing forbids a request."""
 
 
 class AnthropicBatches:
@@ -60,7 +55,7 @@ class AnthropicBatches:
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = _always
+        self.guard: Callable[[], None] = nothing_forbids
         self._connect = connect
         self._calls = Calls(anthropic, key_hint)
 
@@ -143,19 +138,10 @@ class AnthropicBatches:
         batch = self._retrieve(file_id)
         if batch.results_url is None:
             raise no_results(batch)
-        written = 0
         with self._calls.reading(f"results of {file_id}"), closing(self._results(file_id)) as response:
             if "html" in response.headers.get("content-type", ""):
                 raise TransientError(f"results of {file_id}: a web page came instead; they are fetched again")
-            for block in response.iter_bytes(BLOCK):
-                sink.write(block)
-                written += len(block)
-            announced = response.headers.get("content-length")
-            if announced and not response.headers.get("content-encoding") and int(announced) != written:
-                raise TransientError(
-                    f"results of {file_id}: {written} of {announced} bytes arrived; they are fetched again"
-                )
-        return written
+            return copy_whole(response, sink, f"results of {file_id}")
 
     def delete_file(self, file_id: str) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.providers import AnthropicProvider
-from tasks.providers.base import ServiceLimits
+from tasks.providers.base import ServiceLimits, key_from
 
 if TYPE_CHECKING:
     from tasks.providers.anthropic_batches import AnthropicBatches
@@ -31,11 +31,7 @@ def connect(config: AnthropicProvider, home: Home, environ: Mapping[str, str]) -
         raise ConfigError(
             'provider.name: anthropic needs the package anthropic; in the checkout, pip install -e ".[anthropic]"'
         ) from error
-    key = environ.get(config.api_key_env)
-    if not key:
-        raise ConfigError(
-            f"provider.api_key_env: the environment has no {config.api_key_env}; export it, or use provider local"
-        )
+    key = key_from(environ, config.api_key_env)
     host = config.base_url or _ANTHROPIC
     version = {"anthropic-version": config.api_version} if config.api_version else {}
     return AnthropicBatches(

@@ -11,8 +11,8 @@ from openai import AzureOpenAI, DefaultHttpxClient, OpenAI
 
 from configs.home import Home
 from configs.providers import AzureProvider
-from tasks.providers.base import ServiceLimits
-from tasks.providers.openai_compatible import KEEP_SECONDS, Hooks, Manners, OpenAICompatible, key_from
+from tasks.providers.base import ServiceLimits, key_from
+from tasks.providers.openai_compatible import KEEP_SECONDS, Hooks, Manners, OpenAICompatible
 
 # 100,000 requests and 200 MB a file (more only from a storage account of one's own).
 LIMITS = ServiceLimits(max_requests=100_000, max_bytes=200_000_000)

@@ -13,8 +13,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from configs.errors import ConfigError
+
 # Valid at every provider known to us; Anthropic publishes it, OpenAI publishes no rule.
 PORTABLE_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+
+
+def nothing_forbids() -> None:
+    """The guard of a service that nobody watches."""
+
+
+def key_from(environ: Mapping[str, str], name: str) -> str:
+    """The key in that variable; ConfigError when there is none."""
+    key = environ.get(name)
+    if not key:
+        raise ConfigError(
+            f"provider.api_key_env: the environment has no {name}; export it, or use provider local"
+        )
+    return key
 
 
 class BatchStatus(StrEnum):

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2
 
 from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
 
 _AGAIN = (408, 409, 429)  # besides 5xx
+_BLOCK = 1 << 20
 
 
 class Calls:
@@ -62,6 +63,18 @@ class Calls:
         if status == 404:
             return NotFound(text, code=_code(error))
         return TerminalError(f"{text}; correct the job and run it again", code=_code(error))
+
+
+def copy_whole(response: Any, sink: BinaryIO, what: str) -> int:
+    """Stream a reply's body into `sink`; bytes written. TransientError when it is cut."""
+    written = 0
+    for block in response.iter_bytes(_BLOCK):
+        sink.write(block)
+        written += len(block)
+    announced = response.headers.get("content-length")
+    if announced and not response.headers.get("content-encoding") and int(announced) != written:
+        raise TransientError(f"{what}: {written} of {announced} bytes arrived; it is fetched again")
+    return written
 
 
 def said(error: Any) -> str:

@@ -17,7 +17,7 @@ from google import genai
 from google.genai import errors, types
 
 from configs.errors import LostReply, NotFound, TerminalError
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
 from tasks.providers.gemini_calls import GeminiCalls, refused_as
 from tasks.providers.gemini_operation import (
     EXPIRES_AFTER,
@@ -36,10 +36,6 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAGE = 100
 
 
-def _always() -> None:
-    """Nothing forbids a request."""
-
-
 class GeminiBatch:
     """A `BatchService`. Nothing goes over the network, and no client is made, before the first call."""
 
@@ -48,7 +44,7 @@ class GeminiBatch:
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = _always
+        self.guard: Callable[[], None] = nothing_forbids
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._key = key

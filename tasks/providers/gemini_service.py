@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.providers import GeminiProvider
-from tasks.providers.base import BatchService, ServiceLimits
+from tasks.providers.base import BatchService, ServiceLimits, key_from
 
 _GOOGLE = "https://generativelanguage.googleapis.com"
 
@@ -27,11 +27,7 @@ def connect(config: GeminiProvider, home: Home, environ: Mapping[str, str]) -> B
         raise ConfigError(
             "provider.name: gemini needs the google-genai package; install it: pip install 'nightmail[gemini]'"
         ) from error
-    key = environ.get(config.api_key_env)
-    if not key:
-        raise ConfigError(
-            f"provider.api_key_env: the environment has no {config.api_key_env}; export it, or use provider local"
-        )
+    key = key_from(environ, config.api_key_env)
     host = config.base_url or _GOOGLE
     return GeminiBatch(
         account=f"gemini {host} {config.key_name}",

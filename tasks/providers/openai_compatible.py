@@ -13,8 +13,8 @@ import openai
 from openai import OpenAI
 
 from configs.errors import ConfigError, LostReply, NotFound, QueueFull, TerminalError, TransientError
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission
-from tasks.providers.calls import Calls, said
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
+from tasks.providers.calls import Calls, copy_whole, said
 from tasks.providers.openai_replies import Record, batch_of, metadata_of, moment, recent, record_of
 
 # https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
@@ -26,7 +26,6 @@ KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # 3,600 to 2,592,000 s that https://platform.openai.com/docs/api-reference/files/create allows.
 KEEP_SECONDS = 1_209_600
 _CLOCK_SKEW = timedelta(minutes=10)
-_BLOCK = 1 << 20
 _STORE_FULL = re.compile(
     r"\b(files?|storage)\b.*\b(quota|limit|exceed)|\b(quota|limit|exceed)\w*\b.*\b(files|storage)\b",
     re.IGNORECASE,
@@ -39,10 +38,6 @@ _TOO_MANY = re.compile(
 _TOO_LARGE = re.compile(r"\b(size|large|larger|too big)\b", re.IGNORECASE)
 
 Hooks = dict[str, list[Callable[..., Any]]]  # of the HTTP client
-
-
-def _always() -> None:
-    """Nothing forbids a request."""
 
 
 def _with_key(submission: Submission) -> dict[str, str]:
@@ -81,7 +76,7 @@ class OpenAICompatible:
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = _always
+        self.guard: Callable[[], None] = nothing_forbids
         self._connect = connect
         self._calls = Calls(openai, key_hint)
         self._manners = manners
@@ -194,7 +189,7 @@ class OpenAICompatible:
             self._calls.reading(what),
             self._client.files.with_streaming_response.content(file_id) as response,
         ):
-            return _copy(response, sink, what)
+            return copy_whole(response, sink, what)
 
     def download_video(self, video_id: str, sink: BinaryIO) -> int:
         what = f"video {video_id}"
@@ -203,7 +198,7 @@ class OpenAICompatible:
             self._calls.reading(what),
             self._client.videos.with_streaming_response.download_content(video_id) as response,
         ):
-            return _copy(response, sink, what)
+            return copy_whole(response, sink, what)
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -211,28 +206,6 @@ class OpenAICompatible:
                 self._client.files.delete(file_id)
         except NotFound:
             return
-
-
-def key_from(environ: Mapping[str, str], name: str) -> str:
-    """The key in that variable; ConfigError when there is none."""
-    key = environ.get(name)
-    if not key:
-        raise ConfigError(
-            f"provider.api_key_env: the environment has no {name}; export it, or use provider local"
-        )
-    return key
-
-
-def _copy(response: Any, sink: BinaryIO, what: str) -> int:
-    """Stream a reply's body into `sink`; TransientError when it is cut."""
-    written = 0
-    for block in response.iter_bytes(_BLOCK):
-        sink.write(block)
-        written += len(block)
-    announced = response.headers.get("content-length")
-    if announced and not response.headers.get("content-encoding") and int(announced) != written:
-        raise TransientError(f"{what}: {written} of {announced} bytes arrived; it is fetched again")
-    return written
 
 
 def _identified(content: bytes, what: str, otherwise: type[TransientError]) -> Record:

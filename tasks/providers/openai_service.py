@@ -9,13 +9,12 @@ from openai import DefaultHttpxClient, OpenAI
 
 from configs.home import Home
 from configs.providers import OpenAIProvider
-from tasks.providers.base import ServiceLimits
+from tasks.providers.base import ServiceLimits, key_from
 from tasks.providers.openai_compatible import (
     KEEP_SECONDS,
     OPENAI_LIMITS,
     Manners,
     OpenAICompatible,
-    key_from,
 )
 
 _OPENAI = "api.openai.com"

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.errors import ConfigError, IntegrityError
 from tasks.stages import arrow_columns
 from tasks.stages.answers import Checker
+from tasks.stages.chunk_stream import BackgroundWriter, RowReader
 from tasks.stages.merge_lines import (
     COUNTS,
     STATUSES,
@@ -158,7 +157,7 @@ def merge_chunk(
     per row in the same order. Result files must be seekable and near: big ones are read line by line.
     Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
     """
-    source = _RowReader(rows, carried)
+    source = RowReader(rows, carried)
     schema = output_schema(
         source.schema,
         prefix,
@@ -169,7 +168,7 @@ def merge_chunk(
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, len(attempts), price, shape.wire)
     columns = Columns(chunk, attempts, shape, checker)
-    with _BackgroundWriter(sink, schema, **writer_options(source.first(), schema)) as writer:
+    with BackgroundWriter(sink, schema, GROUP_ROWS, **writer_options(source.first(), schema)) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
             verdict = decide(chunk, attempts, parsed, lo, hi, retry_on)
@@ -223,74 +222,6 @@ def _ranges(
 def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
     arrays = [*source.columns, *added.values()]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-class _BackgroundWriter:
-    """Writes one row group while the next is made; at most one is under way."""
-
-    def __init__(self, sink: BinaryIO, schema: pa.Schema, **options: Any) -> None:
-        self._writer = pq.ParquetWriter(sink, schema, **options)
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
-
-    def write(self, table: pa.Table) -> None:
-        """Raises what the write before this one raised."""
-        self._settle()
-        self._pending = self._pool.submit(self._writer.write_table, table, GROUP_ROWS)
-
-    def _settle(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
-
-    def __enter__(self) -> _BackgroundWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-        self._writer.close()
-        self._settle()
-
-
-class _RowReader:
-    """The chunk's source rows, any number at a time, in order."""
-
-    def __init__(self, rows: BinaryIO, carried: Sequence[str] | None) -> None:
-        stream = pa.ipc.open_stream(rows)
-        self.schema: pa.Schema = stream.schema
-        self._names = [name for name in self.schema.names if carried is None or name in carried]
-        self._batches = iter(stream)
-        self._pending: list[pa.RecordBatch] = []
-
-    def first(self) -> pa.RecordBatch:
-        """The first rows, which stay to be taken; none of a chunk without rows."""
-        if self._pending or self._fetch():
-            return self._pending[0]
-        fields = [self.schema.field(name) for name in self._names]
-        return pa.record_batch([pa.nulls(0, field.type) for field in fields], schema=pa.schema(fields))
-
-    def take(self, count: int) -> pa.Table:
-        """The next `count` rows, at least one; IntegrityError when the file ends before them."""
-        have = sum(batch.num_rows for batch in self._pending)
-        while have < count:
-            if not self._fetch():
-                raise IntegrityError("the chunk's rows end before its requests; its run folder is damaged")
-            have += self._pending[-1].num_rows
-        table = pa.Table.from_batches(self._pending)
-        self._pending = table.slice(count).to_batches()
-        return table.slice(0, count)
-
-    def finish(self) -> None:
-        """IntegrityError when rows are left over."""
-        if self._pending or self._fetch():
-            raise IntegrityError("the chunk has more rows than requests; its run folder is damaged")
-
-    def _fetch(self) -> bool:
-        batch = next(self._batches, None)
-        if batch is None:
-            return False
-        self._pending.append(batch.select(self._names))
-        return True
 
 
 def _attempt_stats(counts: LineCounts) -> AttemptStats:

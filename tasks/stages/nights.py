@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -42,6 +42,7 @@ class Child:
     state: str
     over: bool
     failure: str = ""
+    made_at: datetime | None = None
 
 
 def dates(start: date, end: date, order: BackfillOrder) -> list[date]:
@@ -75,3 +76,8 @@ def to_start(
 def wait_seconds(youngest_seconds: float) -> float:
     """How long to sleep before looking again at runs of which the youngest is that old: a quarter of it."""
     return min(600.0, max(10.0, youngest_seconds / 4))
+
+
+def youngest_seconds(children: Iterable[Child], now: datetime) -> float:
+    """Age of the run that was made last; 0 when there is none."""
+    return min(((now - (child.made_at or now)).total_seconds() for child in children), default=0.0)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
+
+from configs.errors import NightmailError, StorageError
 
 _S3 = ("s3://", "s3a://")
 _NO_CREDENTIALS = (
@@ -60,6 +64,29 @@ def trouble(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         return f"{brief(error)}; AWS_ENDPOINT_URL begins with http:// or https://"
     return None
+
+
+@contextmanager
+def explained(
+    where: Callable[[], str], so_far: str, *, local: bool, absent: str | None = None
+) -> Iterator[None]:
+    """Whatever a disk or a store raises becomes a StorageError of one line: `where`, what is wrong, what stands `so_far`.
+
+    `absent` is what to say of a file that is not there, where that is not for the caller to tell.
+    """
+    try:
+        yield
+    except NightmailError:
+        raise
+    except Exception as error:
+        why = None if local else trouble(error)
+        if why is None and absent and isinstance(error, FileNotFoundError):
+            why = absent
+        elif why is None and isinstance(error, OSError):
+            why = f"{error.strerror or brief(error)}; make room or access"
+        if why is None:
+            raise
+        raise StorageError(f"{where()}: {why}; {so_far}, run the same command again") from error
 
 
 def is_absent(error: FileNotFoundError) -> bool:
