@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
@@ -16,6 +23,10 @@ from configs.errors import ConfigError
 from tasks.sleep import set_without_process
 
 _CANCEL = "cancel/cancel"
+_TAKEN_UP = FlowRunFilter(
+    tags=FlowRunFilterTags(all_=["nightmail"]),
+    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,9 @@ class Seen:
 
 class FlowRuns(Protocol):
     """What a sweep needs of the server."""
+
+    def never_begun(self, before: datetime) -> Mapping[str, str]:
+        """Ours that a worker took up before then and no process has begun or waked since: names by flow run."""
 
     def see(self, origin: str) -> Seen | None:
         """The flow run's state; None when there is no such flow run."""
@@ -46,6 +60,9 @@ class FlowRuns(Protocol):
 class NoServer:
     """Knows of no flow run."""
 
+    def never_begun(self, before: datetime) -> Mapping[str, str]:  # noqa: ARG002
+        return {}
+
     def see(self, origin: str) -> Seen | None:  # noqa: ARG002
         return None
 
@@ -59,6 +76,10 @@ class OnServer:
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
+
+    def never_begun(self, before: datetime) -> Mapping[str, str]:
+        found = self._client.read_flow_runs(flow_run_filter=_TAKEN_UP)
+        return {str(run.id): run.name for run in found if run.state and run.state.timestamp < before}
 
     def see(self, origin: str) -> Seen | None:
         try:

@@ -29,10 +29,18 @@ class Swept:
 
 
 def sweep_up(home: Home, environ: Mapping[str, str], clock: Clock, flow_runs: FlowRuns) -> Swept:
-    """Look at every unfinished run, then at what the others left at the providers."""
+    """Look at every unfinished run, at those that never became one, then at what the others left at the providers."""
     swept = Swept()
+    known = set()
     for run in _unfinished(home):
         _help(run, clock, flow_runs, swept)
+        known.add(run.origin)
+    for flow_run, name in flow_runs.never_begun(clock.now() - QUIET).items():
+        if flow_run not in known:
+            flow_runs.wake(flow_run)
+            swept.done.append(
+                f"{name}: its worker is gone, and no process began it; a worker takes it up again"
+            )
     cleaning = clean(home, environ, clock, remove=True, folders=False)
     swept.done += [_said(item) for item in cleaning.leftovers]
     swept.noted += cleaning.notes

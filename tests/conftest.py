@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import itertools
 import json
@@ -258,7 +259,7 @@ class S3Server:
     def _rclone(self, port: int) -> list[str]:
         (self.folder / "itest").mkdir(exist_ok=True)
         keys = f"{self.KEY},{self.SECRET}"
-        where = ["--addr", f"127.0.0.1:{port}", "--config", os.devnull]
+        where = ["--addr", f"127.0.0.1:{port}", "--config", os.devnull, "--dir-cache-time", "0s"]
         return ["serve", "s3", "--auth-key", keys, *where, str(self.folder)]
 
     def _answers(self) -> bool:
@@ -509,6 +510,11 @@ class PrefectServer:
         """What its clients and workers need, and what the test has set since."""
         return {**os.environ, **self._settings}
 
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether its database is a file in its folder."""
+        return "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings
+
     def start(self) -> None:
         """Start (again), on the same folder and port; returns before it answers."""
         self.process = self._run("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
@@ -548,13 +554,35 @@ def new_prefect_server() -> type[PrefectServer]:
     return PrefectServer
 
 
+@pytest.fixture(scope="session")
+def empty_prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a server that was never started: made once for all processes, since it takes 15 s each time."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-template"
+    with (base.parent / "prefect-template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            subprocess.run(
+                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+                env={**os.environ, "PREFECT_HOME": str(folder), "PYTHONPATH": str(ROOT)},
+                check=True,
+                capture_output=True,
+            )
+            (folder / "made").touch()
+    return folder / "prefect.db"
+
+
 @pytest.fixture(scope="module")
-def prefect_server_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PrefectServer]]:
+def prefect_server_with(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., PrefectServer]]:
     """Factory of fresh servers, started; settings as keywords."""
     made: list[PrefectServer] = []
 
     def start(**environ: str) -> PrefectServer:
         made.append(PrefectServer(tmp_path_factory.mktemp("prefect"), **environ))
+        if made[-1].on_sqlite:
+            shutil.copy(request.getfixturevalue("empty_prefect_database"), made[-1].folder)
         made[-1].start()
         return made[-1]
 

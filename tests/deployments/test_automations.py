@@ -146,13 +146,15 @@ def test_a_run_cancelled_in_its_sleep_stops_paying(site: Site) -> None:
 
 def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(site: Site) -> None:
     site.deploy(resume=15, silence=20)
-    site.works.change("poll", {"first_seconds": 2, "max_seconds": 2})
+    site.works.service.fault("create", "delay:100")  # it is at work until it is killed
     worker = site.start_worker()
     run = site.start_run()
     engine = engine_of(site.until(run, is_working))
     site.until(run, lambda _: heart_has_beaten(site, run))
     worker.kill()
     os.kill(engine, signal.SIGKILL)
+
+    site.works.service.forgive()
 
     site.until(run, lambda found: found.state.is_crashed())
     site.deploy(resume=15)  # silence is as long again as it should be

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from configs.clock import SystemClock
 from flows.enrich import enrich
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,8 @@ def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(dep
     until(lambda: works.ledger.get_run(held.id).lease_owner is None, "the end of the lease", seconds=60)
     over = deployed.until_over(run)
     assert over.state.name == "Crashed", over.state.message
+    # The worker reports it a second time, which would crash the run that was waked in between.
+    until(lambda: is_done_with(deployed.client, run), "the worker's second report")
     works.service.forgive()
 
     swept = sweep_up(works.home, os.environ, Later(), OnServer(deployed.client))
@@ -63,6 +66,30 @@ def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(dep
     assert again.state.name == "Completed", again.state.message
     assert works.paid() == {"1/1": 1}
     assert sweep_up(works.home, os.environ, Later(), OnServer(deployed.client)).done == []
+
+
+def test_a_run_whose_worker_died_before_it_began_is_waked_by_a_sweep(deployed: Any) -> None:
+    from prefect.states import Pending
+
+    from tasks.flow_runs import OnServer
+    from tasks.sweep import sweep_up
+
+    works = deployed.works
+    deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False, tags=["nightmail"])
+    run = deployed.start(deployment, state=Pending(), job=works.write(), key="k")
+    others = deployed.start(
+        deployed.deploy(enrich, "of-others", enforce_parameter_schema=False),
+        state=Pending(),
+        job=works.write(),
+    )
+    assert sweep_up(works.home, os.environ, SystemClock(), OnServer(deployed.client)).done == []
+
+    (said,) = sweep_up(works.home, os.environ, Later(), OnServer(deployed.client)).done
+    assert said.endswith("its worker is gone, and no process began it; a worker takes it up again")
+    over = deployed.until_over(run)
+    assert over.state.name == "Completed", over.state.message
+    assert deployed.client.read_flow_run(others).state.name == "Pending"
+    assert works.paid() == {"1/1": 1}
 
 
 def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_strangers(deployed: Any) -> None:
@@ -113,6 +140,15 @@ def test_a_run_over_its_error_budget_tells_and_one_within_it_tells_that_it_finis
     assert [event["event"] for event in told] == ["nightmail.run.finished"]
     assert "Over the error budget:" in deployed.artifacts(over)["receipt-letters"].data
     assert "20.0% of the rows have no answer" in deployed.log
+
+
+def is_done_with(client: Any, flow_run: Any) -> bool:
+    """Whether the worker has told all it has to tell of a process."""
+    wanted = {
+        "event": {"name": ["prefect.worker.executed-flow-run"]},
+        "related": {"id": [f"prefect.flow-run.{flow_run}"]},
+    }
+    return bool(client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
 
 
 def events(client: Any, run_id: str) -> list[dict[str, Any]]:

@@ -21,6 +21,9 @@ class Told:
         self.kind = kind
         self.calls: list[str] = []
 
+    def never_begun(self, before: datetime) -> dict[str, str]:
+        return {"f-1": "letters k", "f-2": "letters l"} if self.kind == "PENDING" else {}
+
     def see(self, origin: str) -> Seen | None:
         return Seen(self.kind, self.kind.title(), datetime.now(UTC) - timedelta(hours=1))
 
@@ -77,6 +80,15 @@ def test_what_is_stuck_is_helped_once_with_a_line(
     if said:
         assert swept.done[0].startswith("letters k: ")
         assert swept.done[0].endswith(said)
+
+
+def test_a_flow_run_that_lost_its_worker_before_it_began_is_waked_and_none_twice(left: Any) -> None:
+    told = Told("PENDING")
+    swept = sweep_up(left.home, os.environ, SystemClock(), told)
+    assert told.calls == ["wake f-1", "wake f-2"]
+    assert (
+        swept.done[1] == "letters l: its worker is gone, and no process began it; a worker takes it up again"
+    )
 
 
 def test_a_run_that_somebody_holds_is_left_alone(left: Any) -> None:
