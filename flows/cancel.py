@@ -7,10 +7,12 @@ from prefect import flow
 from configs.clock import SystemClock
 from configs.home import Home
 from tasks.cancel import cancel_run
+from tasks.endings import one_line_failures
 from tasks.report import current_reporter
 
 
 @flow(name="cancel", flow_run_name="cancel {run}", persist_result=False, retries=0)
+@one_line_failures
 def cancel(run: str) -> list[str]:
     """Cancel a run's open batches.
 

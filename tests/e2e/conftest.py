@@ -75,7 +75,8 @@ class House:
         for name in ("flows", "tasks", "configs", "deployments"):
             shutil.copytree(ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
         for file in (self.checkout / "configs/jobs").glob("*.yaml"):
-            file.unlink()
+            if file.stem != "quickstart":
+                file.unlink()
 
     @property
     def ledger(self) -> Ledger:
@@ -125,6 +126,16 @@ class House:
         )
         assert said.returncode == 0, said.stderr
         return said.stdout.split("\n")
+
+    def type(self, commands: str) -> str:
+        """What somebody types in the checkout; what it prints."""
+        environ = {**self.server.environ, **self.environ}
+        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ["PATH"]])
+        said = subprocess.run(
+            ["bash", "-euxc", commands], env=environ, cwd=self.checkout, capture_output=True, text=True
+        )
+        assert said.returncode == 0, said.stdout[-2000:] + said.stderr[-2000:]
+        return said.stdout
 
     def start_worker(self) -> None:
         """A worker, where the checkout is."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -64,6 +66,15 @@ def test_a_second_deploy_changes_nothing(site: Any) -> None:
     assert lines
     assert all(line.startswith("unchanged") for line in lines), lines
     assert "sk-webhook" not in "".join(lines)
+
+
+def test_the_commands_of_the_page_about_deploying_work(site: Any) -> None:
+    page = (site.checkout / "deployments/README.md").read_text(encoding="utf-8")
+    printed = site.type("".join(re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)))
+    assert "deployment enrich/nightly" in printed
+    assert "quickstart by-hand" in printed
+    assert "200 rows" in printed
+    assert pq.read_metadata(next((site.checkout / "out/quickstart").glob("*.parquet"))).num_rows == 200
 
 
 def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from flows.cancel import cancel
 from flows.enrich import enrich
 
 pytestmark = pytest.mark.slow
@@ -83,10 +84,14 @@ def test_an_expected_failure_is_one_line(deployed: Any) -> None:
     run = deployed.start(
         deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=works.write(), key="k"
     )
+    stray = deployed.start(deployed.deploy(cancel, "cancel"), run="nobody/knows")
     over = deployed.until_over(run)
     assert over.state.name == "Failed"
     assert over.state.message.startswith(f"{works.folder}/gone.parquet")
     assert "\n" not in over.state.message
+    over = deployed.until_over(stray)
+    assert over.state.name == "Failed"
+    assert over.state.message.startswith("nobody/knows: ")
     assert "Traceback" not in deployed.log
 
 
