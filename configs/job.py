@@ -159,6 +159,7 @@ class Limits(Frozen):
 class Poll(Frozen):
     """How often an open batch is looked at: from first_seconds, growing by half, up to max_seconds.
 
+    A batch whose creation was not confirmed is given first_seconds to be listed before it is posted again.
     The embedded service is near and quick: it is looked at every 1 to 5 seconds if that is more often.
     """
 

@@ -27,6 +27,9 @@ class Settings(Frozen):
     dialect: ClassVar[Dialect] = "openai"
     endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
     poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
+    ends_in_time: ClassVar[bool] = (
+        True  # a batch ends within its window, answered or not; one that does not is stuck
+    )
     free_trial: ClassVar[tuple[str, str] | None] = None  # model and endpoint that cost nothing
 
     def refusal(self, prompt: Prompt) -> str | None:
@@ -160,6 +163,7 @@ class AzureProvider(KeyedSettings):
     """Azure OpenAI. `prompt.model` is the name of a Global Batch or Data Zone Batch deployment."""
 
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
+    ends_in_time: ClassVar[bool] = False
     name: Literal["azure"]
     endpoint: str = Field(
         pattern=r"^https?://[^/?#]+/?$", description="The resource, e.g. `https://NAME.openai.azure.com`."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from configs.errors import NotFound
-from tasks.ledger.records import ChunkRecord
+from tasks.ledger.records import STOPPED, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.runs import Run
 from tasks.step import step
-from tasks.submission import submission_of
+from tasks.submission import find_posted
 
 _ENDED = "batch_cancelled"  # the code that rows without an answer get
 
@@ -24,8 +25,19 @@ def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return _ended(run, chunk, "the provider does not have the batch any more")
     now = run.clock.now()
     again = now + timedelta(seconds=run.job.pace.first_seconds)
-    values = {"cancel_asked_at": now}
+    values: dict[str, Any] = {"cancel_asked_at": now}
+    if run.stopping:  # somebody's wish and not the batch's fault: it is no attempt
+        values["history"] = [*map(list, batch.history), [STOPPED, now.isoformat()]]
     return run.ledger.postpone(run.lease, chunk, again, f"cancelling {batch.batch_id}", batch_values=values)
+
+
+def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
+    """Take over the batch of a posting that nobody confirmed. None when there is none; LostReply: not known yet."""
+    found = find_posted(run, chunk)
+    if found is None:
+        return None
+    values = {"batch_id": found.id, "status": found.status, "submitted_at": run.clock.now()}
+    return run.ledger.move(run.lease, chunk, ChunkState.SUBMITTED, f"adopted {found.id}", batch_values=values)
 
 
 @step("abandon", "abandon chunk {chunk.number}")
@@ -34,13 +46,9 @@ def abandon(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     if chunk.state is ChunkState.SUBMITTED:
         return _ended(run, chunk, "the batch did not end in time")
     if chunk.state is ChunkState.UPLOADED:
-        batch = run.ledger.batch(chunk)
-        found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
-        if found is not None:  # its creation was never confirmed: end it like any other
-            values = {"batch_id": found.id, "status": found.status, "submitted_at": run.clock.now()}
-            return run.ledger.move(
-                run.lease, chunk, ChunkState.SUBMITTED, f"adopted {found.id}", batch_values=values
-            )
+        adopted = adopt(run, chunk)
+        if adopted is not None:  # end it like any other
+            return adopted
     return run.ledger.move(
         run.lease,
         chunk,

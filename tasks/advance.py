@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from configs.errors import TransientError
+from configs.errors import LostReply, TransientError
 from configs.frozen import seconds
 from configs.progress import Progress, Reporter
 from tasks.abandon import abandon, cancel_batch
@@ -66,13 +66,14 @@ def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
 
 def _next(run: Run, chunk: ChunkRecord) -> Step:
     posted = chunk.state in (ChunkState.SUBMITTED, ChunkState.ENDED)
+    provider = run.job.provider
     batch = run.ledger.batch(chunk) if posted else None
     now = run.clock.now()
     at = situation(
         chunk,
         batch,
         now,
-        window_seconds=seconds(run.job.provider.completion_window),
+        window_seconds=seconds(provider.completion_window) if provider.ends_in_time else None,
         longest_wait=timedelta(seconds=run.job.pace.max_seconds),
         giving_up=run.giving_up,
     )
@@ -86,6 +87,8 @@ def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> Ch
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
         latest = next(c for c in run.ledger.chunks(run.id) if c.number == chunk.number)
         wait = fault_delay(latest.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
+        if isinstance(error, LostReply):  # what it created may be listed a little later
+            wait = max(wait, timedelta(seconds=run.job.pace.first_seconds))
         reason = _silence(run, latest, reporter) + str(error)
         return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, reason, fault=True)
     _warn_of_loss(run, chunk, after, reporter)

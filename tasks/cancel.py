@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from configs.clock import Clock
-from configs.errors import TerminalError, TransientError
+from configs.errors import LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
 from tasks import blocks
-from tasks.abandon import cancel_batch
+from tasks.abandon import adopt, cancel_batch
 from tasks.advance import advance
 from tasks.inspect import find_run, open_ledger
 from tasks.ledger.records import ChunkRecord
@@ -18,7 +19,6 @@ from tasks.ledger.states import ChunkState, RunState
 from tasks.publish import publish
 from tasks.runs import Run, hold
 from tasks.sleep import sleep_until
-from tasks.submission import submission_of
 
 
 def cancel_run(
@@ -61,12 +61,19 @@ def _is_out(chunk: ChunkRecord) -> bool:
 
 def _cancel(run: Run, chunk: ChunkRecord) -> str:
     """Cancel a chunk's batch, also one whose creation nobody has confirmed yet."""
-    batch = run.ledger.batch(chunk)
-    if chunk.state is ChunkState.SUBMITTED:
-        cancel_batch(run, chunk)
-        return f"chunk {chunk.number}: {batch.batch_id} is being cancelled"
-    found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
-    if found is None:
+    out: ChunkRecord | None = chunk
+    if chunk.state is ChunkState.UPLOADED:
+        try:
+            out = adopt(run, chunk)
+        except LostReply:
+            run.clock.sleep(run.job.pace.first_seconds)
+            out = adopt(run, chunk)
+    if out is None:
         return f"chunk {chunk.number}: nothing was posted"
-    run.service.cancel(found.id)
-    return f"chunk {chunk.number}: {found.id} is being cancelled"
+    batch = run.ledger.batch(out)
+    if batch.cancel_asked_at is None:
+        cancel_batch(run, out)
+    else:  # asked before, and noted then: the wait for its end goes on
+        with suppress(NotFound):
+            run.service.cancel(batch.batch_id or "")
+    return f"chunk {chunk.number}: {batch.batch_id} is being cancelled"

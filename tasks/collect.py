@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from configs.errors import TerminalError
 from tasks.assets import fetch_videos
 from tasks.chunk_folder import line_id, requests_name, results_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
@@ -13,6 +14,8 @@ from tasks.runs import Run
 from tasks.stages.wire import dialect
 from tasks.step import step
 
+_GONE = "results_gone"
+_WAY_OUT = "--set run.give_up_after=1s publishes what the other chunks have"
 _LOOKED_AT = 1_000  # results that tell whose they are
 
 
@@ -25,17 +28,37 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     if chunk.state is ChunkState.PREPARED:
         return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, "nothing to post")
     batch = run.ledger.batch(chunk)
-    for index, file_id in enumerate(batch.result_files):
-        name = results_name(chunk.number, chunk.attempt, index)
-        if not run.folder.exists(name):
-            with run.folder.write(name) as sink:
-                run.service.download(file_id, sink)
+    gone = _fetch(run, chunk, batch)
     if _is_foreign(run, chunk, batch):
         return _start_over(run, chunk, batch)
     fetch_videos(run, chunk, batch)
     fetched = f"{len(batch.result_files)} result files"
-    values = {"error_message": _name_the_row(run, chunk, batch)} if batch.error_code else {}
+    values: dict[str, Any] = {}
+    if gone:
+        values = {"error_code": _GONE, "error_message": gone}
+    elif batch.error_code:
+        values = {"error_message": _name_the_row(run, chunk, batch)}
     return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, fetched, batch_values=values)
+
+
+def _fetch(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:
+    """Copy the files. One that the provider has thrown away is an error, or what is said of it when the run gives up:
+    the other chunks are published then."""
+    gone = None
+    for index, file_id in enumerate(batch.result_files):
+        name = results_name(chunk.number, chunk.attempt, index)
+        if run.folder.exists(name):
+            continue
+        with run.folder.write(name) as sink:
+            try:
+                run.service.download(file_id, sink)
+            except TerminalError as error:
+                if not run.giving_up:
+                    raise TerminalError(
+                        f"chunk {chunk.number}: {error}; {_WAY_OUT}", code=error.code
+                    ) from error
+                gone = str(error)
+    return gone
 
 
 def _is_foreign(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> bool:

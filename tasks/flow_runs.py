@@ -31,11 +31,12 @@ _TAKEN_UP = FlowRunFilter(
 
 @dataclass(frozen=True)
 class Seen:
-    """A flow run's state: its type, what it is called, since when."""
+    """A flow run's state: its type, what it is called, since when; and whether a worker can take it up."""
 
     kind: str
     name: str
     since: datetime
+    deployed: bool
 
 
 class FlowRuns(Protocol):
@@ -83,12 +84,14 @@ class OnServer:
 
     def see(self, origin: str) -> Seen | None:
         try:
-            state = self._client.read_flow_run(UUID(origin)).state
+            run = self._client.read_flow_run(UUID(origin))
         except ObjectNotFound:
             return None
+        state = run.state
         if state is None:
             return None
-        return Seen(state.type.value, state.name or state.type.value, state.timestamp.astimezone(UTC))
+        name = state.name or state.type.value
+        return Seen(state.type.value, name, state.timestamp.astimezone(UTC), run.deployment_id is not None)
 
     def wake(self, origin: str) -> None:
         self._set(origin, AwaitingRetry(message="its process is gone; it goes on from where it was"))

@@ -56,8 +56,7 @@ def at_provider(service: BatchService, ledger: Ledger, runs: dict[str, RunRecord
         files |= dict.fromkeys(batch.result_files, "")
     waiting = {row.submission_key: row for run in runs.values() for row in _waited_for(ledger, run)}
     for key, batch in batches:
-        row = waiting.get(key)
-        if _is_open(batch) and (row is None or row.batch_id != batch.id):
+        if _is_open(batch):  # also one that a cancel did not reach: a run that is over wants none
             run = runs[_run_id(key)]
             reason = "open, and nobody waits for it: it costs money"
             yield Leftover(Kind.BATCH, batch.id, key, service.account, run, reason)

@@ -31,7 +31,8 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batches = _last_postings(run, chunk)
     stats, shape = _write(run, chunk, batches)
     spent = _spent(stats, batches)
-    if stats.unanswered and chunk.attempt < run.job.retry.max_attempts and not run.giving_up:
+    attempts = sum(batch.is_attempt for batch in batches)
+    if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(

@@ -20,8 +20,13 @@ def price_of(job: Job, at: datetime) -> Price | None:
     # Image tokens of the prompt have a price of their own, which the list does not say.
     unlisted = job.prompt.endpoint == "/v1/images/edits" and job.provider.name != "local"
     unlisted = unlisted or (job.provider.name == "gemini" and _billed_otherwise(job.prompt))
-    provider = None if elsewhere or unlisted else job.provider.name
-    return find_price(job.prompt.model, provider, at=at, overrides=parse_overrides(load_prices()))
+    return find_price(
+        job.prompt.model,
+        job.provider.name,
+        at=at,
+        overrides=parse_overrides(load_prices()),
+        listed=not elsewhere and not unlisted,
+    )
 
 
 def _billed_otherwise(prompt: Prompt) -> bool:

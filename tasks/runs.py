@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from configs.clock import Clock
-from configs.errors import ConfigError, InputError, NightmailError
+from configs.errors import ConfigError, InputError, LeaseLost, NightmailError
 from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
@@ -83,10 +83,11 @@ class Run:
     def adopt(self, job: Job, origin: str | None) -> None:
         """Go on under the job file as it is now: its pace, retries and limits may have changed, its output not.
 
-        The flow run that goes on with it is the one that is woken and cancelled from now on.
+        The flow run that goes on with it is the one that is woken and cancelled from now on. The one with which it was
+        cancelled is none to follow: a sweep would take the cancellation for this run's own.
         """
         spec = job.model_dump(mode="json", by_alias=True)
-        mine = origin or self.record.origin
+        mine = origin if origin or self.record.state is RunState.CANCELLED else self.record.origin
         changed = spec != self.record.spec or mine != self.record.origin
         if self.record.state is not RunState.FINISHED and changed:
             self.ledger.update_run(self.lease, spec=spec, origin=mine)
@@ -283,8 +284,12 @@ class _Keeper:
 
         def beat() -> None:
             while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
-                with suppress(NightmailError):  # a lost lease shows at the next write
+                try:
                     self._renew()
+                except LeaseLost:  # taken by force: whoever asks from now on is told
+                    self._until = self._clock.now()
+                except NightmailError:  # the ledger is away; the lease may outlast that
+                    continue
 
         thread = threading.Thread(target=beat, name="lease", daemon=True)
         thread.start()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 
+from configs.errors import LostReply
 from tasks.chunk_folder import requests_name
-from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.providers.base import Submission
+from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
+from tasks.providers.base import ServiceBatch, Submission
 from tasks.runs import Run
 
 
@@ -26,6 +28,23 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
         file_id=batch.file_id or "",
         rivals=run.ledger.unconfirmed(batch),
     )
+
+
+def find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
+    """The batch that the chunk's posting has made, if any.
+
+    An empty list proves nothing at once: after a lost reply or a killed process the service may still be creating it.
+    It is believed after as long as a new batch is left alone before it is looked at; LostReply until then.
+    """
+    batch = run.ledger.batch(chunk)
+    found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
+    begun = max(
+        (datetime.fromisoformat(at) for status, at in batch.history if status == CREATING), default=None
+    )
+    settled = timedelta(seconds=run.job.pace.first_seconds)
+    if found is None and begun is not None and run.clock.now() - begun < settled:
+        raise LostReply(f"batch {batch.submission_key}: may still be under creation; it is looked for again")
+    return found
 
 
 def file_name(batch: BatchRecord) -> str:

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from tasks.chunk_folder import requests_name
-from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
 from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.runs import Run
 from tasks.step import step
-from tasks.submission import file_name, submission_of
+from tasks.submission import file_name, find_posted, submission_of
 
 
 @step("submit", "submit chunk {chunk.number}")
@@ -92,13 +92,12 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
 
 def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     batch = run.ledger.batch(chunk)
-    submission = submission_of(run, chunk, batch)
-    made = run.service.find(submission, batch.intended_at) if look_first else None
+    made = find_posted(run, chunk) if look_first else None
     how = "adopted"
     if made is None:
         how = "created"
-        run.ledger.check(run.lease)
-        made = run.service.create(submission, batch.file_id or "")
+        run.ledger.mark(run.lease, chunk, CREATING)
+        made = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
     now = run.clock.now()
     values = {
         "batch_id": made.id,

@@ -60,7 +60,12 @@ def _help(run: RunRecord, clock: Clock, flow_runs: FlowRuns, swept: Swept) -> No
         run.lease_until is not None and run.lease_until > clock.now() and not is_gone(run.lease_owner or "")
     )
     still_for = clock.now() - seen.since if seen else QUIET
-    what = remedy(seen.kind if seen else None, held=held, still_for=still_for)
+    what = remedy(
+        seen.kind if seen else None,
+        held=held,
+        still_for=still_for,
+        deployed=seen is not None and seen.deployed,
+    )
     where = f"its flow run is {seen.name} since {seen.since:%H:%M} UTC" if seen else "it has no flow run"
     if what is Remedy.WAKE:
         flow_runs.wake(origin)

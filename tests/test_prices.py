@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from configs.job import Job
+from tasks import prices
 from tasks.prices import price_of
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -44,6 +45,13 @@ def test_what_gemini_bills_otherwise_than_the_list_says_has_no_price(
     prompt: dict[str, Any], known: bool
 ) -> None:
     assert (price_of(job({"name": "gemini"}, **prompt), AT) is not None) is known
+
+
+def test_a_price_for_one_provider_holds_behind_a_url_of_your_own_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"prices": [{"model": "gemini-*", "provider": "gemini", "input": 1, "output": 2}]}
+    monkeypatch.setattr(prices, "load_prices", lambda: mine)
+    assert price_of(job({"name": "gemini", "base_url": "https://gateway.example.com"}), AT) is not None
+    assert price_of(job({"name": "anthropic", "base_url": "https://gateway.example.com"}), AT) is None
 
 
 def test_a_gateway_to_gemini_has_prices_of_its_own() -> None:

@@ -15,6 +15,10 @@ from tasks.ledger.states import (
     Situation,
 )
 
+# What a batch's history holds beside the statuses that its service reports.
+CREATING = "creating"  # the call that creates it goes out
+STOPPED = "stopped"  # somebody had the run cancelled
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -112,6 +116,11 @@ class BatchRecord:
     cost_usd: float | None = None
     tidied_at: datetime | None = None
 
+    @property
+    def is_attempt(self) -> bool:
+        """Whether its rows have had their chance: not when it was never posted, or stopped on somebody's wish."""
+        return self.batch_id is not None and STOPPED not in {status for status, _ in self.history}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -129,11 +138,11 @@ def situation(
     batch: BatchRecord | None,
     now: datetime,
     *,
-    window_seconds: float,
+    window_seconds: float | None,
     longest_wait: timedelta,
     giving_up: bool,
 ) -> Situation:
-    """What the decision "what next" needs of a chunk and its latest batch.
+    """What the decision "what next" needs of a chunk and its latest batch; no window: it is never overdue.
 
     A wait longer than any we ask for means that the clock was set back: it is over.
     """
@@ -143,7 +152,7 @@ def situation(
     if batch is None:
         return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up)
     submitted = batch.submitted_at or now
-    due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds))
+    due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds or 0))
     asked = batch.cancel_asked_at
     return Situation(
         chunk.state,
@@ -152,7 +161,7 @@ def situation(
         chunk.posting,
         error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
         giving_up=giving_up,
-        overdue=now > due + OVERDUE_AFTER,
+        overdue=window_seconds is not None and now > due + OVERDUE_AFTER,
         cancel_asked=asked is not None,
         cancel_ignored=asked is not None and now > asked + CANCEL_TAKES,
     )

@@ -245,6 +245,13 @@ class Ledger:
                 self._log(connection, lease.run_id, "fault", reason, chunk)
         return _replace(chunk, values)
 
+    def mark(self, lease: Lease, chunk: ChunkRecord, what: str) -> None:
+        """Add to the history of the chunk's current batch that `what` happens now."""
+        with self._owned(lease) as connection:
+            found = connection.execute(sa.select(batches.c.history).where(_batch_of(chunk))).scalar_one()
+            history = [*(found or ()), [what, self._clock.now().isoformat()]]
+            connection.execute(batches.update().where(_batch_of(chunk)).values(history=history))
+
     def tidied(self, lease: Lease) -> None:
         """All provider files of the run are deleted."""
         with self._owned(lease) as connection:
@@ -252,11 +259,11 @@ class Ledger:
             connection.execute(batches.update().where(mine).values(tidied_at=self._clock.now()))
 
     def enqueued_tokens(self, account: str, model: str) -> int:
-        """Estimated prompt tokens in all open batches of (account, model), over all runs."""
+        """Estimated prompt tokens in all open batches of (account, model), over all runs but those that are over."""
         open_ones = (batches.c.account == account) & (batches.c.model == model) & batches.c.ended_at.is_(None)
-        total = self._read(
-            sa.select(sa.func.coalesce(sa.func.sum(batches.c.tokens_estimate), 0)).where(open_ones)
-        )
+        over = runs.c.state.in_((RunState.FINISHED, RunState.CANCELLED))  # nobody sees their batches end
+        query = sa.select(sa.func.coalesce(sa.func.sum(batches.c.tokens_estimate), 0))
+        total = self._read(query.join(runs, runs.c.id == batches.c.run_id).where(open_ones & ~over))
         return int(total[0][0])
 
     def note(self, lease: Lease, kind: str, detail: str) -> None:

@@ -8,14 +8,16 @@ action  drop_reply      do the work, then close the connection without an answer
         reset_midway    half of the body, then close (content)
         status:NNN      answer with that status; `retry_after` (seconds) and `html` (true) as wanted
         delay:SECONDS   wait, then work as usual
+        empty:SECONDS   for that long after it is armed, a list names nothing (list, list_files)
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -34,7 +36,7 @@ _OPS: Final = (
     ("POST", r"/v1/batches/[^/]+/cancel", "cancel"),
     ("GET", r"/v1/videos/[^/]+/content", "video"),
 )
-_ACTION: Final = re.compile(r"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|delay:[\d.]+")
+_ACTION: Final = re.compile(r"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|(delay|empty):[\d.]+")
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Armed:
     skip: int = 0
     retry_after: str | None = None
     html: bool = False
+    since: float = field(default_factory=time.monotonic)
 
 
 class ConnectionAwareProtocol(H11Protocol):
@@ -100,6 +103,9 @@ class FaultGate:
         elif fault.action.startswith("delay:"):
             await asyncio.sleep(float(fault.action.removeprefix("delay:")))
             await self._app(scope, receive, send)
+        elif fault.action.startswith("empty:"):
+            over = time.monotonic() - fault.since > float(fault.action.removeprefix("empty:"))
+            await (self._app(scope, receive, send) if over else _name_nothing(send))
         elif fault.action.startswith("status:"):
             await _refuse(fault, receive, send)
         elif fault.action == "reset_midway":
@@ -157,6 +163,13 @@ async def _swallow(_: Message) -> None:
 async def _cut(scope: Scope) -> None:
     scope["state"]["transport"].abort()
     await asyncio.sleep(0.01)  # the server must have noticed before the app returns without an answer
+
+
+async def _name_nothing(send: Send) -> None:
+    headers = [(b"content-type", b"application/json")]
+    body = orjson.dumps({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(fault: Armed, receive: Receive, send: Send) -> None:

@@ -85,13 +85,22 @@ class AnthropicBatches:
                 size = lines.seek(0, io.SEEK_END) - 1 + len(HEAD) + len(TAIL)
                 headers = {"content-type": "application/json", "content-length": str(size)}
                 made = self._once.post(
-                    _PATH, cast_to=MessageBatch, content=as_array(lines), options={"headers": headers}
+                    _PATH,
+                    cast_to=MessageBatch,
+                    content=self._guarded(as_array(lines)),
+                    options={"headers": headers},
                 )
         except TerminalError as error:
             raise naming_the_row(error, submission) from error
         if not has_id(made):
             raise LostReply(f"{what}: the reply names no id")
         return service_batch(made)
+
+    def _guarded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """A body takes minutes: who loses the run meanwhile breaks off, and no batch is made."""
+        for block in blocks:
+            self.guard()
+            yield block
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
         """One that has ended is ours when its results say so. One that is under way is taken for ours when it is alone and

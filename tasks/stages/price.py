@@ -115,16 +115,23 @@ class PriceOverride:
 
 
 def find_price(
-    model: str, provider: str | None, *, at: datetime, overrides: Sequence[PriceOverride] = ()
+    model: str,
+    provider: str | None,
+    *,
+    at: datetime,
+    overrides: Sequence[PriceOverride] = (),
+    listed: bool = True,
 ) -> Price | None:
     """The batch price of `model` in force at `at`; None when nobody states one.
 
     The first matching override wins; provider "local" is free; then the `model-prices` package, and only
-    for the provider's own service. Hand None as provider for a service of unknown prices (a custom base_url).
+    for the provider's own service: not when it is not `listed` (a custom base_url).
     """
     for override in overrides:
         if override.matches(model, provider):
             return override.price
+    if not listed:
+        return None
     if provider == "local":
         return FREE
     seller = _PROVIDERS.get(provider or "")

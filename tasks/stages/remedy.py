@@ -19,16 +19,16 @@ class Remedy(StrEnum):
     REPORT = "report"  # a person has to start it again
 
 
-def remedy(flow_state: str | None, *, held: bool, still_for: timedelta) -> Remedy:
+def remedy(flow_state: str | None, *, held: bool, still_for: timedelta, deployed: bool) -> Remedy:
     """For an unfinished run of the ledger.
 
     `flow_state` is the state type of its flow run (None: there is none), `still_for` how long it has been in it, `held`
-    whether a live process has the run's lease.
+    whether a live process has the run's lease. Only a `deployed` flow run can be taken up by a worker.
     """
     if flow_state == "CANCELLED":
         return Remedy.CANCEL if still_for >= QUIET else Remedy.LEAVE  # the automation is quicker, as a rule
     if held or flow_state in ("SCHEDULED", "PAUSED") or still_for < QUIET:
         return Remedy.LEAVE
     if flow_state in ("RUNNING", "PENDING", "CRASHED"):
-        return Remedy.WAKE
+        return Remedy.WAKE if deployed else Remedy.REPORT
     return Remedy.END if flow_state == "CANCELLING" else Remedy.REPORT

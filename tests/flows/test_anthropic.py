@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -136,7 +137,9 @@ def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_readin
 
     # The price is the vendor's own, although the fake is elsewhere.
     real = prices.find_price
-    monkeypatch.setattr(prices, "find_price", lambda model, _, **more: real(model, "anthropic", **more))
+    monkeypatch.setattr(
+        prices, "find_price", lambda model, _, **more: real(model, "anthropic", **more | {"listed": True})
+    )
     system = "A long text of house rules. " * 100
     letters.change("prompt.system", system)
     letters.change("provider.cache_ttl", ttl)
@@ -299,6 +302,11 @@ def test_results_that_anthropic_has_thrown_away_are_an_error_and_not_posted_agai
     letters.fake.end(batch_id)
     letters.fake.archive(batch_id)
     runner.join(30)
+    assert letters.fake.created == [ids(*range(10))]
+    wait_for(lambda: letters.batches()[0].intended_at < datetime.now(UTC) - timedelta(seconds=2))
+    receipt = letters.run(overrides=["run.give_up_after=1s"])  # what the error told to do
+    assert receipt["rows"] == {"total": 10, "failed": 10}
+    assert set(letters.column("llm_error_code")) == {"results_gone"}
     assert letters.fake.created == [ids(*range(10))]
 
 

@@ -98,6 +98,12 @@ def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
     assert prefect_client.read_deployment_by_name("enrich/nightly").schedules[0].active
 
 
+def test_every_deployment_stands_in_the_file_once() -> None:
+    entries = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
+    names = [entry["name"] for entry in entries]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.slow
 def test_without_a_server_it_says_what_to_start() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}

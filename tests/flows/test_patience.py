@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,9 +12,13 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import ConfigError, TransientError
 from configs.progress import Silent
+from tasks import cancel
 from tasks.cancel import cancel_run
+from tasks.flow_runs import NoServer
 from tasks.ledger import records
+from tasks.providers.openai_compatible import OpenAICompatible
 from tasks.report import reporting_to
+from tasks.sweep import sweep_up
 
 
 class Stop(Exception):
@@ -155,6 +160,76 @@ def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_go
 def test_a_finished_run_cannot_be_cancelled(works: Any) -> None:
     works.run()
     assert "nothing to cancel" in cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())[0]
+
+
+def test_a_cancelled_run_is_published_although_its_cancellation_begins_anew_at_every_waking(
+    works: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.source(20)
+    works.change("limits.max_requests", 10)
+    works.change("run.publish_cancelled", True)
+    works.faults("stuck:in_progress*1")
+    stopped_after_submitting(works, monkeypatch)
+
+    def fall_asleep(*_: object) -> None:
+        raise Stop
+
+    monkeypatch.setattr(cancel, "sleep_until", fall_asleep)  # as a worker's process does
+    for _ in range(100):
+        with suppress(Stop):
+            cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+            break
+    assert works.statuses() == {"succeeded": 10, "cancelled": 10}
+
+
+def test_rows_of_a_cancelled_batch_have_not_had_their_attempt(
+    works: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.change("retry.max_attempts", 1)
+    works.faults("stuck:in_progress*1")
+    stopped_after_submitting(works, monkeypatch)
+    cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert works.paid() == {"1/1": 1, "1/2": 1}
+
+
+def test_a_batch_that_a_cancel_did_not_reach_is_cancelled_by_a_sweep(
+    works: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.faults("stuck:in_progress*1")
+    stopped_after_submitting(works, monkeypatch)
+    works.service.fault("cancel", "status:500")
+    with pytest.raises(TransientError):
+        cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    swept = sweep_up(works.home, os.environ, SystemClock(), NoServer())
+    (batch,) = works.batches()
+    assert f"letters k: cancelled batch {batch.batch_id}: open, and nobody waits for it" in swept.done[0]
+    assert works.service.wait(batch.batch_id).status == "cancelled"
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+
+
+@pytest.mark.parametrize("how", ["reply lost", "process killed"])
+def test_a_batch_that_is_listed_a_while_after_it_was_made_is_not_made_again(
+    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    works.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    works.service.fault("list", "empty:0.7", times=99)
+    if how == "reply lost":
+        works.service.fault("create", "drop_reply")
+    else:
+        with monkeypatch.context() as patched, pytest.raises(Stop):
+            create = OpenAICompatible.create
+
+            def create_and_die(*given: Any) -> None:
+                create(*given)
+                raise Stop
+
+            patched.setattr(OpenAICompatible, "create", create_and_die)
+            works.run()
+    receipt = works.run()
+    works.service.forgive()
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    assert works.paid() == {"1/1": 1}
 
 
 @pytest.mark.parametrize("action", ["drop_reply", "status:500"])

@@ -10,6 +10,7 @@ import pytest
 
 from configs.clock import SystemClock
 from flows import cli
+from tasks.cancel import cancel_run
 from tasks.flow_runs import NoServer, Seen
 from tasks.sweep import sweep_up
 
@@ -25,7 +26,7 @@ class Told:
         return {"f-1": "letters k", "f-2": "letters l"} if self.kind == "PENDING" else {}
 
     def see(self, origin: str) -> Seen | None:
-        return Seen(self.kind, self.kind.title(), datetime.now(UTC) - timedelta(hours=1))
+        return Seen(self.kind, self.kind.title(), datetime.now(UTC) - timedelta(hours=1), deployed=True)
 
     def wake(self, origin: str) -> None:
         self.calls.append(f"wake {origin}")
@@ -89,6 +90,25 @@ def test_a_flow_run_that_lost_its_worker_before_it_began_is_waked_and_none_twice
     assert (
         swept.done[1] == "letters l: its worker is gone, and no process began it; a worker takes it up again"
     )
+
+
+def test_a_run_that_goes_on_at_a_terminal_is_not_taken_for_the_flow_run_it_was_cancelled_with(
+    left: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import enrich
+
+    class Stop(Exception): ...
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    cancel_run(left.home, os.environ, SystemClock(), "letters/k", _silent())
+    monkeypatch.setattr(enrich, "sleep_until", stop)
+    with pytest.raises(Stop):
+        left.run()
+    told = Told("CANCELLED")
+    assert sweep_up(left.home, os.environ, SystemClock(), told).done == []
+    assert told.calls == []
 
 
 def test_a_run_that_somebody_holds_is_left_alone(left: Any) -> None:

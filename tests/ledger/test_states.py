@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ledger.records import ChunkRecord, situation
+from tasks.ledger.records import BatchRecord, ChunkRecord, situation
 from tasks.ledger.states import MOVES, ChunkState, Situation, Step, fault_delay, next_step, poll_delay
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -107,6 +107,18 @@ def test_faults_back_off_and_honour_retry_after(
     faults: int, spread: float, retry_after: float | None, seconds: float
 ) -> None:
     assert fault_delay(faults, spread, retry_after).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(("window_seconds", "step"), [(86_400, Step.CANCEL), (None, Step.POLL)])
+def test_a_batch_is_overdue_only_where_batches_end_within_their_window(
+    window_seconds: float | None, step: Step
+) -> None:
+    chunk = ChunkRecord("r", 1, 0, 5, S.SUBMITTED, 1, 1, 5, 1, 1)
+    then = NOW - timedelta(days=3)
+    batch = BatchRecord("r", 1, 1, 1, "r/1/1", "a", "m", 5, 1, 1, then, submitted_at=then)
+    wait = timedelta(minutes=15)
+    at = situation(chunk, batch, NOW, window_seconds=window_seconds, longest_wait=wait, giving_up=False)
+    assert next_step(at, NOW) is step
 
 
 @pytest.mark.parametrize(("wait", "step"), [(59, Step.WAIT), (61, Step.POLL), (60 * 24 * 365, Step.POLL)])

@@ -141,13 +141,16 @@ def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clo
 def test_enqueued_tokens_are_those_of_open_batches_of_all_runs(
     ledger: Ledger, new_run: NewRun, clock: Any
 ) -> None:
+    leases = []
     for run_id, key, ended in (("r1", "a", None), ("r2", "b", None), ("r3", "c", clock.now())):
-        lease = new_run(run_id, key)
+        leases.append(lease := new_run(run_id, key))
         (chunk,) = ledger.chunks(run_id)
         ledger.move(
             lease, chunk, ChunkState.INTENDED, "x", batch=posting(ledger, chunk, clock, ended_at=ended)
         )
     assert ledger.enqueued_tokens("acc", "m") == 50
+    ledger.update_run(leases[0], state=RunState.CANCELLED)
+    assert ledger.enqueued_tokens("acc", "m") == 25, "nobody sees the batches of a run that is over end"
     assert ledger.enqueued_tokens("acc", "other") == 0
 
 

@@ -37,4 +37,17 @@ NOW, LONG = timedelta(seconds=5), QUIET
     ],
 )
 def test_what_a_sweep_does(flow_state: str | None, held: bool, still_for: timedelta, what: Remedy) -> None:
-    assert remedy(flow_state, held=held, still_for=still_for) is what
+    assert remedy(flow_state, held=held, still_for=still_for, deployed=True) is what
+
+
+@pytest.mark.parametrize(
+    ("flow_state", "what"),
+    [
+        ("RUNNING", Remedy.REPORT),  # begun at a terminal: no worker can take it up
+        ("CRASHED", Remedy.REPORT),
+        ("CANCELLING", Remedy.END),
+        ("CANCELLED", Remedy.CANCEL),
+    ],
+)
+def test_what_a_sweep_does_for_a_flow_run_without_a_deployment(flow_state: str, what: Remedy) -> None:
+    assert remedy(flow_state, held=False, still_for=LONG, deployed=False) is what
