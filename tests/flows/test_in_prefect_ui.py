@@ -92,7 +92,9 @@ def test_an_expected_failure_is_one_line(deployed: Any) -> None:
     over = deployed.until_over(stray)
     assert over.state.name == "Failed"
     assert over.state.message.startswith("nobody/knows: ")
-    assert "Traceback" not in deployed.log
+    # Prefect's engine adds a traceback of its own to every run that failed; of ours there is none.
+    assert "tasks/cancel.py" not in deployed.log
+    assert "tasks/runs.py" not in deployed.log
 
 
 def test_a_missed_night_is_skipped_and_says_how_to_buy_it(deployed: Any) -> None:
