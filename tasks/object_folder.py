@@ -25,7 +25,7 @@ RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
 OWNER = "_nightmail.json"  # says whose a folder is until it has its first receipt
 BLOCK = 1 << 22
 _PART = re.compile(r"part-\d{5,}-\w+\.parquet")
-_ASSET = re.compile(r"/\w+/\d{5,}/[^/]+")  # run, chunk, name
+_ASSET = re.compile(rf"{ASSETS}/\w+/\d{{5,}}/[^/]+")  # run, chunk, name
 
 Open = Callable[[], BinaryIO]
 
@@ -33,6 +33,11 @@ Open = Callable[[], BinaryIO]
 def part_name(number: int, run_id: str) -> str:
     """A part's file name; the same in every try of a run, and another for another run."""
     return f"part-{number:05d}-{run_id}.parquet"
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file is Nightmail's, by its path in an output folder; all others are left alone."""
+    return name in (RECEIPT, REPORT, OWNER) or bool(_PART.fullmatch(name) or _ASSET.fullmatch(name))
 
 
 class ObjectFolder:
@@ -73,15 +78,12 @@ class ObjectFolder:
     def _ours(self) -> set[str]:
         """What Nightmail has put there, but the receipt; and the mark, which may follow."""
         try:
-            found = [PurePosixPath(path) for path in self._fs.ls(str(self._place), detail=False)]
+            found = set(self._fs.ls(str(self._place), detail=False))
         except FileNotFoundError:
-            found = []
-        parts = {str(path) for path in found if _PART.fullmatch(path.name)}
-        assets = str(self._place / ASSETS)
-        files = {path for path in self._fs.find(assets) if _ASSET.fullmatch(path.removeprefix(assets))}
-        return (
-            parts | files | {str(self._place / OWNER)} | {str(path) for path in found if path.name == REPORT}
-        )
+            found = set()
+        found |= {*self._fs.find(str(self._place / ASSETS)), str(self._place / OWNER)}
+        ours = {path for path in found if is_ours(path.removeprefix(f"{self._place}/"))}
+        return ours - {str(self._place / RECEIPT)}
 
     def _take_back_earlier_uploads(self) -> None:
         """Those of this run alone: whoever else publishes here is not disturbed."""

@@ -8,11 +8,10 @@ appears at once, and a folder is what its `_receipt.json` says: the parts with t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -22,6 +21,8 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError
+from tasks.disk import durable, sync_folder
+from tasks.local_folder import LocalFolder, leftovers
 from tasks.object_folder import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
 from tasks.stages.place import brief, explained, find_place, is_absent, shown
 from tasks.uploads import appearing
@@ -119,7 +120,7 @@ class Output:
             self._fs.info(str(self._place))
         except FileNotFoundError as error:
             if is_absent(error):
-                return False
+                return self._read_json(*self._interrupted(RECEIPT)) is not None
             raise
         return self._single or self._local or bool(self._entries())
 
@@ -131,23 +132,31 @@ class Output:
     def _receipt(self) -> dict[str, Any] | None:
         """The receipt of what is there, if Nightmail wrote it."""
         name = self._place.with_suffix(".receipt.json") if self._single else self._place / RECEIPT
-        return self._read_json(name)
+        return self._read_json(name, *self._interrupted(RECEIPT))
 
-    def _read_json(self, name: PurePosixPath) -> dict[str, Any] | None:
-        try:
-            with self._fs.open(str(name), "rb") as file:
+    def _interrupted(self, name: str) -> list[PurePosixPath]:
+        """That file as it was before a publication on a disk that was killed while it took the old folder away."""
+        old = leftovers(Path(self._place)) if self._local and not self._single else []
+        return [PurePosixPath(folder) / name for folder in old]
+
+    def _read_json(self, *names: PurePosixPath) -> dict[str, Any] | None:
+        """The first of these files that is there."""
+        for name in names:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError),
+                self._fs.open(str(name), "rb") as file,
+            ):
                 found = json.load(file)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-            return None
-        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+                if isinstance(found, dict):
+                    return cast("dict[str, Any]", found)
+        return None
 
     def _owner_of_folder(self) -> str | None:
-        if not self._fs.isdir(str(self._place)):
-            return None
-        if not self._entries():
-            return self._job
-        receipt = self._receipt() or self._read_json(self._place / OWNER) or {}
-        return receipt.get("job")
+        receipt = self._receipt() or self._read_json(self._place / OWNER)
+        if receipt is not None:
+            return receipt.get("job")
+        is_empty = self._fs.isdir(str(self._place)) and not self._entries()
+        return self._job if is_empty else None
 
     def _owner_of_file(self) -> str | None:
         try:
@@ -214,23 +223,16 @@ class Output:
         return {**given.receipt, "report": self.report}
 
     def _publish_folder(self, given: _Delivery) -> dict[str, Any]:
-        place = Path(self._place)
-        staging, old = (place.with_name(f".{place.name}.{self._run_id}.{what}") for what in ("new", "old"))
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+        folder = LocalFolder(Path(self._place), self._run_id, self._guard)
+        staging = folder.begin()
         for number, part in enumerate(given.parts, start=1):
-            with part() as source, _durable(staging / part_name(number, self._run_id)) as target:
+            with part() as source, durable(staging / part_name(number, self._run_id)) as target:
                 shutil.copyfileobj(source, target, BLOCK)
         self._copy_assets(given.assets, PurePosixPath(staging))
-        receipt = self._with_report(given, lambda: _durable(staging / REPORT))
-        with _durable(staging / RECEIPT) as target:
+        receipt = self._with_report(given, lambda: durable(staging / REPORT))
+        with durable(staging / RECEIPT) as target:
             target.write(_json(receipt))
-        self._guard()
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            place.rename(old)
-        staging.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
+        folder.publish()
         return receipt
 
     @contextmanager
@@ -242,10 +244,11 @@ class Output:
             return
         temporary = Path(place).with_name(f".{place.name}.{self._run_id}.new")
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        with _durable(temporary) as file:
+        with durable(temporary) as file:
             yield file
         self._guard()
         temporary.replace(place)
+        sync_folder(temporary.parent)
 
 
 def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:
@@ -263,18 +266,6 @@ def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:
                     )
                 for group in range(table.num_row_groups):
                     writer.write_table(table.read_row_group(group).replace_schema_metadata(metadata))
-
-
-@contextmanager
-def _durable(path: Path) -> Iterator[BinaryIO]:
-    try:
-        with path.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _json(receipt: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """The run folder: where a run's bulk bytes live, at any fsspec URL. The only module that writes run files.
 
-<runs url>/<job>/<key>[.generation]/
+<runs url>/<job>/<key>[@generation]/
     chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
     chunks/00017/lines.parquet      per row: custom_id, or why it was never posted
     chunks/00017/requests-1.jsonl   what attempt 1 posts
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
+from tasks.disk import sync_folder
 from tasks.stages.place import brief, explained, find_place, shown
 from tasks.uploads import abort_unfinished, appearing
 
@@ -155,7 +156,7 @@ class RunFolder:
                 os.fsync(file.fileno())
             self._guard()
             temporary.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -214,12 +215,3 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(
             f"{folder}: a file is in the way of the run folder; move it or set NIGHTMAIL_RUNS_URL"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -236,7 +236,7 @@ def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord
     generation = latest.generation + 1 if latest else 1
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
     run_id = secrets.token_hex(5)
-    suffix = f".{generation}" if generation > 1 else ""
+    suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
     ledger.create_run(
         run_id,
         job=order.job.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +216,7 @@ def follow(path: str) -> list[int]:
         return []
     run = json.loads(fs.cat_file(f"{where}/_receipt.json"))["run"]
     found: list[int] = []
-    for name in sorted(name for name in fs.find(where) if name.endswith(f"-{run}.parquet")):
+    for name in sorted(name for name in fs.ls(where, detail=False) if name.endswith(f"-{run}.parquet")):
         found += pq.read_table(io.BytesIO(fs.cat_file(name)))["n"].to_pylist()
     return found
 
@@ -249,15 +251,172 @@ def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next
     assert sorted({*store.names("out/")} - {*parts}) == ["out/_receipt.json"]
 
 
-def test_what_others_put_into_the_folder_is_left_alone(store: Any) -> None:
-    path = f"{store.url}/out"
+def with_picture(path: str, run: str, *parts: Any) -> None:
+    """Publish with a file that the rows point to."""
+    assets = [("00001/a-1.png", partial(io.BytesIO, run.encode()))]
+    Output(path, "letters", run).publish(parts, receipt(run), b"<p>", assets)
+
+
+def files(path: str) -> dict[str, bytes]:
+    """What lies in a folder and below it."""
+    fs, where = find_place(path)
+    return {name.removeprefix(f"{where}/"): fs.cat_file(name) for name in fs.find(where)}
+
+
+def put_theirs(path: str) -> dict[str, bytes]:
+    """Put into a job's folder what is not its own: files, and the output of another job; all of that."""
+    fs, where = find_place(path)
+    names = (
+        "deep/part-00001-r1.parquet",
+        "mine.txt",
+        "part-of-it.parquet",
+        "_assets/mine.txt",
+        "_assets/r1/00001/x/y",
+    )
+    for name in names:
+        fs.makedirs(f"{where}/{name}".rpartition("/")[0], exist_ok=True)
+        fs.pipe_file(f"{where}/{name}", b"x")
+    with_picture(f"{path}/deep/other", "r8", part(8))
+    there = files(path)
+    return {
+        name: there[name] for name in (*names, *(name for name in there if name.startswith("deep/other/")))
+    }
+
+
+def test_what_others_put_into_the_folder_is_left_alone(place: str) -> None:
+    with_picture(place, "r1", part(1))
+    theirs = put_theirs(place)
+    assert len(theirs) == 9
+    with_picture(place, "r2", part(2))
+    assert follow(place) == [2]
+    ours = {"_receipt.json", "_report.html", "part-00001-r2.parquet", "_assets/r2/00001/a-1.png"}
+    assert {*files(place)} == ours | {*theirs}
+    assert theirs.items() < files(place).items()
+
+
+def die_on_disk_at(monkeypatch: pytest.MonkeyPatch, point: int) -> None:
+    """Let the process end right before it changes the disk for that time; nothing that it does later comes through."""
+    seen = {"number": 0}
+
+    def dying(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen["number"] += 1
+            if seen["number"] >= point:
+                raise Killed
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("rename", "replace", "unlink", "rmdir", "mkdir", "fsync"):
+        monkeypatch.setattr(os, name, dying(getattr(os, name)))
+
+
+def dies(path: str, run: str, point: int) -> bool:
+    """Whether a publication has that many changes of the disk, and was killed at the last of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        die_on_disk_at(patch, point)
+        try:
+            with_picture(path, run, part(2), part(3))
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then"),
+    [
+        ("nothing", "the same run"),
+        ("nothing", "another run, killed there too"),
+        ("the output below is published again", "the same run"),
+        ("the output below is published again", "another run, killed there too"),
+        ("a file of theirs is back", "another run"),
+    ],
+)
+def test_killed_anywhere_on_a_disk_nothing_of_others_is_lost_and_the_next_try_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str, then: str
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # what is killed here is a process, not a disk
+    for point in count(1):
+        path = str(tmp_path / f"{point}" / "out")
+        with_picture(path, "r1", part(1), part(1))
+        theirs = put_theirs(path)
+        died = dies(path, "r2", point)
+        assert not died or follow(path) in ([], [1, 1], [2, 3])  # none between two renames, never a half
+        assert follow(path) == ours_in(path)
+        kept = theirs
+        if meanwhile == "a file of theirs is back":
+            Path(path).mkdir(exist_ok=True)
+            (Path(path) / "mine.txt").write_bytes(b"new")
+            kept = {**theirs, "mine.txt": b"new"}
+        elif meanwhile != "nothing":
+            with_picture(f"{path}/deep/other", "r9", part(9))
+            kept = {name: data for name, data in theirs.items() if not name.startswith("deep/other/")}
+        Output(path, "letters", "r3").check_owner()
+        with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
+            Output(path, "stranger").check_owner()
+        if then.endswith("killed there too"):
+            dies(path, "r3", point)
+        with_picture(path, "r2" if then == "the same run" else "r3", part(2), part(3))
+        assert kept.items() < files(path).items()
+        if meanwhile == "the output below is published again":
+            assert numbers(f"{path}/deep/other") == [9]
+        assert (follow(path), ours_in(path)) == ([2, 3], [2, 3])
+        assert not [found for found in Path(path).parent.iterdir() if found.suffix == ".old"]
+        if not died:
+            break
+    assert point > 15
+
+
+def ours_in(path: str) -> list[int]:
+    """What a reader who takes every part of ours in the folder sees."""
+    parts = sorted(Path(path).glob("part-0*.parquet"))
+    return [number for found in parts for number in pq.read_table(found)["n"].to_pylist()]
+
+
+def test_a_folder_made_in_its_place_at_the_wrong_moment_brings_the_old_output_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    publish(str(path), "r1", part(1))
+    theirs = put_theirs(str(path))
+    real = os.rename
+
+    def racing(source: Any, target: Any) -> None:
+        real(source, target)
+        if str(target).endswith(".old"):
+            (path / "deep" / ".other.r9.new").mkdir(parents=True)
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="every answer is kept"):
+        patch.setattr(os, "rename", racing)
+        publish(str(path), "r2", part(2))
+    assert follow(str(path)) == [1]
+    assert theirs.items() < files(str(path)).items()
+    publish(str(path), "r2", part(2))
+    assert follow(str(path)) == [2]
+    assert theirs.items() < files(str(path)).items()
+
+
+def test_a_folder_in_it_that_cannot_be_moved_is_named_before_anything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "out")
     publish(path, "r1", part(1))
-    theirs = ["out/deep/part-00001-r1.parquet", "out/mine.txt", "out/part-of-it.parquet"]
-    for name in theirs:
-        store.fs.pipe_file(f"{store.url}/{name}", b"x")
-    publish(path, "r2", part(2))
-    assert follow(path) == [2]
-    assert set(theirs) < set(store.names("out/"))
+    theirs = put_theirs(path)
+    monkeypatch.setattr(os.path, "ismount", lambda name: Path(name).name == "deep")
+    with pytest.raises(StorageError, match="out: the folder deep in it cannot be moved; make room or access"):
+        publish(path, "r2", part(2))
+    assert follow(path) == [1]
+    assert theirs.items() < files(path).items()
+
+
+def test_a_link_to_the_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk/real").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk/real")
+    for run in ("r1", "r2"):
+        publish(str(tmp_path / "out"), run, part(1))
+    assert (tmp_path / "out").is_symlink()
+    assert follow(str(tmp_path / "disk/real")) == [1]
+    assert [found.name for found in (tmp_path / "disk").iterdir()] == ["real"]
 
 
 def test_nothing_is_shown_before_everything_is_uploaded(store: Any) -> None:

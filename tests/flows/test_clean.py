@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from configs.errors import NightmailError
 from flows import cli
@@ -314,12 +315,21 @@ def test_a_folder_stays_when_an_output_was_published_into_it(
 def test_a_folder_stays_when_another_run_lives_in_it(
     bench: Bench, later: Callable[[timedelta], None]
 ) -> None:
+    for key in ("k.2", "k"):
+        bench.works.run(key=key)
+    with sa.create_engine(bench.works.home.ledger_url).begin() as connection:
+        connection.execute(sa.text("update runs set folder = 'letters/k' where key = 'k.2'"))
+    later(timedelta(days=31))
+    assert bench.found("--yes") == {}
+
+
+def test_a_redo_has_a_folder_that_no_key_has(bench: Bench, later: Callable[[timedelta], None]) -> None:
     bench.works.run(key="k.2")
     bench.works.run(key="k")
-    bench.works.change("prompt.user", "Shout {{ text }}")
     bench.works.run(key="k", redo=True)
+    assert bench.works.run(key="k.2")["generation"] == 1
     later(timedelta(days=31))
-    assert bench.found("--yes") == {"letters/k": "folder"}
+    assert bench.found("--yes") == {"letters/k.2": "folder", "letters/k": "folder", "letters/k@2": "folder"}
 
 
 def test_two_accounts_are_both_cleaned(
