@@ -186,6 +186,12 @@ def batch_service(tmp_path: Path) -> Iterator[Callable[..., BatchService]]:
 
 
 @pytest.fixture(scope="session")
+def new_batch_service() -> type[BatchService]:
+    """To make services that live elsewhere."""
+    return BatchService
+
+
+@pytest.fixture(scope="session")
 def _shared_batch_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchService]:
     service = BatchService(tmp_path_factory.mktemp("shared-service"))
     yield service

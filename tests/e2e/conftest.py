@@ -187,8 +187,7 @@ def house(
     made = House(tmp_path_factory.mktemp("house"), prefect_server, _shared_batch_service)
     yield made
     if made.worker is not None and made.worker.poll() is None:
-        made.worker.terminate()
-        made.worker.wait(60)
+        made.kill_worker()  # told to go, it would wait for the run of a sweep that has just begun
     made.alerts.server.shutdown()
 
 

@@ -155,17 +155,38 @@ def harness() -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
+@pytest.fixture(scope="session")
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder where fsync costs nothing: what is killed here is a process, not a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("memory")
+        return
+    folder = Path(tempfile.mkdtemp(dir=memory))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _shared_batch_service(in_memory: Path, new_batch_service: type) -> Iterator[Any]:
+    folder = in_memory / "service"
+    folder.mkdir()
+    service = new_batch_service(folder)
+    yield service
+    service.kill()
+
+
 @pytest.fixture
 def new_case(
-    tmp_path: Path, shared_batch_service: Any, harness: subprocess.Popen[str]
+    in_memory: Path, shared_batch_service: Any, harness: subprocess.Popen[str]
 ) -> Iterator[Callable[[], Case]]:
     """Factory of cases."""
-
-    memory = Path("/dev/shm")  # where fsync costs nothing: what is killed here is a process, not a disk
-    base = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path
+    made: list[Case] = []
 
     def make() -> Case:
-        return Case(base / uuid.uuid4().hex[:8], shared_batch_service, harness)
+        made.append(Case(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness))
+        return made[-1]
 
     yield make
-    shutil.rmtree(base)
+    for case in made:
+        shutil.rmtree(case.folder)

@@ -20,7 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
+import openai.resources
+import pandas as pd
+import sqlalchemy.dialects.sqlite
 
 import tasks.providers.openai_service
 from configs.errors import NightmailError
@@ -176,5 +180,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert tasks.providers.openai_service, "imported, so that a child does not spend its time on it"
+    used_later = (tasks.providers.openai_service, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
+    assert all(used_later), "imported, so that a child does not spend its time on them"
     main()
