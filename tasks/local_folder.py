@@ -12,12 +12,14 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
-from tasks.disk import sync_folder
+from configs.errors import LeaseLost
+from tasks.disk import durable, sync_folder
 from tasks.object_folder import ASSETS, RECEIPT, is_ours
 
 
@@ -33,12 +35,25 @@ class LocalFolder:
 
     def begin(self) -> Path:
         """Put right what killed publications left, of this run and of others; an empty folder to write the new one in."""
+        self._guard()
         for old in leftovers(self._place):
             self._guard()
             _put_back(old, self._place)
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir(parents=True)
+        try:
+            self._guard()
+        except LeaseLost:  # while this process stood still: who has the run now may be done with that folder
+            self._staging.rmdir()
+            raise
         return self._staging
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[BinaryIO]:
+        """A file of the new folder; LeaseLost rather than one that its next owner has not made."""
+        self._guard()
+        with durable(self._staging / name) as file:
+            yield file
 
     def publish(self) -> None:
         """Let what was written appear."""

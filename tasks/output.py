@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, LeaseLost
 from tasks.disk import durable, sync_folder
 from tasks.local_folder import LocalFolder, leftovers
 from tasks.object_folder import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
@@ -226,11 +226,11 @@ class Output:
         folder = LocalFolder(Path(self._place), self._run_id, self._guard)
         staging = folder.begin()
         for number, part in enumerate(given.parts, start=1):
-            with part() as source, durable(staging / part_name(number, self._run_id)) as target:
+            with part() as source, folder.file(part_name(number, self._run_id)) as target:
                 shutil.copyfileobj(source, target, BLOCK)
         self._copy_assets(given.assets, PurePosixPath(staging))
-        receipt = self._with_report(given, lambda: durable(staging / REPORT))
-        with durable(staging / RECEIPT) as target:
+        receipt = self._with_report(given, lambda: folder.file(REPORT))
+        with folder.file(RECEIPT) as target:
             target.write(_json(receipt))
         folder.publish()
         return receipt
@@ -243,10 +243,15 @@ class Output:
                 yield file
             return
         temporary = Path(place).with_name(f".{place.name}.{self._run_id}.new")
+        self._guard()
         temporary.parent.mkdir(parents=True, exist_ok=True)
         with durable(temporary) as file:
             yield file
-        self._guard()
+        try:
+            self._guard()
+        except LeaseLost:
+            temporary.unlink(missing_ok=True)
+            raise
         temporary.replace(place)
         sync_folder(temporary.parent)
 
