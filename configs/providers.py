@@ -27,9 +27,7 @@ class Settings(Frozen):
     dialect: ClassVar[Dialect] = "openai"
     endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
     poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
-    ends_in_time: ClassVar[bool] = (
-        True  # a batch ends within its window, answered or not; one that does not is stuck
-    )
+    ends_in_time: ClassVar[bool] = True  # a batch that outlasts its window is stuck
     free_trial: ClassVar[tuple[str, str] | None] = None  # model and endpoint that cost nothing
 
     def refusal(self, prompt: Prompt) -> str | None:

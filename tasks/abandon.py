@@ -10,7 +10,7 @@ from tasks.ledger.records import STOPPED, ChunkRecord
 from tasks.ledger.states import ChunkState
 from tasks.runs import Run
 from tasks.step import step
-from tasks.submission import find_posted
+from tasks.submission import adopt
 
 _ENDED = "batch_cancelled"  # the code that rows without an answer get
 
@@ -29,15 +29,6 @@ def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     if run.stopping:  # somebody's wish and not the batch's fault: it is no attempt
         values["history"] = [*map(list, batch.history), [STOPPED, now.isoformat()]]
     return run.ledger.postpone(run.lease, chunk, again, f"cancelling {batch.batch_id}", batch_values=values)
-
-
-def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
-    """Take over the batch of a posting that nobody confirmed. None when there is none; LostReply: not known yet."""
-    found = find_posted(run, chunk)
-    if found is None:
-        return None
-    values = {"batch_id": found.id, "status": found.status, "submitted_at": run.clock.now()}
-    return run.ledger.move(run.lease, chunk, ChunkState.SUBMITTED, f"adopted {found.id}", batch_values=values)
 
 
 @step("abandon", "abandon chunk {chunk.number}")

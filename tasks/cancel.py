@@ -11,7 +11,7 @@ from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
 from tasks import blocks
-from tasks.abandon import adopt, cancel_batch
+from tasks.abandon import cancel_batch
 from tasks.advance import advance
 from tasks.inspect import find_run, open_ledger
 from tasks.ledger.records import ChunkRecord
@@ -19,6 +19,7 @@ from tasks.ledger.states import ChunkState, RunState
 from tasks.publish import publish
 from tasks.runs import Run, hold
 from tasks.sleep import sleep_until
+from tasks.submission import adopt
 
 
 def cancel_run(

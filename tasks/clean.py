@@ -22,14 +22,12 @@ from tasks import blocks
 from tasks.inspect import open_ledger
 from tasks.ledger.owner import is_gone, me
 from tasks.ledger.records import Lease, RunRecord
-from tasks.ledger.states import RunState
+from tasks.ledger.states import OVER
 from tasks.ledger.store import Ledger
 from tasks.leftovers import Kind, Leftover, at_provider, old_folder
 from tasks.providers.base import BatchService
 from tasks.run_folder import RunFolder
 from tasks.runs import LEASE_SECONDS
-
-_OVER = (RunState.FINISHED, RunState.CANCELLED)
 
 
 @dataclass
@@ -108,7 +106,7 @@ def as_data(cleaning: Cleaning) -> dict[str, Any]:
 
 def _is_over(run: RunRecord, clock: Clock) -> bool:
     held = run.lease_owner is not None and run.lease_until is not None and run.lease_until > clock.now()
-    return run.state in _OVER and not (held and not is_gone(run.lease_owner or ""))
+    return run.state in OVER and not (held and not is_gone(run.lease_owner or ""))
 
 
 def _open_all(records: list[RunRecord], home: Home, environ: Mapping[str, str], done: Cleaning) -> list[_Run]:

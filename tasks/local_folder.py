@@ -104,9 +104,8 @@ def _empty(old: Path, place: Path, below: str = "", *, replaced: bool) -> None:
         name, target = below + entry.name, place / entry.name
         if _is_folder(entry) and replaced and name.partition("/")[0] == ASSETS:
             _empty(entry, target, f"{name}/", replaced=True)
-        elif _is_folder(entry) and _is_folder(
-            target
-        ):  # made anew meanwhile, perhaps as the output of another job
+        elif _is_folder(entry) and _is_folder(target):
+            # Made anew meanwhile, perhaps as the output of another job.
             _empty(entry, target, replaced=(entry / RECEIPT).exists() and (target / RECEIPT).exists())
         elif replaced and not _is_folder(entry) and is_ours(name):
             _delete(entry)

@@ -120,7 +120,7 @@ class Output:
             self._fs.info(str(self._place))
         except FileNotFoundError as error:
             if is_absent(error):
-                return self._read_json(*self._interrupted(RECEIPT)) is not None
+                return self._read_json(*self._interrupted()) is not None
             raise
         return self._single or self._local or bool(self._entries())
 
@@ -132,12 +132,12 @@ class Output:
     def _receipt(self) -> dict[str, Any] | None:
         """The receipt of what is there, if Nightmail wrote it."""
         name = self._place.with_suffix(".receipt.json") if self._single else self._place / RECEIPT
-        return self._read_json(name, *self._interrupted(RECEIPT))
+        return self._read_json(name, *self._interrupted())
 
-    def _interrupted(self, name: str) -> list[PurePosixPath]:
-        """That file as it was before a publication on a disk that was killed while it took the old folder away."""
+    def _interrupted(self) -> list[PurePosixPath]:
+        """The receipt as it was before a publication on a disk that was killed while it took the old folder away."""
         old = leftovers(Path(self._place)) if self._local and not self._single else []
-        return [PurePosixPath(folder) / name for folder in old]
+        return [PurePosixPath(folder) / RECEIPT for folder in old]
 
     def _read_json(self, *names: PurePosixPath) -> dict[str, Any] | None:
         """The first of these files that is there."""

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any, BinaryIO, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
-from tasks.disk import sync_folder
+from tasks.disk import durable, sync_folder
 from tasks.stages.place import brief, explained, find_place, shown
 from tasks.uploads import abort_unfinished, appearing
 
@@ -150,10 +149,8 @@ class RunFolder:
         temporary = target.with_name(f".{target.name}{self._suffix}")
         _make_folder(target.parent)
         try:
-            with temporary.open("wb") as file:
+            with durable(temporary) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
             self._guard()
             temporary.replace(target)
             sync_folder(target.parent)

@@ -1,4 +1,4 @@
-"""What a posting looks like to its service: to create its batch, and to find it again."""
+"""What a posting looks like to its service: to create its batch, to find it again, and to write it down."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from configs.errors import LostReply
 from tasks.chunk_folder import requests_name
 from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
+from tasks.ledger.states import ChunkState, poll_delay
 from tasks.providers.base import ServiceBatch, Submission
 from tasks.runs import Run
 
@@ -30,7 +31,34 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
     )
 
 
-def find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
+def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
+    """Take over the batch of a posting that nobody confirmed. None when there is none; LostReply: not known yet."""
+    found = _find_posted(run, chunk)
+    return None if found is None else confirm(run, chunk, found, "adopted")
+
+
+def confirm(run: Run, chunk: ChunkRecord, made: ServiceBatch, how: str) -> ChunkRecord:
+    """Write down that the chunk's posting has this batch."""
+    now = run.clock.now()
+    values = {
+        "batch_id": made.id,
+        "status": made.status,
+        "history": [[made.status, now.isoformat()]],
+        "submitted_at": now,
+        "expires_at": made.expires_at,
+    }
+    return run.ledger.move(
+        run.lease,
+        chunk,
+        ChunkState.SUBMITTED,
+        f"{how} {made.id}",
+        batch_values=values,
+        not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
+        waiting_for=f"batch {made.id}",
+    )
+
+
+def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     """The batch that the chunk's posting has made, if any.
 
     An empty list proves nothing at once: after a lost reply or a killed process the service may still be creating it.

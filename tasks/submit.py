@@ -10,7 +10,7 @@ from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
 from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.runs import Run
 from tasks.step import step
-from tasks.submission import file_name, find_posted, submission_of
+from tasks.submission import adopt, confirm, file_name, submission_of
 
 
 @step("submit", "submit chunk {chunk.number}")
@@ -91,30 +91,13 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
 
 
 def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
+    adopted = adopt(run, chunk) if look_first else None
+    if adopted is not None:
+        return adopted
     batch = run.ledger.batch(chunk)
-    made = find_posted(run, chunk) if look_first else None
-    how = "adopted"
-    if made is None:
-        how = "created"
-        run.ledger.mark(run.lease, chunk, CREATING)
-        made = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
-    now = run.clock.now()
-    values = {
-        "batch_id": made.id,
-        "status": made.status,
-        "history": [[made.status, now.isoformat()]],
-        "submitted_at": now,
-        "expires_at": made.expires_at,
-    }
-    return run.ledger.move(
-        run.lease,
-        chunk,
-        ChunkState.SUBMITTED,
-        f"{how} {made.id}",
-        batch_values=values,
-        not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
-        waiting_for=f"batch {made.id}",
-    )
+    run.ledger.mark(run.lease, chunk, CREATING)
+    made = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
+    return confirm(run, chunk, made, "created")
 
 
 def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:

@@ -13,11 +13,9 @@ from tasks.flow_runs import FlowRuns
 from tasks.inspect import open_ledger
 from tasks.ledger.owner import is_gone
 from tasks.ledger.records import RunRecord
-from tasks.ledger.states import RunState
+from tasks.ledger.states import OVER
 from tasks.leftovers import Leftover
 from tasks.stages.remedy import QUIET, Remedy, remedy
-
-_OVER = (RunState.FINISHED, RunState.CANCELLED)
 
 
 class Swept:
@@ -50,7 +48,7 @@ def sweep_up(home: Home, environ: Mapping[str, str], clock: Clock, flow_runs: Fl
 def _unfinished(home: Home) -> Iterator[RunRecord]:
     ledger = open_ledger(home)
     runs = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
-    return (run for run in runs if run.state not in _OVER)
+    return (run for run in runs if run.state not in OVER)
 
 
 def _help(run: RunRecord, clock: Clock, flow_runs: FlowRuns, swept: Swept) -> None:

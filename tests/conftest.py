@@ -274,9 +274,8 @@ class S3Server:
         with contextlib.closing(self._client()) as client:
             while time.monotonic() < deadline and self.process.poll() is None:
                 try:
-                    if (
-                        self.name == "rclone"
-                    ):  # a folder is a bucket; it does not look again at one it has listed
+                    if self.name == "rclone":
+                        # A folder is a bucket, and one that was listed is not looked at again.
                         return bool(client.list_buckets()["Buckets"])
                     client.put_object(Bucket="itest", Key="ready", Body=b"")
                     if client.list_objects_v2(Bucket="itest", Prefix="ready")["KeyCount"]:

@@ -49,6 +49,9 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
+OVER = (RunState.FINISHED, RunState.CANCELLED)  # nothing goes on in such a run
+
+
 class Step(StrEnum):
     """What can be done for a chunk now."""
 

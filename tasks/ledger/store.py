@@ -22,7 +22,7 @@ from tasks.ledger.database import open_database
 from tasks.ledger.owner import shown
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunRecord
 from tasks.ledger.schema import batches, chunks, events, runs
-from tasks.ledger.states import MOVES, ChunkState, RunState
+from tasks.ledger.states import MOVES, OVER, ChunkState, RunState
 
 _LONGEST_UPLOAD = timedelta(days=1)  # from the intent to the batch
 
@@ -261,7 +261,7 @@ class Ledger:
     def enqueued_tokens(self, account: str, model: str) -> int:
         """Estimated prompt tokens in all open batches of (account, model), over all runs but those that are over."""
         open_ones = (batches.c.account == account) & (batches.c.model == model) & batches.c.ended_at.is_(None)
-        over = runs.c.state.in_((RunState.FINISHED, RunState.CANCELLED))  # nobody sees their batches end
+        over = runs.c.state.in_(OVER)  # nobody sees their batches end
         query = sa.select(sa.func.coalesce(sa.func.sum(batches.c.tokens_estimate), 0))
         total = self._read(query.join(runs, runs.c.id == batches.c.run_id).where(open_ones & ~over))
         return int(total[0][0])

@@ -16,12 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from tasks.disk import sync_folder
 from tasks.local_batch.answers import Answerer, undone
 from tasks.local_batch.faults import Faults, Misbehaviour
 from tasks.local_batch.journal import Journal
 from tasks.local_batch.objects import Batch, StoredFile, result_file_id, unix_now
 from tasks.local_batch.rows import blocks_of
-from tasks.local_batch.store import Store, sync_folder
+from tasks.local_batch.store import Store
 from tasks.stages.validate import InputCheck, Problem, read_lines
 
 MAX_ERRORS: Final = 100  # of a file that fails validation

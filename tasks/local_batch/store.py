@@ -11,7 +11,6 @@ bytes without a row, which `tidy` removes, and never a row without bytes.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import threading
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from tasks.disk import durable, sync_folder
 from tasks.local_batch.objects import OPEN, Batch, StoredFile, result_file_id, unix_now
 
 _SCHEMA = """
@@ -74,11 +74,9 @@ class Store:
     def keep_upload(self, source: BinaryIO, file: StoredFile) -> StoredFile:
         """Copy the bytes in, then make the file known; its `bytes` are filled in."""
         incoming = self.folder / "incoming" / file.id
-        with incoming.open("wb") as target:
+        with durable(incoming) as target:
             shutil.copyfileobj(source, target, 1 << 20)
             file.bytes = target.tell()
-            target.flush()
-            os.fsync(target.fileno())
         incoming.rename(self.path_of(file.id))
         sync_folder(self.folder / "files")
         with self._transaction() as db:
@@ -202,12 +200,3 @@ def _insert_file(db: sqlite3.Connection, file: StoredFile) -> None:
         "INSERT OR REPLACE INTO files (id, purpose, expires_at, record) VALUES (?, ?, ?, ?)",
         (file.id, file.purpose, file.expires_at, msgspec.json.encode(file)),
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

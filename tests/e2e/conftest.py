@@ -116,16 +116,7 @@ class House:
 
     def deploy(self) -> list[str]:
         """`nightmail deploy`; its lines."""
-        said = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "deploy"],
-            env={**self.server.environ, **self.environ},
-            cwd=self.checkout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert said.returncode == 0, said.stderr
-        return said.stdout.split("\n")
+        return self.type("nightmail deploy").split("\n")
 
     def type(self, commands: str) -> str:
         """What somebody types in the checkout; what it prints."""
@@ -187,7 +178,7 @@ def house(
     made = House(tmp_path_factory.mktemp("house"), prefect_server, _shared_batch_service)
     yield made
     if made.worker is not None and made.worker.poll() is None:
-        made.kill_worker()  # told to go, it would wait for the run of a sweep that has just begun
+        made.kill_worker()  # told to go, it may wait longer than a test should
     made.alerts.server.shutdown()
 
 

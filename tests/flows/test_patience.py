@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -141,15 +142,25 @@ def test_a_source_that_changed_under_an_unfinished_run_needs_a_decision(
     assert works.paid() == {"1/1": 1}
 
 
+def fall_asleep(*_: object) -> None:
+    """Sleep as a worker's process does: it ends, and another begins."""
+    raise Stop
+
+
+@pytest.mark.parametrize("sleep", [cancel.sleep_until, fall_asleep])
 def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_goes_on_later(
-    works: Any, monkeypatch: pytest.MonkeyPatch
+    works: Any, monkeypatch: pytest.MonkeyPatch, sleep: Callable[..., None]
 ) -> None:
     works.source(20)
     works.change("limits.max_requests", 10)
     works.change("run.publish_cancelled", True)
-    works.faults("stuck:in_progress*1,nonce-publish")
+    works.faults("stuck:in_progress*1")
     stopped_after_submitting(works, monkeypatch)
-    lines = cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    monkeypatch.setattr(cancel, "sleep_until", sleep)
+    for _ in range(100):
+        with suppress(Stop):
+            lines = cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+            break
     assert any("is being cancelled" in line for line in lines)
     assert works.statuses() == {"succeeded": 10, "cancelled": 10}
     receipt = works.run()
@@ -160,26 +171,6 @@ def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_go
 def test_a_finished_run_cannot_be_cancelled(works: Any) -> None:
     works.run()
     assert "nothing to cancel" in cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())[0]
-
-
-def test_a_cancelled_run_is_published_although_its_cancellation_begins_anew_at_every_waking(
-    works: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    works.source(20)
-    works.change("limits.max_requests", 10)
-    works.change("run.publish_cancelled", True)
-    works.faults("stuck:in_progress*1")
-    stopped_after_submitting(works, monkeypatch)
-
-    def fall_asleep(*_: object) -> None:
-        raise Stop
-
-    monkeypatch.setattr(cancel, "sleep_until", fall_asleep)  # as a worker's process does
-    for _ in range(100):
-        with suppress(Stop):
-            cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
-            break
-    assert works.statuses() == {"succeeded": 10, "cancelled": 10}
 
 
 def test_rows_of_a_cancelled_batch_have_not_had_their_attempt(
