@@ -34,23 +34,19 @@ def until(seen: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     return found
 
 
-def holder(works: Any) -> Any:
-    run = works.ledger.latest_run("letters", "k") if works.home.folder.exists() else None
-    return run if run and run.lease_owner and works.ledger.batches(run.id) else None
-
-
 def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(deployed: Any) -> None:
     from tasks.flow_runs import OnServer
     from tasks.sweep import sweep_up
 
     works = deployed.works
+    looks = works.service.stats()["requests"].get("retrieve", 0)
     works.service.fault("retrieve", "delay:100")
     run = deployed.start(
         deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=works.write(), key="k"
     )
-    held = until(lambda: holder(works), "a lease")
-    until(lambda: works.batches()[0].batch_id, "a batch")
-    time.sleep(1)  # it is asking for its batch now, and gets no answer
+    # Only a process that is asking for its batch is sure to be there: any other may be falling asleep.
+    until(lambda: works.service.stats()["requests"].get("retrieve", 0) > looks, "a look at the batch")
+    held = works.ledger.latest_run("letters", "k")
     os.kill(int(held.lease_owner.split("/")[-2]), signal.SIGTERM)
     until(lambda: works.ledger.get_run(held.id).lease_owner is None, "the end of the lease", seconds=60)
     over = deployed.until_over(run)
