@@ -1,6 +1,6 @@
 """What happens by itself on a real server: deployments and automations as `nightmail deploy` makes them, a real worker.
 
-Runs are killed and cancelled while they work or sleep; the batch service says what was paid and what was cancelled.
+Runs are killed while they work; the batch service says what was paid.
 """
 
 from __future__ import annotations
@@ -115,33 +115,6 @@ def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site
     assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
     assert site.works.statuses() == {"succeeded": 10}
     assert site.works.paid() == {"1/1": 1}
-
-
-def test_a_run_cancelled_in_its_sleep_stops_paying(site: Site) -> None:
-    from prefect.states import Cancelling
-
-    site.deploy()
-    site.works.change("poll", {"first_seconds": 600, "max_seconds": 600})
-    site.works.faults("stuck:in_progress")
-    site.start_worker()
-    run = site.start_run()
-    site.until(run, lambda found: found.state.name == "Sleeping")
-
-    site.client.set_flow_run_state(run, Cancelling())  # what the button in the UI does
-
-    site.until(run, lambda found: found.state.is_cancelled())
-    record = site.works.ledger.latest_run("letters", "k")
-    assert record is not None
-    deadline = time.monotonic() + 200
-    while True:
-        (batch,) = (
-            one for one in site.works.service.client().batches.list() if record.id in str(one.metadata)
-        )
-        if batch.status in ("cancelling", "cancelled"):
-            break
-        assert time.monotonic() < deadline, f"{batch.status}; {site.log()[-3000:]}"
-        time.sleep(0.3)
-    assert site.history(run)[-1] == "Cancelled"
 
 
 def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(site: Site) -> None:

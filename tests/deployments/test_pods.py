@@ -83,11 +83,13 @@ def test_a_pod_that_is_told_to_go_hands_its_run_back(
             [sys.executable, "-m", "prefect", "flow-run", "execute"], env=environ, cwd=ROOT
         )
 
+    works.service.fault("upload", "delay:100")  # it is at work when it is told to go
     first = pod()
     until(prefect_client, run.id, {"Running"})
     first.send_signal(signal.SIGTERM)
     assert first.wait(properties["grace_seconds"]["default"]) == 0
     assert prefect_client.read_flow_run(run.id).state.name == "AwaitingRetry"
+    works.service.forgive()
 
     while prefect_client.read_flow_run(run.id).state.is_scheduled():
         prefect_client.set_flow_run_state(run.id, Pending())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -129,11 +128,8 @@ def prefect_worker(prefect_server: Any, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("worker")
     process = prefect_server.worker(folder)
     yield folder / "worker.log"
-    process.terminate()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    process.kill()  # told to go, it may wait longer than a test should
+    process.wait()
 
 
 @pytest.fixture

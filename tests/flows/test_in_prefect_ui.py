@@ -27,12 +27,13 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
         job=works.write(),
         date="2026-11-21",
     )
-
-    napping = deployed.until_state(run, "Sleeping")
+    # A sleeping run names no process; the id is cleared right after the state is set.
+    napping = deployed.until(
+        run, lambda found: found.state.name == "Sleeping" and not found.infrastructure_pid
+    )
     wake = napping.state.state_details.scheduled_time.astimezone(ZoneInfo("Asia/Tokyo"))
     assert napping.name == "letters 2026-11-21"
     assert napping.state.message.startswith(f"0/2 batches done, next look {wake:%H:%M}")
-    assert not napping.infrastructure_pid, "a sleeping run must not name a process"
     assert len(json.loads(deployed.artifacts(run)["batches-letters"].data)) == 2
 
     assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
@@ -48,6 +49,8 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     assert "10 rows" in shown["receipt-letters"].data
     tasks = {task.name for task in deployed.client.read_task_runs()}
     assert {"prepare", "submit chunk 1", "poll chunk 2", "publish"} <= tasks
+    assert works.column("llm_status") == ["succeeded"] * 10
+    assert "sk-secret" not in deployed.log
 
 
 def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> None:

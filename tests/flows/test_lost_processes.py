@@ -98,6 +98,7 @@ def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_stranger
     mine = deployed.start(deployment, job=works.write(), key="k")
     deployed.until_state(mine, "Sleeping")
     record = works.ledger.latest_run("letters", "k")
+    until(lambda: works.ledger.get_run(record.id).lease_owner is None, "the end of the lease")
     zombie = works.ledger.claim(record.id, "far-away/x/1/1", 600, lambda _: False)
 
     stranger = deployed.until_over(deployed.start(deployment, job=works.write(), key="k"))
