@@ -60,6 +60,10 @@ def run(
     redo: Annotated[
         bool, Parameter(help="Do a finished run again and replace its output.", negative=())
     ] = False,
+    retry: Annotated[
+        bool,
+        Parameter(help="Ask a finished run's unanswered rows again; the others are kept.", negative=()),
+    ] = False,
     snapshot: Annotated[
         bool,
         Parameter(help="Go on with the rows as they were read, though the source has changed.", negative=()),
@@ -70,7 +74,7 @@ def run(
     """Run a job, or go on with it: the same job and key is the same run, resumed where it stopped."""
     from flows.enrich import enrich
     from tasks.report import reporting_to
-    from tasks.stages.receipt import as_text, unanswered
+    from tasks.stages.receipt import as_text, retry_line, unanswered
 
     began = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
@@ -83,6 +87,7 @@ def run(
             dry_run=dry_run,
             key=key,
             redo=redo,
+            retry=retry,
             snapshot=snapshot,
             overrides=list(overrides),
         )
@@ -94,6 +99,8 @@ def run(
         if datetime.datetime.fromisoformat(result["finished_at"]) < began:
             sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
         sys.stdout.write(as_text(result) + "\n")
+        if more := retry_line(result):
+            sys.stderr.write(f"{more}: run the same command with --retry.\n")
         if result["answered_by"] == "echo":
             sys.stderr.write(_ECHOES)
     return ALL_ANSWERED if dry_run or not unanswered(result) else ROWS_UNANSWERED

@@ -16,6 +16,7 @@ from tasks.flow_run import current_flow_run
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
 from tasks.report import current_reporter, publish_batches, publish_plan, publish_receipt
+from tasks.resume import resume
 from tasks.runs import open_run, place_order
 from tasks.sleep import sleep_until
 from tasks.turn import our_turn
@@ -32,6 +33,7 @@ def enrich(
     dry_run: bool = False,
     key: Text = "",
     redo: bool = False,
+    retry: bool = False,
     snapshot: bool = False,
     overrides: Texts = (),
 ) -> Any:
@@ -49,6 +51,7 @@ def enrich(
         dry_run: Say what would be done; write and post nothing.
         key: Name of the run; empty for the date.
         redo: Replace a finished run's output by a new one.
+        retry: Ask the unanswered rows of a finished run again; the others are kept.
         snapshot: Go on with the rows as they were read, though the source has changed since.
         overrides: Further job keys to set, such as `prompt.params.temperature=0`.
     """
@@ -61,6 +64,7 @@ def enrich(
         key=key or None,
         overrides=as_overrides(provider, model, limit, overrides),
         redo=redo,
+        retry=retry,
         snapshot=snapshot,
         origin=here.id if here else None,
         due=here.due if here else None,
@@ -73,6 +77,7 @@ def enrich(
         publish_plan(planned)
         return planned
     with our_turn(clock), open_run(order, home, os.environ, clock) as run:
+        resume(run, order)
         if run.record.receipt is None:
             prepare(run, reporter)
             while wake := advance(run, reporter):

@@ -102,7 +102,8 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
     attempt = chunk.attempt + 1
     size = tokens = 0
     with (
-        run.folder.read(requests_name(chunk.number, chunk.attempt)) as before,
+        # All lines: `retry.on` may name more reasons than when the latest attempt was posted.
+        run.folder.read(requests_name(chunk.number, 1)) as before,
         run.folder.write(requests_name(chunk.number, attempt)) as after,
     ):
         for line in before:

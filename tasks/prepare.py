@@ -12,7 +12,7 @@ from configs.errors import ConfigError
 from configs.progress import Progress, Reporter
 from tasks import providers
 from tasks.chunk_folder import write_chunks
-from tasks.ledger.states import ChunkState, RunState
+from tasks.ledger.states import RunState
 from tasks.output import Output
 from tasks.prices import price_of
 from tasks.run_folder import RunFolder
@@ -29,8 +29,6 @@ def prepare(run: Run, reporter: Reporter) -> None:
 
     A prepare that was interrupted starts over: nothing of it was posted.
     """
-    if run.record.state is RunState.CANCELLED:
-        _reopen(run)
     if run.record.state in (RunState.RUNNING, RunState.PUBLISHING) or run.ledger.chunks(run.id):
         return
     try:
@@ -55,15 +53,6 @@ def prepare(run: Run, reporter: Reporter) -> None:
         bad_lines=blueprint.dataset.bad_line_count,
     )
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
-
-
-def _reopen(run: Run) -> None:
-    """Go on with a cancelled run: chunks that were merged with rows unanswered are merged anew, and post the rest."""
-    for chunk in run.ledger.chunks(run.id):
-        if chunk.state is ChunkState.MERGED and (chunk.stats or {}).get("unanswered"):
-            run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, "the cancelled run goes on")
-    resumed = RunState.RUNNING if run.ledger.chunks(run.id) else RunState.PREPARING
-    run.ledger.update_run(run.lease, state=resumed)
 
 
 def plan(order: Order, reporter: Reporter) -> dict[str, Any]:

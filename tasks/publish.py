@@ -81,6 +81,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
             for kind in ("input", "output", "cached", "reasoning")
         },
         "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
+        "retryable": sum(chunk["unanswered"] for chunk in stats),
         "errors": top_errors(stats),
         "error_budget": run.job.run.error_budget,
         "odd_lines": {

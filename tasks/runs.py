@@ -43,6 +43,7 @@ class Order:
     now: datetime
     job_file: str
     redo: bool = False
+    retry: bool = False
     snapshot: bool = False
     origin: str | None = None
 
@@ -80,18 +81,10 @@ class Run:
             return self.stopping
         return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
 
-    def adopt(self, job: Job, origin: str | None) -> None:
-        """Go on under the job file as it is now: its pace, retries and limits may have changed, its output not.
-
-        The flow run that goes on with it is the one that is woken and cancelled from now on. The one with which it was
-        cancelled is none to follow: a sweep would take the cancellation for this run's own.
-        """
-        spec = job.model_dump(mode="json", by_alias=True)
-        mine = origin if origin or self.record.state is RunState.CANCELLED else self.record.origin
-        changed = spec != self.record.spec or mine != self.record.origin
-        if self.record.state is not RunState.FINISHED and changed:
-            self.ledger.update_run(self.lease, spec=spec, origin=mine)
-            self.job = job
+    def reload(self) -> None:
+        """Read the run and its job from the ledger again."""
+        self.record = self.ledger.get_run(self.id) or self.record
+        self.job = Job.model_validate(self.record.spec)
 
     def receipt(self) -> dict[str, Any] | None:
         """The receipt, once the run is finished."""
@@ -109,6 +102,7 @@ def place_order(
     limit: int | None = None,
     overrides: Iterable[str] = (),
     redo: bool = False,
+    retry: bool = False,
     snapshot: bool = False,
     origin: str | None = None,
     due: datetime | None = None,
@@ -118,6 +112,10 @@ def place_order(
     Without `day` the date is the one before `due`: when the run was to start, however late that is done.
     A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
     """
+    if redo and retry:
+        raise ConfigError(
+            "retry asks a finished run's unanswered rows again, redo all its rows: give one of the two"
+        )
     blocks.use_s3_credentials(home)
     items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
     loaded = load_job(job, items)
@@ -131,6 +129,7 @@ def place_order(
         clock.now(),
         job,
         redo=redo and begun is None,
+        retry=retry and begun is None,
         snapshot=snapshot,
         origin=origin,
     )
@@ -150,7 +149,6 @@ def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock)
         _survey(order, service.limits)
         record = _create(order, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
-        run.adopt(order.job, order.origin)
         yield run
 
 
@@ -198,7 +196,8 @@ def _resumes(order: Order, latest: RunRecord) -> bool:
 
 def _refuse_drift(order: Order, latest: RunRecord) -> None:
     """A source that changed under an unfinished run needs a decision; a flow run that wakes has had it."""
-    posting = latest.state in (RunState.RUNNING, RunState.CANCELLED)
+    asks_again = order.retry and latest.state is RunState.FINISHED
+    posting = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
     if not posting or order.snapshot or (order.origin and order.origin == latest.origin):
         return
     try:

@@ -18,6 +18,7 @@ from tasks.ledger.states import (
 # What a batch's history holds beside the statuses that its service reports.
 CREATING = "creating"  # the call that creates it goes out
 STOPPED = "stopped"  # somebody had the run cancelled
+RETRIED = "retried"  # somebody had the finished run ask again
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,9 @@ class BatchRecord:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether its rows have had their chance: not when it was never posted, or stopped on somebody's wish."""
-        return self.batch_id is not None and STOPPED not in {status for status, _ in self.history}
+        """Whether it counts against `retry.max_attempts`: not when it was never posted, when it was stopped on somebody's
+        wish, or when its run was finished and asks again."""
+        return self.batch_id is not None and not {STOPPED, RETRIED} & {status for status, _ in self.history}
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ MOVES: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
     ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),
     ChunkState.COLLECTED: frozenset({ChunkState.MERGED, ChunkState.PREPARED}),
-    ChunkState.MERGED: frozenset({ChunkState.COLLECTED}),  # a cancelled run that goes on after all
+    ChunkState.MERGED: frozenset({ChunkState.COLLECTED}),  # a run that was over goes on: Ledger.reopen
 }
 
 

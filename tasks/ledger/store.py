@@ -5,7 +5,7 @@ Every writing method takes the run's `Lease` and raises LeaseLost when a later o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import date, datetime, timedelta
@@ -153,6 +153,28 @@ class Ledger:
             connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**values))
             self._log(connection, lease.run_id, "prepared", f"{len(prepared)} chunks")
 
+    def reopen(
+        self,
+        lease: Lease,
+        waiting: Sequence[ChunkRecord],
+        why: str,
+        *,
+        mark: str | None = None,
+        **run_values: Any,
+    ) -> None:
+        """A run that was over goes on: the merged chunks `waiting` are merged anew, which posts what they still lack.
+
+        `mark` goes into the history of all their batches.
+        """
+        with self._owned(lease) as connection:
+            for chunk in waiting:
+                self._change(connection, chunk, {"state": ChunkState.COLLECTED})
+                self._log(connection, lease.run_id, ChunkState.COLLECTED, why, chunk)
+                if mark:
+                    theirs = (batches.c.run_id == chunk.run_id) & (batches.c.chunk == chunk.number)
+                    self._mark(connection, theirs, mark)
+            connection.execute(runs.update().where(runs.c.id == lease.run_id).values(**run_values))
+
     def forget(self, lease: Lease) -> None:
         """Remove a run of which nothing was prepared: its input turned out to be wrong."""
         with self._owned(lease) as connection:
@@ -248,9 +270,7 @@ class Ledger:
     def mark(self, lease: Lease, chunk: ChunkRecord, what: str) -> None:
         """Add to the history of the chunk's current batch that `what` happens now."""
         with self._owned(lease) as connection:
-            found = connection.execute(sa.select(batches.c.history).where(_batch_of(chunk))).scalar_one()
-            history = [*(found or ()), [what, self._clock.now().isoformat()]]
-            connection.execute(batches.update().where(_batch_of(chunk)).values(history=history))
+            self._mark(connection, _batch_of(chunk), what)
 
     def tidied(self, lease: Lease) -> None:
         """All provider files of the run are deleted."""
@@ -316,6 +336,12 @@ class Ledger:
         )
         if changed.rowcount != 1:
             raise IntegrityError(f"chunk {chunk.number}: is no longer {chunk.state} in the ledger")
+
+    def _mark(self, connection: Connection, which: sa.ColumnElement[bool], what: str) -> None:
+        for row in connection.execute(batches.select().where(which)).all():
+            history = [*(row.history or ()), [what, self._clock.now().isoformat()]]
+            this = batches.c.submission_key == row.submission_key
+            connection.execute(batches.update().where(this).values(history=history))
 
     def _log(
         self, connection: Connection, run_id: str, kind: str, detail: str, chunk: ChunkRecord | None = None

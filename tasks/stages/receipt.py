@@ -50,6 +50,12 @@ def unanswered(receipt: Mapping[str, Any]) -> int:
     return int(sum(count for status, count in receipt["rows"].items() if status not in (*ANSWERED, "total")))
 
 
+def retry_line(receipt: Mapping[str, Any]) -> str:
+    """How many of the unanswered rows may be answered when they are asked again; empty when none."""
+    count = receipt.get("retryable", 0)
+    return f"{counted(count, 'row', 'rows')} may be answered when asked again" if count else ""
+
+
 def budget_line(receipt: Mapping[str, Any]) -> str:
     """What to say when more rows have no answer than `run.error_budget` allows; empty otherwise."""
     budget, total = receipt.get("error_budget"), receipt["rows"]["total"]
@@ -74,6 +80,8 @@ def as_markdown(receipt: Mapping[str, Any]) -> str:
     ]
     if over := budget_line(receipt):
         lines += ["", f"**Over the error budget:** {over}."]
+    if more := retry_line(receipt):
+        lines += ["", f"{more}: run the same job and key with `retry`."]
     if receipt.get("report"):
         lines += ["", _link(receipt["report"])]
     if receipt["errors"]:

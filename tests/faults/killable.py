@@ -2,7 +2,8 @@
 
 A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
 
-    {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...]}
+    {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...],
+     "given": {further parameters of the flow}}
 
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
@@ -145,7 +146,7 @@ def obey(order: dict[str, Any]) -> int:
     points = Points(order.get("point"), tuple(order.get("avoid", ())), strike)
     install(points, order["folder"])
     try:
-        enrich.fn(order["job"], key="k")
+        enrich.fn(order["job"], key="k", **order.get("given", {}))
         code = 0
     except NightmailError as error:
         Path(order["log"]).write_text(str(error))

@@ -45,6 +45,38 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     assert killed >= len(mine) - 3, "a few points depend on how often a batch is looked at"
 
 
+def test_a_retry_that_is_killed_goes_on_and_asks_once(
+    new_case: Callable[[], Any], record_property: Callable[[str, object], None]
+) -> None:
+    once = ["retry.max_attempts=1"]
+
+    def finished() -> Any:
+        """The row that fails once is left unanswered."""
+        case = new_case()
+        assert case.run(given={"overrides": once})["exit"] == 0, case.log
+        return case
+
+    retry = {"overrides": once, "retry": True}
+    case = finished()
+    assert case.run("count", given=retry)["exit"] == 0, case.log
+    points: list[str] = json.loads(case.log)
+    case.check()
+    killed = 0
+    sides = list(enumerate(points))
+    for point, what in (
+        sides[:8] + sides[8::10]
+    ):  # how it begins is its own; the rest is a follow-up like any other
+        case = finished()
+        killed += case.run("kill", point, given=retry)["exit"] is None
+        assert case.run(given=retry)["exit"] == 0, f"point {point}, {what}: {case.log}"
+        try:
+            case.check()
+        except AssertionError as error:
+            raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+    record_property("killed", killed)
+    assert killed > 10
+
+
 def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     new_case: Callable[[], Any], record_property: Callable[[str, object], None]
 ) -> None:

@@ -53,6 +53,27 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     assert "sk-secret" not in deployed.log
 
 
+def test_a_finished_run_asks_its_unanswered_rows_again_when_told_to_and_sleeps_meanwhile(
+    deployed: Any,
+) -> None:
+    works = deployed.works
+    works.change("retry.max_attempts", 1)
+    works.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    works.faults("row_error:500:t-1|t-2*1")
+    deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
+    first = deployed.start(deployment, job=works.write(), key="k")
+    deployed.until_over(first)
+    receipt = deployed.artifacts(first)["receipt-letters"].data
+    assert "2 rows may be answered when asked again: run the same job and key with `retry`." in receipt
+
+    second = deployed.start(deployment, job=works.write(), key="k", retry=True)
+    over = deployed.until_over(second)
+    assert over.state.name == "Completed", over.state.message
+    assert over.run_count >= 2, "it slept, and was told to retry each time it woke"
+    assert works.statuses() == {"succeeded": 10}
+    assert works.paid() == {"1/1": 1, "1/2": 1}
+
+
 def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> None:
     deployment = deployed.deploy(enrich, "form")
     with pytest.raises(httpx.HTTPStatusError) as refused:

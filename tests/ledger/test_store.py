@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from configs.errors import IntegrityError, LeaseLost, RunBusy
-from tasks.ledger.records import BatchRecord, ChunkRecord, Lease
+from tasks.ledger.records import RETRIED, BatchRecord, ChunkRecord, Lease
 from tasks.ledger.states import ChunkState, RunState
 from tasks.ledger.store import Ledger
 
@@ -71,6 +71,7 @@ def test_whoever_lost_the_lease_can_write_nothing(ledger: Ledger, new_run: NewRu
         lambda: ledger.replace_chunks(lost, (), state=RunState.RUNNING),
         lambda: ledger.move(lost, chunk, ChunkState.INTENDED, "x", batch=posting(ledger, chunk, clock)),
         lambda: ledger.postpone(lost, chunk, clock.now(), "x"),
+        lambda: ledger.reopen(lost, (), "x", state=RunState.RUNNING),
         lambda: ledger.note(lost, "x", "y"),
         lambda: ledger.tidied(lost),
         lambda: ledger.forget(lost),
@@ -126,6 +127,54 @@ def test_a_move_from_a_state_the_chunk_left_is_refused_as_a_whole(
     with pytest.raises(IntegrityError, match="no longer prepared"):
         ledger.move(lease, chunk, ChunkState.COLLECTED, "y")
     assert len(ledger.batches("r1")) == 1
+
+
+def merged(ledger: Ledger, lease: Lease, clock: Any) -> tuple[ChunkRecord, ...]:
+    """Take both chunks to their end, each with two attempts."""
+    for chunk in ledger.chunks(lease.run_id):
+        now = chunk
+        for attempt in (1, 2):
+            posted = replace(now, attempt=attempt)
+            now = ledger.move(
+                lease,
+                now,
+                ChunkState.INTENDED,
+                "x",
+                batch=posting(ledger, posted, clock, batch_id=f"b-{chunk.number}-{attempt}"),
+                attempt=attempt,
+            )
+            for state in (ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.ENDED, ChunkState.COLLECTED):
+                now = ledger.move(lease, now, state, "x")
+            now = ledger.move(lease, now, ChunkState.PREPARED if attempt == 1 else ChunkState.MERGED, "x")
+    return ledger.chunks(lease.run_id)
+
+
+def test_a_run_is_reopened_with_the_chunks_that_wait_and_a_mark_on_their_batches(
+    ledger: Ledger, new_run: NewRun, clock: Any
+) -> None:
+    lease = new_run(chunks=2)
+    _, second = merged(ledger, lease, clock)
+    ledger.update_run(lease, state=RunState.FINISHED, receipt={"rows": {}}, finished_at=clock.now())
+    ledger.reopen(lease, [second], "again", mark=RETRIED, state=RunState.RUNNING, receipt=None)
+    assert [chunk.state for chunk in ledger.chunks("r1")] == [ChunkState.MERGED, ChunkState.COLLECTED]
+    assert [batch.is_attempt for batch in ledger.batches("r1")] == [True, True, False, False]
+    run = ledger.get_run("r1")
+    assert run is not None
+    assert (run.state, run.receipt) == (RunState.RUNNING, None)
+    assert [(e.chunk, e.detail) for e in ledger.history("r1")][-1:] == [(2, "again")]
+
+
+def test_a_run_is_reopened_as_a_whole_or_not_at_all(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
+    lease = new_run(chunks=2)
+    first, second = merged(ledger, lease, clock)
+    ledger.reopen(lease, [second], "again", state=RunState.RUNNING)
+    with pytest.raises(IntegrityError, match="chunk 2: is no longer merged"):
+        ledger.reopen(lease, [first, second], "again", mark=RETRIED, state=RunState.FINISHED)
+    assert ledger.chunks("r1")[0].state is ChunkState.MERGED
+    assert all(batch.is_attempt for batch in ledger.batches("r1"))
+    run = ledger.get_run("r1")
+    assert run is not None
+    assert run.state is RunState.RUNNING
 
 
 def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
