@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,17 @@ def test_a_ledger_that_cannot_be_opened(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         open_database(url)
     assert "hunter2" not in str(caught.value)
+
+
+def test_of_two_that_open_a_new_ledger_at_once_the_second_waits(tmp_path: Path) -> None:
+    place = tmp_path / "ledger.db"
+    other = sqlite3.connect(place, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(open_database, f"sqlite:///{place}")
+        assert not wait([opened], timeout=0.3).done
+        other.execute("ROLLBACK")
+        assert opened.result(30).dialect.name == "sqlite"
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
