@@ -62,7 +62,10 @@ def run(
     ] = False,
     retry: Annotated[
         bool,
-        Parameter(help="Ask a finished run's unanswered rows again; the others are kept.", negative=()),
+        Parameter(
+            help="Ask a finished run's unanswered rows again, where that can help; the others are kept.",
+            negative=(),
+        ),
     ] = False,
     snapshot: Annotated[
         bool,

@@ -51,7 +51,7 @@ def enrich(
         dry_run: Say what would be done; write and post nothing.
         key: Name of the run; empty for the date.
         redo: Replace a finished run's output by a new one.
-        retry: Ask the unanswered rows of a finished run again; the others are kept.
+        retry: Ask the unanswered rows of a finished run again, where that can help; the others are kept.
         snapshot: Go on with the rows as they were read, though the source has changed since.
         overrides: Further job keys to set, such as `prompt.params.temperature=0`.
     """

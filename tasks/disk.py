@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,20 @@ def durable(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
     except OSError:
         path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replacing(target: Path, temporary: Path, guard: Callable[[], None]) -> Iterator[BinaryIO]:
+    """A file that appears whole or not at all: written as `temporary` beside it; `guard` may refuse to let it appear."""
+    try:
+        with durable(temporary) as file:
+            yield file
+        guard()
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
 
 

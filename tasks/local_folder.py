@@ -35,10 +35,10 @@ class LocalFolder:
 
     def begin(self) -> Path:
         """Put right what killed publications left, of this run and of others; an empty folder to write the new one in."""
-        self._guard()
         for old in leftovers(self._place):
             self._guard()
             _put_back(old, self._place)
+        self._guard()
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir(parents=True)
         try:

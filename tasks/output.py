@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.errors import ConfigError, LeaseLost
-from tasks.disk import durable, sync_folder
+from configs.errors import ConfigError
+from tasks.disk import replacing
 from tasks.local_folder import LocalFolder, leftovers
 from tasks.object_folder import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
 from tasks.stages.place import brief, explained, find_place, is_absent, shown
@@ -245,15 +245,8 @@ class Output:
         temporary = Path(place).with_name(f".{place.name}.{self._run_id}.new")
         self._guard()
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        with durable(temporary) as file:
+        with replacing(Path(place), temporary, self._guard) as file:
             yield file
-        try:
-            self._guard()
-        except LeaseLost:
-            temporary.unlink(missing_ok=True)
-            raise
-        temporary.replace(place)
-        sync_folder(temporary.parent)
 
 
 def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:

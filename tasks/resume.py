@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.frozen import seconds
 from tasks.chunk_folder import rows_name
 from tasks.ledger.records import RETRIED, ChunkRecord
 from tasks.ledger.states import ChunkState, RunState
@@ -53,11 +51,11 @@ def _retry(run: Run, order: Order) -> None:
     waiting = _lacking(run, order)
     if not waiting:
         return
-    limit, began = order.job.run.give_up_after, run.record.created_at
-    if limit is not None and run.clock.now() >= began + timedelta(seconds=seconds(limit)):
+    limit = order.job.run.give_up_after
+    if run.is_past(limit):
         raise ConfigError(
-            f"{run.title}: run.give_up_after is {limit}, which has passed since the run began on {began:%Y-%m-%d %H:%M} UTC;"
-            " --set run.give_up_after=null gives its unanswered rows their time"
+            f"{run.title}: run.give_up_after is {limit}, which has passed since the run began on"
+            f" {run.record.created_at:%Y-%m-%d %H:%M} UTC; --set run.give_up_after=null gives its unanswered rows their time"
         )
     if not run.folder.exists(rows_name(waiting[0].number)):
         raise ConfigError(

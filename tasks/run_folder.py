@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
-from tasks.disk import durable, sync_folder
+from tasks.disk import replacing
 from tasks.stages.place import brief, explained, find_place, shown
 from tasks.uploads import abort_unfinished, appearing
 
@@ -148,15 +148,8 @@ class RunFolder:
         target = Path(path)
         temporary = target.with_name(f".{target.name}{self._suffix}")
         _make_folder(target.parent)
-        try:
-            with durable(temporary) as file:
-                yield file
-            self._guard()
-            temporary.replace(target)
-            sync_folder(target.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(target, temporary, self._guard) as file:
+            yield file
 
     def _files(self, path: str) -> list[str]:
         """Every file below; SeaweedFS also finds the folder itself, once it was there."""

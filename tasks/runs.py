@@ -76,9 +76,12 @@ class Run:
     @property
     def giving_up(self) -> bool:
         """Nothing more is posted: the run is being cancelled, or has had the time the job gives it."""
-        limit = self.job.run.give_up_after
-        if self.stopping or limit is None:
-            return self.stopping
+        return self.stopping or self.is_past(self.job.run.give_up_after)
+
+    def is_past(self, limit: str | None) -> bool:
+        """Whether that duration has passed since the run began; never when it is None."""
+        if limit is None:
+            return False
         return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
 
     def reload(self) -> None:
@@ -195,7 +198,7 @@ def _resumes(order: Order, latest: RunRecord) -> bool:
 
 
 def _refuse_drift(order: Order, latest: RunRecord) -> None:
-    """A source that changed under an unfinished run needs a decision; a flow run that wakes has had it."""
+    """A source that changed under a run with rows to ask needs a decision; a flow run that wakes has had it."""
     asks_again = order.retry and latest.state is RunState.FINISHED
     posting = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
     if not posting or order.snapshot or (order.origin and order.origin == latest.origin):

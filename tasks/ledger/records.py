@@ -119,8 +119,7 @@ class BatchRecord:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it counts against `retry.max_attempts`: not when it was never posted, when it was stopped on somebody's
-        wish, or when its run was finished and asks again."""
+        """Whether it counts against `retry.max_attempts`: it was posted, nobody stopped it, and no retry has begun since."""
         return self.batch_id is not None and not {STOPPED, RETRIED} & {status for status, _ in self.history}
 
 

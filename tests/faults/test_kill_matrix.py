@@ -17,30 +17,31 @@ _ALREADY_DONE = ("before POST", "inside the body of POST", "before commit", "os.
 STRIPES = 8  # so that several processes share the points
 
 
-def points_of(case: Any) -> list[str]:
-    """The side effects of an undisturbed run."""
-    assert case.run("count")["exit"] == 0, case.log
+def points_of(case: Any, **order: Any) -> list[tuple[int, str]]:
+    """The side effects of an undisturbed run, numbered."""
+    assert case.run("count", **order)["exit"] == 0, case.log
     seen: list[str] = json.loads(case.log)
     case.check()
-    return seen
+    return list(enumerate(seen))
+
+
+def kill_and_go_on(case: Any, point: int, what: str, **order: Any) -> bool:
+    """Kill a run there, and let the same command finish it; whether it came so far."""
+    killed: bool = case.run("kill", point, **order)["exit"] is None
+    assert case.run(**order)["exit"] == 0, f"point {point}, {what}: {case.log}"
+    try:
+        case.check()
+    except AssertionError as error:
+        raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+    return killed
 
 
 @pytest.mark.parametrize("stripe", range(STRIPES))
 def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     new_case: Callable[[], Any], record_property: Callable[[str, object], None], stripe: int
 ) -> None:
-    points = points_of(new_case())
-    mine = list(enumerate(points))[stripe::STRIPES]
-    killed = 0
-    for point, what in mine:
-        case = new_case()
-        killed += case.run("kill", point)["exit"] is None
-        again = case.run()
-        assert again["exit"] == 0, f"point {point}, {what}: {case.log}"
-        try:
-            case.check()
-        except AssertionError as error:
-            raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+    mine = points_of(new_case())[stripe::STRIPES]
+    killed = sum(kill_and_go_on(new_case(), point, what) for point, what in mine)
     record_property("killed", killed)
     assert killed >= len(mine) - 3, "a few points depend on how often a batch is looked at"
 
@@ -57,22 +58,10 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
         return case
 
     retry = {"overrides": once, "retry": True}
-    case = finished()
-    assert case.run("count", given=retry)["exit"] == 0, case.log
-    points: list[str] = json.loads(case.log)
-    case.check()
-    killed = 0
-    sides = list(enumerate(points))
-    for point, what in (
-        sides[:8] + sides[8::10]
-    ):  # how it begins is its own; the rest is a follow-up like any other
-        case = finished()
-        killed += case.run("kill", point, given=retry)["exit"] is None
-        assert case.run(given=retry)["exit"] == 0, f"point {point}, {what}: {case.log}"
-        try:
-            case.check()
-        except AssertionError as error:
-            raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+    points = points_of(finished(), given=retry)
+    # How it begins is its own; the rest is a follow-up like any other.
+    some = points[:8] + points[8::10]
+    killed = sum(kill_and_go_on(finished(), point, what, given=retry) for point, what in some)
     record_property("killed", killed)
     assert killed > 10
 
@@ -80,9 +69,8 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
 def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     new_case: Callable[[], Any], record_property: Callable[[str, object], None]
 ) -> None:
-    points = points_of(new_case())
     frozen = 0
-    for point, what in list(enumerate(points))[::12]:
+    for point, what in points_of(new_case())[::12]:
         case = new_case()
         first = case.run("freeze", point, lease_seconds=0.2, avoid=_ALREADY_DONE)
         if not first["stopped"]:

@@ -102,13 +102,14 @@ def test_a_reason_that_is_added_while_a_follow_up_is_out_counts_too(
     assert set(works.paid().values()) == {1}
 
 
-def test_a_run_that_is_not_finished_or_not_begun_just_goes_on(works: Any) -> None:
+def test_a_run_that_has_not_begun_just_begins(works: Any) -> None:
     assert works.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
     assert works.paid() == {"1/1": 1}
 
 
-def test_a_retry_that_is_interrupted_goes_on_with_the_plain_command(
-    finished: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("typed", [{}, {"retry": True}], ids=["plain", "the same"])
+def test_a_retry_that_is_interrupted_goes_on_with_either_command(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
 ) -> None:
     from flows import enrich as flow
 
@@ -120,7 +121,7 @@ def test_a_retry_that_is_interrupted_goes_on_with_the_plain_command(
         with pytest.raises(KeyboardInterrupt):
             finished.run(retry=True)
     assert finished.statuses() == {"succeeded": 8, "failed": 2}, "what is published stays until there is more"
-    assert finished.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert finished.run(**typed)["rows"] == {"total": 10, "succeeded": 10}
     assert finished.paid() == {"1/1": 1, "1/2": 1, "1/3": 1, "1/4": 1}
 
 
