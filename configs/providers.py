@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator
 
 from configs.frozen import Frozen, Window, seconds
-
-if TYPE_CHECKING:
-    from configs.job import Prompt
+from configs.prompt import Prompt
 
 Dialect = Literal["openai", "gemini", "anthropic"]
 _Tags = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]

@@ -32,7 +32,7 @@ ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / "bin"
 STAMP = ENVIRONMENT / "nightmail-setup"
 USED = (
-    "flows.cli",
+    "flows.cli.main",
     "flows.enrich",
     "tasks.local_batch.serve",
     "tasks.local_batch.upstream",

@@ -10,10 +10,10 @@ from prefect.runtime import flow_run
 from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text
 from configs.home import Home
-from tasks.backfill import Backfill, publish_backfill, publish_backfill_plan, tend
-from tasks.endings import job_name, one_line_failures
-from tasks.sleep import sleep_until
-from tasks.stages.nights import BackfillOrder
+from tasks.backfill.dates import BackfillOrder
+from tasks.backfill.run import Backfill, publish_backfill, publish_backfill_plan, tend
+from tasks.orchestration.run_states import job_name, one_line_failures
+from tasks.orchestration.sleep import sleep_until
 
 
 def _name() -> str:

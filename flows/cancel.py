@@ -7,8 +7,8 @@ from prefect import flow
 from configs.clock import SystemClock
 from configs.home import Home
 from tasks.cancel import cancel_run
-from tasks.endings import one_line_failures
-from tasks.report import current_reporter
+from tasks.orchestration.reporters import current_reporter
+from tasks.orchestration.run_states import one_line_failures
 
 
 @flow(name="cancel", flow_run_name="cancel {run}", persist_result=False, retries=0)

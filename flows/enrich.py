@@ -10,16 +10,16 @@ from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text, Texts, as_overrides, job_path
 from configs.home import Home
 from tasks.advance import advance, why
-from tasks.announce import announce
-from tasks.endings import missed, one_line_failures, title
-from tasks.flow_run import current_flow_run
+from tasks.orchestration.busy_run import our_turn
+from tasks.orchestration.current_run import current_flow_run
+from tasks.orchestration.events import announce
+from tasks.orchestration.reporters import current_reporter, publish_batches, publish_plan, publish_receipt
+from tasks.orchestration.run_states import missed, one_line_failures, title
+from tasks.orchestration.sleep import sleep_until
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
-from tasks.report import current_reporter, publish_batches, publish_plan, publish_receipt
-from tasks.resume import resume
-from tasks.runs import open_run, place_order
-from tasks.sleep import sleep_until
-from tasks.turn import our_turn
+from tasks.runs.resume import resume
+from tasks.runs.session import open_run, place_order
 
 
 @flow(name="enrich", flow_run_name=title, persist_result=False, retries=0)

@@ -7,10 +7,10 @@ from prefect.client.orchestration import get_client
 
 from configs.clock import SystemClock
 from configs.home import Home
-from tasks.endings import one_line_failures
-from tasks.flow_runs import OnServer
-from tasks.report import current_reporter, publish_lines
-from tasks.sweep import sweep_up
+from tasks.maintenance.sweep import sweep_up
+from tasks.orchestration.reporters import current_reporter, publish_lines
+from tasks.orchestration.run_states import one_line_failures
+from tasks.orchestration.server_runs import OnServer
 
 
 @flow(name="sweep", flow_run_name="sweep", persist_result=False, retries=0)

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from configs.errors import LostReply, TransientError
 from configs.frozen import seconds
 from configs.progress import Progress, Reporter
-from tasks.abandon import abandon, cancel_batch
+from tasks.cancel_batch import abandon, cancel_batch
 from tasks.collect import collect
 from tasks.ledger.records import ChunkRecord, situation
-from tasks.ledger.states import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
+from tasks.ledger.transitions import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
 from tasks.merge import merge
 from tasks.poll import AT_RISK, poll
-from tasks.runs import Run
+from tasks.runs.session import Run
 from tasks.submit import repost, submit
 
 _DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {

@@ -10,16 +10,16 @@ from configs.errors import LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Reporter
-from tasks import blocks
-from tasks.abandon import cancel_batch
 from tasks.advance import advance
-from tasks.inspect import find_run, open_ledger
+from tasks.cancel_batch import cancel_batch
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.states import ChunkState, RunState
+from tasks.ledger.transitions import ChunkState, RunState
+from tasks.orchestration import blocks
+from tasks.orchestration.sleep import sleep_until
 from tasks.publish import publish
-from tasks.runs import Run, hold
-from tasks.sleep import sleep_until
-from tasks.submission import adopt
+from tasks.runs.queries import find_run, open_ledger
+from tasks.runs.session import Run, hold
+from tasks.runs.submission import adopt
 
 
 def cancel_run(

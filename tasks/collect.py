@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Any
 
 from configs.errors import TerminalError
-from tasks.assets import fetch_videos
-from tasks.chunk_folder import line_id, requests_name, results_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.states import ChunkState
-from tasks.runs import Run
-from tasks.stages.wire import dialect
-from tasks.step import step
+from tasks.ledger.transitions import ChunkState
+from tasks.orchestration.step import step
+from tasks.runs.answer_files import fetch_videos
+from tasks.runs.chunk_files import line_id, requests_name, results_name
+from tasks.runs.session import Run
+from tasks.stages.wire.formats import dialect
 
 _GONE = "results_gone"
 _WAY_OUT = "--set run.give_up_after=1s publishes what the other chunks have"

@@ -7,22 +7,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tasks import vectors
-from tasks.assets import Assets
-from tasks.chunk_folder import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.states import ChunkState
-from tasks.prices import price_of
-from tasks.runs import Run
-from tasks.stages.answers import checker_of
-from tasks.stages.assets import Images
-from tasks.stages.merge import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
-from tasks.stages.merge_lines import first_vector_size
-from tasks.stages.shapes import Shape, Vectors, shape_of
-from tasks.stages.tokens import estimate
-from tasks.stages.wire import dialect
+from tasks.ledger.transitions import ChunkState
+from tasks.orchestration.step import step
+from tasks.runs import vectors
+from tasks.runs.answer_files import Assets
+from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
+from tasks.runs.prices import price_of
+from tasks.runs.session import Run
+from tasks.stages.answers.files import Images
+from tasks.stages.answers.schema import checker_of
+from tasks.stages.answers.types import Shape, Vectors, shape_of
+from tasks.stages.merge.chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
+from tasks.stages.merge.lines import first_vector_size
+from tasks.stages.prompt.tokens import estimate
 from tasks.stages.wire.dialect import Parser
-from tasks.step import step
+from tasks.stages.wire.formats import dialect
 
 
 @step("merge", "merge chunk {chunk.number}")

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.states import ChunkState, poll_delay
+from tasks.ledger.transitions import ChunkState, poll_delay
+from tasks.orchestration.step import step
 from tasks.providers.base import BatchStatus, ServiceBatch
-from tasks.runs import Run
-from tasks.step import step
+from tasks.runs.session import Run
 
 # Some services say completed a little before they name the result files.
 _FILES_MAY_FOLLOW = timedelta(minutes=10)

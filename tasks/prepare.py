@@ -10,17 +10,17 @@ from typing import Any, BinaryIO
 
 from configs.errors import ConfigError
 from configs.progress import Progress, Reporter
-from tasks import providers
-from tasks.chunk_folder import write_chunks
-from tasks.ledger.states import RunState
-from tasks.output import Output
-from tasks.prices import price_of
-from tasks.run_folder import RunFolder
-from tasks.runs import Order, Run, shard_limits
-from tasks.stages import tokens
-from tasks.stages.blueprint import Blueprint, Stretch
-from tasks.stages.price import Price
-from tasks.step import step
+from tasks.ledger.transitions import RunState
+from tasks.orchestration.step import step
+from tasks.providers import registry
+from tasks.runs.chunk_files import write_chunks
+from tasks.runs.prices import price_of
+from tasks.runs.session import Order, Run, shard_limits
+from tasks.stages.cost.price import Price
+from tasks.stages.plan import Blueprint, Stretch
+from tasks.stages.prompt import tokens
+from tasks.storage.output import Output
+from tasks.storage.run_folder import RunFolder
 
 
 @step("prepare", "prepare")
@@ -58,7 +58,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
 def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = order.job
-    limits = providers.limits(job.provider)
+    limits = registry.limits(job.provider)
     blueprint = Blueprint(job, shard_limits(job, limits), limits.custom_id)
     Output(job.output.path, job.name).check_owner()
     first = blueprint.first_prompt()
@@ -106,7 +106,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     """Write the request files alone into an empty or new folder; their paths."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
-    limits = providers.limits(order.job.provider)
+    limits = registry.limits(order.job.provider)
     blueprint = Blueprint(order.job, shard_limits(order.job, limits), limits.custom_id)
     blueprint.first_prompt()
     folder = RunFolder(str(out.absolute()))

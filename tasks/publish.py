@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any
 
 from configs.errors import IntegrityError, NightmailError
-from tasks import assets, vectors
-from tasks.chunk_folder import enriched_name
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.states import RunState
-from tasks.output import Output
-from tasks.page import make_page
-from tasks.runs import Run
-from tasks.stages.receipt import rows_by_status, top_errors
-from tasks.step import step
+from tasks.ledger.transitions import RunState
+from tasks.orchestration.step import step
+from tasks.runs import answer_files, vectors
+from tasks.runs.chunk_files import enriched_name
+from tasks.runs.report_page import make_page
+from tasks.runs.session import Run
+from tasks.stages.report.receipt import rows_by_status, top_errors
+from tasks.storage.output import Output
 
 
 @step("publish", "publish")
@@ -33,7 +33,7 @@ def publish(run: Run) -> None:
     output.check_owner()
     vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
-    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches), assets.kept(run))
+    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches), answer_files.kept(run))
     with run.folder.write("receipt.json") as file:
         file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
     if run.stopping:

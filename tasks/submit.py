@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tasks.chunk_folder import requests_name
 from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
-from tasks.ledger.states import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
-from tasks.runs import Run
-from tasks.step import step
-from tasks.submission import adopt, confirm, file_name, submission_of
+from tasks.ledger.transitions import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
+from tasks.orchestration.step import step
+from tasks.runs.chunk_files import requests_name
+from tasks.runs.session import Run
+from tasks.runs.submission import adopt, confirm, file_name, submission_of
 
 
 @step("submit", "submit chunk {chunk.number}")

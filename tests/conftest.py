@@ -37,6 +37,7 @@ from configs.clock import SystemClock
 from configs.home import Home
 from tasks.ledger.store import Ledger
 
+pytest_plugins = ["rigs.deployed"]
 ROOT = Path(__file__).resolve().parents[1]
 TERMINAL = ("completed", "failed", "expired", "cancelled")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from tasks.ledger.states import (
+from tasks.ledger.transitions import (
     CANCEL_TAKES,
     LONGEST_WAIT,
     OVERDUE_AFTER,

@@ -19,10 +19,10 @@ from sqlalchemy.exc import OperationalError
 from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost, RunBusy, StorageError
 from tasks.ledger.database import open_database
-from tasks.ledger.owner import shown
+from tasks.ledger.leases import shown
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunRecord
 from tasks.ledger.schema import batches, chunks, events, runs
-from tasks.ledger.states import MOVES, OVER, ChunkState, RunState
+from tasks.ledger.transitions import MOVES, OVER, ChunkState, RunState
 
 _LONGEST_UPLOAD = timedelta(days=1)  # from the intent to the batch
 

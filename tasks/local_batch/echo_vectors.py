@@ -8,7 +8,7 @@ import math
 from array import array
 from typing import Any, Final
 
-from tasks.stages.moderation import MODERATION_CATEGORIES
+from tasks.stages.answers.moderation import MODERATION_CATEGORIES
 
 DIMENSIONS: Final = 1536  # text-embedding-3-small's
 MAX_DIMENSIONS: Final = 3072

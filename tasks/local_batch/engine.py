@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tasks.disk import sync_folder
 from tasks.local_batch.answers import Answerer, undone
 from tasks.local_batch.faults import Faults, Misbehaviour
 from tasks.local_batch.journal import Journal
@@ -24,6 +23,7 @@ from tasks.local_batch.objects import Batch, StoredFile, result_file_id, unix_no
 from tasks.local_batch.rows import blocks_of
 from tasks.local_batch.store import Store
 from tasks.stages.validate import InputCheck, Problem, read_lines
+from tasks.storage.atomic import sync_folder
 
 MAX_ERRORS: Final = 100  # of a file that fails validation
 _RETRY_SECONDS: Final = 5.0

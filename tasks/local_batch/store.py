@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from tasks.disk import durable, sync_folder
 from tasks.local_batch.objects import OPEN, Batch, StoredFile, result_file_id, unix_now
+from tasks.storage.atomic import durable, sync_folder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (

@@ -33,11 +33,11 @@ def write_input(folder: Path, given: Options) -> int:
 def ours(folder: Path, out: Path, watch: Watch, _: Options) -> None:
     """The blueprint's stretches into chunk folders."""
     from configs.job import Job
-    from tasks.chunk_folder import write_chunks
-    from tasks.run_folder import RunFolder
-    from tasks.stages.blueprint import Blueprint
-    from tasks.stages.ids import PORTABLE
-    from tasks.stages.shard import Limits
+    from tasks.runs.chunk_files import write_chunks
+    from tasks.stages.plan import Blueprint
+    from tasks.stages.prompt.ids import PORTABLE
+    from tasks.stages.prompt.shard import Limits
+    from tasks.storage.run_folder import RunFolder
 
     job = Job.model_validate(
         {

@@ -49,7 +49,7 @@ class Site:
 
     def deploy(self, **seconds: float) -> None:
         """Set up as `nightmail deploy` does, with times of the test's own."""
-        from flows.deploy import deploy
+        from flows.deploy.server import deploy
 
         list(deploy(self.rules(**seconds), self.server.environ, dry_run=False))
 

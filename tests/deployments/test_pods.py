@@ -56,7 +56,7 @@ def test_a_pod_that_is_told_to_go_hands_its_run_back(
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.states import Pending
 
-    from flows.deploy import deploy
+    from flows.deploy.server import deploy
 
     prefect_client.create_work_pool(
         WorkPoolCreate(name="nightmail", type="kubernetes", base_job_template=template)

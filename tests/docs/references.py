@@ -28,7 +28,7 @@ def job_keys() -> str:
 
 def commands() -> str:
     """Every command with its line of help, then every option, from the command line itself."""
-    from flows.cli import app
+    from flows.cli.main import app
 
     lines = ["| command | what it does |", "|---|---|"]
     options: dict[tuple[str, str], list[str]] = {}
@@ -52,7 +52,7 @@ def output_columns() -> str:
     """The columns that a run adds, with their types, from the merge itself."""
     import pyarrow as pa
 
-    from tasks.stages.merge import output_schema
+    from tasks.stages.merge.chunk import output_schema
 
     added = output_schema(pa.schema([]), "llm_", parsed=pa.struct([]))
     lines = ["| column | type | what it holds |", "|---|---|---|"]
@@ -63,10 +63,10 @@ def output_columns() -> str:
 
 
 def cell_rules() -> str:
-    """How values read in a prompt: the table of tasks.stages.cells, as it stands there."""
-    from tasks.stages import cells
+    """How values read in a prompt: the table of tasks.stages.prompt.values, as it stands there."""
+    from tasks.stages.prompt import values
 
-    table = [line for line in (cells.__doc__ or "").splitlines() if line.startswith("|")]
+    table = [line for line in (values.__doc__ or "").splitlines() if line.startswith("|")]
     # A pipe within code ends a table's cell all the same.
     return "\n".join(_CODE.sub(lambda code: code[0].replace("|", "\\|"), line) for line in table) + "\n"
 

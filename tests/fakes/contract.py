@@ -20,7 +20,7 @@ from openai_fake import OpenAIFake
 from openai_vendors import AlibabaFake, AzureFake
 
 from configs.home import Home
-from configs.job import Endpoint, Prompt
+from configs.prompt import Endpoint, Prompt
 from configs.providers import (
     AlibabaProvider,
     AnthropicProvider,
@@ -29,11 +29,11 @@ from configs.providers import (
     GeminiProvider,
     OpenAIProvider,
 )
-from tasks.providers import connect
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
-from tasks.stages.render import Renderer
+from tasks.providers.registry import connect
+from tasks.stages.prompt.render import Renderer
 from tasks.stages.validate import Problem
-from tasks.stages.wire import dialect
+from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.outcome import Outcome, RowStatus
 
 

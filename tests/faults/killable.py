@@ -27,11 +27,12 @@ import openai.resources
 import pandas as pd
 import sqlalchemy.dialects.sqlite
 
-import tasks.providers.openai_service
+import tasks.providers.openai.openai
 from configs.errors import NightmailError
 from flows.enrich import enrich
-from tasks import advance, runs
+from tasks import advance
 from tasks.ledger.store import Ledger
+from tasks.runs import session
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -130,9 +131,9 @@ def obey(order: dict[str, Any]) -> int:
     os.environ.update(order["environ"])
     os.chdir(order["folder"])
     if "lease_seconds" in order:
-        runs.LEASE_SECONDS = order["lease_seconds"]
+        session.LEASE_SECONDS = order["lease_seconds"]
         # A heartbeat could be frozen inside a transaction, and then nobody gets past SQLite's lock.
-        runs._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
+        session._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
     advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
 
@@ -181,6 +182,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    used_later = (tasks.providers.openai_service, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
+    used_later = (tasks.providers.openai.openai, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
     assert all(used_later), "imported, so that a child does not spend its time on them"
     main()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import cli
+from flows.cli.main import main
 
 RANGE = ("--start", "2026-11-01", "--end", "2026-11-03")
 
@@ -27,7 +27,7 @@ def nights(works: Any) -> Any:
 
 def nightmail(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        cli.main(words)
+        main(words)
     said = capsys.readouterr()
     return int(ended.value.code or 0), said.out, said.err
 

@@ -16,10 +16,10 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.clean import clean
-from tasks.stages.place import find_place
+from tasks.maintenance.cleanup import clean
 from tasks.stages.read import open_dataset, source_fingerprint
 from tasks.stages.read.discover import discover
+from tasks.storage.urls import find_place
 
 
 @pytest.fixture

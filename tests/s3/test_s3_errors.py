@@ -10,9 +10,9 @@ import s3fs
 
 from configs.errors import InputError, NightmailError, StorageError
 from configs.job import Source
-from tasks.output import Output
-from tasks.run_folder import RunFolder
 from tasks.stages.read import open_dataset
+from tasks.storage.output import Output
+from tasks.storage.run_folder import RunFolder
 
 WRONG = "wrong-s3-secret"
 UNREACHABLE = pytest.param(

@@ -6,6 +6,6 @@ of the source, CSV stays text unless the job names a type, and nothing ever pass
 
 from tasks.stages.read.dataset import Dataset, open_dataset, rows_for_free
 from tasks.stages.read.discover import source_fingerprint
-from tasks.stages.read.storage import BadLine, Fragment
+from tasks.storage.source_files import BadLine, Fragment
 
 __all__ = ["BadLine", "Dataset", "Fragment", "open_dataset", "rows_for_free", "source_fingerprint"]

@@ -16,13 +16,13 @@ import pyarrow.csv as pa_csv
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.place import brief
 from tasks.stages.read.columns import distinct, same_columns
 from tasks.stages.read.csv_text import END, LARGEST_RECORD, MARK, Blocks, CsvText, TextBytes
 from tasks.stages.read.discover import ending
 from tasks.stages.read.filters import Where
-from tasks.stages.read.storage import BadLines, Fragment, Storage
 from tasks.stages.read.values import TYPES, first_misfit, from_text
+from tasks.storage.source_files import BadLines, Fragment, Storage
+from tasks.storage.urls import brief
 
 _BLOCK = 1 << 20
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import InputError
-from tasks.stages.place import brief
-from tasks.stages.read.storage import BadLine, Fragment, Storage
+from tasks.storage.source_files import BadLine, Fragment, Storage
+from tasks.storage.urls import brief
 
 # Unicode noncharacters: never text, so they can stand for what is not text.
 MARK = "\ufdd0"  # where bytes could not be decoded

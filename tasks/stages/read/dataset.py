@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.place import shown
 from tasks.stages.read.columns import Selection, select, wanted
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint
@@ -19,7 +18,8 @@ from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.stages.read.storage import BadLine, BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.storage.urls import shown
 
 
 class Reader(Protocol):

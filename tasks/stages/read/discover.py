@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.place import is_absent, shown
-from tasks.stages.read.storage import Format, Fragment, Storage, connect
+from tasks.storage.source_files import Format, Fragment, Storage, connect
+from tasks.storage.urls import is_absent, shown
 
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",

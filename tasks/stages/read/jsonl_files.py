@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from configs.errors import InputError
-from tasks.stages.place import brief
 from tasks.stages.read.filters import Where
 from tasks.stages.read.jsonl_types import Conflict, WideNumbers, as_text, dotted, merge, settled, wide_field
-from tasks.stages.read.storage import BadLine, BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.storage.urls import brief
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 512 << 20

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from tasks.stages.read.columns import distinct, same_columns
 from tasks.stages.read.filters import Where
-from tasks.stages.read.storage import REMOTE_BLOCK, BadLines, Fragment, Storage
+from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, Storage
 
 _LOCAL_BUFFER = 1 << 20
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from configs.errors import InputError
-from tasks.stages.read.storage import Fragment, Storage
 from tasks.stages.read.values import TYPES, from_text, text_array
+from tasks.storage.source_files import Fragment, Storage
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 

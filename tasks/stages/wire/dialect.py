@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from configs.errors import ConfigError
-from configs.job import Prompt
+from configs.prompt import Prompt
 from configs.providers import AnyProvider
 from tasks.stages.wire.outcome import Outcome
 
@@ -29,7 +29,7 @@ class Parser(Protocol):
 class Dialect:
     """One line format.
 
-    `request_tree` turns a prompt into one row's request as the provider's settings want it (see `tasks.stages.render`
+    `request_tree` turns a prompt into one row's request as the provider's settings want it (see `tasks.stages.prompt.render`
     for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
     `parser` reads the answers of an endpoint; `several` does where a row gets a list of answers, None where the format
     has no such thing.

@@ -1,0 +1,82 @@
+"""The `prompt` section of the job file: what is asked of every row."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from configs.frozen import Frozen
+
+Endpoint = Literal[
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
+]
+
+
+class Message(Frozen):
+    """One chat message. Every string in `content` is a template."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[dict[str, Any], ...]
+
+
+class Prompt(Frozen):
+    """What is asked of every row. Strings are Jinja2 templates over the row's columns.
+
+    `user` is the text of every endpoint: the user message (chat, responses), the `input` (embeddings,
+    moderations) or the `prompt` (completions, images, videos).
+    """
+
+    endpoint: Endpoint = "/v1/chat/completions"
+    model: str = Field(min_length=1, description="One model per job; not a template.")
+    system: str | None = None
+    user: str | tuple[dict[str, Any], ...] | None = None
+    messages: tuple[Message, ...] = Field(
+        (), description="Instead of system and user: several messages, few-shot examples, images."
+    )
+    params: dict[str, Any] = Field({}, description="Further body fields, e.g. max_completion_tokens.")
+    answer_schema: dict[str, Any] | None = Field(
+        None, alias="schema", description="JSON Schema the answer must satisfy."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self) -> Prompt:
+        if self.messages and (self.user is not None or self.system is not None):
+            raise ValueError("give either messages, or system and user, not both")
+        if not self.messages and self.user is None:
+            raise ValueError("user (or messages) is required: it is what the model is asked about each row")
+        chatty = self.endpoint in ("/v1/chat/completions", "/v1/responses")
+        for name, value in (
+            ("messages", self.messages),
+            ("system", self.system),
+            ("schema", self.answer_schema),
+        ):
+            if value and not chatty:
+                raise ValueError(
+                    f"{name} does not exist at {self.endpoint}; use /v1/chat/completions or /v1/responses"
+                )
+        if not chatty and self.endpoint != "/v1/moderations" and not isinstance(self.user, str):
+            raise ValueError(f"user must be text at {self.endpoint}")
+        if "{{" in self.model or "{%" in self.model:
+            raise ValueError("model cannot be a template: a batch file takes one model")
+        clash = {"model", "messages", "input", "prompt", "stream"} & set(self.params)
+        if clash:
+            raise ValueError(
+                f"params may not set {', '.join(sorted(clash))}: the job file has its own key for it, or batches refuse it"
+            )
+        n = self.params.get("n")
+        if n is not None and (type(n) is not int or n < 1):
+            raise ValueError("params.n must be a whole number: it decides the type of the answer column")
+        return self
+
+    @property
+    def choices(self) -> int:
+        """Answers asked for per row; more than one make the answer column a list."""
+        return int(self.params.get("n") or 1)

@@ -1,0 +1,5 @@
+"""`nightmail …`: the console script."""
+
+from flows.cli.run import app, main
+
+__all__ = ["app", "main"]

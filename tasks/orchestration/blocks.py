@@ -1,0 +1,89 @@
+"""Secrets from Prefect blocks: a provider's key, and credentials for S3. Read where they are used, kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec.config
+import httpx
+from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+from prefect.settings import get_current_settings
+
+from configs.errors import ConfigError
+from configs.home import Home
+from configs.providers import AnyProvider, KeyedSettings
+from tasks.providers import registry
+from tasks.providers.base import BatchService
+
+
+def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
+    """The service a job names, its key from the environment or from the block that the job names."""
+    if not isinstance(provider, KeyedSettings) or provider.api_key_block is None:
+        return registry.connect(provider, home, environ)
+    where = "provider.api_key_block"
+    key = _load(Secret, provider.api_key_block, "Secret", where).get()
+    if not isinstance(key, str) or not key:
+        raise ConfigError(
+            f"{where}: the Secret block {provider.api_key_block!r} holds no text; put the key in"
+        )
+    return registry.connect(provider, home, {**environ, provider.api_key_env: key})
+
+
+def use_s3_credentials(home: Home) -> None:
+    """Let every s3:// URL of this process be opened with the block that NIGHTMAIL_S3_BLOCK names, if it does.
+
+    Called again it reads the block again: temporary credentials are then new ones.
+    """
+    if home.s3_block is None:
+        return
+    try:
+        from prefect_aws import AwsCredentials
+    except ImportError as error:
+        raise ConfigError(
+            "NIGHTMAIL_S3_BLOCK: AWS credentials blocks need the prefect-aws package; install it: pip install 'nightmail[aws]'"
+        ) from error
+    block = _load(AwsCredentials, home.s3_block, "AWS Credentials", "NIGHTMAIL_S3_BLOCK")
+    try:
+        options = _s3_options(block)
+    except Exception as error:  # botocore's, of a role that may not be assumed or a profile that is not here
+        raise ConfigError(
+            f"NIGHTMAIL_S3_BLOCK: the block {home.s3_block!r} gives no credentials ({type(error).__name__}); correct it"
+        ) from error
+    fsspec.config.conf["s3"] = {**fsspec.config.conf.get("s3", {}), **options}
+
+
+def _s3_options(block: Any) -> dict[str, Any]:
+    """An AwsCredentials block in the words of s3fs; what it does not say is left to the default chain."""
+    client = block.aws_client_parameters.get_params_override()
+    client.pop("config", None)
+    if block.region_name:
+        client["region_name"] = block.region_name
+    options = {"client_kwargs": client, "config_kwargs": block.aws_client_parameters.config or {}}
+    found = block.get_boto3_session().get_credentials()
+    if found is not None:
+        frozen = found.get_frozen_credentials()
+        options |= {"key": frozen.access_key, "secret": frozen.secret_key, "token": frozen.token}
+    return options
+
+
+def _load(kind: type[Block], name: str, title: str, where: str) -> Any:
+    """A block by its name; ConfigError when there is no server, or it has no such block."""
+    if get_current_settings().api.url is None and FlowRunContext.get() is None:
+        raise ConfigError(
+            f"{where}: the {title} block {name!r} is kept by a Prefect server; set PREFECT_API_URL, or use the environment"
+        )
+    try:
+        return kind.load(name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's decorator
+    except ValueError as error:
+        raise ConfigError(
+            f"{where}: the Prefect server has no {title} block {name!r}; make it (Blocks, in the UI), or correct the name"
+        ) from error
+    except (httpx.HTTPError, PrefectException) as error:
+        raise ConfigError(
+            f"{where}: the Prefect server does not give out the {title} block {name!r} ({type(error).__name__});"
+            " check PREFECT_API_URL and the server"
+        ) from error

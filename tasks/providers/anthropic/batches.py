@@ -1,0 +1,219 @@
+"""Message Batches through the `anthropic` SDK.
+
+Requests go with the batch, and a batch keeps nothing of ours: no upload, no key to find it by. What a lost reply has
+made is told by when it was made, how many requests it has and, once it has ended, by the ids in its results.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from typing import Any, BinaryIO, cast
+
+import anthropic
+from anthropic import Anthropic
+from anthropic.pagination import SyncPage
+from anthropic.types.messages import MessageBatch
+
+from configs.errors import LostReply, NotFound, TerminalError, TransientError
+from tasks.providers.anthropic.body import HEAD, TAIL
+from tasks.providers.anthropic.replies import (
+    LEEWAY,
+    as_array,
+    clock_difference,
+    has_id,
+    ids_of,
+    line_id,
+    moment,
+    naming_the_row,
+    no_results,
+    service_batch,
+    total_of,
+)
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
+from tasks.providers.calls import Calls, copy_whole
+
+_SAMPLE = 1 << 16  # bytes of results that tell whose they are
+_PATH = "/v1/messages/batches"
+
+
+class AnthropicBatches:
+    """A `BatchService` over one Anthropic client. `connect` is called at first use, never at import.
+
+    A batch's results go by its own id: they are its one result file.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        limits: ServiceLimits,
+        connect: Callable[[dict[str, list[Callable[..., Any]]]], Anthropic],
+        key_hint: str,
+    ) -> None:
+        self.account = account
+        self.limits = limits
+        self.guard: Callable[[], None] = nothing_forbids
+        self._connect = connect
+        self._calls = Calls(anthropic, key_hint)
+
+    @functools.cached_property
+    def _client(self) -> Anthropic:
+        return self._connect({"request": [lambda _: self.guard()]})
+
+    @functools.cached_property
+    def _once(self) -> Anthropic:
+        """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
+        return self._client.with_options(max_retries=0)
+
+    def upload(self, file_name: str, file: BinaryIO) -> str:  # noqa: ARG002 - the protocol's
+        return ""
+
+    def find_upload(self, file_name: str, since: datetime) -> str | None:  # noqa: ARG002 - the protocol's
+        return None
+
+    def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:  # noqa: ARG002 - the protocol's
+        return iter(())
+
+    def create(self, submission: Submission, file_id: str) -> ServiceBatch:  # noqa: ARG002 - the protocol's
+        what = f"batch {submission.key}"
+        try:
+            with submission.lines() as lines, self._calls.creating(what):
+                # batches.create() would hold all requests as objects and again as text: this holds a block of them.
+                size = lines.seek(0, io.SEEK_END) - 1 + len(HEAD) + len(TAIL)
+                headers = {"content-type": "application/json", "content-length": str(size)}
+                made = self._once.post(
+                    _PATH,
+                    cast_to=MessageBatch,
+                    content=self._guarded(as_array(lines)),
+                    options={"headers": headers},
+                )
+        except TerminalError as error:
+            raise naming_the_row(error, submission) from error
+        if not has_id(made):
+            raise LostReply(f"{what}: the reply names no id")
+        return service_batch(made)
+
+    def _guarded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """A body takes minutes: who loses the run meanwhile breaks off, and no batch is made."""
+        for block in blocks:
+            self.guard()
+            yield block
+
+    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
+        """One that has ended is ours when its results say so. One that is under way is taken for ours when it is alone and
+        nobody else may be looking for it; else the run waits until it has ended."""
+        mine = ids_of(submission)
+        candidates = [
+            (batch, ours)
+            for batch in self._made_since(since)
+            if batch.id not in submission.taken
+            and total_of(batch) in (None, submission.requests)
+            and (ours := self._is_ours(batch, mine)) is not False
+        ]
+        if not candidates:
+            return None
+        found, proved = candidates[0]
+        if len(candidates) == 1 and (proved or not submission.rivals):
+            return service_batch(found)
+        names = ", ".join(batch.id for batch, _ in candidates[:5])
+        if all(ours for _, ours in candidates):
+            raise TerminalError(
+                f"batch {submission.key}: {len(candidates)} batches answer these very rows ({names});"
+                " delete the foreign ones in Anthropic's console, then run the same command again"
+            )
+        raise TransientError(
+            f"batch {submission.key}: {names} may be it; its results will tell, nothing is posted until then"
+        )
+
+    def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:  # noqa: ARG002 - the protocol's
+        self._page(limit=1)  # a wrong key is an error here as everywhere
+        yield from ()
+
+    def retrieve(self, batch_id: str) -> ServiceBatch:
+        return service_batch(self._retrieve(batch_id))
+
+    def cancel(self, batch_id: str) -> None:
+        with self._calls.reading(f"cancel of {batch_id}"):
+            try:
+                self._once.messages.batches.cancel(batch_id)
+            except (anthropic.BadRequestError, anthropic.ConflictError):
+                if not self.retrieve(batch_id).status.ended:
+                    raise
+
+    def download(self, file_id: str, sink: BinaryIO) -> int:
+        batch = self._retrieve(file_id)
+        if batch.results_url is None:
+            raise no_results(batch)
+        with self._calls.reading(f"results of {file_id}"), closing(self._results(file_id)) as response:
+            if "html" in response.headers.get("content-type", ""):
+                raise TransientError(f"results of {file_id}: a web page came instead; they are fetched again")
+            return copy_whole(response, sink, f"results of {file_id}")
+
+    def delete_file(self, file_id: str) -> None:
+        try:
+            with self._calls.reading(f"batch {file_id}"):
+                self._client.messages.batches.delete(file_id)
+        except NotFound:
+            return
+        except TerminalError as error:
+            if error.__cause__ is None or getattr(error.__cause__, "status_code", 0) != 405:
+                raise  # else: a gateway that cannot delete
+
+    def _retrieve(self, batch_id: str) -> MessageBatch:
+        with self._calls.reading(f"batch {batch_id}"):
+            batch = self._client.messages.batches.retrieve(batch_id)
+        if not has_id(batch):
+            raise TransientError(f"batch {batch_id}: the reply is no batch")
+        return batch
+
+    def _made_since(self, since: datetime) -> Iterator[MessageBatch]:
+        page, date = self._page(limit=100)
+        earliest = since + clock_difference(date) - LEEWAY
+        while True:
+            for batch in page.data:
+                if (moment(batch.created_at) or earliest) < earliest:
+                    return
+                yield batch
+            if not (page.has_more and page.last_id):
+                return
+            page, _ = self._page(limit=100, after_id=page.last_id)
+
+    def _page(self, **wanted: Any) -> tuple[SyncPage[MessageBatch], str | None]:
+        """A page of the list and its Date. A reply that is none must not pass for an empty list: we would post again."""
+        with self._calls.reading("list of batches"):
+            reply = self._client.messages.batches.with_raw_response.list(**wanted)
+            try:
+                page = reply.parse()
+            except AttributeError as error:  # the SDK's, of whatever is no object
+                raise TransientError("list of batches: the reply is no list") from error
+        listed: Any = page.data if "data" in page.model_fields_set else "nothing said"
+        page.data = listed or []
+        if not isinstance(page.data, list) or not all(map(has_id, page.data)):
+            raise TransientError("list of batches: the reply is no list")
+        return page, reply.headers.get("date")
+
+    def _is_ours(self, batch: MessageBatch, mine: frozenset[str]) -> bool | None:
+        """Whether its results are for our ids; None while it has none to show."""
+        if batch.processing_status != "ended" or batch.results_url is None:
+            return None
+        sample = b""
+        try:
+            with self._calls.reading(f"results of {batch.id}"), closing(self._results(batch.id)) as response:
+                for block in response.iter_bytes(_SAMPLE):
+                    sample += block
+                    if len(sample) >= _SAMPLE and b"\n" in sample:
+                        sample = sample[: sample.rindex(b"\n")]
+                        break
+        except NotFound:
+            return False  # deleted since it was listed
+        ids = [line_id(line) for line in sample.split(b"\n") if line.strip()]
+        return bool(ids) and all(each in mine for each in ids)
+
+    def _results(self, batch_id: str) -> anthropic.APIResponse[Any]:
+        # Always at the base URL: the key must not follow a results_url to another host.
+        headers = {"accept": "application/binary", "x-stainless-raw-response": "stream"}
+        made = self._client.get(f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers})
+        return cast("anthropic.APIResponse[Any]", made)

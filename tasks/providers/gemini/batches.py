@@ -1,0 +1,200 @@
+"""Gemini's Batch API through the `google-genai` SDK, in file mode.
+
+Inline requests are not used: they save one upload for small chunks, and cost what file mode has. Their answers come
+inside the operation that every poll fetches, in an order of their own, and rows were seen to lose their key.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+
+from configs.errors import LostReply, NotFound, TerminalError
+from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
+from tasks.providers.gemini.calls import GeminiCalls, refused_as
+from tasks.providers.gemini.replies import (
+    EXPIRES_AFTER,
+    created_at,
+    display_name,
+    service_batch,
+    status_of,
+)
+
+OURS = "nightmail/"  # before the submission key, in a batch's display name
+# "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
+_MIME_TYPE = "application/json"
+_TIMEOUT_MS = 300_000  # of silence; the SDK would wait for ever
+_CLOCK_SKEW = timedelta(minutes=10)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_PAGE = 100
+
+
+class GeminiBatch:
+    """A `BatchService`. Nothing goes over the network, and no client is made, before the first call."""
+
+    def __init__(
+        self, account: str, limits: ServiceLimits, base_url: str, api_version: str, key: str, key_hint: str
+    ) -> None:
+        self.account = account
+        self.limits = limits
+        self.guard: Callable[[], None] = nothing_forbids
+        self._base_url = base_url.rstrip("/")
+        self._api_version = api_version
+        self._key = key
+        self._calls = GeminiCalls(key, key_hint)
+
+    @functools.cached_property
+    def _http(self) -> httpx2.Client:
+        """The SDK's connection, shared by what is read raw."""
+        home = httpx2.URL(self._base_url)
+
+        def before(request: httpx2.Request) -> None:
+            self.guard()
+            if (request.url.scheme, request.url.netloc) != (home.scheme, home.netloc):
+                request.headers.pop("x-goog-api-key", None)  # a redirect leads elsewhere
+
+        return httpx2.Client(
+            timeout=_TIMEOUT_MS / 1000, follow_redirects=True, event_hooks={"request": [before]}
+        )
+
+    @functools.cached_property
+    def _client(self) -> genai.Client:
+        # Everything the environment could change is said here. Without retry_options nothing is sent twice.
+        options = types.HttpOptions(
+            base_url=self._base_url,
+            api_version=self._api_version,
+            timeout=_TIMEOUT_MS,
+            httpx_client=self._http,
+        )
+        return genai.Client(api_key=self._key, vertexai=False, http_options=options)
+
+    def upload(self, file_name: str, file: BinaryIO) -> str:
+        with self._calls.creating(f"upload of {file_name}"):
+            # The SDK sends a piece again, up to three times, when the reply is none of the upload's: the address
+            # is that of one file, so it stays one.
+            config = types.UploadFileConfig(display_name=file_name, mime_type=_MIME_TYPE)
+            made = self._client.files.upload(file=file, config=config)  # type: ignore[arg-type]  # reads 8 MB at a time
+        return _named(made.name, f"upload of {file_name}")
+
+    def find_upload(self, file_name: str, since: datetime) -> str | None:
+        mine = [file for file in self.list_files(since) if file.name == file_name]
+        newest = max(mine, key=lambda file: file.created_at or _LONG_AGO, default=None)
+        return newest.id if newest else None
+
+    def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
+        earliest = since - _CLOCK_SKEW if since else _LONG_AGO
+        with self._calls.reading("list of files"):
+            for file in self._client.files.list(config={"page_size": _PAGE}):
+                if file.name and (file.create_time or earliest) >= earliest:
+                    yield ServiceFile(file.name, file.display_name or "", file.create_time)
+
+    def create(self, submission: Submission, file_id: str) -> ServiceBatch:
+        batches, name = self._client.batches, OURS + submission.key
+        with self._calls.creating(f"batch {submission.key}"):
+            if submission.endpoint == "/v1/embeddings":
+                with warnings.catch_warnings(category=genai.errors.ExperimentalWarning, action="ignore"):
+                    made = batches.create_embeddings(
+                        model=submission.model, src={"file_name": file_id}, config={"display_name": name}
+                    )
+            else:
+                made = batches.create(
+                    model=submission.model, src={"file_name": file_id}, config={"display_name": name}
+                )
+        expires = made.create_time + EXPIRES_AFTER if made.create_time else None
+        return ServiceBatch(
+            _named(made.name, f"batch {submission.key}"), status_of(made.state), expires_at=expires
+        )
+
+    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
+        listed = self.list_batches(since)
+        return next((batch for key, batch in listed if key == submission.key), None)
+
+    def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
+        earliest = since - _CLOCK_SKEW
+        found = []
+        for operation in self._operations():
+            created = created_at(operation)
+            if display_name(operation).startswith(OURS) and (created or earliest) >= earliest:
+                found.append((created or earliest, operation))
+        # In which order Google lists them is written nowhere.
+        for _, operation in sorted(found, key=lambda each: each[0], reverse=True):
+            yield display_name(operation).removeprefix(OURS), service_batch(operation)
+
+    def _operations(self) -> Iterator[dict[str, Any]]:
+        token = ""
+        while True:
+            with self._calls.reading("list of batches"):
+                page = self._get("batches", pageSize=_PAGE, **({"pageToken": token} if token else {}))
+                operations, token = page.get("operations") or [], page.get("nextPageToken") or ""
+            yield from operations
+            if not token:
+                return
+
+    def retrieve(self, batch_id: str) -> ServiceBatch:
+        with self._calls.reading(f"batch {batch_id}"):
+            return service_batch(self._get(batch_id))
+
+    def cancel(self, batch_id: str) -> None:
+        try:
+            with self._calls.reading(f"cancel of {batch_id}"):
+                self._client.batches.cancel(name=batch_id)
+        except TerminalError as error:
+            if error.code != "FAILED_PRECONDITION":
+                raise
+            # it has ended already
+
+    def download(self, file_id: str, sink: BinaryIO) -> int:
+        counted = _Counted(sink)
+        with self._calls.reading(f"file {file_id}"):
+            self._client.files.download(file=file_id, destination=counted)  # type: ignore[call-overload]  # only writes
+        return counted.written
+
+    def delete_file(self, file_id: str) -> None:
+        try:
+            with self._calls.reading(f"file {file_id}"):
+                self._client.files.delete(name=file_id)
+        except NotFound:
+            return
+        except TerminalError as error:
+            # Google cannot delete the result files that it names itself (googleapis/python-genai#1759); they go
+            # after 48 hours, as uploads do.
+            if not refused_as(error, "File ID", "40 characters"):
+                raise
+
+    def _get(self, path: str, **query: str | int) -> dict[str, Any]:
+        reply = self._http.get(
+            f"{self._base_url}/{self._api_version}/{path}",
+            params=query,
+            headers={"x-goog-api-key": self._key},
+        )
+        errors.APIError.raise_for_response(reply)
+        body = reply.json()
+        if not isinstance(body, dict):
+            raise TypeError("the reply is no object")
+        return body
+
+
+class _Counted:
+    """A sink that counts."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self.written = 0
+
+    def write(self, block: bytes) -> int:
+        self.written += len(block)
+        return self._sink.write(block)
+
+
+def _named(name: str | None, what: str) -> str:
+    """The new object's name; a reply without one (a proxy's page) says nothing about what was created."""
+    if not name:
+        raise LostReply(f"{what}: the reply names nothing")
+    return name

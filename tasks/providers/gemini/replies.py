@@ -1,0 +1,112 @@
+"""Gemini's batches as they are on the wire: the long-running operation, in our words.
+
+Read raw, since the SDK (3.4) makes a job of it that has neither the counts nor the error.
+Shape: https://ai.google.dev/api/batch-api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasks.providers.base import BatchStatus, ServiceBatch
+from tasks.stages.wire.gemini.results import code_name
+
+# "The job has expired because it was running or pending for more than 48 hours. The job will not have any results
+# to retrieve." https://ai.google.dev/gemini-api/docs/batch-api
+EXPIRES_AFTER = timedelta(hours=48)
+
+_STATUS = {
+    "PENDING": BatchStatus.QUEUED,
+    "QUEUED": BatchStatus.QUEUED,
+    "RUNNING": BatchStatus.RUNNING,
+    "CANCELLING": BatchStatus.CANCELLING,
+    "SUCCEEDED": BatchStatus.COMPLETED,
+    "PARTIALLY_SUCCEEDED": BatchStatus.COMPLETED,
+    "FAILED": BatchStatus.FAILED,
+    "CANCELLED": BatchStatus.CANCELLED,
+    "EXPIRED": BatchStatus.EXPIRED,
+}
+_CANCELLED, _DEADLINE_EXCEEDED, _NOT_FOUND, _RESOURCE_EXHAUSTED = 1, 4, 5, 8
+# What the ledger knows as a full queue and as a file that is not there yet; other failures are for good.
+_REPOSTABLE = {_RESOURCE_EXHAUSTED: "token_limit_exceeded", _NOT_FOUND: "file_not_found"}
+
+_Json = Mapping[str, Any]
+
+
+def status_of(state: Any) -> BatchStatus:
+    """`BATCH_STATE_...` on the wire, `JOB_STATE_...` in the SDK; a word nobody knows counts as running."""
+    word = str(getattr(state, "value", state)).upper()
+    return _STATUS.get(word.partition("_STATE_")[2] or word, BatchStatus.RUNNING)
+
+
+def service_batch(operation: _Json) -> ServiceBatch:
+    """The batch that an operation stands for."""
+    metadata = _object(operation, "metadata")
+    error = _object(operation, "error")
+    status = _status(operation, metadata, error)
+    counts = _object(metadata, "batchStats")
+    created = created_at(operation)
+    return ServiceBatch(
+        id=str(operation.get("name") or metadata.get("name") or ""),
+        status=status,
+        total=_count(counts, "requestCount"),
+        completed=_count(counts, "successfulRequestCount"),
+        failed=_count(counts, "failedRequestCount"),
+        result_files=_result_files(operation, metadata),
+        error_code=_error_code(error) if status is BatchStatus.FAILED else None,
+        error_message=error.get("message"),
+        expires_at=created + EXPIRES_AFTER if created else None,
+    )
+
+
+def display_name(operation: _Json) -> str:
+    """The name it was created with; empty if it has none."""
+    return str(_object(operation, "metadata").get("displayName") or "")
+
+
+def created_at(operation: _Json) -> datetime | None:
+    """When it was created."""
+    try:
+        moment = datetime.fromisoformat(str(_object(operation, "metadata").get("createTime")))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _status(operation: _Json, metadata: _Json, error: _Json) -> BatchStatus:
+    status = status_of(metadata.get("state"))
+    if status.ended or not operation.get("done"):
+        return status
+    if not error:
+        return BatchStatus.COMPLETED
+    by_code = {_CANCELLED: BatchStatus.CANCELLED, _DEADLINE_EXCEEDED: BatchStatus.EXPIRED}
+    return by_code.get(error.get("code", 0), BatchStatus.FAILED)
+
+
+def _result_files(operation: _Json, metadata: _Json) -> tuple[str, ...]:
+    """The result file, wherever it is named, and whatever the state: results that exist are fetched."""
+    response = _object(operation, "response")
+    for node in (_object(metadata, "output"), response, _object(response, "output")):
+        if node.get("responsesFile"):
+            return (str(node["responsesFile"]),)
+    return ()
+
+
+def _error_code(error: _Json) -> str:
+    number = error.get("code")
+    return _REPOSTABLE.get(number or 0) or code_name(number) or "batch_failed"
+
+
+def _count(counts: _Json, name: str) -> int | None:
+    """An int64, written as text; one that is 0 is left out."""
+    if not counts:
+        return None
+    value = str(counts.get(name, 0))
+    return int(value) if value.isdecimal() else None
+
+
+def _object(node: _Json, name: str) -> _Json:
+    value = node.get(name)
+    return value if isinstance(value, Mapping) else {}

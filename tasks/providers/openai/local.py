@@ -1,0 +1,50 @@
+"""The embedded batch service: started when it is needed, then spoken to like any other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from openai import DefaultHttpxClient, OpenAI
+
+from configs.frozen import seconds
+from configs.home import Home
+from configs.providers import LocalProvider
+from tasks.local_batch.launch import ensure_running
+from tasks.providers.base import ServiceLimits
+from tasks.providers.openai.compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, Manners, OpenAICompatible
+
+
+def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001 - one shape for all
+    """The service of this home and upstream; it goes on working while no run does."""
+    name = "echo"
+    if config.upstream:
+        name = f"upstream-{hashlib.sha256(config.upstream.encode()).hexdigest()[:10]}"
+    folder = home.folder / "local-batch" / name
+    # A slow model of one's own may take longer, and its requests must be there until it is done.
+    keep = KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None
+
+    def start(hooks: Hooks) -> OpenAI:
+        url = ensure_running(
+            folder,
+            upstream=config.upstream,
+            concurrency=config.concurrency,
+            api_key_env=config.api_key_env,
+            rows_per_second=config.rows_per_second,
+        )
+        # A proxy from the environment must not see loopback traffic.
+        client = DefaultHttpxClient(trust_env=False, event_hooks=hooks)
+        return OpenAI(api_key="local", base_url=url, http_client=client)
+
+    return OpenAICompatible(
+        account=f"local {folder}",
+        limits=OPENAI_LIMITS,
+        connect=start,
+        key_hint=f"see {folder / 'service.log'}",
+        manners=Manners(keep_uploads_seconds=keep, keep_results_seconds=keep),
+    )
+
+
+def limits(config: LocalProvider) -> ServiceLimits:  # noqa: ARG001 - one shape for all
+    """What it accepts."""
+    return OPENAI_LIMITS

@@ -1,0 +1,86 @@
+"""The calls of OpenAI's Files and Batches protocol, each sent once with the SDK that runs use, their replies as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+from openai import DefaultHttpxClient, OpenAI
+
+from tasks.providers.calls import plain, said
+from tasks.providers.openai.replies import Record, page_of, record_of
+
+
+@dataclass
+class Refused(Exception):
+    """A call that the service did not do; `status` None: it did not answer at all."""
+
+    status: int | None
+    text: str
+
+
+class RawCalls:
+    """Every method raises Refused with the service's own words."""
+
+    def __init__(self, client: OpenAI) -> None:
+        once = client.with_options(max_retries=0)
+        self._files: Any = once.files.with_raw_response
+        self._batches: Any = once.batches.with_raw_response
+        self._models: Any = once.models.with_raw_response
+
+    def models(self) -> list[Record]:
+        """What can be asked."""
+        return page_of(_sent(self._models.list))[0]
+
+    def upload(self, name: str, content: bytes, expires_after: Any = openai.omit) -> Record:
+        """A request file."""
+        file = (name, content, "application/jsonl")
+        return record_of(_sent(self._files.create, file=file, purpose="batch", expires_after=expires_after))
+
+    def files(self) -> list[Record]:
+        """The first page of files, newest first."""
+        return page_of(_sent(self._files.list, order="desc"))[0]
+
+    def content(self, file_id: str) -> bytes:
+        """A file's bytes."""
+        return _sent(self._files.content, file_id)
+
+    def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        _sent(self._files.delete, file_id)
+
+    def create(self, **order: Any) -> Record:
+        """A batch."""
+        return record_of(_sent(self._batches.create, **order))
+
+    def batches(self, limit: int, after: str | None = None) -> list[Record]:
+        """A page of batches."""
+        return page_of(_sent(self._batches.list, limit=limit, after=after or openai.omit))[0]
+
+    def retrieve(self, batch_id: str) -> Record:
+        """A batch as it is now."""
+        return record_of(_sent(self._batches.retrieve, batch_id))
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask for its end."""
+        _sent(self._batches.cancel, batch_id)
+
+
+def raw_calls_at(url: str, key: str | None) -> RawCalls:
+    """The calls of the service at `url`; without a key, one that says nothing is sent."""
+    loopback = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    http = DefaultHttpxClient(trust_env=not loopback)  # a proxy must not see loopback traffic
+    return RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http, timeout=60))
+
+
+def _sent(call: Callable[..., Any], *args: Any, **kwargs: Any) -> bytes:
+    try:
+        return bytes(call(*args, **kwargs).content)
+    except openai.APIStatusError as error:
+        raise Refused(error.status_code, said(error)) from error
+    except (openai.APIConnectionError, httpx2.HTTPError) as error:
+        raise Refused(None, plain(error)) from error

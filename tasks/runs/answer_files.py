@@ -1,0 +1,88 @@
+"""The files of a run that came as answers: kept in its run folder, published beside its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import BinaryIO
+
+from configs.errors import TerminalError
+from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.providers.base import KeepsVideos
+from tasks.runs.chunk_files import results_name
+from tasks.runs.session import Run
+from tasks.stages.answers.files import video_name
+from tasks.stages.merge.lines import read_blocks
+from tasks.stages.wire.formats import dialect
+from tasks.storage.object_output import Open
+from tasks.storage.output import Output
+
+FOLDER = "assets"
+
+
+class Assets:
+    """One chunk's files. One that is there is left as it is: the answer of a row never changes."""
+
+    def __init__(self, run: Run, chunk: ChunkRecord) -> None:
+        self._folder = run.folder
+        self._chunk = f"{chunk.number:05d}"
+        self._published = Output(run.job.output.path, run.job.name, run.id).assets
+
+    def keep(self, name: str, data: bytes) -> str:
+        """Keep a file; its path in the output."""
+        with self.writing(name) as file:
+            if file is not None:
+                file.write(data)
+        return f"{self._published}/{self._chunk}/{name}"
+
+    def find(self, name: str) -> str | None:
+        """The path in the output of a file that is kept."""
+        there = self._folder.exists(f"{FOLDER}/{self._chunk}/{name}")
+        return f"{self._published}/{self._chunk}/{name}" if there else None
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO | None]:
+        """Write a file, whole or not at all; None when it is there."""
+        within = f"{FOLDER}/{self._chunk}/{name}"
+        if self._folder.exists(within):
+            yield None
+            return
+        with self._folder.write(within) as file:
+            yield file
+
+
+def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
+    """Keep the files of the videos that a batch made, each as soon as its result is here: they are gone within a day.
+
+    What the service does not have any more is noted; its row keeps the video object, without a file.
+    """
+    service = run.service
+    if run.job.prompt.endpoint != "/v1/videos" or not isinstance(service, KeepsVideos):
+        return
+    assets = Assets(run, chunk)
+    for custom_id, video_id in _videos(run, chunk, batch):
+        try:
+            with assets.writing(video_name(custom_id)) as sink:
+                if sink is not None:
+                    service.download_video(video_id, sink)
+        except TerminalError as error:
+            run.ledger.note(run.lease, "no video", f"{custom_id}: {error}")
+
+
+def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:
+    """(custom_id, video id) of a batch's results."""
+    parser = dialect(run.job.provider.dialect).parser_of(run.job.prompt)
+    for index in range(len(batch.result_files)):
+        with run.folder.read(results_name(chunk.number, batch.attempt, index)) as file:
+            for block in read_blocks(file):
+                for outcome in parser.parse(block):
+                    video = outcome.answer
+                    if outcome.custom_id and isinstance(video, dict) and video["id"]:
+                        yield outcome.custom_id, video["id"]
+
+
+def kept(run: Run) -> Iterator[tuple[str, Open]]:
+    """(path below the output's folder of assets, how to open it) of all files of the run."""
+    for name in run.folder.names(FOLDER):
+        yield name.removeprefix(f"{FOLDER}/"), partial(run.folder.read, name)

@@ -1,0 +1,166 @@
+"""One chunk's folder in the run folder: the names of its files, and writing the first three of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.transitions import ChunkState
+from tasks.stages.plan import Stretch
+from tasks.stages.prompt import tokens
+from tasks.storage.run_folder import RunFolder
+
+_SNAPSHOT_ROWS = 4_096
+LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
+
+
+def rows_name(chunk: int) -> str:
+    """The chunk's source rows as they were, an Arrow stream."""
+    return f"chunks/{chunk:05d}/rows.arrows"
+
+
+def lines_name(chunk: int) -> str:
+    """Per row of a chunk: its custom_id, or why it was never posted."""
+    return f"chunks/{chunk:05d}/lines.parquet"
+
+
+def requests_name(chunk: int, attempt: int) -> str:
+    """What an attempt posts."""
+    return f"chunks/{chunk:05d}/requests-{attempt}.jsonl"
+
+
+def results_name(chunk: int, attempt: int, index: int) -> str:
+    """A result file as the provider sent it: 0 is the output, 1 the error file where there are both."""
+    return f"chunks/{chunk:05d}/results-{attempt}-{index}.jsonl"
+
+
+def enriched_name(chunk: int) -> str:
+    """The chunk's rows with the answers so far."""
+    return f"chunks/{chunk:05d}/enriched.parquet"
+
+
+def line_id(line: bytes) -> str:
+    """The id of a request line of ours, which is always its first field and has no escapes."""
+    start = line.index(b'":"') + len(b'":"')
+    return line[start : line.index(b'"', start)].decode()
+
+
+def write_chunks(
+    folder: RunFolder, run_id: str, schema: pa.Schema, stretches: Iterable[Stretch]
+) -> Iterator[ChunkRecord]:
+    """Write the stretches into one folder per chunk; a record for each chunk once it is durable."""
+    writer: _Writer | None = None
+    finishing: Future[ChunkRecord] | None = None
+    number = 0
+    # Arrow and the disk work without holding the interpreter: snapshots, and making a finished chunk durable,
+    # cost the rendering thread next to nothing.
+    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as beside:
+        try:
+            for stretch in stretches:
+                if writer is None or stretch.piece.new_chunk:
+                    if finishing is not None:
+                        yield finishing.result()
+                    if writer is not None:
+                        finishing, writer = beside.submit(writer.finish), None
+                    number += 1
+                    writer = _Writer(folder, beside, run_id, number, stretch.first_row, schema)
+                writer.add(stretch)
+            if finishing is not None:
+                yield finishing.result()
+            if writer is not None:
+                yield writer.finish()
+        except BaseException as error:
+            if writer is not None:
+                writer.abandon(error)
+            raise
+
+
+class _Writer:
+    """One chunk's three files, written side by side."""
+
+    def __init__(
+        self, folder: RunFolder, beside: Executor, run_id: str, number: int, first_row: int, schema: pa.Schema
+    ) -> None:
+        self._beside = beside
+        self._writing: Future[None] | None = None
+        self._stack = ExitStack()
+        self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
+        lines = self._stack.enter_context(folder.write(lines_name(number)))
+        rows = self._stack.enter_context(folder.write(rows_name(number)))
+        # Written once and read once, soon, and every type survives: cheap to write beats small. A stream, since
+        # a file allows one dictionary a column.
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
+        self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
+        self._pending: list[Stretch] = []
+        self._pending_rows = 0
+        self._run_id, self._number, self._first_row = run_id, number, first_row
+        self._count: Counter[str] = Counter()
+
+    def add(self, stretch: Stretch) -> None:
+        self._requests.write(stretch.piece.payload)
+        self._pending.append(stretch)
+        self._pending_rows += stretch.rows.num_rows
+        self._count.update(
+            rows=stretch.rows.num_rows,
+            requests=stretch.piece.requests,
+            bytes=len(stretch.piece.payload),
+            units=stretch.piece.token_units,
+        )
+        if self._pending_rows >= _SNAPSHOT_ROWS:
+            self._flush()
+
+    def finish(self) -> ChunkRecord:
+        self._flush()
+        self._wait()
+        self._stack.close()
+        count = self._count
+        return ChunkRecord(
+            run_id=self._run_id,
+            number=self._number,
+            first_row=self._first_row,
+            rows=count["rows"],
+            state=ChunkState.PREPARED,
+            attempt=1,
+            posting=1,
+            requests=count["requests"],
+            bytes=count["bytes"],
+            tokens_estimate=max(0, tokens.to_tokens(count["units"])),
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave none of the three files behind."""
+        if self._writing is not None:
+            self._writing.exception()
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+    def _flush(self) -> None:
+        """Hand the pending rows over; one hand-over at a time, so that memory stays bounded."""
+        self._wait()
+        if self._pending:
+            self._writing = self._beside.submit(self._snapshot, self._pending)
+        self._pending, self._pending_rows = [], 0
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _snapshot(self, stretches: list[Stretch]) -> None:
+        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in stretches]))
+        self._lines.write_table(pa.Table.from_batches([_lines(stretch) for stretch in stretches]))
+
+
+def _lines(stretch: Stretch) -> pa.RecordBatch:
+    codes: list[str | None] = [None] * len(stretch.ids)
+    messages = codes.copy()
+    for row, skip in stretch.piece.skipped:
+        codes[row - stretch.piece.start] = skip.code
+        messages[row - stretch.piece.start] = skip.message
+    return pa.record_batch([stretch.ids, codes, messages], schema=LINES)

@@ -1,0 +1,113 @@
+"""What the ledger knows, as plain data for `status` and `batches`. Reads only, and makes no ledger."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from configs.clock import SystemClock
+from configs.errors import ConfigError
+from configs.home import Home
+from tasks.ledger import database
+from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
+from tasks.ledger.store import Ledger
+from tasks.ledger.transitions import ChunkState
+from tasks.stages.report.receipt import unanswered
+
+
+def open_ledger(home: Home) -> Ledger | None:
+    """The ledger, if there is one."""
+    return Ledger(home.ledger_url, SystemClock()) if database.exists(home.ledger_url) else None
+
+
+def find_run(ledger: Ledger | None, name: str) -> RunRecord:
+    """A run by its id, by the flow run that began it, or the newest of `job/key`; ConfigError names what there is."""
+    job, _, key = name.partition("/")
+    found = (
+        (ledger.get_run(name) or ledger.latest_run(job, key) or ledger.run_of_origin(name))
+        if ledger
+        else None
+    )
+    if found is None:
+        known = ", ".join(f"{run.job}/{run.key}" for run in (ledger.recent_runs(3) if ledger else ()))
+        raise ConfigError(
+            f"{name}: no such run; {f'the latest are {known}' if known else 'there are none yet'}"
+        )
+    return found
+
+
+def list_runs(home: Home) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    ledger = open_ledger(home)
+    if ledger is None:
+        return []
+    return [_summary(run, ledger.chunks(run.id)) for run in ledger.recent_runs()]
+
+
+def describe_run(home: Home, name: str) -> dict[str, Any]:
+    """One run with its chunks, batches and history."""
+    ledger = open_ledger(home)
+    run = find_run(ledger, name)
+    assert ledger is not None
+    chunks = ledger.chunks(run.id)
+    return {
+        **_summary(run, chunks),
+        "generation": run.generation,
+        "folder": run.folder,
+        "receipt": run.receipt,
+        "chunk_list": [asdict(chunk) for chunk in chunks],
+        "batches": [_batch(batch, run) for batch in ledger.batches(run.id)],
+        "history": [asdict(event) for event in ledger.history(run.id)],
+    }
+
+
+def list_batches(home: Home, search: str) -> list[dict[str, Any]]:
+    """Batches over all runs, newest first, those that contain `search` in any value."""
+    ledger = open_ledger(home)
+    if ledger is None:
+        return []
+    batches = ledger.all_batches()
+    runs = {batch.run_id: ledger.get_run(batch.run_id) for batch in batches}
+    rows = [_batch(batch, runs[batch.run_id]) for batch in batches]
+    wanted = search.lower()
+    return [row for row in rows if wanted in " ".join(str(value) for value in row.values()).lower()]
+
+
+def _summary(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
+    merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
+    rows = sum(chunk.rows for chunk in chunks)
+    waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
+    return {
+        "run": run.id,
+        "job": run.job,
+        "key": run.key,
+        "state": str(run.state),
+        "rows": rows,
+        "answered": rows - unanswered(run.receipt) if run.receipt else None,
+        "chunks": f"{merged}/{len(chunks)}",
+        "since": run.created_at,
+        "finished_at": run.finished_at,
+        "held_by": run.lease_owner,
+        "waiting_for": waiting,
+    }
+
+
+def _batch(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
+    return {
+        "batch": batch.batch_id,
+        "run": f"{run.job}/{run.key}" if run else batch.run_id,
+        "chunk": batch.chunk,
+        "attempt": batch.attempt,
+        "status": batch.status or "intended",
+        "requests": batch.requests,
+        "completed": batch.completed,
+        "failed": batch.failed,
+        "posted": batch.submitted_at,
+        "ended": batch.ended_at,
+        "cost": batch.cost_usd,
+        "error": batch.error_message or batch.error_code,
+        "submission_key": batch.submission_key,
+        "file": batch.file_id,
+        "account": batch.account,
+        "model": batch.model,
+    }

@@ -1,0 +1,93 @@
+"""The run report of a finished run, from what the ledger and the run folder hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from configs.errors import ConfigError
+from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.runs.chunk_files import enriched_name
+from tasks.runs.session import Run
+from tasks.stages.prompt.render import Renderer
+from tasks.stages.report.page import Batch, Sample, find_samples, render_page
+from tasks.stages.wire.formats import dialect
+
+_ANSWERED_SHOWN = 3
+
+
+def make_page(
+    run: Run, receipt: Mapping[str, Any], chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]
+) -> bytes | None:
+    """The page as HTML. None, and the reason in the run's history, when it cannot be made: rows matter more."""
+    try:
+        columns = _columns(run, chunks)
+        return render_page(
+            receipt,
+            [_shown(batch) for batch in batches],
+            _samples(run, chunks, columns),
+            zone=run.job.zone,
+            columns=len(columns),
+            stopped=run.stopping,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the rows from anyone
+        run.ledger.note(run.lease, "no report", f"{type(error).__name__}: {error}")
+        return None
+
+
+def _shown(batch: BatchRecord) -> Batch:
+    return Batch(
+        chunk=batch.chunk,
+        attempt=batch.attempt,
+        posting=batch.posting,
+        id=batch.batch_id,
+        status=batch.status or "not posted",
+        requests=batch.requests,
+        posted=batch.submitted_at,
+        ended=batch.ended_at,
+        phases=tuple((status, datetime.fromisoformat(at)) for status, at in batch.history),
+        priced=batch.input_tokens is not None,
+        cost_usd=batch.cost_usd,
+        error=batch.error_message or batch.error_code,
+    )
+
+
+def _columns(run: Run, chunks: tuple[ChunkRecord, ...]) -> list[str]:
+    """The columns that the rows brought along."""
+    if not chunks:
+        return []
+    with run.folder.read(enriched_name(chunks[0].number)) as file:
+        names: list[str] = pq.ParquetFile(file).schema_arrow.names
+    return names[: names.index(f"{run.job.output.prefix}answer")]
+
+
+def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> list[Sample]:
+    """Of every status, rows of the first chunk that has it."""
+    seen: set[str] = set()
+    found = []
+    for chunk in chunks:
+        new = sorted({*(chunk.stats or {}).get("by_status", ())} - seen)
+        if not new:
+            continue
+        seen.update(new)
+        with run.folder.read(enriched_name(chunk.number)) as file:
+            found += find_samples(
+                file,
+                {status: _ANSWERED_SHOWN if status == "succeeded" else 1 for status in new},
+                prefix=run.job.output.prefix,
+                first=[*run.job.source.key_columns, *_asked(run, columns)],
+                first_row=chunk.first_row,
+            )
+    return found
+
+
+def _asked(run: Run, columns: list[str]) -> tuple[str, ...]:
+    """The columns that the prompt speaks of; none when it speaks of some that were not carried."""
+    try:
+        tree = dialect(run.job.provider.dialect).request_tree(run.job.prompt, run.job.provider)
+        return Renderer(tree, columns).columns
+    except ConfigError:
+        return ()

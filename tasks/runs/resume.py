@@ -1,0 +1,95 @@
+"""An order for a run that exists: a run that was over may go on, under the job file as it is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configs.errors import ConfigError
+from tasks.ledger.records import RETRIED, ChunkRecord
+from tasks.ledger.transitions import ChunkState, RunState
+from tasks.runs.chunk_files import rows_name
+from tasks.runs.session import Order, Run
+from tasks.stages.report.receipt import ANSWERED
+
+
+def resume(run: Run, order: Order) -> None:
+    """Go on under the order's job: its pace, retries and limits may have changed, its output not.
+
+    A cancelled run goes on with what is left of it. A finished one stays as it is unless the order is to retry: then its
+    unanswered rows have `retry.max_attempts` attempts more. Raises ConfigError when there is nothing left to retry with.
+    """
+    state = run.record.state
+    if state is RunState.CANCELLED:
+        _go_on(run, order)
+    elif state is not RunState.FINISHED:
+        _adopt(run, order)
+    elif order.retry:
+        _retry(run, order)
+
+
+def _go_on(run: Run, order: Order) -> None:
+    run.ledger.reopen(
+        run.lease,
+        _lacking(run, order),
+        "the cancelled run goes on",
+        state=RunState.RUNNING if run.ledger.chunks(run.id) else RunState.PREPARING,
+        spec=_spec(order),
+        # The flow run with which it was cancelled is none to follow: a sweep would cancel this run as well.
+        origin=order.origin,
+    )
+    run.reload()
+
+
+def _adopt(run: Run, order: Order) -> None:
+    values = {"spec": _spec(order), "origin": order.origin or run.record.origin}
+    if values != {"spec": run.record.spec, "origin": run.record.origin}:
+        run.ledger.update_run(run.lease, **values)
+        run.reload()
+
+
+def _retry(run: Run, order: Order) -> None:
+    waiting = _lacking(run, order)
+    if not waiting:
+        return
+    limit = order.job.run.give_up_after
+    if run.is_past(limit):
+        raise ConfigError(
+            f"{run.title}: run.give_up_after is {limit}, which has passed since the run began on"
+            f" {run.record.created_at:%Y-%m-%d %H:%M} UTC; --set run.give_up_after=null gives its unanswered rows their time"
+        )
+    if not run.folder.exists(rows_name(waiting[0].number)):
+        raise ConfigError(
+            f"{run.title}: {run.folder.url} was cleaned away, and with it the rows as they were asked;"
+            " --redo asks all of them"
+        )
+    run.ledger.reopen(
+        run.lease,
+        waiting,
+        "its unanswered rows are asked again",
+        mark=RETRIED,
+        state=RunState.RUNNING,
+        receipt=None,
+        finished_at=None,
+        spec=_spec(order),
+        origin=order.origin,
+    )
+    run.reload()
+
+
+def _spec(order: Order) -> dict[str, Any]:
+    return order.job.model_dump(mode="json", by_alias=True)
+
+
+def _lacking(run: Run, order: Order) -> list[ChunkRecord]:
+    """The merged chunks with rows that asking again may help: which of them, their merge says by today's `retry.on`."""
+    wider = bool(set(order.job.retry.on) - set(run.job.retry.on))
+    return [
+        chunk
+        for chunk in run.ledger.chunks(run.id)
+        if chunk.state is ChunkState.MERGED and chunk.stats and _lacks(chunk.stats, wider=wider)
+    ]
+
+
+def _lacks(stats: dict[str, Any], *, wider: bool) -> bool:
+    failed = (count for status, count in stats["by_status"].items() if status not in (*ANSWERED, "skipped"))
+    return bool(stats["unanswered"]) or (wider and any(failed))

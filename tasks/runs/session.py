@@ -1,0 +1,302 @@
+"""Opening a run: which job, which key, whose turn it is."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from configs.clock import Clock
+from configs.errors import ConfigError, InputError, LeaseLost, NightmailError
+from configs.frozen import seconds
+from configs.home import Home
+from configs.job import Job
+from configs.load import changes, identity, load_job, logical_date, resolve, run_key
+from tasks.ledger import database
+from tasks.ledger.leases import is_gone, me
+from tasks.ledger.records import Lease, RunRecord
+from tasks.ledger.store import Ledger
+from tasks.ledger.transitions import RunState
+from tasks.orchestration import blocks
+from tasks.providers.base import BatchService, ServiceLimits
+from tasks.stages.plan import Blueprint
+from tasks.stages.prompt.shard import Limits
+from tasks.stages.read import source_fingerprint
+from tasks.storage.output import Output
+from tasks.storage.run_folder import RunFolder, join
+
+LEASE_SECONDS = 120.0
+_RENEWALS_PER_LEASE = 4
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for: a job with everything filled in, for one key."""
+
+    job: Job
+    key: str
+    day: date
+    now: datetime
+    job_file: str
+    redo: bool = False
+    retry: bool = False
+    snapshot: bool = False
+    origin: str | None = None
+
+
+class Run:
+    """An opened run and its tools. Not a dataclass: Prefect would walk through all of them at every step."""
+
+    def __init__(
+        self,
+        record: RunRecord,
+        lease: Lease,
+        ledger: Ledger,
+        folder: RunFolder,
+        service: BatchService,
+        clock: Clock,
+        *,
+        stopping: bool,
+    ) -> None:
+        self.id = record.id
+        self.title = record.title
+        self.record = record
+        self.job = Job.model_validate(record.spec)
+        self.lease = lease
+        self.ledger = ledger
+        self.folder = folder
+        self.service = service
+        self.clock = clock
+        self.stopping = stopping
+
+    @property
+    def giving_up(self) -> bool:
+        """Nothing more is posted: the run is being cancelled, or has had the time the job gives it."""
+        return self.stopping or self.is_past(self.job.run.give_up_after)
+
+    def is_past(self, limit: str | None) -> bool:
+        """Whether that duration has passed since the run began; never when it is None."""
+        if limit is None:
+            return False
+        return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
+
+    def reload(self) -> None:
+        """Read the run and its job from the ledger again."""
+        self.record = self.ledger.get_run(self.id) or self.record
+        self.job = Job.model_validate(self.record.spec)
+
+    def receipt(self) -> dict[str, Any] | None:
+        """The receipt, once the run is finished."""
+        record = self.ledger.get_run(self.id)
+        return record.receipt if record else None
+
+
+def place_order(
+    job: str,
+    home: Home,
+    clock: Clock,
+    *,
+    day: date | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    overrides: Iterable[str] = (),
+    redo: bool = False,
+    retry: bool = False,
+    snapshot: bool = False,
+    origin: str | None = None,
+    due: datetime | None = None,
+) -> Order:
+    """Load the job file and fill in date, key and overrides.
+
+    Without `day` the date is the one before `due`: when the run was to start, however late that is done.
+    A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
+    """
+    if redo and retry:
+        raise ConfigError(
+            "retry asks a finished run's unanswered rows again, redo all its rows: give one of the two"
+        )
+    blocks.use_s3_credentials(home)
+    items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
+    loaded = load_job(job, items)
+    begun = _begun_by(origin, home, clock)
+    when = begun.logical_date if begun else logical_date(loaded, day, due or clock.now())
+    name = begun.key if begun else run_key(when, key)
+    return Order(
+        resolve(loaded, when, name),
+        name,
+        when,
+        clock.now(),
+        job,
+        redo=redo and begun is None,
+        retry=retry and begun is None,
+        snapshot=snapshot,
+        origin=origin,
+    )
+
+
+@contextmanager
+def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock) -> Iterator[Run]:
+    """The run of (job, key), made or resumed, held by this process alone until the block ends.
+
+    Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
+    """
+    service = blocks.connect(order.job.provider, home, environ)
+    known = database.exists(home.ledger_url)
+    latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
+    record = latest if latest is not None and _resumes(order, latest) else None
+    if record is None:
+        _survey(order, service.limits)
+        record = _create(order, latest, Ledger(home.ledger_url, clock))
+    with hold(record, service, home, clock) as run:
+        yield run
+
+
+@contextmanager
+def hold(
+    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
+) -> Iterator[Run]:
+    """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
+    blocks.use_s3_credentials(home)
+    ledger = Ledger(home.ledger_url, clock)
+    lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
+    keeper = _Keeper(ledger, lease, clock)
+    try:
+        with keeper.beating():
+            folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=lease.fence)
+            folder.sweep()
+            service.guard = keeper.check_time
+            held = ledger.get_run(record.id) or record
+            yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
+    finally:
+        ledger.release(lease)
+
+
+def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
+    if origin is None or not database.exists(home.ledger_url):
+        return None
+    return Ledger(home.ledger_url, clock).run_of_origin(origin)
+
+
+def _resumes(order: Order, latest: RunRecord) -> bool:
+    """Whether the order is for that run, or for a new generation after it."""
+    if order.redo and latest.state is RunState.FINISHED:
+        return False
+    changed = changes(latest.identity, identity(order.job))
+    if not changed:
+        _refuse_drift(order, latest)
+        return True  # also a redo that was interrupted
+    if order.redo:
+        return False
+    raise ConfigError(
+        f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
+        " undo that, give another --key, or --redo to replace the output"
+    )
+
+
+def _refuse_drift(order: Order, latest: RunRecord) -> None:
+    """A source that changed under a run with rows to ask needs a decision; a flow run that wakes has had it."""
+    asks_again = order.retry and latest.state is RunState.FINISHED
+    posting = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
+    if not posting or order.snapshot or (order.origin and order.origin == latest.origin):
+        return
+    try:
+        what = "has changed" if source_fingerprint(order.job.source) != latest.source_fingerprint else ""
+    except InputError:
+        what = "is gone"
+    if what:
+        raise ConfigError(
+            f"{latest.title}: {order.job.source.path} {what} since this run read it;"
+            " --snapshot goes on with the rows as they were, another --key starts anew"
+        )
+
+
+def _survey(order: Order, limits: ServiceLimits) -> None:
+    """Everything that can be wrong with job and dataset and be found early, before anything is written."""
+    job = order.job
+    output = Output(job.output.path, job.name)
+    output.check_owner()
+    output.refuse_fewer(order.key, job.source.limit)
+    Blueprint(job, shard_limits(job, limits), limits.custom_id).first_prompt()
+
+
+def shard_limits(job: Job, service: ServiceLimits) -> Limits:
+    """The service's limits, narrowed by the job's."""
+    return Limits(
+        max_requests=min(job.limits.max_requests or service.max_requests, service.max_requests),
+        max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
+        max_line_bytes=service.max_line_bytes,
+        max_tokens=job.limits.max_tokens,
+    )
+
+
+def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
+    """The generation after `latest`; RunBusy when somebody else has made it since we looked."""
+    generation = latest.generation + 1 if latest else 1
+    # Random, so that two ledgers on one provider account never take each other's batches for their own.
+    run_id = secrets.token_hex(5)
+    suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
+    ledger.create_run(
+        run_id,
+        job=order.job.name,
+        key=order.key,
+        generation=generation,
+        logical_date=order.day,
+        spec=order.job.model_dump(mode="json", by_alias=True),
+        identity=identity(order.job),
+        folder=join(order.job.name, order.key + suffix),
+        origin=order.origin,
+    )
+    made = ledger.get_run(run_id)
+    assert made is not None
+    return made
+
+
+class _Keeper:
+    """Keeps a lease alive, and says before every effect outside the ledger whether it still is."""
+
+    def __init__(self, ledger: Ledger, lease: Lease, clock: Clock) -> None:
+        self._ledger, self._lease, self._clock = ledger, lease, clock
+        self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
+
+    def check(self) -> None:
+        """Raise LeaseLost unless the ledger says that the run is ours."""
+        self._ledger.check(self._lease)
+        self.check_time()
+
+    def check_time(self) -> None:
+        """As cheap as a look at the clock, and asks the ledger when the lease has lapsed: a process that was
+        frozen between its last check and this moment finds out here."""
+        # Until the clock says so: it may be frozen right after the ledger renewed the lease as well.
+        while self._clock.now() >= self._until:
+            self._renew()
+
+    def _renew(self) -> None:
+        began = self._clock.now()
+        self._ledger.renew(self._lease, LEASE_SECONDS)
+        self._until = began + timedelta(seconds=LEASE_SECONDS)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the lease while the block runs, also during a long upload."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
+                try:
+                    self._renew()
+                except LeaseLost:  # taken by force: whoever asks from now on is told
+                    self._until = self._clock.now()
+                except NightmailError:  # the ledger is away; the lease may outlast that
+                    continue
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,297 @@
+"""A chunk's results onto its rows: every row once, in source order, with one status.
+
+Lines find their row by custom_id alone. Small results are parsed in one go; big ones are indexed first and
+then merged range of rows by range of rows, so that memory stays bounded however long the answers are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from configs.errors import ConfigError, IntegrityError
+from tasks.stages import arrow_columns
+from tasks.stages.answers.schema import Checker
+from tasks.stages.answers.types import TEXT, Shape
+from tasks.stages.cost.price import Price
+from tasks.stages.merge.lines import (
+    COUNTS,
+    STATUSES,
+    LineCounts,
+    ParsedLines,
+    byte_size,
+    index_lines,
+    join_blocks,
+    parse_block,
+    read_blocks,
+)
+from tasks.stages.merge.row_reader import RowReader
+from tasks.stages.merge.rows import Attempt, ChunkRows, Columns, Verdict, decide
+from tasks.stages.wire.dialect import Parser
+from tasks.stages.wire.outcome import ErrorClass
+from tasks.storage.background_writer import BackgroundWriter
+
+__all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk", "output_schema"]
+
+WHOLE_BYTES = 96_000_000
+RANGE_BYTES = 16_000_000
+GROUP_ROWS = 16_384
+_TOP_ERRORS = 10
+RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
+"""What another attempt can help by default: everything but a fault of the request itself."""
+_EXAMPLE_LENGTH = 300
+_SHORT_TEXT = 32
+
+
+@dataclass(frozen=True)
+class AttemptStats:
+    """What one attempt's lines add up to, lines that another attempt superseded included.
+
+    `cost_usd` is None when there is no price or an answered line does not say its tokens.
+    """
+
+    lines: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    cost_usd: float | None
+
+
+@dataclass(frozen=True)
+class ErrorCount:
+    """How many rows ended with an error code, and the message of the first of them."""
+
+    code: str
+    rows: int
+    example: str | None
+
+
+@dataclass(frozen=True)
+class MergeStats:
+    """The account of a merged chunk. `by_status` sums to `rows`.
+
+    `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
+    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help.
+    """
+
+    rows: int
+    by_status: dict[str, int]
+    errors: tuple[ErrorCount, ...]
+    attempts: tuple[AttemptStats, ...]
+    unknown_ids: int
+    duplicate_lines: int
+    unparsable_lines: int
+    unanswered: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """Rows that are in no result file."""
+        return self.by_status.get("missing", 0)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """All attempts together; None when the cost of any is unknown."""
+        costs = [attempt.cost_usd for attempt in self.attempts]
+        return None if None in costs else float(sum(cost for cost in costs if cost is not None))
+
+
+def output_schema(
+    source: pa.Schema,
+    prefix: str,
+    *,
+    answer: pa.DataType | None = None,
+    parsed: pa.DataType | None = None,
+    carried: Sequence[str] | None = None,
+) -> pa.Schema:
+    """The carried source columns as they are, then the added ones. ConfigError when names clash."""
+    missing = sorted(set(carried or ()) - set(source.names))
+    if missing:
+        raise ConfigError(f"source.columns: no column {missing[0]!r} in the source; correct the job file")
+    kept = [each for each in source if carried is None or each.name in carried]
+    added = [pa.field(prefix + name, kind) for name, kind in _added(answer or pa.string(), parsed)]
+    clash = sorted({each.name for each in kept} & {each.name for each in added})
+    if clash:
+        raise ConfigError(
+            f"output.prefix: the source already has a column {clash[0]!r}; choose another prefix"
+        )
+    return pa.schema([*kept, *added], metadata=source.metadata)
+
+
+def _added(answer: pa.DataType, parsed: pa.DataType | None) -> Iterator[tuple[str, pa.DataType]]:
+    yield "answer", answer
+    if parsed is not None:
+        yield "parsed", parsed
+    for name in ("status", "error_code", "error_message", "finish_reason", "model"):
+        yield name, pa.string()
+    for name in COUNTS:
+        yield name, pa.int64()
+    yield "attempts", pa.int32()
+    yield "custom_id", pa.string()
+    yield "batch_id", pa.string()
+
+
+def merge_chunk(
+    rows: BinaryIO,
+    lines: pa.Table,
+    attempts: Sequence[Attempt],
+    sink: BinaryIO,
+    *,
+    parser: Parser,
+    shape: Shape = TEXT,
+    prefix: str = "llm_",
+    carried: Sequence[str] | None = None,
+    checker: Checker | None = None,
+    price: Price | None = None,
+    retry_on: Collection[str] = RETRY_ON,
+    whole_bytes: int = WHOLE_BYTES,
+    range_bytes: int = RANGE_BYTES,
+) -> MergeStats:
+    """Write the chunk's enriched Parquet to `sink`.
+
+    `rows` is the chunk's source rows as an Arrow stream; `lines` has custom_id, skip_code, skip_message (strings), one
+    per row in the same order. Result files must be seekable and near: big ones are read line by line.
+    Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
+    """
+    source = RowReader(rows, carried)
+    schema = output_schema(
+        source.schema,
+        prefix,
+        answer=shape.column,
+        parsed=checker and checker.type,
+        carried=carried,
+    )
+    chunk = ChunkRows(lines, attempts)
+    account = _Account(chunk, len(attempts), price, shape.wire)
+    columns = Columns(chunk, attempts, shape, checker)
+    with BackgroundWriter(sink, schema, GROUP_ROWS, **writer_options(source.first(), schema)) as writer:
+        for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
+            parsed = account.parse(parser, blocks)
+            verdict = decide(chunk, attempts, parsed, lo, hi, retry_on)
+            for start in range(lo, hi, GROUP_ROWS):
+                stop = min(start + GROUP_ROWS, hi)
+                added = columns.of(verdict, parsed, start, stop)
+                account.errors(added["error_code"], added["error_message"])
+                writer.write(_enriched(source.take(stop - start), added, schema))
+            account.verdict(verdict)
+    source.finish()
+    return account.stats()
+
+
+def writer_options(first: pa.RecordBatch, schema: pa.Schema) -> dict[str, Any]:
+    """zstd at its fastest; dictionaries only where values are short texts that repeat. `first` are source rows."""
+    short = [
+        name for name in first.schema.names if name in schema.names and _is_short_text(first.column(name))
+    ]
+    added = [each.name for each in schema if each.name not in first.schema.names]
+    ends = ("status", "error_code", "finish_reason", "model", "batch_id")
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": short + [name for name in added if name.endswith(ends)],
+    }
+
+
+def _is_short_text(column: pa.Array) -> bool:
+    kind = column.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+    return bool(text and column.nbytes <= _SHORT_TEXT * max(1, len(column)))
+
+
+def _ranges(
+    chunk: ChunkRows,
+    attempts: Sequence[Attempt],
+    parser: Parser,
+    whole_bytes: int,
+    range_bytes: int,
+) -> Iterator[tuple[int, int, Iterable[tuple[int, bytes]]]]:
+    """(lo, hi, blocks): row ranges with the bytes of all their lines, as (attempt, block) pairs."""
+    files = [(at, file) for at, attempt in enumerate(attempts) for file in attempt.files]
+    if sum(byte_size(file) for _, file in files) <= whole_bytes:
+        yield 0, len(chunk), ((at, block) for at, file in files for block in read_blocks(file))
+        return
+    index = index_lines(files, parser, chunk.rows_of)
+    for lo, hi, numbers in index.ranges(len(chunk), range_bytes):
+        yield lo, hi, index.blocks(numbers)
+
+
+def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
+    arrays = [*source.columns, *added.values()]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _attempt_stats(counts: LineCounts) -> AttemptStats:
+    read, written, cached, reasoning = counts.tokens.tolist()
+    return AttemptStats(counts.lines, read, written, cached, reasoning, counts.cost_usd)
+
+
+@dataclass
+class _Account:
+    """Adds up what the merge sees."""
+
+    chunk: ChunkRows
+    attempts: int
+    price: Price | None
+    answer: pa.DataType
+    counts: list[LineCounts] = field(init=False)
+    by_status: Any = field(init=False)
+    unknown: int = 0
+    duplicates: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str | None] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counts = [LineCounts() for _ in range(self.attempts)]
+        self.by_status = np.zeros(len(STATUSES), np.int64)
+
+    def parse(self, parser: Parser, blocks: Iterable[tuple[int, bytes]]) -> ParsedLines | None:
+        """All blocks of a range as columns, counted on the way."""
+        parsed = []
+        for at, block in blocks:
+            batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
+            self.counts[at].add(batch, status, unparsable, self.price, writes)
+            parsed.append((batch, status, error_class, at))
+        return join_blocks(parsed)
+
+    def errors(self, codes: pa.Array, messages: pa.Array) -> None:
+        """Count the rows' final error codes."""
+        if codes.null_count == len(codes):
+            return
+        wanted = codes.is_valid()
+        pairs = zip(codes.filter(wanted).to_pylist(), messages.filter(wanted).to_pylist(), strict=True)
+        for code, message in pairs:
+            self.codes[code] += 1
+            self.examples.setdefault(code, message and message[:_EXAMPLE_LENGTH])
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Count a range's final statuses; call it after its columns are made."""
+        self.by_status += np.bincount(verdict.status, minlength=len(STATUSES))
+        self.unknown += verdict.unknown
+        self.duplicates += verdict.duplicates
+        ids = self.chunk.ids.slice(verdict.lo, len(verdict.status))
+        self.unanswered += ids.take(arrow_columns.indices(np.flatnonzero(verdict.helps))).to_pylist()
+
+    def stats(self) -> MergeStats:
+        """The finished account; IntegrityError unless every row has exactly one status."""
+        by_status = {str(each): int(n) for each, n in zip(STATUSES, self.by_status, strict=True) if n}
+        if sum(by_status.values()) != len(self.chunk):
+            raise IntegrityError(
+                f"{sum(by_status.values())} statuses for {len(self.chunk)} rows; nothing is published"
+            )
+        top = self.codes.most_common(_TOP_ERRORS)
+        return MergeStats(
+            rows=len(self.chunk),
+            by_status=by_status,
+            errors=tuple(ErrorCount(code, rows, self.examples[code]) for code, rows in top),
+            attempts=tuple(_attempt_stats(each) for each in self.counts),
+            unknown_ids=self.unknown,
+            duplicate_lines=self.duplicates,
+            unparsable_lines=sum(each.unparsable for each in self.counts),
+            unanswered=tuple(self.unanswered),
+        )

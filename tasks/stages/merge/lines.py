@@ -1,0 +1,239 @@
+"""Result files into Arrow: blocks of lines, an index of lines for big files, and parsed lines as columns."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.stages import arrow_columns
+from tasks.stages.cost.price import Price
+from tasks.stages.wire.dialect import Parser
+from tasks.stages.wire.outcome import ANSWERED, ErrorClass, RowStatus
+
+BLOCK_BYTES = 1 << 20
+STATUSES = tuple(RowStatus)
+ERROR_CLASSES = tuple(ErrorClass)
+_STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
+_CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
+_TEXTS = ("custom_id", "error_message")
+_FEW_TEXTS = ("error_code", "finish_reason", "model")
+_WRITES = ("cache_write_tokens", "cache_write_1h_tokens")
+COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"(?:custom_id|key)"\s*:\s*"([^"\\]*)"')
+
+_NEWLINE = 10
+
+Numbers = np.ndarray[Any, Any]
+_NONE: Numbers = np.zeros(0, np.int64)
+ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
+
+
+def read_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The file from its start in blocks of whole lines; only the last may lack its newline."""
+    file.seek(0)
+    while block := file.read(BLOCK_BYTES):
+        yield block if block.endswith(b"\n") else block + file.readline()
+
+
+def byte_size(file: BinaryIO) -> int:
+    """Length of a seekable file."""
+    return file.seek(0, io.SEEK_END)
+
+
+@dataclass(frozen=True)
+class ParsedLines:
+    """Readable lines as columns: `table` (texts, answer, token counts) and codes beside it, equal in length."""
+
+    table: pa.Table
+    status: Numbers
+    error_class: Numbers
+    attempt: Numbers
+
+    @property
+    def answered(self) -> Numbers:
+        """Mask of the lines in which the model spoke."""
+        return ANSWERED_CODES[self.status]
+
+
+@dataclass
+class LineCounts:
+    """What one attempt's lines add up to, superseded and unmatched ones included."""
+
+    lines: int = 0
+    unparsable: int = 0
+    tokens: Numbers = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
+    cost_usd: float | None = 0.0
+
+    def add(
+        self,
+        batch: pa.RecordBatch,
+        status: Numbers,
+        unparsable: int,
+        price: Price | None,
+        writes: Sequence[Numbers] = (),
+    ) -> None:
+        """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
+        self.lines += len(status) + unparsable
+        self.unparsable += unparsable
+        counts = [arrow_columns.to_numpy(batch.column(name)) for name in COUNTS]
+        self.tokens += [int(each.sum()) for each in counts]
+        if self.cost_usd is None or price is None:
+            self.cost_usd = None
+        elif not price.is_free:
+            silent = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
+            writing = price.writing_usd(counts[0], *writes) if writes else 0.0
+            known = writing is not None and not silent.any()
+            self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
+
+
+def parse_block(
+    parser: Parser, answer: pa.DataType, block: bytes
+) -> tuple[pa.RecordBatch, Numbers, Numbers, int, list[Numbers]]:
+    """(columns, status codes, error class codes, unparsable lines, tokens written to a cache) of one block; `answer` is
+    the type of its answers. The last is empty where nothing was written."""
+    by_field = parser.columns(block)
+    unparsable = by_field["custom_id"].count(None)
+    if unparsable:
+        keep = [custom_id is not None for custom_id in by_field["custom_id"]]
+        by_field = {name: list(compress(values, keep)) for name, values in by_field.items()}
+    arrays = [
+        *(arrow_columns.strings(by_field[name]) for name in _TEXTS),
+        *(arrow_columns.few_strings(by_field[name]) for name in _FEW_TEXTS),
+        arrow_columns.build(by_field["answer"], answer),
+        *(arrow_columns.build(by_field[name], pa.int64()) for name in COUNTS),
+    ]
+    status = _codes(by_field["status"], _STATUS_CODE)
+    error_class = _codes(by_field["error_class"], _CLASS_CODE)
+    batch = pa.RecordBatch.from_arrays(arrays, names=[*_TEXTS, *_FEW_TEXTS, "answer", *COUNTS])
+    writes = [by_field[name] for name in _WRITES]
+    some = any(map(any, writes))  # seldom, and a million rows look here
+    written = (
+        [arrow_columns.to_numpy(arrow_columns.build(each, pa.int64())) for each in writes] if some else []
+    )
+    return batch, status, error_class, unparsable, written
+
+
+def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:
+    if values and values.count(values[0]) == len(values):
+        return np.full(len(values), codes[values[0]], np.int8)
+    return np.fromiter((codes[value] for value in values), np.int8, len(values))
+
+
+def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int]]) -> ParsedLines | None:
+    """Blocks, each with its attempt number last, as one; None when there is none. Empties `blocks`."""
+    if not blocks:
+        return None
+    status = np.concatenate([block[1] for block in blocks])
+    error_class = np.concatenate([block[2] for block in blocks])
+    attempt = np.concatenate([np.full(len(block[1]), block[3], np.int64) for block in blocks])
+    table = pa.Table.from_batches([block[0] for block in blocks])
+    blocks.clear()
+    columns = {}
+    for name in table.column_names:
+        columns[name] = table.column(name).combine_chunks()
+        table = table.drop_columns([name])  # frees the pieces of this column before the next is joined
+    return ParsedLines(pa.table(columns), status, error_class, attempt)
+
+
+def first_vector_size(files: Iterable[BinaryIO], parser: Parser) -> int | None:
+    """How long the first vector in the files is; None when there is none."""
+    for file in files:
+        for block in read_blocks(file):
+            for raw in block.split(b"\n"):
+                answer = parser.parse_line(raw).answer if raw.strip() else None
+                if answer:
+                    return len(answer)
+    return None
+
+
+@dataclass(frozen=True)
+class LineIndex:
+    """Where every line of several files is. Parallel arrays; `row` is -1 for an id nobody knows."""
+
+    files: tuple[tuple[int, BinaryIO], ...]
+    row: Numbers
+    file: Numbers
+    offset: Numbers
+    length: Numbers
+
+    def ranges(self, rows: int, range_bytes: int) -> Iterator[tuple[int, int, Numbers]]:
+        """(lo, hi, lines): consecutive row ranges whose lines sum to about `range_bytes`, then the
+        lines of no row as empty ranges (rows, rows)."""
+        order = np.argsort(self.row, kind="stable")
+        strangers = int(np.searchsorted(self.row[order], 0))
+        known = order[strangers:]
+        size = np.bincount(self.row[known], weights=self.length[known], minlength=rows)
+        total = np.concatenate([[0.0], np.cumsum(size)])
+        first = np.searchsorted(self.row[known], np.arange(rows + 1))
+        lo = 0
+        while lo < rows:
+            hi = max(lo + 1, int(np.searchsorted(total, total[lo] + range_bytes, side="right")) - 1)
+            yield lo, hi, known[first[lo] : first[hi]]
+            lo = hi
+        loose = order[:strangers]
+        sizes = np.cumsum(self.length[loose])
+        for group in np.split(loose, np.flatnonzero(np.diff(sizes // range_bytes)) + 1):
+            if len(group):
+                yield rows, rows, group
+
+    def blocks(self, lines: Numbers) -> Iterator[tuple[int, bytes]]:
+        """(attempt, block) of the given lines, in file order."""
+        ordered = lines[np.lexsort((self.offset[lines], self.file[lines]))]
+        parts: list[bytes] = []
+        size, current = 0, -1
+        for at in ordered.tolist():
+            number = int(self.file[at])
+            if parts and (number != current or size >= BLOCK_BYTES):
+                yield self.files[current][0], b"".join(parts)
+                parts, size = [], 0
+            current = number
+            file = self.files[number][1]
+            file.seek(int(self.offset[at]))
+            line = file.read(int(self.length[at]))
+            parts.append(line if line.endswith(b"\n") else line + b"\n")
+            size += len(line)
+        if parts:
+            yield self.files[current][0], b"".join(parts)
+
+
+def index_lines(
+    files: Iterable[tuple[int, BinaryIO]],
+    parser: Parser,
+    rows_of_ids: Callable[[pa.Array], Numbers],
+) -> LineIndex:
+    """Finds every line of (attempt, file) pairs; `rows_of_ids` maps an array of ids to row numbers."""
+    listed = tuple(files)
+    ids, numbers, starts, ends = [arrow_columns.strings([])], [], [], []
+    for number, (_, file) in enumerate(listed):
+        base = 0
+        for block in read_blocks(file):
+            stops = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + 1
+            if not block.endswith(b"\n"):
+                stops = np.append(stops, len(block))
+            begins = np.concatenate([[0], stops[:-1]])
+            pairs = zip(begins.tolist(), stops.tolist(), strict=True)
+            ids.append(arrow_columns.strings([_line_id(block, lo, hi, parser) for lo, hi in pairs]))
+            numbers.append(np.full(len(stops), number))
+            starts.append(base + begins)
+            ends.append(base + stops)
+            base += len(block)
+    start, end = np.concatenate([_NONE, *starts]), np.concatenate([_NONE, *ends])
+    row = rows_of_ids(pa.concat_arrays(ids))
+    return LineIndex(listed, row, np.concatenate([_NONE, *numbers]), start, end - start)
+
+
+def _line_id(block: bytes, start: int, end: int, parser: Parser) -> str | None:
+    found = _ID.match(block, start, end)
+    if found is not None:
+        try:
+            return found[1].decode()
+        except UnicodeDecodeError:
+            return None
+    return parser.parse_line(block[start:end]).custom_id

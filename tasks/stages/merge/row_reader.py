@@ -1,0 +1,51 @@
+"""A chunk's source rows, read as a stream while it is merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from configs.errors import IntegrityError
+
+
+class RowReader:
+    """The chunk's source rows, any number at a time, in order."""
+
+    def __init__(self, rows: BinaryIO, carried: Sequence[str] | None) -> None:
+        stream = pa.ipc.open_stream(rows)
+        self.schema: pa.Schema = stream.schema
+        self._names = [name for name in self.schema.names if carried is None or name in carried]
+        self._batches = iter(stream)
+        self._pending: list[pa.RecordBatch] = []
+
+    def first(self) -> pa.RecordBatch:
+        """The first rows, which stay to be taken; none of a chunk without rows."""
+        if self._pending or self._fetch():
+            return self._pending[0]
+        fields = [self.schema.field(name) for name in self._names]
+        return pa.record_batch([pa.nulls(0, field.type) for field in fields], schema=pa.schema(fields))
+
+    def take(self, count: int) -> pa.Table:
+        """The next `count` rows, at least one; IntegrityError when the file ends before them."""
+        have = sum(batch.num_rows for batch in self._pending)
+        while have < count:
+            if not self._fetch():
+                raise IntegrityError("the chunk's rows end before its requests; its run folder is damaged")
+            have += self._pending[-1].num_rows
+        table = pa.Table.from_batches(self._pending)
+        self._pending = table.slice(count).to_batches()
+        return table.slice(0, count)
+
+    def finish(self) -> None:
+        """IntegrityError when rows are left over."""
+        if self._pending or self._fetch():
+            raise IntegrityError("the chunk has more rows than requests; its run folder is damaged")
+
+    def _fetch(self) -> bool:
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        self._pending.append(batch.select(self._names))
+        return True

@@ -1,0 +1,114 @@
+"""What a job would post: its rows, their ids and their request lines, cut into chunks. Reads only.
+
+`plan`, `render` and `prepare` all walk the same blueprint, so that a dry run cannot drift from the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.job import Job
+from configs.prompt import Prompt
+from tasks.stages.answers.schema import checker_of
+from tasks.stages.answers.types import shape_of
+from tasks.stages.merge.chunk import output_schema
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
+from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
+from tasks.stages.prompt.shard import Limits, Piece, Sharder
+from tasks.stages.prompt.tokens import line_units
+from tasks.stages.read import Dataset, open_dataset
+from tasks.stages.wire.formats import dialect
+from tasks.stages.wire.openai.requests import envelope_bytes
+from tasks.storage.prefetch import read_ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows of one chunk: the source's, their ids, and the piece of the request file they make."""
+
+    first_row: int
+    rows: pa.RecordBatch
+    ids: list[str]
+    piece: Piece
+
+
+class Blueprint:
+    """A job over its dataset. Building one checks everything that can be checked without reading the rows.
+
+    Raises ConfigError (InputError for the dataset) with the culprit and the next step.
+    """
+
+    def __init__(self, job: Job, limits: Limits, id_pattern: Any) -> None:
+        self._job = job
+        self._limits = limits
+        everything = open_dataset(job.source.model_copy(update={"columns": None}))
+        self._dialect = dialect(job.provider.dialect)
+        self.renderer = Renderer(self._request_tree(job.prompt), everything.schema.names)
+        partial = job.source.columns is not None
+        self.dataset: Dataset = open_dataset(job.source, self.renderer.columns) if partial else everything
+        self._ids = IdMaker(
+            job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
+        )
+        self._dialect.parser_of(job.prompt)
+        checker = checker_of(job.prompt)
+        self.output_schema = output_schema(
+            self.dataset.schema,
+            job.output.prefix,
+            answer=shape_of(job.prompt).column,
+            parsed=checker and checker.type,
+            carried=self.dataset.carried,
+        )
+
+    def first_prompt(self) -> list[tuple[str, str]]:
+        """(where, text) of what the first row is asked. InputError when there is no row."""
+        first = self.renderer.first_prompt(next(self.dataset.batches(1)))
+        return [("skipped", first.message)] if isinstance(first, Skip) else first
+
+    def stretches(self) -> Iterator[Stretch]:
+        """All rows in source order; raises InputError for duplicate ids once all have been seen."""
+        silent = envelope_bytes(self._job.prompt, self._request_tree)
+        sharder = Sharder(self._limits, line_units=line_units(silent))
+        duplicates = DuplicateFinder()
+        row = 0
+        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS)):
+            ids = self._ids.ids(batch, row)
+            duplicates.add(ids)
+            for piece in sharder.pieces(self.renderer.lines(batch, ids)):
+                start, stop = piece.start, piece.stop
+                yield Stretch(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
+            row += batch.num_rows
+        self._refuse(duplicates)
+
+    def _request_tree(self, prompt: Prompt) -> dict[str, Any]:
+        return self._dialect.request_tree(prompt, self._job.provider)
+
+    def _refuse(self, duplicates: DuplicateFinder) -> None:
+        suspects = duplicates.suspects()
+        duplicates.close()
+        if not suspects:
+            return
+        found = confirm(suspects, self._all_ids())
+        if not found:
+            return
+        some = "; ".join(
+            f"{key!r} in rows {', '.join(str(n + 1) for n in rows[:3])}" for key, rows in found[:3]
+        )
+        raise InputError(
+            f"source.key: {self._shown_key} is not unique ({some});"
+            " choose another key, or set source.duplicate_keys: number"
+        )
+
+    @property
+    def _shown_key(self) -> str:
+        return " + ".join(self._job.source.key_columns) or "the row number"
+
+    def _all_ids(self) -> Iterator[list[str]]:
+        row = 0
+        for batch in self.dataset.batches(MICRO_BATCH_ROWS):
+            yield self._ids.ids(batch, row)
+            row += batch.num_rows

@@ -1,0 +1,176 @@
+"""Rows into request lines: a request tree with holes, filled for every row of a micro-batch.
+
+A request tree is plain JSON with `Template` leaves and `CUSTOM_ID` marks in it; builders in `tasks.stages.wire` make
+one from a prompt. Everything between the holes is encoded once, into a bytes format. What templates may say is told in
+`tasks.stages.prompt.templates`, how values read in `tasks.stages.prompt.values`:
+
+null and NaN are empty text; bools are `true` and `false`; integers and decimals are as written; floats the shortest text
+that reads back the same (also float32); dates, times and durations are ISO 8601; lists, structs and maps are JSON; a
+binary value skips its row unless it goes through the `b64encode` filter.
+
+Lines are UTF-8 without a BOM, unescaped, and end in `\\n`. A row whose template fails becomes a `Skip`: when a micro-batch
+raises, it is halved and rendered again, down to single rows, so only the rows at fault are lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Literal
+
+import orjson
+import pyarrow as pa
+
+from configs.errors import ConfigError, InputError
+from tasks.stages.prompt.templates import RowError, RowTemplate, reason
+from tasks.stages.prompt.values import to_python
+
+MICRO_BATCH_ROWS: Final = 1024
+"""Rows to render at a time: they stay in the processor's cache; 64 and 8192 were both slower, by a fifth and a half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A string leaf to render for every row. `name` says in messages where it stands, e.g. `prompt.user`."""
+
+    text: str
+    name: str = field(default="template", compare=False)
+
+
+class _Hole(Enum):
+    CUSTOM_ID = "custom_id"
+
+
+CUSTOM_ID: Final = _Hole.CUSTOM_ID
+"""The leaf where a row's id goes."""
+
+Leaf = Template | Literal[_Hole.CUSTOM_ID]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A row that is not posted, and why."""
+
+    code: Literal["template_error", "row_too_large"]
+    message: str
+
+
+def templated(value: Any, name: str) -> Any:
+    """`value` as a tree: its strings with Jinja2 syntax become templates, named by their path under `name`."""
+    match value:
+        case str():
+            return Template(value, name) if any(mark in value for mark in ("{{", "{%", "{#")) else value
+        case dict():
+            return {key: templated(item, f"{name}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [templated(item, f"{name}[{i}]") for i, item in enumerate(value)]
+    return value
+
+
+class Renderer:
+    """Fills one request tree. Raises `ConfigError` for a template that no row could pass (see `RowTemplate`)."""
+
+    def __init__(self, tree: Any, columns: Sequence[str]) -> None:
+        static: list[bytes] = [b""]
+        self._templates: list[RowTemplate] = []
+        self._slots: list[int | None] = []
+        for piece in _pieces(tree):
+            if isinstance(piece, bytes):
+                static[-1] += piece.replace(b"%", b"%%")
+                continue
+            static.append(b"")
+            self._slots.append(None if piece is CUSTOM_ID else len(self._templates))
+            if isinstance(piece, Template):
+                self._templates.append(RowTemplate(piece.text, piece.name, columns))
+        self._format = b"%b".join(static) + b"\n"
+        used = frozenset[str]().union(*(template.columns for template in self._templates))
+        self._columns = tuple(column for column in columns if column in used)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns the templates read, in the dataset's order: no other has to be decoded."""
+        return self._columns
+
+    def lines(self, batch: pa.RecordBatch, custom_ids: Sequence[str]) -> list[bytes | Skip]:
+        """One request line or `Skip` per row. `InputError` when the batch lacks a used column."""
+        self._require(batch)
+        return self._lines(batch, _quoted(custom_ids))
+
+    def first_prompt(self, batch: pa.RecordBatch) -> list[tuple[str, str]] | Skip:
+        """What the first row makes of each template, as (name, text): for people to read before they pay."""
+        self._require(batch)
+        first = batch.slice(0, 1)
+        try:
+            texts = self._texts(first)
+        except RowError as error:
+            return Skip("template_error", str(error))
+        pairs = zip(self._templates, texts, strict=True)
+        return [(template.name, orjson.loads(text[0])) for template, text in pairs if text]
+
+    def _lines(self, batch: pa.RecordBatch, ids: list[bytes]) -> list[bytes | Skip]:
+        try:
+            texts = self._texts(batch)
+        except RowError as error:
+            if batch.num_rows < 2:
+                return [Skip("template_error", str(error))]
+            half = batch.num_rows // 2
+            return self._lines(batch.slice(0, half), ids[:half]) + self._lines(batch.slice(half), ids[half:])
+        line = self._format
+        if not self._slots:
+            return [line % ()] * batch.num_rows
+        slots = (ids if slot is None else texts[slot] for slot in self._slots)
+        return [line % values for values in zip(*slots, strict=True)]
+
+    def _texts(self, batch: pa.RecordBatch) -> list[list[bytes]]:
+        values = {name: _values(batch, name) for name in self._columns}
+        return [template.render(values, batch.num_rows) for template in self._templates]
+
+    def _require(self, batch: pa.RecordBatch) -> None:
+        for name in self._columns:
+            if batch.schema.get_field_index(name) < 0:
+                raise InputError(
+                    f"column {name!r} is missing or twice in this part of the dataset, and the prompt uses it; "
+                    "give every file the same columns"
+                )
+
+
+def _quoted(texts: Sequence[str]) -> list[bytes]:
+    """Each text as JSON; in one go unless one of them has a comma."""
+    quoted = orjson.dumps(texts)[1:-1].split(b",") if texts else []
+    return quoted if len(quoted) == len(texts) else [orjson.dumps(text) for text in texts]
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
+    try:
+        return to_python(batch.column(name))
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        # A text that is no UTF-8, a date past the year 9999: Arrow holds what Python cannot.
+        raise RowError(f"column {name!r}: {reason(error)}") from error
+
+
+def _pieces(node: Any) -> Iterator[bytes | Leaf]:
+    """The tree as JSON text with its holes in place."""
+    if isinstance(node, Template) or node is CUSTOM_ID:
+        yield node
+    elif isinstance(node, dict):
+        yield b"{"
+        for i, (key, value) in enumerate(node.items()):
+            yield b"%b%b:" % (b"," if i else b"", _json(key))
+            yield from _pieces(value)
+        yield b"}"
+    elif isinstance(node, list | tuple):
+        yield b"["
+        for i, value in enumerate(node):
+            yield b"," if i else b""
+            yield from _pieces(value)
+        yield b"]"
+    else:
+        yield _json(node)
+
+
+def _json(leaf: Any) -> bytes:
+    try:
+        return orjson.dumps(leaf)
+    except TypeError as error:
+        raise ConfigError(f"request body: {leaf!r} cannot be sent as JSON ({error}); quote it") from error

@@ -1,0 +1,140 @@
+"""Where one chunk ends and the next begins: contiguous rows, filled greedily, never over a limit, to the byte.
+
+A `Sharder` is fed micro-batches of request lines and answers with pieces. A writer appends `piece.payload` to the
+current chunk's file and begins another whenever `piece.new_chunk` says so; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from tasks.stages.prompt import tokens
+from tasks.stages.prompt.render import Skip
+
+MAX_REQUESTS: Final = 50_000
+"""Requests in a batch, by OpenAI's Batch API reference."""
+
+MAX_BYTES: Final = 200_000_000
+"""OpenAI documents 200 MB and enforces 209,715,200 bytes: this keeps both readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one batch file. Bytes count final newlines; tokens are `tasks.stages.prompt.tokens` estimates. None: no limit."""
+
+    max_requests: int = MAX_REQUESTS
+    max_bytes: int = MAX_BYTES
+    max_line_bytes: int | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows `start:stop` of a micro-batch, all in one chunk.
+
+    `new_chunk`: they begin a chunk (so does the very first piece). `payload`: their lines, joined. `skipped`: which of
+    them are not posted, as (row of the micro-batch, why). `token_units` adds up over pieces, in `tokens.UNITS`.
+    """
+
+    start: int
+    stop: int
+    new_chunk: bool
+    payload: bytes
+    requests: int
+    token_units: int
+    skipped: tuple[tuple[int, Skip], ...] = ()
+
+
+class Sharder:
+    """Cuts a stream of lines into chunks.
+
+    `line_units` is added to the estimate of every line (`tokens.line_units`). A skipped row belongs to the chunk it
+    stands in and costs nothing. A line over `max_bytes` or `max_line_bytes` is skipped. A line estimated over
+    `max_tokens` by itself gets a chunk of its own: an estimate loses no row.
+    """
+
+    def __init__(self, limits: Limits, *, line_units: int = 0) -> None:
+        self._limits = limits
+        self._line_units = line_units
+        self._max_line_bytes = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)
+        self._max_units = None if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
+        self.cut()
+
+    def cut(self) -> None:
+        """The next row begins a chunk, whatever room is left: a new source fragment."""
+        self._new_chunk = True
+        self._requests = self._bytes = self._units = 0
+
+    def pieces(self, lines: Sequence[bytes | Skip]) -> Iterator[Piece]:
+        """The micro-batch, cut. Every row is in exactly one piece, in order. Exhaust it before the next call."""
+        if not lines:
+            return
+        payload = self._joined(lines)
+        if payload is not None:
+            amount = self._units_of(payload, len(lines))
+            if self._fits(len(lines), len(payload), amount):
+                self._take(len(lines), len(payload), amount)
+                yield Piece(0, len(lines), self._begins(), payload, len(lines), amount)
+                return
+        yield from self._cut([self._without_large(line) for line in lines])
+
+    def _joined(self, lines: Sequence[bytes | Skip]) -> bytes | None:
+        """All lines in one; None when there is a `Skip` among them, or a line too large."""
+        try:
+            payload = b"".join(cast("Sequence[bytes]", lines))
+        except TypeError:
+            return None
+        if len(payload) <= self._max_line_bytes:
+            return payload
+        return payload if max(map(len, cast("Sequence[bytes]", lines))) <= self._max_line_bytes else None
+
+    def _without_large(self, line: bytes | Skip) -> bytes | Skip:
+        if isinstance(line, Skip) or len(line) <= self._max_line_bytes:
+            return line
+        what = "batch file" if self._max_line_bytes == self._limits.max_bytes else "request line"
+        reason = f"the request is {len(line):,} bytes; one {what} takes {self._max_line_bytes:,}"
+        return Skip("row_too_large", reason)
+
+    def _cut(self, lines: Sequence[bytes | Skip]) -> Iterator[Piece]:
+        start = 0
+        for row, line in enumerate(lines):
+            if isinstance(line, Skip):
+                continue
+            amount = self._units_of(line, 1) if self._max_units is not None else 0
+            if not self._fits(1, len(line), amount):
+                if row > start:
+                    yield self._piece(start, lines[start:row])
+                self.cut()
+                start = row
+            self._take(1, len(line), amount)
+        yield self._piece(start, lines[start:])
+
+    def _piece(self, start: int, lines: Sequence[bytes | Skip]) -> Piece:
+        kept = [line for line in lines if isinstance(line, bytes)]
+        skipped = tuple((row, line) for row, line in enumerate(lines, start) if isinstance(line, Skip))
+        payload = b"".join(kept)
+        amount = self._units_of(payload, len(kept))
+        return Piece(start, start + len(lines), self._begins(), payload, len(kept), amount, skipped)
+
+    def _begins(self) -> bool:
+        begins, self._new_chunk = self._new_chunk, False
+        return begins
+
+    def _units_of(self, payload: bytes, requests: int) -> int:
+        return tokens.units(payload) + requests * self._line_units
+
+    def _fits(self, requests: int, size: int, amount: int) -> bool:
+        if self._requests + requests <= 1:
+            return True
+        return (
+            self._requests + requests <= self._limits.max_requests
+            and self._bytes + size <= self._limits.max_bytes
+            and (self._max_units is None or self._units + amount <= self._max_units)
+        )
+
+    def _take(self, requests: int, size: int, amount: int) -> None:
+        self._requests += requests
+        self._bytes += size
+        self._units += amount

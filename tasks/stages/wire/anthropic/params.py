@@ -1,0 +1,147 @@
+"""`prompt.params` under the names of Anthropic's Messages API; OpenAI's names for the same things work too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from configs.errors import ConfigError
+from tasks.stages.prompt.render import templated
+
+DEFAULT_MAX_TOKENS = 4_096
+"""Anthropic requires a limit; a job that names none gets this one, plus what it lets the model think."""
+
+# https://platform.claude.com/docs/en/api/messages, without what batches refuse (stream, speed) and what the job has its
+# own keys for.
+_PASSED = frozenset(
+    {
+        "cache_control", "container", "inference_geo", "max_tokens", "metadata", "output_config", "service_tier",
+        "stop_sequences", "thinking", "tool_choice", "tools",
+    }
+)  # fmt: skip
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+_NO_SAMPLING_SINCE = "2026-10-21"
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+
+def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str, Any]:
+    """The parameters of a request; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
+    body: dict[str, Any] = {}
+    for name, value in given.items():
+        where = f"prompt.params.{name}"
+        field, content = _field(name, value, where, api_version)
+        if field in body and not (isinstance(content, dict) and not content.keys() & body[field].keys()):
+            raise ConfigError(f"{where}: {field} is already set by another name; remove one of the two")
+        body[field] = {**body[field], **content} if field in body else content
+    _check_limit(body)
+    _check_values(body)
+    return body
+
+
+def _field(name: str, value: Any, where: str, api_version: str | None) -> tuple[str, Any]:
+    if name in _RENAMED:
+        field, translate = _RENAMED[name]
+        return field, templated(translate(value, where), where)
+    if name in _SAMPLING:
+        if api_version is None or api_version >= _NO_SAMPLING_SINCE:
+            raise ConfigError(
+                f"{where}: Anthropic refuses it since anthropic-version {_NO_SAMPLING_SINCE};"
+                " remove it, or set provider.api_version to an earlier one"
+            )
+        return name, value
+    if name not in _PASSED:
+        known = ", ".join(sorted(_PASSED))
+        raise ConfigError(
+            f"{where}: Anthropic's batches have no such parameter; remove it (there are {known})"
+        )
+    return name, templated(_SHAPED.get(name, _as_is)(value, where), where)
+
+
+def _check_limit(body: dict[str, Any]) -> None:
+    thinking = body.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    thought = budget if type(budget) is int else 0
+    limit = body.setdefault("max_tokens", DEFAULT_MAX_TOKENS + thought)
+    if type(limit) is not int or limit < 1:
+        raise ConfigError(f"prompt.params.max_tokens: must be a whole number from 1, not {limit!r}")
+    if thought >= limit:
+        raise ConfigError(
+            f"prompt.params.thinking.budget_tokens: {thought} must be below max_tokens, which is {limit}; raise that"
+        )
+
+
+def _check_values(body: Mapping[str, Any]) -> None:
+    metadata = body.get("metadata", {})
+    if not isinstance(metadata, dict) or metadata.keys() - {"user_id"}:
+        raise ConfigError("prompt.params.metadata: Anthropic keeps user_id and nothing else; remove the rest")
+    if body.get("service_tier", "auto") not in ("auto", "standard_only"):
+        raise ConfigError("prompt.params.service_tier: Anthropic knows auto and standard_only")
+    for name in ("thinking", "output_config"):
+        if not isinstance(body.get(name, {}), dict):
+            raise ConfigError(f"prompt.params.{name}: must be a mapping")
+
+
+def _as_is(value: Any, where: str) -> Any:  # noqa: ARG001 - one shape for all
+    return value
+
+
+def _stops(value: Any, where: str) -> list[Any]:  # noqa: ARG001 - one shape for all
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _user(value: Any, where: str) -> dict[str, Any]:  # noqa: ARG001 - one shape for all
+    return {"user_id": value}
+
+
+def _effort(value: Any, where: str) -> dict[str, Any]:
+    if value not in _EFFORTS:
+        raise ConfigError(
+            f"{where}: Anthropic knows {', '.join(_EFFORTS)}; to turn thinking off, set params.thinking: {{type: disabled}}"
+        )
+    return {"effort": value}
+
+
+def _reasoning(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() != {"effort"}:
+        raise ConfigError(
+            f"{where}: Anthropic has its effort and nothing else; use params.thinking for the rest"
+        )
+    return _effort(value["effort"], f"{where}.effort")
+
+
+def _tools(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{where}: must be a list of tools")
+    return [_tool(tool) for tool in value]
+
+
+def _tool(tool: Any) -> Any:
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return tool
+    function = tool.get("function", tool)
+    kept = {key: function[key] for key in ("name", "description", "strict") if key in function}
+    return {**kept, "input_schema": function.get("parameters") or {"type": "object", "properties": {}}}
+
+
+def _tool_choice(value: Any, where: str) -> Any:
+    if isinstance(value, str):
+        kinds = {"auto": "auto", "required": "any", "none": "none"}
+        if value not in kinds:
+            raise ConfigError(f"{where}: must be auto, required or none, or a tool of Anthropic's form")
+        return {"type": kinds[value]}
+    if isinstance(value, dict) and value.get("type") == "function":
+        return {"type": "tool", "name": value.get("function", value).get("name")}
+    return value
+
+
+_Translate = Callable[[Any, str], Any]
+_RENAMED: dict[str, tuple[str, _Translate]] = {
+    "max_completion_tokens": ("max_tokens", _as_is),
+    "max_output_tokens": ("max_tokens", _as_is),
+    "reasoning": ("output_config", _reasoning),
+    "reasoning_effort": ("output_config", _effort),
+    "safety_identifier": ("metadata", _user),
+    "stop": ("stop_sequences", _stops),
+    "user": ("metadata", _user),
+}
+_SHAPED: dict[str, _Translate] = {"tool_choice": _tool_choice, "tools": _tools}

@@ -1,0 +1,134 @@
+"""From a `Prompt` to a request tree of Message Batches: `{"custom_id", "params"}`.
+
+One job file asks OpenAI and Anthropic alike: what has another name here is renamed, and what has none is a ConfigError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.prompt import Message, Prompt
+from configs.providers import AnyProvider
+from tasks.stages.prompt.render import CUSTOM_ID, Template, templated
+from tasks.stages.wire.anthropic.params import params
+from tasks.stages.wire.anthropic.schema import sendable
+
+_OWN_PARTS = frozenset(
+    {"image", "document", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking"}
+)
+_DATA_URL = re.compile(r"data:(?P<media>[\w.+/-]+);base64,(?P<data>.*)", re.DOTALL)
+
+
+def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
+    """One row's request as a tree. Raises ConfigError for what Anthropic cannot be asked."""
+    body = {"model": prompt.model, **params(prompt.params, getattr(provider, "api_version", None))}
+    before, asked = _split(prompt)
+    if system := _system(before, getattr(provider, "cache_ttl", None)):
+        body["system"] = system
+    body["messages"] = [
+        {"role": message.role, "content": _content(message.content, where)} for where, message in asked
+    ]
+    if prompt.answer_schema is not None:
+        config = body.get("output_config", {})
+        if "format" in config:
+            raise ConfigError(
+                "prompt.params.output_config: prompt.schema already sets its format; remove one of the two"
+            )
+        body["output_config"] = {
+            **config,
+            "format": {"type": "json_schema", "schema": sendable(prompt.answer_schema)},
+        }
+    return {"custom_id": CUSTOM_ID, "params": body}
+
+
+_Placed = list[tuple[str, Message]]
+
+
+def _split(prompt: Prompt) -> tuple[_Placed, _Placed]:
+    """System texts, which have a place of their own, and the conversation; each message with where it stands."""
+    if not prompt.messages:
+        system = (
+            []
+            if prompt.system is None
+            else [("prompt.system", Message(role="system", content=prompt.system))]
+        )
+        return system, [("prompt.user", Message(role="user", content=prompt.user or ""))]
+    placed = [(f"prompt.messages[{i}].content", message) for i, message in enumerate(prompt.messages)]
+    first = next((i for i, (_, each) in enumerate(placed) if each.role in ("user", "assistant")), None)
+    if first is None:
+        raise ConfigError("prompt.messages: Anthropic needs a message of the user; add one")
+    for where, message in placed[first:]:
+        if message.role not in ("user", "assistant"):
+            raise ConfigError(
+                f"{where.removesuffix('.content')}: Anthropic takes {message.role} texts only before the conversation; move it up"
+            )
+    return placed[:first], placed[first:]
+
+
+def _system(before: _Placed, cache_ttl: str | None) -> Any:
+    """The system texts; the last of those that are the same for every row is marked for the cache."""
+    blocks: list[dict[str, Any]] = []
+    for where, message in before:
+        found = _content(message.content, where)
+        blocks += [{"type": "text", "text": found}] if not isinstance(found, list) else found
+    if any(block.get("type") != "text" for block in blocks):
+        raise ConfigError("prompt.messages: Anthropic's system takes text only; move other parts to the user")
+    alike = next((i for i, block in enumerate(blocks) if _has_holes(block)), len(blocks))
+    if cache_ttl and alike and blocks[alike - 1]["text"] and "cache_control" not in blocks[alike - 1]:
+        blocks[alike - 1]["cache_control"] = {"type": "ephemeral", "ttl": cache_ttl}
+    elif len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+        return blocks[0]["text"]
+    return blocks
+
+
+def _has_holes(node: Any) -> bool:
+    if isinstance(node, dict):
+        return any(map(_has_holes, node.values()))
+    return isinstance(node, Template) or (isinstance(node, list) and any(map(_has_holes, node)))
+
+
+def _content(content: str | Sequence[dict[str, Any]], where: str) -> Any:
+    if isinstance(content, str):
+        return templated(content, where)
+    return [_part(part, f"{where}[{i}]") for i, part in enumerate(content)]
+
+
+def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
+    """A content part under Anthropic's names; its own parts are left as they are."""
+    kind = part.get("type")
+    if kind in ("text", "input_text", "output_text"):
+        return {**templated(part, where), "type": "text"}
+    if kind in ("image_url", "input_image"):
+        return _image(part, where)
+    if kind in _OWN_PARTS:
+        return dict(templated(part, where))
+    raise ConfigError(
+        f"{where}.type: Anthropic takes no {kind!r}; use text, image_url or its own image and document"
+    )
+
+
+def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
+    image = part.get("image_url")
+    options = image if isinstance(image, dict) else {**part, "url": image}
+    url = options.get("url")
+    if not isinstance(url, str):
+        raise ConfigError(f"{where}.image_url: needs a url: https://... or data:image/png;base64,...")
+    if options.get("detail", "auto") != "auto":
+        raise ConfigError(f"{where}.image_url.detail: Anthropic has no such choice; remove it")
+    data = _DATA_URL.fullmatch(url)
+    if data is not None:
+        source = {
+            "type": "base64",
+            "media_type": data["media"],
+            "data": templated(data["data"], f"{where}.image_url"),
+        }
+    elif url.startswith("data:"):
+        raise ConfigError(
+            f"{where}.image_url: write the type of the image out, as in data:image/png;base64,..."
+        )
+    else:
+        source = {"type": "url", "url": templated(url, f"{where}.image_url")}
+    return {"type": "image", "source": source}

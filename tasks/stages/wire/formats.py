@@ -1,0 +1,27 @@
+"""Line formats by name. Adding one: a builder and a parser here, and a line below."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tasks.stages.wire.anthropic import requests as anthropic_requests
+from tasks.stages.wire.anthropic import results as anthropic_results
+from tasks.stages.wire.dialect import Dialect
+from tasks.stages.wire.gemini import requests as gemini_requests
+from tasks.stages.wire.gemini import results as gemini_results
+from tasks.stages.wire.openai import requests, results
+
+_DIALECTS = {
+    "openai": Dialect(
+        lambda prompt, _: requests.request_tree(prompt),
+        results.ResultParser,
+        partial(results.ResultParser, several=True),
+    ),
+    "gemini": Dialect(lambda prompt, _: gemini_requests.request_tree(prompt), gemini_results.parser),
+    "anthropic": Dialect(anthropic_requests.request_tree, anthropic_results.parser),
+}
+
+
+def dialect(name: str) -> Dialect:
+    """The line format of that name, as the provider's settings name it."""
+    return _DIALECTS[name]

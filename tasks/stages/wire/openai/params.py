@@ -1,0 +1,67 @@
+"""Parameters that OpenAI refuses row by row, after the night's wait: refused before anything is posted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from configs.errors import ConfigError
+from configs.prompt import Prompt
+from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
+
+_ONE_ANSWER = "there is one answer a row; remove it"
+_INSTEAD: Final[dict[str, dict[str, str]]] = {
+    "/v1/chat/completions": {"max_output_tokens": "use max_completion_tokens"},
+    "/v1/responses": {
+        "max_tokens": "use max_output_tokens",
+        "max_completion_tokens": "use max_output_tokens",
+        "response_format": "use prompt.schema, or text.format",
+        "reasoning_effort": "write reasoning: {effort: ...}",
+        "n": _ONE_ANSWER,
+    },
+    "/v1/embeddings": {"n": _ONE_ANSWER},
+    "/v1/moderations": {"n": _ONE_ANSWER},
+    "/v1/completions": {"max_completion_tokens": "use max_tokens"},
+    "/v1/videos": {"n": _ONE_ANSWER},
+}
+"""Names that belong to another endpoint, and what to write instead."""
+
+
+def check_params(prompt: Prompt) -> None:
+    """ConfigError for a parameter that would fail every row."""
+    for name, instead in _INSTEAD.get(prompt.endpoint, {}).items():
+        if name in prompt.params:
+            raise _wrong(name, f"does not exist at {prompt.endpoint}; {instead}")
+    chat = prompt.endpoint == "/v1/chat/completions"
+    if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
+        raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
+    if prompt.endpoint == "/v1/images/edits":
+        _check_images(prompt.params.get("images"))
+        _check_reference("mask", prompt.params.get("mask"))
+    if prompt.endpoint == "/v1/videos":
+        if not isinstance(prompt.params.get("seconds", ""), str):
+            raise _wrong("seconds", 'must be text; put it in quotes, as in "4"')
+        _check_reference("input_reference", prompt.params.get("input_reference"))
+
+
+def _check_images(images: Any) -> None:
+    if not isinstance(images, list) or not 1 <= len(images) <= MAX_EDITED_IMAGES:
+        raise _wrong(
+            "images",
+            f"must list the 1 to {MAX_EDITED_IMAGES} images to edit, as"
+            ' [{image_url: "{{ column }}"}] or [{file_id: "{{ column }}"}]',
+        )
+    for at, image in enumerate(images):
+        _check_reference(f"images[{at}]", image if image is not None else {})
+
+
+def _check_reference(name: str, value: Any) -> None:
+    """An image by its address or by its id at the provider; None is no image."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping) or len(value.keys() & {"image_url", "file_id"}) != 1:
+        raise _wrong(name, "must be either {image_url: ...} or {file_id: ...}")
+
+
+def _wrong(name: str, what: str) -> ConfigError:
+    return ConfigError(f"prompt.params.{name}: {what}")

@@ -1,0 +1,207 @@
+"""The run folder: where a run's bulk bytes live, at any fsspec URL. The only module that writes run files.
+
+<runs url>/<job>/<key>[@generation]/
+    chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
+    chunks/00017/lines.parquet      per row: custom_id, or why it was never posted
+    chunks/00017/requests-1.jsonl   what attempt 1 posts
+    chunks/00017/results-1-0.jsonl  what came back, byte for byte; a second file is -1
+    chunks/00017/enriched.parquet   the chunk's rows with their answers
+    assets/00017/ROW-1.png          pictures and videos that came as answers
+    receipt.json
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from fsspec.implementations.local import LocalFileSystem
+
+from configs.errors import ConfigError, StorageError
+from tasks.storage.atomic import replacing
+from tasks.storage.multipart import abort_unfinished, appearing
+from tasks.storage.urls import brief, explained, find_place, shown
+
+_TEMPORARY = ".part"
+_READ_AHEAD = 8 << 20  # bytes of one request to a remote store
+_BUFFER = 1 << 20
+_ABSENT = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
+
+
+def _always() -> None:
+    return None
+
+
+class RunFolder:
+    """Files below one URL. A file appears under its name whole or not at all.
+
+    `guard` is called right before a file appears and raises when this process may not write any more;
+    `stamp` keeps the temporary files of two owners apart.
+    """
+
+    def __init__(self, url: str, *, guard: Callable[[], None] = _always, stamp: int = 0) -> None:
+        self.url = url
+        self._guard = guard
+        self._stamp = stamp
+        try:
+            self._fs, path = find_place(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{shown(url)}: {brief(error)}; correct NIGHTMAIL_RUNS_URL") from error
+        self._root = PurePosixPath(path)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The full path of a file; ConfigError for a name that leaves the folder."""
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ConfigError(f"{name}: is outside the run folder {self.url}")
+        return str(self._root / parts)
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there, whole."""
+        with self._explained(self.path(name)):
+            return bool(self._fs.exists(self.path(name)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the folder, or no folder."""
+        with self._explained(str(self._root)):
+            return not self._files(str(self._root))
+
+    def size(self, name: str) -> int:
+        """Bytes."""
+        with self._explained(self.path(name)):
+            return int(self._fs.size(self.path(name)))
+
+    def names(self, below: str = "") -> tuple[str, ...]:
+        """The files below a folder, sorted, temporary ones left out."""
+        with self._explained(self.path(below)):
+            found = self._files(self.path(below))
+        names = (str(PurePosixPath(path).relative_to(self._root)) for path in found)
+        return tuple(sorted(name for name in names if not name.endswith(_TEMPORARY)))
+
+    def holds(self, url: str) -> bool:
+        """Whether that place is this folder or lies in it."""
+        fs, path = find_place(url)
+        return type(fs) is type(self._fs) and PurePosixPath(path).is_relative_to(self._root)
+
+    def read(self, name: str) -> BinaryIO:
+        """Open for reading from front to back; seekable, at the price of a request where it is remote."""
+        path = self.path(name)
+        with self._explained(path):
+            if self._local:
+                return cast(BinaryIO, Path(path).open("rb"))
+            raw = _Remote(self._fs.open(path, "rb", block_size=_READ_AHEAD), lambda: self._explained(path))
+        return cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
+
+    def read_near(self, name: str) -> BinaryIO:
+        """Open for reading in any order: a remote file is copied to this machine until it is closed."""
+        if self._local:
+            return self.read(name)
+        with self._explained(self.path(name)), self.read(name) as far:
+            near = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+            shutil.copyfileobj(far, near, _BUFFER)
+            near.seek(0)
+            return cast(BinaryIO, near)
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """Write a file; on leaving the block it is durable under its name, on an exception it is not there."""
+        path = self.path(name)
+        remote = None if self._local else appearing(self._fs, path, self._guard)
+        with self._explained(path), remote or self._write_local(path) as file:
+            yield file
+
+    def remove(self, below: str) -> None:
+        """Delete a file or a folder with all that is in it; what is not there is fine."""
+        path = self.path(below)
+        self._guard()
+        with self._explained(path):
+            if not self._local:
+                abort_unfinished(self._fs, f"{path}/")
+            if self._fs.exists(path):
+                self._fs.rm(path, recursive=True)
+            if not self._local and self._files(path):  # s3fs passes over what it may not delete
+                raise PermissionError("cannot be deleted")
+
+    def sweep(self) -> None:
+        """Delete what earlier owners left unfinished; on S3 that also ends an upload one of them still makes."""
+        with self._explained(str(self._root)):
+            if not self._local:
+                abort_unfinished(self._fs, f"{self._root}/")
+                return
+            for path in self._fs.find(str(self._root)):
+                if path.endswith(_TEMPORARY) and not path.endswith(self._suffix):
+                    self._fs.rm(path)
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self._stamp}{_TEMPORARY}"
+
+    @contextmanager
+    def _write_local(self, path: str) -> Iterator[BinaryIO]:
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}{self._suffix}")
+        _make_folder(target.parent)
+        with replacing(target, temporary, self._guard) as file:
+            yield file
+
+    def _files(self, path: str) -> list[str]:
+        """Every file below; SeaweedFS also finds the folder itself, once it was there."""
+        return [found for found in self._fs.find(path) if found != path]
+
+    def _shown(self, path: str) -> str:
+        return path if self._local else shown(str(self._fs.unstrip_protocol(path)))
+
+    def _explained(self, path: str) -> AbstractContextManager[None]:
+        """Whatever a disk or a store raises becomes one line."""
+        return explained(lambda: self._shown(path), "nothing is lost", local=self._local, absent=_ABSENT)
+
+
+class _Remote(io.RawIOBase):
+    """A remote file whose errors are explained, also in the middle of reading."""
+
+    def __init__(self, file: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self._file = file
+        self._explained = explained
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        with self._explained():
+            return int(self._file.readinto(target))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def join(url: str, *parts: str) -> str:
+    """A URL or path below another."""
+    return "/".join((url.rstrip("/"), *parts))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError(
+            f"{folder}: a file is in the way of the run folder; move it or set NIGHTMAIL_RUNS_URL"
+        ) from error

@@ -1,0 +1,118 @@
+"""Where fragments live and how their bytes are opened: local or any fsspec filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from configs.errors import InputError, NightmailError
+from tasks.storage.urls import brief, find_place, shown, trouble
+
+Format = Literal["parquet", "csv", "jsonl"]
+
+REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
+_EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """One file of the dataset. `partition` holds the `name=value` folders it lies in, as text."""
+
+    path: str
+    format: Format
+    compression: str | None
+    size: int
+    version: str
+    partition: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was left out under `bad_lines: skip`; `line` is the physical one, from 1."""
+
+    path: str
+    line: int
+    reason: str
+
+
+@dataclass
+class BadLines:
+    """What was left out so far: every line counted, the first twenty kept as examples."""
+
+    total: int = 0
+    examples: list[BadLine] = field(default_factory=list)
+
+    @property
+    def room(self) -> int:
+        return _EXAMPLES - len(self.examples)
+
+    def add(self, line: BadLine) -> None:
+        self.total += 1
+        if self.room > 0:
+            self.examples.append(line)
+
+    def clear(self) -> None:
+        self.total = 0
+        self.examples.clear()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A filesystem and the way its paths are named and opened."""
+
+    fs: Any
+
+    @property
+    def local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def shown(self, path: str) -> str:
+        """The path as a message names it: no user name, password or signature of a URL."""
+        return path if self.local else shown(str(self.fs.unstrip_protocol(path)))
+
+    def open_stream(self, fragment: Fragment) -> Any:
+        """The fragment's bytes from front to back, decompressed, as an Arrow stream."""
+        raw: Any
+        if self.local:
+            raw = pa.OSFile(fragment.path)
+        else:
+            raw = pa.PythonFile(self.fs.open(fragment.path, "rb", block_size=REMOTE_BLOCK), mode="r")
+        return pa.CompressedInputStream(raw, fragment.compression) if fragment.compression else raw
+
+    def open_random(self, fragment: Fragment) -> Any:
+        """The fragment for random access: a local path, or an uncached remote file."""
+        if self.local:
+            return fragment.path
+        return pa.PythonFile(self.fs.open(fragment.path, "rb", cache_type="none"), mode="r")
+
+    @contextmanager
+    def guard(self, path: str, what: str = "be read") -> Iterator[None]:
+        """Anything that goes wrong below becomes one InputError that names the path."""
+        # A remote backend has error classes of its own, which cannot be named without importing its SDK.
+        expected = (OSError, EOFError, UnicodeError, pa.ArrowException) if self.local else (Exception,)
+        try:
+            yield
+        except NightmailError:
+            raise
+        except expected as error:
+            hint = "check its permissions" if isinstance(error, PermissionError) else "check the file"
+            said = None if self.local else trouble(error)
+            raise InputError(
+                f"{self.shown(path)}: {said or f'cannot {what} ({brief(error)}); {hint}'}"
+            ) from error
+
+
+def connect(url: str) -> tuple[Storage, str]:
+    """The filesystem behind a path or URL, and the path inside it. Raises InputError."""
+    try:
+        fs, path = find_place(url)
+    except Exception as error:  # each fsspec backend has errors of its own
+        raise InputError(
+            f"{shown(url)}: cannot be opened ({brief(error)}); check source.path and that its protocol is installed"
+        ) from error
+    return Storage(fs), path

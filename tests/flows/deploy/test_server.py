@@ -1,0 +1,168 @@
+"""`nightmail deploy`: a fresh server is set up, a second time changes nothing, and what drifted is put right."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+HOOK = "http://127.0.0.1:9/hooks/very-secret"
+
+
+@pytest.fixture
+def set_up(prefect_server: Any, prefect_client: Any) -> Callable[..., list[str]]:
+    """Deploy to the server; the lines that were said."""
+    from flows.deploy.server import FOLDER, deploy
+
+    def run(*, dry_run: bool = False, folder: Path = FOLDER, **environ: str) -> list[str]:
+        return list(deploy(folder, {**prefect_server.environ, **environ}, dry_run=dry_run))
+
+    return run
+
+
+def verbs(lines: list[str]) -> set[str]:
+    return {line.split()[0] for line in lines}
+
+
+def everything(client: Any) -> dict[str, Any]:
+    """What is on the server, with its times of change."""
+    return {
+        "pools": [(pool.name, pool.updated) for pool in client.read_work_pools()],
+        "deployments": {d.name: d.model_dump() for d in client.read_deployments()},
+        "automations": {a.name: a.model_dump() for a in client.read_automations()},
+        "blocks": [(d.name, d.updated) for d in client.read_block_documents()],
+    }
+
+
+@pytest.mark.slow
+def test_a_fresh_server_is_set_up_once(
+    prefect_server: Any, prefect_client: Any, set_up: Callable[..., list[str]]
+) -> None:
+    empty = everything(prefect_client)
+    foreseen = set_up(dry_run=True, NIGHTMAIL_WEBHOOK_URL=HOOK)
+    assert everything(prefect_client) == empty, "a dry run changes nothing"
+
+    without = set_up()
+    assert all("NIGHTMAIL_WEBHOOK_URL is not set" in line for line in without if line.startswith("skipped"))
+    assert sum(line.startswith("skipped automation") for line in without) == 3
+    with_alerts = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
+    done = {line for line in (*without, *with_alerts) if line.startswith("created")}
+    assert done == {line.replace("would create", "created") for line in foreseen}
+
+    before = everything(prefect_client)
+    again = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
+    assert len(again) == len(foreseen)
+    assert verbs(again) == {"unchanged"}
+    assert everything(prefect_client) == before
+    assert "very-secret" not in repr((foreseen, without, with_alerts, again))
+
+    # Whoever knows only Prefect gets the same deployments.
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    command += ["--prefect-file", "deployments/prefect.yaml"]
+    done_by_prefect = subprocess.run(
+        command, env=prefect_server.environ, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done_by_prefect.returncode == 0, done_by_prefect.stdout
+    assert verbs(set_up()) == {"unchanged"}
+
+
+@pytest.mark.slow
+def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
+    prefect_client: Any, set_up: Callable[..., list[str]]
+) -> None:
+    set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
+    nightly = prefect_client.read_deployment_by_name("enrich/nightly")
+    (schedule,) = nightly.schedules
+    prefect_client.update_deployment_schedule(nightly.id, schedule.id, active=False)
+    (rule,) = prefect_client.read_automations_by_name("nightmail: a silent run has crashed")
+    prefect_client.pause_automation(rule.id)
+
+    lines = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK + "-renewed")
+
+    assert [line for line in lines if not line.startswith("unchanged")] == [
+        "updated deployment enrich/nightly (schedule quickstart)",
+        "updated block webhook/nightmail-alerts",
+        "updated automation nightmail: a silent run has crashed",
+    ]
+    again = set_up()  # without the variable, the block is kept as it is
+    assert verbs(again) == {"unchanged"}, again
+    assert prefect_client.read_deployment_by_name("enrich/nightly").schedules[0].active
+
+
+def test_every_deployment_stands_in_the_file_once() -> None:
+    entries = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
+    names = [entry["name"] for entry in entries]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.slow
+def test_without_a_server_it_says_what_to_start() -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli.main", "deploy"],
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("nightmail: PREFECT_API_URL: not set; start a server with")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("prefect.yaml", None, "prefect.yaml: not there"),
+        ("prefect.yaml", "deployments: [", "prefect.yaml: while parsing"),
+        ("automations.yaml", "- a\n- list", "automations.yaml: not a mapping"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(name: str, text: str | None, said: str, tmp_path: Path) -> None:
+    from flows.deploy.server import deploy
+
+    for file in ("prefect.yaml", "automations.yaml"):
+        (tmp_path / file).write_text("{}")
+    (tmp_path / name).unlink()
+    if text:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        list(deploy(tmp_path, {}, dry_run=True))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_deployment_says_what_prefect_would_otherwise_guess() -> None:
+    tree = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+    for entry in tree["deployments"]:
+        assert {"name", "entrypoint", "description", "tags", "enforce_parameter_schema", "work_pool"} <= set(
+            entry
+        )
+        assert "nightmail" in entry["tags"], "the automations know our runs by this tag"
+        for schedule in entry.get("schedules", []):
+            assert {"slug", "active"} <= set(schedule)
+
+
+def test_a_run_is_called_dead_after_three_silent_heartbeats() -> None:
+    folder = ROOT / "deployments"
+    (beat,) = {
+        int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        for entry in yaml.safe_load((folder / "prefect.yaml").read_text())["deployments"]
+    }
+    (rule,) = (
+        rule
+        for rule in yaml.safe_load((folder / "automations.yaml").read_text())["automations"]
+        if "prefect.flow-run.heartbeat" in rule["trigger"].get("after", ())
+    )
+    assert rule["trigger"]["within"] >= 3 * beat

@@ -1,0 +1,145 @@
+"""What a person sees of a deployed run: the form, names, states, artifacts, failures in one line."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from flows.cancel import cancel
+from flows.enrich import enrich
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(deployed: Any) -> None:
+    works = deployed.works
+    works.change("timezone", "Asia/Tokyo")
+    works.change("limits", {"max_requests": 5})
+    works.faults("status:scheduling:1")
+    works.change("poll", {"first_seconds": 2, "max_seconds": 2})
+    run = deployed.start(
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False),
+        job=works.write(),
+        date="2026-11-21",
+    )
+    # A sleeping run names no process; the id is cleared right after the state is set.
+    napping = deployed.until(
+        run, lambda found: found.state.name == "Sleeping" and not found.infrastructure_pid
+    )
+    wake = napping.state.state_details.scheduled_time.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert napping.name == "letters 2026-11-21"
+    assert napping.state.message.startswith(f"0/2 batches done, next look {wake:%H:%M}")
+    assert len(json.loads(deployed.artifacts(run)["batches-letters"].data)) == 2
+
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    shown = deployed.artifacts(run)
+    assert set(shown) == {"progress-letters", "batches-letters", "receipt-letters"}
+    table = json.loads(shown["batches-letters"].data)
+    assert [(row["chunk"], row["state"], row["completed"]) for row in table] == [
+        (1, "completed", 5),
+        (2, "completed", 5),
+    ]
+    assert all(row["batch"].startswith("batch_") for row in table)
+    assert float(shown["progress-letters"].data) == 100.0
+    assert "10 rows" in shown["receipt-letters"].data
+    tasks = {task.name for task in deployed.client.read_task_runs()}
+    assert {"prepare", "submit chunk 1", "poll chunk 2", "publish"} <= tasks
+    assert works.column("llm_status") == ["succeeded"] * 10
+    assert "sk-secret" not in deployed.log
+
+
+def test_a_finished_run_asks_its_unanswered_rows_again_when_told_to_and_sleeps_meanwhile(
+    deployed: Any,
+) -> None:
+    works = deployed.works
+    works.change("retry.max_attempts", 1)
+    works.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    works.faults("row_error:500:t-1|t-2*1")
+    deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
+    first = deployed.start(deployment, job=works.write(), key="k")
+    deployed.until_over(first)
+    receipt = deployed.artifacts(first)["receipt-letters"].data
+    assert "2 rows may be answered when asked again: run the same job and key with `retry`." in receipt
+
+    second = deployed.start(deployment, job=works.write(), key="k", retry=True)
+    over = deployed.until_over(second)
+    assert over.state.name == "Completed", over.state.message
+    assert over.run_count >= 2, "it slept, and was told to retry each time it woke"
+    assert works.statuses() == {"succeeded": 10}
+    assert works.paid() == {"1/1": 1, "1/2": 1}
+
+
+def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> None:
+    deployment = deployed.deploy(enrich, "form")
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        deployed.start(deployment, job="configs/jobs/absent.yaml")
+    said = refused.value.response.json()["detail"]
+    assert "'job'" in said
+    assert "'configs/jobs/absent.yaml' is not one of" in said
+    assert "configs/jobs/quickstart.yaml" in said
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        deployed.start(deployment, job="configs/jobs/quickstart.yaml", provider="nobody")
+    assert "'provider'" in refused.value.response.json()["detail"]
+    kept = deployed.client.read_deployment(deployment).parameter_openapi_schema["properties"]
+    assert "configs/jobs/quickstart.yaml" in kept["job"]["enum"]
+    assert kept["job"]["description"] == "The job file."
+
+
+def test_a_dry_run_leaves_its_plan(deployed: Any) -> None:
+    run = deployed.start(
+        deployed.deploy(enrich, "form"),
+        job="configs/jobs/quickstart.yaml",
+        dry_run=True,
+        limit=3,
+        date="2026-11-20",
+    )
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    assert "Nothing was written or posted" in deployed.artifacts(run)["plan-quickstart"].data
+
+
+def test_an_expected_failure_is_one_line(deployed: Any) -> None:
+    works = deployed.works
+    works.change("source.path", "gone.parquet")
+    run = deployed.start(
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=works.write(), key="k"
+    )
+    stray = deployed.start(deployed.deploy(cancel, "cancel"), run="nobody/knows")
+    over = deployed.until_over(run)
+    assert over.state.name == "Failed"
+    assert over.state.message.startswith(f"{works.folder}/gone.parquet")
+    assert "\n" not in over.state.message
+    over = deployed.until_over(stray)
+    assert over.state.name == "Failed"
+    assert over.state.message.startswith("nobody/knows: ")
+    # Prefect's engine adds a traceback of its own to every run that failed; of ours there is none.
+    assert "tasks/cancel.py" not in deployed.log
+    assert "tasks/runs/session.py" not in deployed.log
+
+
+def test_a_missed_night_is_skipped_and_says_how_to_buy_it(deployed: Any) -> None:
+    works = deployed.works
+    works.change("run.start_within", "2h")
+    now = datetime.now(UTC)
+    run = deployed.on_schedule(enrich, "missed", now - timedelta(days=2), job=works.write())
+    over = deployed.until_over(run)
+    assert (over.state.type, over.state.name) == ("COMPLETED", "Skipped"), over.state.message
+    night = now.date() - timedelta(days=3)
+    assert f"run `backfill` with start and end {night}" in over.state.message
+    assert not works.home.folder.exists() or not works.ledger.recent_runs()
+
+
+def test_a_late_run_is_of_the_day_it_was_scheduled_for(deployed: Any) -> None:
+    works = deployed.works
+    works.change("run.start_within", None)
+    due = datetime.now(UTC) - timedelta(days=2)
+    run = deployed.on_schedule(enrich, "late", due, job=works.write())
+    over = deployed.until_over(run)
+    night = due.date() - timedelta(days=1)
+    assert over.state.name == "Completed", over.state.message
+    assert over.name == f"letters {night}"
+    assert [found.logical_date for found in works.ledger.recent_runs()] == [night]

@@ -1,0 +1,73 @@
+"""A clock that stands still, and a ledger on every database that must behave the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.ledger.records import ChunkRecord, Lease
+from tasks.ledger.store import Ledger
+from tasks.ledger.transitions import ChunkState, RunState
+
+
+class HandClock:
+    """Time moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+    else:
+        yield request.getfixturevalue("postgres_url")()
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: HandClock) -> Ledger:
+    return Ledger(ledger_url, clock)
+
+
+@pytest.fixture
+def new_run(ledger: Ledger) -> Callable[..., Lease]:
+    """Make a run and hold its lease."""
+
+    def make(
+        run_id: str = "r1", key: str = "2026-11-21", chunks: int = 1, origin: str | None = None
+    ) -> Lease:
+        ledger.create_run(
+            run_id,
+            job="letters",
+            key=key,
+            generation=1,
+            logical_date=date(2026, 11, 21),
+            spec={"name": "letters"},
+            identity={"name": "letters"},
+            folder=f"letters/{key}",
+            origin=origin,
+        )
+        lease = ledger.claim(run_id, "me", 60, lambda _: False)
+        prepared = tuple(
+            ChunkRecord(run_id, number, number * 5, 5, ChunkState.PREPARED, 1, 1, 5, 100, 25)
+            for number in range(1, chunks + 1)
+        )
+        ledger.replace_chunks(lease, prepared, state=RunState.RUNNING)
+        return lease
+
+    return make

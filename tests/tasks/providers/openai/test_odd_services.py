@@ -1,0 +1,154 @@
+"""Services that speak OpenAI's protocol in their own way: what a run makes of them, and what the doctor says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai_fake import OpenAIFake
+from openai_vendors import AlibabaFake, AzureFake
+
+from configs.providers import AlibabaProvider
+from flows.cli.main import main
+
+COPED_WITH = {
+    "no_metadata": "metadata",
+    "after_ignored": "list paging",
+    "no_file_list": "lists files",
+    "no_cancel": "cancel",
+    "no_delete": "delete",
+    "refuses_expiry": "files expire",
+    "uppercase": "status words",
+    "unknown_status": "status words",
+    "iso_times": "times",
+    "null_counts": "counts",
+    "no_expiry": "expiry",
+    "body_as_string": "line shape",
+    "no_error_key": "line shape",
+    "no_newline": "output file",
+    "empty_error_file": "error file",
+    "doubled": "lines",
+    "value_list": None,
+    "job_wrapper": None,
+    "text_type": None,
+    "reversed": None,
+    "no_role": None,
+}
+"""Deviations by the fact that tells of them; None where nobody needs to know."""
+
+TOGETHER = [
+    {"after_ignored", "no_file_list", "no_cancel", "no_delete", "refuses_expiry"},
+    {"no_metadata", "uppercase", "iso_times", "null_counts", "no_expiry", "job_wrapper", "text_type"},
+    {"unknown_status", "value_list", "reversed", "no_role", "empty_error_file"},
+    {"body_as_string", "no_error_key", "no_newline", "doubled"},
+]
+assert set().union(*TOGETHER) == set(COPED_WITH)
+
+
+@pytest.fixture(scope="module")
+def _fake() -> Iterator[OpenAIFake]:
+    fake = OpenAIFake()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def fake(_fake: OpenAIFake, works: Any) -> OpenAIFake:
+    """The service as new, its batches ending when they are looked at, and a job for it."""
+    _fake.forget()
+    _fake.hold = False
+    works.tree["provider"] = {"name": "openai", "base_url": _fake.url, "api_key_env": "TEST_KEY"}
+    return _fake
+
+
+def doctor(fake: OpenAIFake, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "doctor",
+                "--base-url",
+                fake.url,
+                "--model",
+                "m",
+                "--api-key-env",
+                "TEST_KEY",
+                "--wait",
+                "20s",
+                "--json",
+            ]
+        )
+    told = json.loads(capsys.readouterr().out)
+    return int(str(ended.value.code)), {fact["name"]: fact["grade"] for fact in told["facts"]}
+
+
+def test_without_oddities_the_doctor_finds_none(fake: OpenAIFake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.script = {"nightmail-doctor-2": "failed"}
+    code, grades = doctor(fake, capsys)
+    assert code == 0
+    assert set(grades.values()) == {"ok"}
+    assert {"failed row", "error file", "metadata", "cancel", "delete"} <= set(grades)
+    assert fake.files == {}
+
+
+@pytest.mark.parametrize("odd", TOGETHER)
+def test_oddities_are_named_and_no_reason_to_stay_away(
+    fake: OpenAIFake, capsys: pytest.CaptureFixture[str], odd: set[str]
+) -> None:
+    fake.odd = odd
+    code, grades = doctor(fake, capsys)
+    assert code == 0
+    assert {name for name, grade in grades.items() if grade == "odd"} == {COPED_WITH[one] for one in odd} - {
+        None
+    }
+
+
+def test_a_service_whose_list_tells_nothing_of_ours_is_not_fit(
+    fake: OpenAIFake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.odd = {"no_metadata", "no_input_id"}
+    code, grades = doctor(fake, capsys)
+    assert (code, grades["finds by key"]) == (1, "bad")
+
+
+def test_a_lost_reply_is_found_by_its_file_where_no_metadata_is_kept(
+    works: Any, fake: OpenAIFake, fast_faults: None
+) -> None:
+    fake.odd = {"no_metadata"}
+    fake.fault("create", "drop_reply")
+    works.run()
+    assert works.statuses() == {"succeeded": 10}
+    assert len(fake.batches) == 1
+
+
+@pytest.mark.parametrize("odd", TOGETHER)
+def test_a_run_brings_every_row_home_all_the_same(works: Any, fake: OpenAIFake, odd: set[str]) -> None:
+    fake.odd = odd
+    fake.script = {"t-3": "failed", "t-4": "truncated"}
+    receipt = works.run()
+    assert receipt["rows"]["total"] == 10
+    assert works.statuses() == {"succeeded": 8, "failed": 1, "truncated": 1}
+    assert len(fake.batches) == 1
+    assert (receipt["odd_lines"]["duplicate_lines"] > 0) == ("doubled" in odd)
+
+
+@pytest.mark.parametrize("kind", [AlibabaFake, AzureFake])
+def test_a_run_at_a_vendor_posts_what_it_takes_and_leaves_nothing(
+    works: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)  # a minute is long for a test
+    fake = kind()
+    fake.hold = False
+    fake.script = {"t-3": "failed", "t-4": "refused"}
+    where = {"endpoint": fake.resource} if kind is AzureFake else {"base_url": fake.url}
+    name = kind.__name__.removesuffix("Fake").lower()
+    works.tree["provider"] = {"name": name, "api_key_env": "TEST_KEY", **where}
+    try:
+        receipt = works.run()
+    finally:
+        fake.close()
+    assert works.statuses() == {"succeeded": 8, "failed": 1, "refused": 1}
+    assert len(fake.batches) == 1
+    assert fake.files == {}
+    assert receipt["cost_usd"] is None

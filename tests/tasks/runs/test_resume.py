@@ -1,0 +1,182 @@
+"""`--retry`: the unanswered rows of a finished run are asked again, the others are kept, and nobody pays twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from configs.errors import ConfigError
+from flows.cli.main import main
+
+FAILING = "row_error:500:t-2|t-7"
+
+
+@pytest.fixture
+def finished(works: Any, fast_faults: None) -> Any:
+    """A run whose first three batches failed two of ten rows, which took all of its attempts."""
+    works.faults(f"{FAILING}*3")
+    assert works.run()["rows"] == {"total": 10, "succeeded": 8, "failed": 2}
+    assert works.paid() == {"1/1": 1, "1/2": 1, "1/3": 1}
+    return works
+
+
+def test_only_the_unanswered_rows_are_asked_and_the_output_is_whole(finished: Any) -> None:
+    before = {row["id"]: row for row in finished.out.to_pylist()}
+    receipt = finished.run(retry=True)
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    assert receipt["retryable"] == 0
+    assert receipt["batches"] == {"posted": 4, "follow_ups": 3}
+    assert finished.paid() == {"1/1": 1, "1/2": 1, "1/3": 1, "1/4": 1}
+    assert [batch.requests for batch in finished.batches()] == [10, 2, 2, 2]
+    after = {row["id"]: row for row in finished.out.to_pylist()}
+    assert list(after) == [f"t-{n}" for n in range(10)]
+    assert {row["llm_attempts"] for row in after.values() if row["id"] in ("t-2", "t-7")} == {4}
+    kept = [name for name in after if name not in ("t-2", "t-7")]
+    assert {name: before[name] for name in kept} == {name: after[name] for name in kept}
+    assert receipt["tokens"]["input"] == sum(batch.input_tokens for batch in finished.batches())
+    assert finished.files_left() == []
+
+
+def test_it_is_one_more_round_of_attempts_each_time(works: Any, fast_faults: None) -> None:
+    works.change("retry.max_attempts", 2)
+    works.faults(FAILING)
+    assert works.run()["retryable"] == 2
+    for posted in (4, 6):
+        receipt = works.run(retry=True)
+        assert receipt["rows"] == {"total": 10, "succeeded": 8, "failed": 2}
+        assert receipt["batches"]["posted"] == posted
+    assert works.run()["batches"]["posted"] == 6
+    assert set(works.paid().values()) == {1}
+
+
+def test_only_chunks_with_unanswered_rows_are_posted_again(works: Any, fast_faults: None) -> None:
+    works.source(20)
+    works.change("limits.max_requests", 10)
+    works.change("retry.max_attempts", 1)
+    works.faults("row_error:500:t-12*2")
+    works.run()
+    works.run(retry=True)
+    assert Counter(batch.chunk for batch in works.batches()) == {1: 1, 2: 2}
+    assert works.column("id") == [f"t-{n}" for n in range(20)]
+    assert works.statuses() == {"succeeded": 20}
+
+
+@pytest.mark.parametrize("faults", ["", "row_error:400:t-2"], ids=["all answered", "the request's own fault"])
+def test_where_asking_again_cannot_help_nothing_is_posted_or_published(works: Any, faults: str) -> None:
+    works.faults(faults)
+    receipt = works.run()
+    assert works.run(retry=True) == receipt
+    assert works.paid() == {"1/1": 1}
+
+
+def test_reasons_that_the_job_names_by_now_count(works: Any, fast_faults: None) -> None:
+    works.change("retry", {"on": ["capacity"], "max_attempts": 2})
+    works.faults("row_error:500:t-1*1,row_error:429:t-2*1")
+    assert works.run()["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
+    works.change("retry", {"on": ["capacity", "transient"], "max_attempts": 2})
+    assert works.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
+
+
+def test_a_reason_that_is_added_while_a_follow_up_is_out_counts_too(
+    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import enrich as flow
+
+    class Stop(Exception):
+        pass
+
+    def stop_in_the_follow_up(*_: object) -> None:
+        if len(works.batches()) == 2:
+            raise Stop
+
+    works.change("retry.on", ["capacity"])
+    works.faults("row_error:500:t-1*1,row_error:429:t-2*1")
+    with monkeypatch.context() as patched:
+        patched.setattr(flow, "sleep_until", stop_in_the_follow_up)
+        with pytest.raises(Stop):
+            works.run()
+    works.change("retry.on", ["capacity", "transient"])
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert set(works.paid().values()) == {1}
+
+
+def test_a_run_that_has_not_begun_just_begins(works: Any) -> None:
+    assert works.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
+    assert works.paid() == {"1/1": 1}
+
+
+@pytest.mark.parametrize("typed", [{}, {"retry": True}], ids=["plain", "the same"])
+def test_a_retry_that_is_interrupted_goes_on_with_either_command(
+    finished: Any, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
+) -> None:
+    from flows import enrich as flow
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(flow, "sleep_until", stop)
+        with pytest.raises(KeyboardInterrupt):
+            finished.run(retry=True)
+    assert finished.statuses() == {"succeeded": 8, "failed": 2}, "what is published stays until there is more"
+    assert finished.run(**typed)["rows"] == {"total": 10, "succeeded": 10}
+    assert finished.paid() == {"1/1": 1, "1/2": 1, "1/3": 1, "1/4": 1}
+
+
+def test_a_flow_run_retries_once_however_often_it_is_woken(
+    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import enrich as flow
+    from tasks.orchestration.current_run import FlowRunFacts
+
+    works.change("retry.max_attempts", 1)
+    works.faults(FAILING)
+    works.run()
+    for origin, posted in (("f-1", 2), ("f-1", 2), ("f-2", 3)):
+        here = FlowRunFacts(origin, deployed=True, on_schedule=False, due=None, began=None)
+        monkeypatch.setattr(flow, "current_flow_run", lambda here=here: here)
+        assert works.run(retry=True)["batches"]["posted"] == posted
+        assert works.ledger.latest_run("letters", "k").origin == origin
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("time", r"run.give_up_after is 1s, .* --set run.give_up_after=null"),
+        ("folder", r"was cleaned away.*--redo"),
+        ("source", r"has changed since this run read it; --snapshot"),
+        ("redo", r"give one of the two"),
+    ],
+)
+def test_what_cannot_be_retried_is_one_line_and_the_run_stays_finished(
+    finished: Any, change: str, said: str
+) -> None:
+    asked = {"retry": True}
+    if change == "time":
+        finished.change("run.give_up_after", "1s")
+    elif change == "folder":
+        for path in (finished.folder / "home/runs").rglob("rows.arrows"):
+            path.unlink()
+    elif change == "source":
+        finished.source(12)
+    else:
+        asked["redo"] = True
+    with pytest.raises(ConfigError, match=said):
+        finished.run(**asked)
+    assert finished.ledger.latest_run("letters", "k").state == "finished"
+    assert sum(finished.paid().values()) == 3
+
+
+def test_the_command_line_says_when_it_helps(
+    works: Any, fast_faults: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    works.change("retry.max_attempts", 1)
+    works.faults(f"{FAILING}*1")
+    for options, code, hint in (([], 1, True), (["--retry"], 0, False)):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", works.write(), "--key", "k", *options])
+        assert ended.value.code == code
+        said = capsys.readouterr().err
+        assert ("2 rows may be answered when asked again: run the same command with --retry." in said) == hint

@@ -1,0 +1,235 @@
+"""What Anthropic is asked: OpenAI's words under Anthropic's names, and a refusal for what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from anthropic_rules import refuse_row
+
+from configs.errors import ConfigError
+from configs.prompt import Prompt
+from configs.providers import AnthropicProvider
+from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
+from tasks.stages.wire.anthropic.requests import request_tree
+
+A = Template("{{ a }}")
+MARK = {"type": "ephemeral", "ttl": "1h"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
+
+
+def body_of(provider: dict[str, Any] | None = None, **prompt: Any) -> Any:
+    settings = AnthropicProvider(name="anthropic", **(provider or {}))
+    tree = request_tree(Prompt(**{"model": "m", "user": "{{ a }}", **prompt}), settings)
+    assert tree["custom_id"] is CUSTOM_ID
+    assert list(tree) == ["custom_id", "params"]
+    # and the service takes it
+    line = Renderer(tree, ["a"]).lines(pa.record_batch({"a": ["x"]}), ["row-1"])[0]
+    assert isinstance(line, bytes)
+    version = settings.api_version or "2026-10-21"
+    assert refuse_row(json.loads(line)["params"], version) is None
+    return tree["params"]
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses"])
+def test_what_a_plain_question_becomes(endpoint: str) -> None:
+    assert body_of(endpoint=endpoint) == {
+        "model": "m",
+        "max_tokens": 4096,
+        "messages": [{"role": "user", "content": A}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "fields"),
+    [
+        ({"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_completion_tokens": 5}, {"max_tokens": 5}),
+        ({"max_output_tokens": 5}, {"max_tokens": 5}),
+        ({"stop": "x"}, {"stop_sequences": ["x"]}),
+        ({"stop": ["x", "{{ a }}"]}, {"stop_sequences": ["x", A]}),
+        ({"stop_sequences": ["x"]}, {"stop_sequences": ["x"]}),
+        ({"user": "{{ a }}"}, {"metadata": {"user_id": A}}),
+        ({"safety_identifier": "u"}, {"metadata": {"user_id": "u"}}),
+        ({"metadata": {"user_id": "u"}}, {"metadata": {"user_id": "u"}}),
+        ({"reasoning_effort": "low"}, {"output_config": {"effort": "low"}}),
+        ({"reasoning": {"effort": "high"}}, {"output_config": {"effort": "high"}}),
+        ({"service_tier": "standard_only"}, {"service_tier": "standard_only"}),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 6096},
+        ),
+        ({"thinking": {"type": "adaptive"}}, {"thinking": {"type": "adaptive"}}),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]},
+            {"tools": [{"name": "f", "input_schema": SCHEMA}]},
+        ),
+        (
+            {"tools": [{"type": "function", "name": "f", "description": "d"}]},
+            {
+                "tools": [
+                    {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}}
+                ]
+            },
+        ),
+        (
+            {"tools": [{"name": "f", "input_schema": SCHEMA}]},
+            {"tools": [{"name": "f", "input_schema": SCHEMA}]},
+        ),
+        ({"tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+            {"tool_choice": {"type": "tool", "name": "f"}},
+        ),
+        ({"tool_choice": {"type": "auto"}}, {"tool_choice": {"type": "auto"}}),
+    ],
+)
+def test_params_under_either_name(params: dict[str, Any], fields: dict[str, Any]) -> None:
+    body = body_of(params=params)
+    assert {name: body[name] for name in fields} == fields
+    assert set(body) == {"model", "max_tokens", "messages", *fields}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "culprit"),
+    [
+        ({"params": {"temperature": 0}}, "prompt.params.temperature"),
+        ({"params": {"top_p": 0.5}}, "provider.api_version"),
+        ({"params": {"seed": 7}}, "prompt.params.seed"),
+        ({"params": {"response_format": {"type": "json_object"}}}, "prompt.params.response_format"),
+        ({"params": {"speed": "fast"}}, "prompt.params.speed"),
+        ({"params": {"store": True}}, "prompt.params.store"),
+        ({"params": {"max_tokens": 0}}, "prompt.params.max_tokens"),
+        ({"params": {"max_tokens": "{{ a }}"}}, "prompt.params.max_tokens"),
+        ({"params": {"max_tokens": 5, "max_completion_tokens": 6}}, "prompt.params.max_completion_tokens"),
+        ({"params": {"stop": "x", "stop_sequences": ["y"]}}, "prompt.params.stop_sequences"),
+        ({"params": {"metadata": {"job": "x"}}}, "prompt.params.metadata"),
+        ({"params": {"service_tier": "flex"}}, "prompt.params.service_tier"),
+        ({"params": {"reasoning_effort": "minimal"}}, "prompt.params.reasoning_effort"),
+        ({"params": {"reasoning": {"summary": "auto"}}}, "prompt.params.reasoning"),
+        ({"params": {"thinking": {"type": "enabled", "budget_tokens": 9}, "max_tokens": 9}}, "budget_tokens"),
+        ({"params": {"thinking": "on"}}, "prompt.params.thinking"),
+        ({"params": {"tools": "x"}}, "prompt.params.tools"),
+        ({"params": {"tool_choice": "maybe"}}, "prompt.params.tool_choice"),
+        ({"params": {"output_config": {"format": {}}}, "schema": SCHEMA}, "prompt.params.output_config"),
+        ({"user": ({"type": "input_audio", "input_audio": {}},)}, "prompt.user[0].type"),
+        ({"user": ({"type": "image_url", "image_url": {}},)}, "prompt.user[0].image_url"),
+        (
+            {"user": ({"type": "image_url", "image_url": {"url": "https://x", "detail": "low"}},)},
+            "prompt.user[0].image_url.detail",
+        ),
+        (
+            {"user": ({"type": "image_url", "image_url": {"url": "data:{{ a }};base64,xx"}},)},
+            "prompt.user[0].image_url",
+        ),
+    ],
+)
+def test_what_anthropic_cannot_be_asked_is_an_error_and_never_dropped(
+    prompt: dict[str, Any], culprit: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        body_of(**prompt)
+    assert culprit in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sampling_is_there_for_versions_that_have_it() -> None:
+    body = body_of({"api_version": "2023-06-01"}, params={"temperature": 0.5, "top_p": 1})
+    assert (body["temperature"], body["top_p"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "system", "sent"),
+    [
+        ({}, "Be brief.", [{"type": "text", "text": "Be brief.", "cache_control": MARK}]),
+        (
+            {"cache_ttl": "5m"},
+            "Be brief.",
+            [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "5m"}}],
+        ),
+        ({"cache_ttl": None}, "Be brief.", "Be brief."),
+        ({}, "In {{ a }}", Template("In {{ a }}")),
+    ],
+)
+def test_a_system_text_without_holes_is_marked_for_the_cache(
+    provider: dict[str, Any], system: str, sent: Any
+) -> None:
+    assert body_of(provider, system=system)["system"] == sent
+
+
+def test_an_empty_system_text_is_not_marked() -> None:
+    tree = request_tree(Prompt(model="m", system="", user="x"), AnthropicProvider(name="anthropic"))
+    assert tree["params"].get("system", "") == ""
+
+
+def test_leading_system_messages_are_the_system_and_the_static_ones_are_cached() -> None:
+    messages = (
+        {"role": "system", "content": "One."},
+        {"role": "developer", "content": ({"type": "text", "text": "Two."},)},
+        {"role": "system", "content": "For {{ a }}"},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "{{ a }}"},
+    )
+    body = body_of(user=None, messages=messages)
+    assert body["system"] == [
+        {"type": "text", "text": "One."},
+        {"type": "text", "text": "Two.", "cache_control": MARK},
+        {"type": "text", "text": Template("For {{ a }}")},
+    ]
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "culprit"),
+    [(["user", "system"], "prompt.messages[1]"), (["system"], "prompt.messages: Anthropic needs a message")],
+)
+def test_system_messages_elsewhere_are_an_error(roles: list[str], culprit: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        body_of(user=None, messages=tuple({"role": role, "content": "x"} for role in roles))
+    assert culprit in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        (
+            "https://example.com/{{ a }}.png",
+            {"type": "url", "url": Template("https://example.com/{{ a }}.png")},
+        ),
+        ("data:image/png;base64,AAAA", {"type": "base64", "media_type": "image/png", "data": "AAAA"}),
+        (
+            "data:image/jpeg;base64,{{ a }}",
+            {"type": "base64", "media_type": "image/jpeg", "data": A},
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda url: {"type": "image_url", "image_url": {"url": url, "detail": "auto"}},
+        lambda url: {"type": "input_image", "image_url": url},
+    ],
+)
+def test_images_of_either_dialect(part: Any, url: str, source: dict[str, Any]) -> None:
+    body = body_of(user=({"type": "text", "text": "What is {{ a }}?"}, part(url)))
+    text, image = body["messages"][0]["content"]
+    assert text == {"type": "text", "text": Template("What is {{ a }}?")}
+    assert image == {"type": "image", "source": source}
+
+
+def test_parts_of_anthropics_own_stay_as_they_are() -> None:
+    part = {"type": "document", "source": {"type": "url", "url": "https://x/{{ a }}"}, "title": "t"}
+    sent = body_of(user=(part,))["messages"][0]["content"][0]
+    assert sent == {**part, "source": {"type": "url", "url": Template("https://x/{{ a }}")}}
+
+
+def test_a_schema_is_structured_output_beside_the_effort() -> None:
+    body = body_of(schema=SCHEMA, params={"reasoning_effort": "low"})
+    assert body["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": CLOSED},
+    }
