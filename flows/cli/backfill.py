@@ -59,23 +59,3 @@ def backfill(
     terminal.show_rows(rows, as_json=as_json)
     raise_for_failures(rows)
     return ALL_ANSWERED
-
-
-@app.command
-def sweep() -> int:
-    """Help runs that lost their process, and delete spent files at the providers; prints what was done."""
-    from prefect.client.orchestration import get_client
-
-    from tasks.maintenance.sweep import sweep_up
-    from tasks.orchestration.server_runs import NoServer, OnServer
-
-    if prefect_server():
-        with get_client(sync_client=True) as client:
-            swept = sweep_up(home(), os.environ, SystemClock(), OnServer(client))
-    else:
-        swept = sweep_up(home(), os.environ, SystemClock(), NoServer())
-    for line in swept.done:
-        sys.stdout.write(line + "\n")
-    for line in swept.noted:
-        sys.stderr.write(f"nightmail: {line}\n")
-    return ALL_ANSWERED

@@ -1,30 +1,21 @@
-"""`nightmail …`: the doors of the house from a terminal. stdout is data, stderr is progress and errors."""
+"""The commands that buy: run a job, plan it, render its request files, cancel it."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import CycloptsError, Parameter
+from cyclopts import Parameter
 
 from configs.clock import SystemClock
-from configs.errors import (
-    ConfigError,
-    NightmailError,
-    TerminalError,
-)
-from flows.cli import backfill, doctor, show, terminal
+from flows.cli import terminal
 from flows.cli.app import (
     ALL_ANSWERED,
-    INTERRUPTED,
-    NOT_FINISHED,
     ROWS_UNANSWERED,
-    USAGE,
     AsJson,
     Day,
     JobFile,
@@ -35,8 +26,6 @@ from flows.cli.app import (
     home,
     prefect_server,
 )
-
-__all__ = ["app", "backfill", "doctor", "show", "main"]
 
 _ECHOES = """
 These answers are echoes of the embedded service. For real ones:
@@ -155,118 +144,3 @@ def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED
-
-
-@app.command
-def clean(
-    *,
-    yes: Annotated[bool, Parameter(help="Remove what is shown without it.", negative=())] = False,
-    as_json: AsJson = False,
-) -> int:
-    """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
-    from tasks.maintenance.cleanup import as_data
-    from tasks.maintenance.cleanup import clean as sweep_up
-
-    done = sweep_up(home(), os.environ, SystemClock(), remove=yes)
-    if as_json:
-        terminal.show_json(as_data(done))
-    else:
-        terminal.show_cleaning(as_data(done))
-        for note in done.notes:
-            sys.stderr.write(f"nightmail: {note}\n")
-    return ALL_ANSWERED if done.complete else NOT_FINISHED
-
-
-@app.command
-def serve(
-    *,
-    port: Annotated[int, Parameter(help="Port on 127.0.0.1.")] = 8400,
-    folder: Annotated[
-        Path | None, Parameter(help="Where it keeps files and batches; below NIGHTMAIL_HOME by default.")
-    ] = None,
-    upstream: Annotated[
-        str | None, Parameter(help="OpenAI-compatible base URL that answers; echoes without it.")
-    ] = None,
-    concurrency: Annotated[int, Parameter(help="Requests at a time to the upstream.")] = 4,
-    api_key_env: Annotated[
-        str, Parameter(help="Environment variable with the upstream's key.")
-    ] = "NIGHTMAIL_UPSTREAM_KEY",
-) -> int:
-    """Run the embedded batch service standing, for any client of OpenAI's Files and Batches protocol."""
-    from tasks.local_batch.__main__ import main as serve_forever
-
-    where = folder or home().folder / "local-batch" / "standing"
-    options = [
-        "--folder",
-        str(where),
-        "--port",
-        str(port),
-        "--concurrency",
-        str(concurrency),
-        "--api-key-env",
-        api_key_env,
-    ]
-    return serve_forever([*options, *(["--upstream", upstream] if upstream else [])])
-
-
-@app.command
-def deploy(
-    *,
-    folder: Annotated[
-        Path | None, Parameter(help="Where prefect.yaml and automations.yaml are; deployments/ by default.")
-    ] = None,
-    dry_run: Annotated[bool, Parameter(help="Only say what would be done.", negative=())] = False,
-) -> int:
-    """Set the Prefect server up: work pool, deployments, alerts, automations. A second time changes nothing."""
-    if not prefect_server():
-        raise ConfigError(
-            "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
-            " export PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
-    from flows.deploy.server import FOLDER
-    from flows.deploy.server import deploy as set_up
-
-    for line in set_up((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    return ALL_ANSWERED
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Console script: run a command, turn errors into one line and an exit code."""
-    # Arrow's own allocator keeps what it freed: a fifth more memory for the same work (tests/bench/prepare.py).
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    words = [*(sys.argv[1:] if arguments is None else arguments)]
-    debug = "--debug" in words
-    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
-
-
-def _run(tokens: list[str], *, debug: bool) -> int:
-    try:
-        result = app(tokens, exit_on_error=False, print_error=True)
-        return result if isinstance(result, int) else ALL_ANSWERED
-    except CycloptsError:
-        return USAGE  # it has printed what is wrong
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; run the same command again to go on.\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: not an error
-        return ALL_ANSWERED
-    except NightmailError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"nightmail: {error}\n")
-        return USAGE if isinstance(error, (ConfigError, TerminalError)) else NOT_FINISHED
-    except Exception as error:  # noqa: BLE001 - a person gets one line, and the way to more
-        if debug:
-            traceback.print_exc()
-        said = " ".join(str(error).split())[:300]
-        sys.stderr.write(
-            f"nightmail: unexpected {type(error).__name__}: {said}; --debug shows where. Nothing is lost.\n"
-        )
-        return NOT_FINISHED
-
-
-if __name__ == "__main__":
-    main()

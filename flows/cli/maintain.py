@@ -1,0 +1,110 @@
+"""The commands that set up, clean up and serve: deploy, sweep, clean, serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from configs.clock import SystemClock
+from configs.errors import ConfigError
+from flows.cli import terminal
+from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, AsJson, app, home, prefect_server
+
+
+@app.command
+def deploy(
+    *,
+    folder: Annotated[
+        Path | None, Parameter(help="Where prefect.yaml and automations.yaml are; deployments/ by default.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="Only say what would be done.", negative=())] = False,
+) -> int:
+    """Set the Prefect server up: work pool, deployments, alerts, automations. A second time changes nothing."""
+    if not prefect_server():
+        raise ConfigError(
+            "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
+            " export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    from flows.deploy.server import FOLDER
+    from flows.deploy.server import deploy as set_up
+
+    for line in set_up((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return ALL_ANSWERED
+
+
+@app.command
+def sweep() -> int:
+    """Help runs that lost their process, and delete spent files at the providers; prints what was done."""
+    from prefect.client.orchestration import get_client
+
+    from tasks.maintenance.sweep import sweep_up
+    from tasks.orchestration.server_runs import NoServer, OnServer
+
+    if prefect_server():
+        with get_client(sync_client=True) as client:
+            swept = sweep_up(home(), os.environ, SystemClock(), OnServer(client))
+    else:
+        swept = sweep_up(home(), os.environ, SystemClock(), NoServer())
+    for line in swept.done:
+        sys.stdout.write(line + "\n")
+    for line in swept.noted:
+        sys.stderr.write(f"nightmail: {line}\n")
+    return ALL_ANSWERED
+
+
+@app.command
+def clean(
+    *,
+    yes: Annotated[bool, Parameter(help="Remove what is shown without it.", negative=())] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
+    from tasks.maintenance.cleanup import as_data
+    from tasks.maintenance.cleanup import clean as sweep_up
+
+    done = sweep_up(home(), os.environ, SystemClock(), remove=yes)
+    if as_json:
+        terminal.show_json(as_data(done))
+    else:
+        terminal.show_cleaning(as_data(done))
+        for note in done.notes:
+            sys.stderr.write(f"nightmail: {note}\n")
+    return ALL_ANSWERED if done.complete else NOT_FINISHED
+
+
+@app.command
+def serve(
+    *,
+    port: Annotated[int, Parameter(help="Port on 127.0.0.1.")] = 8400,
+    folder: Annotated[
+        Path | None, Parameter(help="Where it keeps files and batches; below NIGHTMAIL_HOME by default.")
+    ] = None,
+    upstream: Annotated[
+        str | None, Parameter(help="OpenAI-compatible base URL that answers; echoes without it.")
+    ] = None,
+    concurrency: Annotated[int, Parameter(help="Requests at a time to the upstream.")] = 4,
+    api_key_env: Annotated[
+        str, Parameter(help="Environment variable with the upstream's key.")
+    ] = "NIGHTMAIL_UPSTREAM_KEY",
+) -> int:
+    """Run the embedded batch service standing, for any client of OpenAI's Files and Batches protocol."""
+    from tasks.local_batch.__main__ import main as serve_forever
+
+    where = folder or home().folder / "local-batch" / "standing"
+    options = [
+        "--folder",
+        str(where),
+        "--port",
+        str(port),
+        "--concurrency",
+        str(concurrency),
+        "--api-key-env",
+        api_key_env,
+    ]
+    return serve_forever([*options, *(["--upstream", upstream] if upstream else [])])
