@@ -9,9 +9,9 @@ from prefect.runtime import flow_run
 
 from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text
-from configs.home import Home
 from tasks.backfill.dates import BackfillOrder
 from tasks.backfill.run import Backfill, publish_backfill, publish_backfill_plan, tend
+from tasks.orchestration.blocks import open_home
 from tasks.orchestration.run_states import job_name, one_line_failures
 from tasks.orchestration.sleep import sleep_until
 
@@ -51,7 +51,7 @@ def backfill(
         model: Another model than the job's; empty for the job's own.
         limit: At most this many rows of each date; 0 for all of them.
     """
-    clock, home = SystemClock(), Home.from_environment(os.environ)
+    clock, home = SystemClock(), open_home(os.environ)
     shortcuts = {"provider": provider, "model": model, "limit": limit}
     asked = Backfill(job, start, end, order, only_missing, redo, shortcuts)
     publish_backfill_plan(asked, home, clock)

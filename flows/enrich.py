@@ -8,8 +8,8 @@ from prefect import flow
 
 from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text, Texts, as_overrides, job_path
-from configs.home import Home
 from tasks.advance import advance, why
+from tasks.orchestration.blocks import connect, open_home
 from tasks.orchestration.busy_run import our_turn
 from tasks.orchestration.current_run import current_flow_run
 from tasks.orchestration.events import announce
@@ -18,8 +18,9 @@ from tasks.orchestration.run_states import missed, one_line_failures, title
 from tasks.orchestration.sleep import sleep_until
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
+from tasks.runs.request import place_order
 from tasks.runs.resume import resume
-from tasks.runs.session import open_run, place_order
+from tasks.runs.session import open_run
 
 
 @flow(name="enrich", flow_run_name=title, persist_result=False, retries=0)
@@ -55,7 +56,7 @@ def enrich(
         snapshot: Go on with the rows as they were read, though the source has changed since.
         overrides: Further job keys to set, such as `prompt.params.temperature=0`.
     """
-    clock, home, here = SystemClock(), Home.from_environment(os.environ), current_flow_run()
+    clock, home, here = SystemClock(), open_home(os.environ), current_flow_run()
     order = place_order(
         job_path(job),
         home,
@@ -76,7 +77,8 @@ def enrich(
         planned = plan(order, reporter)
         publish_plan(planned)
         return planned
-    with our_turn(clock), open_run(order, home, os.environ, clock) as run:
+    service = connect(order.job.provider, home, os.environ)
+    with our_turn(clock), open_run(order, service, home, clock) as run:
         resume(run, order)
         if run.record.receipt is None:
             prepare(run, reporter)

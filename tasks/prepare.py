@@ -15,7 +15,8 @@ from tasks.orchestration.step import step
 from tasks.providers import registry
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.prices import price_of
-from tasks.runs.session import Order, Run, shard_limits
+from tasks.runs.request import Order
+from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
 from tasks.stages.plan import Blueprint, Stretch
 from tasks.stages.prompt import tokens

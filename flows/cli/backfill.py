@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 from configs.clock import SystemClock
 from configs.errors import NightmailError
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, AsJson, JobFile, Limit, Sets, app, home, prefect_server
+from flows.cli.app import ALL_ANSWERED, AsJson, JobFile, Limit, Sets, app, prefect_server
 from tasks.backfill.dates import BackfillOrder
 
 
@@ -35,10 +36,12 @@ def backfill(
     from tasks.backfill.dates import NightState
     from tasks.backfill.plan import as_rows, outcome
     from tasks.backfill.run import Backfill, raise_for_failures
+    from tasks.orchestration.blocks import open_home
     from tasks.orchestration.reporters import reporting_to
 
+    where = open_home(os.environ)
     asked = Backfill(job, start, end, order, redo=redo, shortcuts={"limit": limit}, overrides=overrides)
-    nights = asked.nights(home(), SystemClock())
+    nights = asked.nights(where, SystemClock())
     if dry_run or not as_json:
         terminal.show_rows(as_rows(nights), as_json=as_json)
     if dry_run:
@@ -54,7 +57,7 @@ def backfill(
             failures[day] = str(error)
             sys.stderr.write(f"nightmail: {error}\n")
     rows = [
-        {**outcome(asked.name, night.day, home()), "failure": failures.get(night.day, "")} for night in nights
+        {**outcome(asked.name, night.day, where), "failure": failures.get(night.day, "")} for night in nights
     ]
     terminal.show_rows(rows, as_json=as_json)
     raise_for_failures(rows)

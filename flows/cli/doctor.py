@@ -70,8 +70,12 @@ def doctor(
         finished = _provider(provider, model, endpoint, overrides, tell, patience)
     else:
         from tasks.diagnostics.machine import local_facts
+        from tasks.orchestration.blocks import use_s3_credentials
+        from tasks.orchestration.server_facts import server_facts
 
-        for fact in local_facts(home(), os.environ):
+        for fact in local_facts(home(), os.environ, use_s3_credentials):
+            tell(fact)
+        for fact in server_facts():
             tell(fact)
     return _end(told, finished=finished, as_json=as_json)
 
@@ -103,6 +107,7 @@ def _provider(
 ) -> bool:
     from configs.load import load_provider
     from tasks.diagnostics.preflight import Preflight
+    from tasks.orchestration.blocks import connect
 
     config = load_provider(name, overrides)
     free = None if getattr(config, "upstream", None) else config.free_trial
@@ -115,7 +120,7 @@ def _provider(
         _say_cost(name, model, endpoint)
     else:
         sys.stderr.write(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.\n")
-    trial = Preflight(config, home(), os.environ, SystemClock(), tell, wait)
+    trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), tell, wait)
     trial.run(model, endpoint)
     return not trial.unfinished
 

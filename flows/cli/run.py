@@ -23,7 +23,6 @@ from flows.cli.app import (
     Limit,
     Sets,
     app,
-    home,
     prefect_server,
 )
 
@@ -123,10 +122,13 @@ def render(
     overrides: Sets = (),
 ) -> int:
     """Write the JSONL request files alone, for those who submit them elsewhere."""
+    from tasks.orchestration.blocks import open_home
     from tasks.prepare import render_files
-    from tasks.runs.session import place_order
+    from tasks.runs.request import place_order
 
-    order = place_order(job, home(), SystemClock(), day=date, key=key, limit=limit, overrides=overrides)
+    order = place_order(
+        job, open_home(os.environ), SystemClock(), day=date, key=key, limit=limit, overrides=overrides
+    )
     with terminal.progress_bar() as reporter:
         written = render_files(order, out, reporter)
     for path in written:
@@ -138,9 +140,10 @@ def render(
 def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     """Stop paying for a run: cancel its open batches. `nightmail run` goes on with it later."""
     from tasks.cancel import cancel_run
+    from tasks.orchestration.blocks import open_home
 
     with terminal.progress_bar() as reporter:
-        lines = cancel_run(home(), os.environ, SystemClock(), run, reporter)
+        lines = cancel_run(open_home(os.environ), os.environ, SystemClock(), run, reporter)
     for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED

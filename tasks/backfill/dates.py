@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from configs.errors import ConfigError
+
+if TYPE_CHECKING:  # pure: at run time it knows nothing of Prefect
+    from tasks.orchestration.child_runs import Child
 
 BackfillOrder = Literal["oldest first", "newest first"]
 _TOO_MANY = 1000
@@ -32,17 +35,6 @@ class Night:
     rows: int | None = None
     batches: int = 0
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class Child:
-    """The flow run that enriches a date: `over` when it has ended, `failure` why it ended without an output."""
-
-    id: str
-    state: str
-    over: bool
-    failure: str = ""
-    made_at: datetime | None = None
 
 
 def dates(start: date, end: date, order: BackfillOrder) -> list[date]:

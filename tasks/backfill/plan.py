@@ -13,7 +13,7 @@ from tasks.backfill.dates import Night, NightState
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
-from tasks.runs.session import Order, place_order
+from tasks.runs.request import Order, place_order
 from tasks.stages.read import rows_for_free
 from tasks.stages.report.receipt import unanswered
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from prefect.client.orchestration import get_client
-
 from configs.clock import Clock
-from configs.errors import ConfigError, NightmailError
+from configs.errors import NightmailError
 from configs.forms import as_overrides, job_path
 from configs.home import Home
 from configs.load import load_job
@@ -26,8 +24,7 @@ from tasks.backfill.dates import (
 )
 from tasks.backfill.plan import as_rows, outcome, survey
 from tasks.orchestration.artifacts import keep_table
-from tasks.orchestration.child_runs import Children, link
-from tasks.orchestration.current_run import current_flow_run
+from tasks.orchestration.child_runs import children_of_current_run, link
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ class Backfill:
 
 def publish_backfill_plan(asked: Backfill, home: Home, clock: Clock) -> None:
     """Leave the plan as a table, as it was before anything was started."""
-    with get_client(sync_client=True) as client:
-        if Children(client, _parent()).mine():
+    with children_of_current_run() as children:
+        if children.mine():
             return
     keep_table(f"backfill-plan-{asked.name}", as_rows(asked.nights(home, clock)), _title(asked, "Plan"))
 
@@ -82,8 +79,7 @@ def tend(asked: Backfill, most: int, home: Home, clock: Clock) -> tuple[datetime
     nights = asked.nights(home, clock)
     days = asked.days(nights)
     name = asked.name
-    with get_client(sync_client=True) as client:
-        children = Children(client, _parent())
+    with children_of_current_run() as children:
         mine = children.mine()
         others = children.others({f"{name} {day}": day for day in days if day not in mine})
         for day in to_start(days, mine, others, most):
@@ -100,8 +96,8 @@ def tend(asked: Backfill, most: int, home: Home, clock: Clock) -> tuple[datetime
 
 def publish_backfill(asked: Backfill, home: Home, clock: Clock) -> list[dict[str, Any]]:
     """Leave what came of every date as a table, and return it. NightmailError names the dates that failed."""
-    with get_client(sync_client=True) as client:
-        mine = Children(client, _parent()).mine()
+    with children_of_current_run() as children:
+        mine = children.mine()
     rows = []
     for night in asked.nights(home, clock):
         child = mine.get(night.day)
@@ -126,13 +122,6 @@ def raise_for_failures(rows: Sequence[dict[str, Any]]) -> None:
         f"{len(failed)} of {len(rows)} dates failed: {names}; {failed[0]['date']}: {failed[0]['failure']};"
         " the same backfill again takes only what is missing"
     )
-
-
-def _parent() -> str:
-    here = current_flow_run()
-    if here is None:
-        raise ConfigError("backfill: needs a Prefect server here; `nightmail backfill` does without one")
-    return here.id
 
 
 def _title(asked: Backfill, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -13,11 +13,9 @@ import pyarrow as pa
 
 from configs.clock import Clock
 from configs.errors import ConfigError, NightmailError, TransientError
-from configs.home import Home
 from configs.prompt import Prompt
 from configs.providers import AnyProvider
 from tasks.diagnostics.facts import Fact, Grade
-from tasks.orchestration import blocks
 from tasks.providers.base import BatchService, ServiceBatch, Submission
 from tasks.stages.prompt.render import Renderer
 from tasks.stages.wire.formats import dialect
@@ -32,20 +30,18 @@ class Stop(Exception):
 
 
 class Preflight:
-    """`tell` gets each fact as it is found out; `wait(seconds)` passes the time, and says whether there is any left."""
+    """`connect` makes the service that runs would use. `tell` gets each fact as it is found out; `wait(seconds)` passes the time, and says whether there is any left."""
 
     def __init__(
         self,
         config: AnyProvider,
-        home: Home,
-        environ: Mapping[str, str],
+        connect: Callable[[], BatchService],
         clock: Clock,
         tell: Tell,
         wait: Wait,
     ) -> None:
         self._config = config
-        self._home = home
-        self._environ = environ
+        self._connect = connect
         self._clock = clock
         self._tell = tell
         self._wait = wait
@@ -55,7 +51,7 @@ class Preflight:
         """Look at the provider; post two rows if there is a `model` to ask."""
         try:
             with self._step("key"):
-                service = blocks.connect(self._config, self._home, self._environ)
+                service = self._connect()
             began = self._clock.now()
             with self._step("reachable"):
                 list(service.list_batches(began))

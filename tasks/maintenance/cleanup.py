@@ -58,7 +58,6 @@ def clean(
     ledger = open_ledger(home)
     if ledger is None:
         return done
-    blocks.use_s3_credentials(home)
     records = ledger.recent_runs(limit=sys.maxsize)
     over = _open_all([record for record in records if _is_over(record, clock)], home, environ, done)
     services = {run.service.account: run.service for run in over if run.service is not None}

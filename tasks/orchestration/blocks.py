@@ -33,6 +33,13 @@ def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> Ba
     return registry.connect(provider, home, {**environ, provider.api_key_env: key})
 
 
+def open_home(environ: Mapping[str, str]) -> Home:
+    """Where state lives, by the environment, with its S3 credentials in use: what every door begins with."""
+    home = Home.from_environment(environ)
+    use_s3_credentials(home)
+    return home
+
+
 def use_s3_credentials(home: Home) -> None:
     """Let every s3:// URL of this process be opened with the block that NIGHTMAIL_S3_BLOCK names, if it does.
 

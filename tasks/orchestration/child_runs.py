@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -22,11 +24,22 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.urls import url_for
 
 from configs.errors import ConfigError
-from tasks.backfill.dates import Child
+from tasks.orchestration.current_run import current_flow_run
 
 DEPLOYMENT = "enrich/ad-hoc"
 _PAGE = 200
 _ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+
+
+@dataclass(frozen=True)
+class Child:
+    """The flow run that enriches a date: `over` when it has ended, `failure` why it ended without an output."""
+
+    id: str
+    state: str
+    over: bool
+    failure: str = ""
+    made_at: datetime | None = None
 
 
 class Children:
@@ -80,6 +93,16 @@ class Children:
             offset += len(page)
             if len(page) < _PAGE:
                 return
+
+
+@contextmanager
+def children_of_current_run() -> Iterator[Children]:
+    """Those of the flow run around this call; ConfigError when there is none."""
+    here = current_flow_run()
+    if here is None:
+        raise ConfigError("backfill: needs a Prefect server here; `nightmail backfill` does without one")
+    with get_client(sync_client=True) as client:
+        yield Children(client, here.id)
 
 
 def link(child: Child) -> str:

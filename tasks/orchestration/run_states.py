@@ -17,7 +17,7 @@ from configs.errors import NightmailError
 from configs.forms import job_path
 from configs.load import load_job, logical_date
 from tasks.orchestration.current_run import FlowRunFacts, current_flow_run, missed_by
-from tasks.runs.session import Order
+from tasks.runs.request import Order
 
 P = ParamSpec("P")
 R = TypeVar("R")

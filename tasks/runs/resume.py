@@ -8,7 +8,8 @@ from configs.errors import ConfigError
 from tasks.ledger.records import RETRIED, ChunkRecord
 from tasks.ledger.transitions import ChunkState, RunState
 from tasks.runs.chunk_files import rows_name
-from tasks.runs.session import Order, Run
+from tasks.runs.request import Order
+from tasks.runs.session import Run
 from tasks.stages.report.receipt import ANSWERED
 
 

@@ -1,13 +1,12 @@
-"""Opening a run: which job, which key, whose turn it is."""
+"""A run, opened or resumed, and held by this process alone."""
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from configs.clock import Clock
@@ -15,14 +14,14 @@ from configs.errors import ConfigError, InputError, LeaseLost, NightmailError
 from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
-from configs.load import changes, identity, load_job, logical_date, resolve, run_key
+from configs.load import changes, identity
 from tasks.ledger import database
 from tasks.ledger.leases import is_gone, me
 from tasks.ledger.records import Lease, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
-from tasks.orchestration import blocks
 from tasks.providers.base import BatchService, ServiceLimits
+from tasks.runs.request import Order
 from tasks.stages.plan import Blueprint
 from tasks.stages.prompt.shard import Limits
 from tasks.stages.read import source_fingerprint
@@ -31,21 +30,6 @@ from tasks.storage.run_folder import RunFolder, join
 
 LEASE_SECONDS = 120.0
 _RENEWALS_PER_LEASE = 4
-
-
-@dataclass(frozen=True)
-class Order:
-    """What was asked for: a job with everything filled in, for one key."""
-
-    job: Job
-    key: str
-    day: date
-    now: datetime
-    job_file: str
-    redo: bool = False
-    retry: bool = False
-    snapshot: bool = False
-    origin: str | None = None
 
 
 class Run:
@@ -95,56 +79,12 @@ class Run:
         return record.receipt if record else None
 
 
-def place_order(
-    job: str,
-    home: Home,
-    clock: Clock,
-    *,
-    day: date | None = None,
-    key: str | None = None,
-    limit: int | None = None,
-    overrides: Iterable[str] = (),
-    redo: bool = False,
-    retry: bool = False,
-    snapshot: bool = False,
-    origin: str | None = None,
-    due: datetime | None = None,
-) -> Order:
-    """Load the job file and fill in date, key and overrides.
-
-    Without `day` the date is the one before `due`: when the run was to start, however late that is done.
-    A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
-    """
-    if redo and retry:
-        raise ConfigError(
-            "retry asks a finished run's unanswered rows again, redo all its rows: give one of the two"
-        )
-    blocks.use_s3_credentials(home)
-    items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
-    loaded = load_job(job, items)
-    begun = _begun_by(origin, home, clock)
-    when = begun.logical_date if begun else logical_date(loaded, day, due or clock.now())
-    name = begun.key if begun else run_key(when, key)
-    return Order(
-        resolve(loaded, when, name),
-        name,
-        when,
-        clock.now(),
-        job,
-        redo=redo and begun is None,
-        retry=retry and begun is None,
-        snapshot=snapshot,
-        origin=origin,
-    )
-
-
 @contextmanager
-def open_run(order: Order, home: Home, environ: Mapping[str, str], clock: Clock) -> Iterator[Run]:
+def open_run(order: Order, service: BatchService, home: Home, clock: Clock) -> Iterator[Run]:
     """The run of (job, key), made or resumed, held by this process alone until the block ends.
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
-    service = blocks.connect(order.job.provider, home, environ)
     known = database.exists(home.ledger_url)
     latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
     record = latest if latest is not None and _resumes(order, latest) else None
@@ -160,7 +100,6 @@ def hold(
     record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
 ) -> Iterator[Run]:
     """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
-    blocks.use_s3_credentials(home)
     ledger = Ledger(home.ledger_url, clock)
     lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
     keeper = _Keeper(ledger, lease, clock)
@@ -173,12 +112,6 @@ def hold(
             yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
     finally:
         ledger.release(lease)
-
-
-def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
-    if origin is None or not database.exists(home.ledger_url):
-        return None
-    return Ledger(home.ledger_url, clock).run_of_origin(origin)
 
 
 def _resumes(order: Order, latest: RunRecord) -> bool:

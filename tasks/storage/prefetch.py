@@ -1,13 +1,15 @@
-"""Work on one thing while the next is being fetched."""
+"""Threads for what waits outside the interpreter: read the next item while one is worked on, write several at a time."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 _END = object()
 _LOOK_SECONDS = 0.1
 
@@ -50,3 +52,9 @@ def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     finally:
         stopped.set()
         thread.join()
+
+
+def map_in_threads(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """`function` of every item, in order, `threads` at a time: for calls that wait for a disk or a store."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="map") as pool:
+        yield from pool.map(function, items)

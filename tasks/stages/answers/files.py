@@ -6,13 +6,13 @@ import base64
 import binascii
 import hashlib
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import pyarrow as pa
 
 from tasks.stages import arrow_columns
+from tasks.storage.prefetch import map_in_threads
 
 VIDEO: Final = pa.struct(
     [
@@ -83,12 +83,11 @@ class Images:
         rows = [at for at, there in enumerate(answers.is_valid().to_pylist()) if there]
         found: list[list[str] | None] = [None] * len(answers)
         problems: dict[int, str] = {}
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="asset") as pool:
-            kept = pool.map(lambda at: self._row(answers[at : at + 1], ids[at : at + 1]), rows)
-            for at, (paths, problem) in zip(rows, kept, strict=True):
-                found[at] = paths
-                if problem is not None:
-                    problems[at] = problem
+        kept = map_in_threads(lambda at: self._row(answers[at : at + 1], ids[at : at + 1]), rows, _AT_ONCE)
+        for at, (paths, problem) in zip(rows, kept, strict=True):
+            found[at] = paths
+            if problem is not None:
+                problems[at] = problem
         if self.several:
             return arrow_columns.build(found, self.column), problems
         return arrow_columns.strings([paths[0] if paths else None for paths in found]), problems

@@ -8,7 +8,6 @@ key columns are joined by `-`. A row without a usable key (null, wrong character
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, Final, cast
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import InputError
+from tasks.storage.temporary import spooled_file
 
 PORTABLE: Final = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 """Anthropic's rule for custom_ids, the narrowest that is published; OpenAI publishes none."""
@@ -147,7 +147,7 @@ class DuplicateFinder:
     def _spill(self) -> None:
         """Write the current run, sorted, and remember where each part of the hashes' range begins in it."""
         if self._file is None:
-            self._file = tempfile.SpooledTemporaryFile(self.SPOOL_BYTES)  # noqa: SIM115 - lives as long as the finder
+            self._file = spooled_file(self.SPOOL_BYTES)
         run = self._sorted_run()
         inner = np.searchsorted(run, _part_starts(self._PARTS))
         offset = self._file.seek(0, 2) // run.itemsize

@@ -238,11 +238,13 @@ def test_a_second_runner_of_the_same_run_leaves_with_3(
 ) -> None:
     from configs.clock import SystemClock
     from configs.home import Home
-    from tasks.runs.session import open_run, place_order
+    from tasks.providers.registry import connect
+    from tasks.runs.request import place_order
+    from tasks.runs.session import open_run
 
     clock = SystemClock()
     order = place_order(works.write(), Home.from_environment(os.environ), clock, key="k")
-    with open_run(order, works.home, os.environ, clock):
+    with open_run(order, connect(order.job.provider, works.home, os.environ), works.home, clock):
         assert nightmail("run", str(works.job_file), "--key", "k") == 3
     assert "is working on this run" in capsys.readouterr().err
 

@@ -8,7 +8,8 @@ from datetime import date
 import pytest
 
 from configs.errors import ConfigError
-from tasks.backfill.dates import Child, Night, NightState, chosen, dates, to_start, wait_seconds
+from tasks.backfill.dates import Night, NightState, chosen, dates, to_start, wait_seconds
+from tasks.orchestration.child_runs import Child
 
 D1, D2, D3, D4, D5 = (date(2026, 11, day) for day in range(1, 6))
 ALIVE, OVER, FAILED = (

@@ -11,6 +11,7 @@ from configs.clock import SystemClock
 from configs.home import Home
 from tasks.diagnostics.facts import Fact, Grade
 from tasks.diagnostics.preflight import Preflight
+from tasks.providers.registry import connect
 
 
 @pytest.fixture(params=STAGES)
@@ -32,7 +33,13 @@ def looked_at(stage: Stage, model: str | None, key: str | None = None) -> dict[s
         return True
 
     environ = {stage.key_variable: stage.key if key is None else key}
-    trial = Preflight(stage.settings, Home.from_environment({}), environ, SystemClock(), told.append, wait)
+    trial = Preflight(
+        stage.settings,
+        lambda: connect(stage.settings, Home.from_environment({}), environ),
+        SystemClock(),
+        told.append,
+        wait,
+    )
     trial.run(model, "/v1/chat/completions")
     assert not any("secret" in fact.detail for fact in told)
     return {fact.name: fact for fact in told}

@@ -44,11 +44,15 @@ def left(works: Any) -> Any:
     from configs.clock import SystemClock
     from tasks.advance import advance
     from tasks.prepare import prepare
-    from tasks.runs.session import open_run, place_order
+    from tasks.providers.registry import connect
+    from tasks.runs.request import place_order
+    from tasks.runs.session import open_run
 
     works.faults("stuck:in_progress")
     order = place_order(works.write(), works.home, SystemClock(), key="k", origin="f-1")
-    with open_run(order, works.home, os.environ, SystemClock()) as run:
+    with open_run(
+        order, connect(order.job.provider, works.home, os.environ), works.home, SystemClock()
+    ) as run:
         prepare(run, _silent())
         advance(run, _silent())
     return works
