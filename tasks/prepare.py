@@ -18,9 +18,9 @@ from tasks.runs.prices import price_of
 from tasks.runs.request import Order
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
-from tasks.stages.plan import Blueprint, Stretch
+from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
-from tasks.storage.output import Output
+from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
 
@@ -34,24 +34,24 @@ def prepare(run: Run, reporter: Reporter) -> None:
         return
     try:
         run.folder.remove("chunks")
-        blueprint = Blueprint(
+        request_plan = RequestPlan(
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
         chunks = tuple(
-            write_chunks(run.folder, run.id, blueprint.dataset.schema, _watched(blueprint, reporter))
+            write_chunks(run.folder, run.id, request_plan.dataset.schema, _watched(request_plan, reporter))
         )
     except ConfigError:
         run.folder.remove("")
         run.ledger.forget(run.lease)
         raise
-    for line in blueprint.dataset.bad_lines:
+    for line in request_plan.dataset.bad_lines:
         run.ledger.note(run.lease, "bad line", f"{line.path} line {line.line}: {line.reason}")
     run.ledger.replace_chunks(
         run.lease,
         chunks,
         state=RunState.RUNNING,
-        source_fingerprint=blueprint.dataset.fingerprint,
-        bad_lines=blueprint.dataset.bad_line_count,
+        source_fingerprint=request_plan.dataset.fingerprint,
+        bad_lines=request_plan.dataset.bad_line_count,
     )
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
 
@@ -60,16 +60,16 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = order.job
     limits = registry.limits(job.provider)
-    blueprint = Blueprint(job, shard_limits(job, limits), limits.custom_id)
-    Output(job.output.path, job.name).check_owner()
-    first = blueprint.first_prompt()
+    request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
+    EnrichedOutput(job.output.path, job.name).check_owner()
+    first = request_plan.first_prompt()
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
-    for stretch in _watched(blueprint, reporter):
-        piece = stretch.piece
+    for row_slice in _watched(request_plan, reporter):
+        piece = row_slice.piece
         skips.update(skip.code for _, skip in piece.skipped)
         totals.update(
-            rows=stretch.rows.num_rows,
+            rows=row_slice.rows.num_rows,
             chunks=int(piece.new_chunk),
             requests=piece.requests,
             bytes=len(piece.payload),
@@ -89,7 +89,7 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
         **{name: totals[name] for name in ("rows", "chunks", "requests", "bytes")},
         "skipped": totals["rows"] - totals["requests"],
         "skips": dict(skips),
-        "bad_lines": blueprint.dataset.bad_line_count,
+        "bad_lines": request_plan.dataset.bad_line_count,
         "prompt_tokens": prompt_tokens,
         "tokens_method": tokens.METHOD,
         "prompt_cost_usd": None if price is None else _prompt_cost(price, prompt_tokens, totals["requests"]),
@@ -108,25 +108,25 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
     limits = registry.limits(order.job.provider)
-    blueprint = Blueprint(order.job, shard_limits(order.job, limits), limits.custom_id)
-    blueprint.first_prompt()
+    request_plan = RequestPlan(order.job, shard_limits(order.job, limits), limits.custom_id)
+    request_plan.first_prompt()
     folder = RunFolder(str(out.absolute()))
     written: list[Path] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for stretch in _watched(blueprint, reporter):
-            if file is None or stretch.piece.new_chunk:
+        for row_slice in _watched(request_plan, reporter):
+            if file is None or row_slice.piece.new_chunk:
                 stack.close()
                 name = f"requests-{len(written) + 1:05d}.jsonl"
                 file = stack.enter_context(folder.write(name))
                 written.append(out / name)
-            file.write(stretch.piece.payload)
+            file.write(row_slice.piece.payload)
     return written
 
 
-def _watched(blueprint: Blueprint, reporter: Reporter) -> Iterator[Stretch]:
-    done, total = 0, blueprint.dataset.rows_hint
-    for stretch in blueprint.stretches():
-        yield stretch
-        done += stretch.rows.num_rows
+def _watched(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
+    done, total = 0, request_plan.dataset.rows_hint
+    for row_slice in request_plan.row_slices():
+        yield row_slice
+        done += row_slice.rows.num_rows
         reporter.progress(Progress("preparing", done, total, "rows"))

@@ -15,7 +15,7 @@ from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
 from tasks.runs.session import Run
 from tasks.stages.report.receipt import rows_by_status, top_errors
-from tasks.storage.output import Output
+from tasks.storage.output import EnrichedOutput
 
 
 @step("publish", "publish")
@@ -29,7 +29,7 @@ def publish(run: Run) -> None:
         run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
     batches = run.ledger.batches(run.id)
     receipt = _receipt(run, chunks, batches)
-    output = Output(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
+    output = EnrichedOutput(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
     output.check_owner()
     vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)

@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 
 from configs.progress import Progress, Reporter, Silent
-from tasks.ledger.leases import shown
+from tasks.ledger.leases import describe_owner
 from tasks.stages.report.receipt import counted
 
 _PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
@@ -112,7 +112,7 @@ def show_run(run: Mapping[str, Any]) -> None:
         f"{run['job']} {run['key']} ({run['run']}): {run['state']}, {run['chunks']} chunks, {run['rows']:,} rows\n"
     )
     if run["held_by"]:
-        out(f"held by {shown(run['held_by'])}\n")
+        out(f"held by {describe_owner(run['held_by'])}\n")
     for name in ("output", "report"):
         if where := (run["receipt"] or {}).get(name):
             out(f"{name} {where}\n")

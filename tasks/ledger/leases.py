@@ -10,12 +10,12 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def me() -> str:
+def current_owner() -> str:
     """`host/machine/pid/start`: unique over machines, reboots, containers and reused process ids."""
     return f"{socket.gethostname()}/{_machine()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def is_gone(owner: str) -> bool:
+def owner_is_dead(owner: str) -> bool:
     """True when `owner` was a process of this machine that no longer runs; False when that cannot be told."""
     try:
         _, machine, pid, started = owner.rsplit("/", 3)
@@ -24,7 +24,7 @@ def is_gone(owner: str) -> bool:
         return False
 
 
-def shown(owner: str) -> str:
+def describe_owner(owner: str) -> str:
     """The owner for people: `process 123 on host`."""
     parts = owner.rsplit("/", 3)
     return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else owner

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost, RunBusy, StorageError
 from tasks.ledger.database import open_database
-from tasks.ledger.leases import shown
+from tasks.ledger.leases import describe_owner
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, Lease, RunRecord
 from tasks.ledger.schema import batches, chunks, events, runs
 from tasks.ledger.transitions import MOVES, OVER, ChunkState, RunState
@@ -110,7 +110,7 @@ class Ledger:
             row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one()
         if taken.rowcount == 0:
             raise RunBusy(
-                f"{row.job} {row.key}: {shown(row.lease_owner)} is working on this run"
+                f"{row.job} {row.key}: {describe_owner(row.lease_owner)} is working on this run"
                 f" (lease until {row.lease_until:%H:%M:%S} UTC); it goes on there, or here once that has passed",
                 until=row.lease_until,
                 origin=row.origin,

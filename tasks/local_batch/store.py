@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from tasks.local_batch.objects import OPEN, Batch, StoredFile, result_file_id, unix_now
-from tasks.storage.atomic import durable, sync_folder
+from tasks.storage.atomic import durable_file, sync_folder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -74,7 +74,7 @@ class Store:
     def keep_upload(self, source: BinaryIO, file: StoredFile) -> StoredFile:
         """Copy the bytes in, then make the file known; its `bytes` are filled in."""
         incoming = self.folder / "incoming" / file.id
-        with durable(incoming) as target:
+        with durable_file(incoming) as target:
             shutil.copyfileobj(source, target, 1 << 20)
             file.bytes = target.tell()
         incoming.rename(self.path_of(file.id))

@@ -18,7 +18,7 @@ from configs.clock import Clock
 from configs.errors import ConfigError, LeaseLost, NightmailError, RunBusy, TransientError
 from configs.home import Home
 from configs.job import Job
-from tasks.ledger.leases import is_gone, me
+from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import Lease, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import OVER
@@ -31,7 +31,7 @@ from tasks.storage.run_folder import RunFolder
 
 
 @dataclass
-class Cleaning:
+class CleanupResult:
     """What was found, or with `removed` what was removed, and what could not be looked at or removed."""
 
     removed: bool
@@ -49,12 +49,12 @@ class _Run:
 
 def clean(
     home: Home, environ: Mapping[str, str], clock: Clock, *, remove: bool, folders: bool = True
-) -> Cleaning:
+) -> CleanupResult:
     """Find the leftovers of every run in the ledger and, if told to, remove them. Doing it twice does no harm.
 
     Without `folders` only the providers are looked at.
     """
-    done = Cleaning(removed=remove)
+    done = CleanupResult(removed=remove)
     ledger = open_ledger(home)
     if ledger is None:
         return done
@@ -81,7 +81,7 @@ def clean(
     return done
 
 
-def as_data(cleaning: Cleaning) -> dict[str, Any]:
+def as_data(cleaning: CleanupResult) -> dict[str, Any]:
     """The same as plain data."""
     kinds = [item.kind for item in cleaning.leftovers]
     return {
@@ -105,10 +105,12 @@ def as_data(cleaning: Cleaning) -> dict[str, Any]:
 
 def _is_over(run: RunRecord, clock: Clock) -> bool:
     held = run.lease_owner is not None and run.lease_until is not None and run.lease_until > clock.now()
-    return run.state in OVER and not (held and not is_gone(run.lease_owner or ""))
+    return run.state in OVER and not (held and not owner_is_dead(run.lease_owner or ""))
 
 
-def _open_all(records: list[RunRecord], home: Home, environ: Mapping[str, str], done: Cleaning) -> list[_Run]:
+def _open_all(
+    records: list[RunRecord], home: Home, environ: Mapping[str, str], done: CleanupResult
+) -> list[_Run]:
     """The runs with their jobs and services. A service whose key is not here is a note, and left out."""
     opened = []
     missing: dict[str, int] = {}
@@ -129,12 +131,12 @@ def _open_all(records: list[RunRecord], home: Home, environ: Mapping[str, str], 
 
 
 def _remove_of_run(
-    ledger: Ledger, services: Mapping[str, BatchService], items: list[Leftover], done: Cleaning
+    ledger: Ledger, services: Mapping[str, BatchService], items: list[Leftover], done: CleanupResult
 ) -> None:
     """Remove one run's leftovers while holding its lease, so that nobody goes on with the run meanwhile."""
     run = items[0].run
     try:
-        lease = ledger.claim(run.id, me(), LEASE_SECONDS, is_gone)
+        lease = ledger.claim(run.id, current_owner(), LEASE_SECONDS, owner_is_dead)
     except RunBusy as error:
         done.notes.append(str(error))
         return
@@ -154,7 +156,7 @@ def _remove_all(
     lease: Lease,
     services: Mapping[str, BatchService],
     items: list[Leftover],
-    done: Cleaning,
+    done: CleanupResult,
 ) -> None:
     for item in items:
         ledger.renew(lease, LEASE_SECONDS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.home import Home
-from tasks.ledger.leases import is_gone
+from tasks.ledger.leases import owner_is_dead
 from tasks.ledger.records import RunRecord
 from tasks.ledger.transitions import OVER
 from tasks.maintenance.cleanup import clean
@@ -18,7 +18,7 @@ from tasks.orchestration.server_runs import FlowRuns
 from tasks.runs.queries import open_ledger
 
 
-class Swept:
+class SweepResult:
     """`done` was changed, a line each; `noted` is for a person to know."""
 
     def __init__(self) -> None:
@@ -26,9 +26,9 @@ class Swept:
         self.noted: list[str] = []
 
 
-def sweep_up(home: Home, environ: Mapping[str, str], clock: Clock, flow_runs: FlowRuns) -> Swept:
+def sweep_up(home: Home, environ: Mapping[str, str], clock: Clock, flow_runs: FlowRuns) -> SweepResult:
     """Look at every unfinished run, at those that never became one, then at what the others left at the providers."""
-    swept = Swept()
+    swept = SweepResult()
     known = set()
     for run in _unfinished(home):
         _help(run, clock, flow_runs, swept)
@@ -51,11 +51,13 @@ def _unfinished(home: Home) -> Iterator[RunRecord]:
     return (run for run in runs if run.state not in OVER)
 
 
-def _help(run: RunRecord, clock: Clock, flow_runs: FlowRuns, swept: Swept) -> None:
+def _help(run: RunRecord, clock: Clock, flow_runs: FlowRuns, swept: SweepResult) -> None:
     origin = run.origin or ""
     seen = flow_runs.see(origin) if origin else None
     held = (
-        run.lease_until is not None and run.lease_until > clock.now() and not is_gone(run.lease_owner or "")
+        run.lease_until is not None
+        and run.lease_until > clock.now()
+        and not owner_is_dead(run.lease_owner or "")
     )
     still_for = clock.now() - seen.since if seen else QUIET
     what = remedy(

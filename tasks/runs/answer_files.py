@@ -16,7 +16,7 @@ from tasks.stages.answers.files import video_name
 from tasks.stages.merge.lines import read_blocks
 from tasks.stages.wire.formats import dialect
 from tasks.storage.object_output import Open
-from tasks.storage.output import Output
+from tasks.storage.output import EnrichedOutput
 
 FOLDER = "assets"
 
@@ -27,7 +27,7 @@ class Assets:
     def __init__(self, run: Run, chunk: ChunkRecord) -> None:
         self._folder = run.folder
         self._chunk = f"{chunk.number:05d}"
-        self._published = Output(run.job.output.path, run.job.name, run.id).assets
+        self._published = EnrichedOutput(run.job.output.path, run.job.name, run.id).assets
 
     def keep(self, name: str, data: bytes) -> str:
         """Keep a file; its path in the output."""

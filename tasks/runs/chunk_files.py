@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
-from tasks.stages.plan import Stretch
+from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
 from tasks.storage.run_folder import RunFolder
 
@@ -52,9 +52,9 @@ def line_id(line: bytes) -> str:
 
 
 def write_chunks(
-    folder: RunFolder, run_id: str, schema: pa.Schema, stretches: Iterable[Stretch]
+    folder: RunFolder, run_id: str, schema: pa.Schema, row_slices: Iterable[RowSlice]
 ) -> Iterator[ChunkRecord]:
-    """Write the stretches into one folder per chunk; a record for each chunk once it is durable."""
+    """Write the row_slices into one folder per chunk; a record for each chunk once it is durable."""
     writer: _Writer | None = None
     finishing: Future[ChunkRecord] | None = None
     number = 0
@@ -62,15 +62,15 @@ def write_chunks(
     # cost the rendering thread next to nothing.
     with ThreadPoolExecutor(2, thread_name_prefix="chunk") as beside:
         try:
-            for stretch in stretches:
-                if writer is None or stretch.piece.new_chunk:
+            for row_slice in row_slices:
+                if writer is None or row_slice.piece.new_chunk:
                     if finishing is not None:
                         yield finishing.result()
                     if writer is not None:
                         finishing, writer = beside.submit(writer.finish), None
                     number += 1
-                    writer = _Writer(folder, beside, run_id, number, stretch.first_row, schema)
-                writer.add(stretch)
+                    writer = _Writer(folder, beside, run_id, number, row_slice.first_row, schema)
+                writer.add(row_slice)
             if finishing is not None:
                 yield finishing.result()
             if writer is not None:
@@ -98,20 +98,20 @@ class _Writer:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
         self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
-        self._pending: list[Stretch] = []
+        self._pending: list[RowSlice] = []
         self._pending_rows = 0
         self._run_id, self._number, self._first_row = run_id, number, first_row
         self._count: Counter[str] = Counter()
 
-    def add(self, stretch: Stretch) -> None:
-        self._requests.write(stretch.piece.payload)
-        self._pending.append(stretch)
-        self._pending_rows += stretch.rows.num_rows
+    def add(self, row_slice: RowSlice) -> None:
+        self._requests.write(row_slice.piece.payload)
+        self._pending.append(row_slice)
+        self._pending_rows += row_slice.rows.num_rows
         self._count.update(
-            rows=stretch.rows.num_rows,
-            requests=stretch.piece.requests,
-            bytes=len(stretch.piece.payload),
-            units=stretch.piece.token_units,
+            rows=row_slice.rows.num_rows,
+            requests=row_slice.piece.requests,
+            bytes=len(row_slice.piece.payload),
+            units=row_slice.piece.token_units,
         )
         if self._pending_rows >= _SNAPSHOT_ROWS:
             self._flush()
@@ -152,15 +152,15 @@ class _Writer:
         if writing is not None:
             writing.result()
 
-    def _snapshot(self, stretches: list[Stretch]) -> None:
-        self._rows.write_table(pa.Table.from_batches([stretch.rows for stretch in stretches]))
-        self._lines.write_table(pa.Table.from_batches([_lines(stretch) for stretch in stretches]))
+    def _snapshot(self, row_slices: list[RowSlice]) -> None:
+        self._rows.write_table(pa.Table.from_batches([row_slice.rows for row_slice in row_slices]))
+        self._lines.write_table(pa.Table.from_batches([_lines(row_slice) for row_slice in row_slices]))
 
 
-def _lines(stretch: Stretch) -> pa.RecordBatch:
-    codes: list[str | None] = [None] * len(stretch.ids)
+def _lines(row_slice: RowSlice) -> pa.RecordBatch:
+    codes: list[str | None] = [None] * len(row_slice.ids)
     messages = codes.copy()
-    for row, skip in stretch.piece.skipped:
-        codes[row - stretch.piece.start] = skip.code
-        messages[row - stretch.piece.start] = skip.message
-    return pa.record_batch([stretch.ids, codes, messages], schema=LINES)
+    for row, skip in row_slice.piece.skipped:
+        codes[row - row_slice.piece.start] = skip.code
+        messages[row - row_slice.piece.start] = skip.message
+    return pa.record_batch([row_slice.ids, codes, messages], schema=LINES)

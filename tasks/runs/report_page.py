@@ -13,7 +13,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
 from tasks.stages.prompt.render import Renderer
-from tasks.stages.report.page import Batch, Sample, find_samples, render_page
+from tasks.stages.report.page import BatchView, Sample, find_samples, render_page
 from tasks.stages.wire.formats import dialect
 
 _ANSWERED_SHOWN = 3
@@ -38,8 +38,8 @@ def make_page(
         return None
 
 
-def _shown(batch: BatchRecord) -> Batch:
-    return Batch(
+def _shown(batch: BatchRecord) -> BatchView:
+    return BatchView(
         chunk=batch.chunk,
         attempt=batch.attempt,
         posting=batch.posting,

@@ -16,16 +16,16 @@ from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity
 from tasks.ledger import database
-from tasks.ledger.leases import is_gone, me
+from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import Lease, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService, ServiceLimits
 from tasks.runs.request import Order
-from tasks.stages.plan import Blueprint
-from tasks.stages.prompt.shard import Limits
+from tasks.stages.plan import RequestPlan
+from tasks.stages.prompt.shard import FileLimits
 from tasks.stages.read import source_fingerprint
-from tasks.storage.output import Output
+from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder, join
 
 LEASE_SECONDS = 120.0
@@ -101,7 +101,7 @@ def hold(
 ) -> Iterator[Run]:
     """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
     ledger = Ledger(home.ledger_url, clock)
-    lease = ledger.claim(record.id, me(), LEASE_SECONDS, is_gone, force=to_stop_it)
+    lease = ledger.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_stop_it)
     keeper = _Keeper(ledger, lease, clock)
     try:
         with keeper.beating():
@@ -150,15 +150,15 @@ def _refuse_drift(order: Order, latest: RunRecord) -> None:
 def _survey(order: Order, limits: ServiceLimits) -> None:
     """Everything that can be wrong with job and dataset and be found early, before anything is written."""
     job = order.job
-    output = Output(job.output.path, job.name)
+    output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
     output.refuse_fewer(order.key, job.source.limit)
-    Blueprint(job, shard_limits(job, limits), limits.custom_id).first_prompt()
+    RequestPlan(job, shard_limits(job, limits), limits.custom_id).first_prompt()
 
 
-def shard_limits(job: Job, service: ServiceLimits) -> Limits:
+def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
     """The service's limits, narrowed by the job's."""
-    return Limits(
+    return FileLimits(
         max_requests=min(job.limits.max_requests or service.max_requests, service.max_requests),
         max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
         max_line_bytes=service.max_line_bytes,

@@ -1,6 +1,6 @@
 """What a job would post: its rows, their ids and their request lines, cut into chunks. Reads only.
 
-`plan`, `render` and `prepare` all walk the same blueprint, so that a dry run cannot drift from the real one.
+`plan`, `render` and `prepare` all walk the same plan, so that a dry run cannot drift from the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.stages.answers.types import shape_of
 from tasks.stages.merge.chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
-from tasks.stages.prompt.shard import Limits, Piece, Sharder
+from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
 from tasks.stages.prompt.tokens import line_units
 from tasks.stages.read import Dataset, open_dataset
 from tasks.stages.wire.formats import dialect
@@ -28,7 +28,7 @@ from tasks.storage.prefetch import read_ahead
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RowSlice:
     """Rows of one chunk: the source's, their ids, and the piece of the request file they make."""
 
     first_row: int
@@ -37,13 +37,13 @@ class Stretch:
     piece: Piece
 
 
-class Blueprint:
+class RequestPlan:
     """A job over its dataset. Building one checks everything that can be checked without reading the rows.
 
     Raises ConfigError (InputError for the dataset) with the culprit and the next step.
     """
 
-    def __init__(self, job: Job, limits: Limits, id_pattern: Any) -> None:
+    def __init__(self, job: Job, limits: FileLimits, id_pattern: Any) -> None:
         self._job = job
         self._limits = limits
         everything = open_dataset(job.source.model_copy(update={"columns": None}))
@@ -69,7 +69,7 @@ class Blueprint:
         first = self.renderer.first_prompt(next(self.dataset.batches(1)))
         return [("skipped", first.message)] if isinstance(first, Skip) else first
 
-    def stretches(self) -> Iterator[Stretch]:
+    def row_slices(self) -> Iterator[RowSlice]:
         """All rows in source order; raises InputError for duplicate ids once all have been seen."""
         silent = envelope_bytes(self._job.prompt, self._request_tree)
         sharder = Sharder(self._limits, line_units=line_units(silent))
@@ -80,7 +80,7 @@ class Blueprint:
             duplicates.add(ids)
             for piece in sharder.pieces(self.renderer.lines(batch, ids)):
                 start, stop = piece.start, piece.stop
-                yield Stretch(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
+                yield RowSlice(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
             row += batch.num_rows
         self._refuse(duplicates)
 

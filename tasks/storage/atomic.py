@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def durable(path: Path) -> Iterator[BinaryIO]:
+def durable_file(path: Path) -> Iterator[BinaryIO]:
     """A file that is on the disk when the block ends; without room for it there is none."""
     try:
         with path.open("wb") as file:
@@ -23,10 +23,10 @@ def durable(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing(target: Path, temporary: Path, guard: Callable[[], None]) -> Iterator[BinaryIO]:
+def atomic_file(target: Path, temporary: Path, guard: Callable[[], None]) -> Iterator[BinaryIO]:
     """A file that appears whole or not at all: written as `temporary` beside it; `guard` may refuse to let it appear."""
     try:
-        with durable(temporary) as file:
+        with durable_file(temporary) as file:
             yield file
         guard()
         temporary.replace(target)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from configs.errors import LeaseLost
-from tasks.storage.atomic import durable, sync_folder
+from tasks.storage.atomic import durable_file, sync_folder
 from tasks.storage.object_output import ASSETS, RECEIPT, is_ours
 
 
@@ -52,7 +52,7 @@ class LocalFolder:
     def file(self, name: str) -> Iterator[BinaryIO]:
         """A file of the new folder; LeaseLost rather than one that its next owner has not made."""
         self._guard()
-        with durable(self._staging / name) as file:
+        with durable_file(self._staging / name) as file:
             yield file
 
     def publish(self) -> None:

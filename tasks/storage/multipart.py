@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
-from tasks.storage.urls import code_of
+from tasks.storage.urls import s3_error_code
 
 # One request each, held in memory once. S3 takes 10,000 parts a file: 156 GiB.
 PART_BYTES = 16 << 20
@@ -15,7 +15,7 @@ _LISTS_NONE = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "501", "405
 
 
 @contextmanager
-def appearing(
+def atomic_object(
     fs: Any, path: str, guard: Callable[[], None], part_bytes: int | None = None
 ) -> Iterator[BinaryIO]:
     """An object that appears when the block ends; on an exception it does not, nor what was uploaded of it.
@@ -73,7 +73,7 @@ def abort_unfinished(fs: Any, path: str, mine: Callable[[str], bool] = lambda _:
         try:
             found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **page)
         except OSError as error:
-            if code_of(error.__cause__) not in _LISTS_NONE:
+            if s3_error_code(error.__cause__) not in _LISTS_NONE:
                 raise
             return
         for upload in found.get("Uploads", ()):

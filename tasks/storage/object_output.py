@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from configs.errors import StorageError
 from tasks.storage.multipart import Upload, abort_unfinished
-from tasks.storage.urls import code_of
+from tasks.storage.urls import s3_error_code
 
 # Readers of a dataset folder skip names that begin with an underscore.
 RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
@@ -147,4 +147,4 @@ class ObjectFolder:
 def _code(error: OSError) -> str:
     if isinstance(error, FileExistsError):
         return "PreconditionFailed"
-    return code_of(error.__cause__)
+    return s3_error_code(error.__cause__)

@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError
-from tasks.storage.atomic import replacing
+from tasks.storage.atomic import atomic_file
 from tasks.storage.local_output import LocalFolder, leftovers
-from tasks.storage.multipart import appearing
+from tasks.storage.multipart import atomic_object
 from tasks.storage.object_output import ASSETS, BLOCK, OWNER, RECEIPT, REPORT, ObjectFolder, Open, part_name
-from tasks.storage.urls import brief, explained, find_place, is_absent, shown
+from tasks.storage.urls import filesystem_of, is_file_absent, one_line, redacted, storage_errors
 
 _OWNER = b"nightmail.job"
 _COPIES_AT_ONCE = 8
@@ -42,7 +42,7 @@ class _Delivery:
     assets: Iterable[tuple[str, Open]]
 
 
-class Output:
+class EnrichedOutput:
     """Where one job's enriched rows go."""
 
     def __init__(
@@ -53,9 +53,9 @@ class Output:
         self._run_id = run_id
         self._guard = guard
         try:
-            self._fs, place = find_place(path)
+            self._fs, place = filesystem_of(path)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"output.path: {shown(path)}: {brief(error)}; correct it") from error
+            raise ConfigError(f"output.path: {redacted(path)}: {one_line(error)}; correct it") from error
         self._place = PurePosixPath(place)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._single = self._place.suffix == ".parquet"
@@ -113,13 +113,13 @@ class Output:
 
     def _explained(self, so_far: str) -> AbstractContextManager[None]:
         """Whatever a disk or a store raises becomes one line."""
-        return explained(lambda: shown(self.path), so_far, local=self._local)
+        return storage_errors(lambda: redacted(self.path), so_far, local=self._local)
 
     def _is_there(self) -> bool:
         try:
             self._fs.info(str(self._place))
         except FileNotFoundError as error:
-            if is_absent(error):
+            if is_file_absent(error):
                 return self._read_json(*self._interrupted()) is not None
             raise
         return self._single or self._local or bool(self._entries())
@@ -239,13 +239,13 @@ class Output:
     def _appearing(self, place: PurePosixPath) -> Iterator[BinaryIO]:
         """A file that is there whole or not at all."""
         if not self._local:
-            with appearing(self._fs, str(place), self._guard, _LARGE_PART) as file:
+            with atomic_object(self._fs, str(place), self._guard, _LARGE_PART) as file:
                 yield file
             return
         temporary = Path(place).with_name(f".{place.name}.{self._run_id}.new")
         self._guard()
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(place), temporary, self._guard) as file:
+        with atomic_file(Path(place), temporary, self._guard) as file:
             yield file
 
 

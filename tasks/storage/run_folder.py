@@ -23,9 +23,9 @@ from typing import Any, BinaryIO, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
-from tasks.storage.atomic import replacing
-from tasks.storage.multipart import abort_unfinished, appearing
-from tasks.storage.urls import brief, explained, find_place, shown
+from tasks.storage.atomic import atomic_file
+from tasks.storage.multipart import abort_unfinished, atomic_object
+from tasks.storage.urls import filesystem_of, one_line, redacted, storage_errors
 
 _TEMPORARY = ".part"
 _READ_AHEAD = 8 << 20  # bytes of one request to a remote store
@@ -49,9 +49,9 @@ class RunFolder:
         self._guard = guard
         self._stamp = stamp
         try:
-            self._fs, path = find_place(url)
+            self._fs, path = filesystem_of(url)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"{shown(url)}: {brief(error)}; correct NIGHTMAIL_RUNS_URL") from error
+            raise ConfigError(f"{redacted(url)}: {one_line(error)}; correct NIGHTMAIL_RUNS_URL") from error
         self._root = PurePosixPath(path)
         self._local = isinstance(self._fs, LocalFileSystem)
 
@@ -87,7 +87,7 @@ class RunFolder:
 
     def holds(self, url: str) -> bool:
         """Whether that place is this folder or lies in it."""
-        fs, path = find_place(url)
+        fs, path = filesystem_of(url)
         return type(fs) is type(self._fs) and PurePosixPath(path).is_relative_to(self._root)
 
     def read(self, name: str) -> BinaryIO:
@@ -113,7 +113,7 @@ class RunFolder:
     def write(self, name: str) -> Iterator[BinaryIO]:
         """Write a file; on leaving the block it is durable under its name, on an exception it is not there."""
         path = self.path(name)
-        remote = None if self._local else appearing(self._fs, path, self._guard)
+        remote = None if self._local else atomic_object(self._fs, path, self._guard)
         with self._explained(path), remote or self._write_local(path) as file:
             yield file
 
@@ -148,7 +148,7 @@ class RunFolder:
         target = Path(path)
         temporary = target.with_name(f".{target.name}{self._suffix}")
         _make_folder(target.parent)
-        with replacing(target, temporary, self._guard) as file:
+        with atomic_file(target, temporary, self._guard) as file:
             yield file
 
     def _files(self, path: str) -> list[str]:
@@ -156,20 +156,20 @@ class RunFolder:
         return [found for found in self._fs.find(path) if found != path]
 
     def _shown(self, path: str) -> str:
-        return path if self._local else shown(str(self._fs.unstrip_protocol(path)))
+        return path if self._local else redacted(str(self._fs.unstrip_protocol(path)))
 
     def _explained(self, path: str) -> AbstractContextManager[None]:
         """Whatever a disk or a store raises becomes one line."""
-        return explained(lambda: self._shown(path), "nothing is lost", local=self._local, absent=_ABSENT)
+        return storage_errors(lambda: self._shown(path), "nothing is lost", local=self._local, absent=_ABSENT)
 
 
 class _Remote(io.RawIOBase):
-    """A remote file whose errors are explained, also in the middle of reading."""
+    """A remote file whose errors are storage_errors, also in the middle of reading."""
 
-    def __init__(self, file: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, file: Any, storage_errors: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__()
         self._file = file
-        self._explained = explained
+        self._explained = storage_errors
 
     def readable(self) -> bool:
         return True

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import InputError, NightmailError
-from tasks.storage.urls import brief, find_place, shown, trouble
+from tasks.storage.urls import explanation_of, filesystem_of, one_line, redacted
 
 Format = Literal["parquet", "csv", "jsonl"]
 
@@ -71,9 +71,9 @@ class Storage:
     def local(self) -> bool:
         return isinstance(self.fs, LocalFileSystem)
 
-    def shown(self, path: str) -> str:
+    def display_path(self, path: str) -> str:
         """The path as a message names it: no user name, password or signature of a URL."""
-        return path if self.local else shown(str(self.fs.unstrip_protocol(path)))
+        return path if self.local else redacted(str(self.fs.unstrip_protocol(path)))
 
     def open_stream(self, fragment: Fragment) -> Any:
         """The fragment's bytes from front to back, decompressed, as an Arrow stream."""
@@ -101,18 +101,18 @@ class Storage:
             raise
         except expected as error:
             hint = "check its permissions" if isinstance(error, PermissionError) else "check the file"
-            said = None if self.local else trouble(error)
+            said = None if self.local else explanation_of(error)
             raise InputError(
-                f"{self.shown(path)}: {said or f'cannot {what} ({brief(error)}); {hint}'}"
+                f"{self.display_path(path)}: {said or f'cannot {what} ({one_line(error)}); {hint}'}"
             ) from error
 
 
 def connect(url: str) -> tuple[Storage, str]:
     """The filesystem behind a path or URL, and the path inside it. Raises InputError."""
     try:
-        fs, path = find_place(url)
+        fs, path = filesystem_of(url)
     except Exception as error:  # each fsspec backend has errors of its own
         raise InputError(
-            f"{shown(url)}: cannot be opened ({brief(error)}); check source.path and that its protocol is installed"
+            f"{redacted(url)}: cannot be opened ({one_line(error)}); check source.path and that its protocol is installed"
         ) from error
     return Storage(fs), path

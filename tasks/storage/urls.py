@@ -44,7 +44,7 @@ _SAID: dict[str, str] = {
 }
 
 
-def find_place(url: str) -> tuple[Any, str]:
+def filesystem_of(url: str) -> tuple[Any, str]:
     """The fsspec filesystem behind a path or URL, and the path in it. Raises whatever the backend raises."""
     # Other processes write there too: a listing that is remembered would hide their files. Some servers (R2) insist
     # on parts of one size.
@@ -53,21 +53,21 @@ def find_place(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def trouble(error: BaseException) -> str | None:
+def explanation_of(error: BaseException) -> str | None:
     """What is wrong with a remote place and what to do about it, where the error tells; holds no secret."""
     cause: BaseException | None = error
     while cause is not None:
-        for name in (code_of(cause), type(cause).__name__):
+        for name in (s3_error_code(cause), type(cause).__name__):
             if name in _SAID:
-                return _SAID[name].format(code=name, said=_without_url_query(brief(cause)))
+                return _SAID[name].format(code=name, said=_without_url_query(one_line(cause)))
         cause = cause.__cause__
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
-        return f"{brief(error)}; AWS_ENDPOINT_URL begins with http:// or https://"
+        return f"{one_line(error)}; AWS_ENDPOINT_URL begins with http:// or https://"
     return None
 
 
 @contextmanager
-def explained(
+def storage_errors(
     where: Callable[[], str], so_far: str, *, local: bool, absent: str | None = None
 ) -> Iterator[None]:
     """Whatever a disk or a store raises becomes a StorageError of one line: `where`, what is wrong, what stands `so_far`.
@@ -79,22 +79,22 @@ def explained(
     except NightmailError:
         raise
     except Exception as error:
-        why = None if local else trouble(error)
+        why = None if local else explanation_of(error)
         if why is None and absent and isinstance(error, FileNotFoundError):
             why = absent
         elif why is None and isinstance(error, OSError):
-            why = f"{error.strerror or brief(error)}; make room or access"
+            why = f"{error.strerror or one_line(error)}; make room or access"
         if why is None:
             raise
         raise StorageError(f"{where()}: {why}; {so_far}, run the same command again") from error
 
 
-def is_absent(error: FileNotFoundError) -> bool:
+def is_file_absent(error: FileNotFoundError) -> bool:
     """Whether only that file is not there; False when its whole bucket is not."""
-    return code_of(error.__cause__) != "NoSuchBucket"
+    return s3_error_code(error.__cause__) != "NoSuchBucket"
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """A URL without user name and password, and without the query that may sign it; a path as it is."""
     if "://" not in url:
         return url
@@ -102,13 +102,13 @@ def shown(url: str) -> str:
     return re.split("[?#]", bare, maxsplit=1)[0] if bare.startswith("http") else bare
 
 
-def brief(error: BaseException, most: int = 200) -> str:
+def one_line(error: BaseException, most: int = 200) -> str:
     """An error's text on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def code_of(error: BaseException | None) -> str:
+def s3_error_code(error: BaseException | None) -> str:
     """The error code that an S3 server gave; empty where it is not one of its errors."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

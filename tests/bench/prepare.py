@@ -31,12 +31,12 @@ def write_input(folder: Path, given: Options) -> int:
 
 
 def ours(folder: Path, out: Path, watch: Watch, _: Options) -> None:
-    """The blueprint's stretches into chunk folders."""
+    """The plan's rows into chunk folders."""
     from configs.job import Job
     from tasks.runs.chunk_files import write_chunks
-    from tasks.stages.plan import Blueprint
+    from tasks.stages.plan import RequestPlan
     from tasks.stages.prompt.ids import PORTABLE
-    from tasks.stages.prompt.shard import Limits
+    from tasks.stages.prompt.shard import FileLimits
     from tasks.storage.run_folder import RunFolder
 
     job = Job.model_validate(
@@ -53,8 +53,10 @@ def ours(folder: Path, out: Path, watch: Watch, _: Options) -> None:
         }
     )
     with watch:
-        blueprint = Blueprint(job, Limits(), PORTABLE)
-        for __ in write_chunks(RunFolder(str(out)), "bench", blueprint.dataset.schema, blueprint.stretches()):
+        request_plan = RequestPlan(job, FileLimits(), PORTABLE)
+        for __ in write_chunks(
+            RunFolder(str(out)), "bench", request_plan.dataset.schema, request_plan.row_slices()
+        ):
             pass
 
 

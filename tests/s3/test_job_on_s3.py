@@ -19,7 +19,7 @@ from configs.job import Source
 from tasks.maintenance.cleanup import clean
 from tasks.stages.read import open_dataset, source_fingerprint
 from tasks.stages.read.discover import discover
-from tasks.storage.urls import find_place
+from tasks.storage.urls import filesystem_of
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def put_table(s3: Any, name: str, rows: dict[str, list[Any]]) -> None:
 
 def published(works: Any) -> pa.Table:
     """The rows as a reader gets them who follows the receipt of a folder, or reads the file."""
-    fs, path = find_place(works.tree["output"]["path"])
+    fs, path = filesystem_of(works.tree["output"]["path"])
     if path.endswith(".parquet"):
         return pq.read_table(io.BytesIO(fs.cat_file(path)))
     run = json.loads(fs.cat_file(f"{path}/_receipt.json"))["run"]
@@ -103,7 +103,7 @@ def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_n
 
     far.run(key="earlier")
     before = published(far)["id"].to_pylist()
-    fs = find_place(far.s3.url)[0]
+    fs = filesystem_of(far.s3.url)[0]
     commits = 0
     commit, put, delete = S3File.commit, fs.pipe_file, fs.rm
 

@@ -11,7 +11,7 @@ import s3fs
 from configs.errors import InputError, NightmailError, StorageError
 from configs.job import Source
 from tasks.stages.read import open_dataset
-from tasks.storage.output import Output
+from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
 WRONG = "wrong-s3-secret"
@@ -38,8 +38,8 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
 DOORS: dict[str, tuple[Callable[[str], Any], type[NightmailError]]] = {
     "source": (lambda url: open_dataset(Source(path=f"{url}/in.csv")), InputError),
     "run folder": (lambda url: RunFolder(f"{url}/runs").sweep(), StorageError),
-    "output": (lambda url: Output(f"{url}/out", "letters").check_owner(), StorageError),
-    "one file": (lambda url: Output(f"{url}/out.parquet", "letters").check_owner(), StorageError),
+    "output": (lambda url: EnrichedOutput(f"{url}/out", "letters").check_owner(), StorageError),
+    "one file": (lambda url: EnrichedOutput(f"{url}/out.parquet", "letters").check_owner(), StorageError),
 }
 
 

@@ -21,7 +21,7 @@ MAX_BYTES: Final = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FileLimits:
     """Of one batch file. Bytes count final newlines; tokens are `tasks.stages.prompt.tokens` estimates. None: no limit."""
 
     max_requests: int = MAX_REQUESTS
@@ -55,7 +55,7 @@ class Sharder:
     `max_tokens` by itself gets a chunk of its own: an estimate loses no row.
     """
 
-    def __init__(self, limits: Limits, *, line_units: int = 0) -> None:
+    def __init__(self, limits: FileLimits, *, line_units: int = 0) -> None:
         self._limits = limits
         self._line_units = line_units
         self._max_line_bytes = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)

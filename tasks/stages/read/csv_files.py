@@ -22,7 +22,7 @@ from tasks.stages.read.discover import ending
 from tasks.stages.read.filters import Where
 from tasks.stages.read.values import TYPES, first_misfit, from_text
 from tasks.storage.source_files import BadLines, Fragment, Storage
-from tasks.storage.urls import brief
+from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
 
@@ -161,7 +161,7 @@ class _Scan:
             except pa.ArrowInvalid as error:
                 index = first_misfit(column, wanted.type)
                 line = self._text.line_of(row + index, self._width, self._used)
-                value = brief(ValueError(column[index].as_py()), 80)
+                value = one_line(ValueError(column[index].as_py()), 80)
                 raise InputError(
                     f"{self._text.shown}: line {line}: {value!r} in column {wanted.name!r} is not {wanted.type}; "
                     "correct it, or take the column out of source.types"
@@ -178,7 +178,7 @@ class _Scan:
             return InputError(
                 f"{self._text.shown}: a record is larger than {LARGEST_RECORD >> 20} MB; check source.csv.quote"
             )
-        return InputError(f"{self._text.shown}: not readable as CSV ({brief(error)}); check source.csv")
+        return InputError(f"{self._text.shown}: not readable as CSV ({one_line(error)}); check source.csv")
 
     def _unclosed(self) -> None:
         deque(self._text.records(self._width), maxlen=0)  # raises with the line
@@ -190,7 +190,7 @@ def inspect_csv(
 ) -> CsvReader:
     """Read the headers and check that the files fit together. Raises InputError."""
     _check_options(source)
-    first = storage.shown(fragments[0].path)
+    first = storage.display_path(fragments[0].path)
     headers: dict[str, list[str]] = {}
     for fragment in fragments:
         text = csv_text(storage, fragment, source)

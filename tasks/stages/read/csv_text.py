@@ -11,7 +11,7 @@ from typing import Any
 
 from configs.errors import InputError
 from tasks.storage.source_files import BadLine, Fragment, Storage
-from tasks.storage.urls import brief
+from tasks.storage.urls import one_line
 
 # Unicode noncharacters: never text, so they can stand for what is not text.
 MARK = "\ufdd0"  # where bytes could not be decoded
@@ -43,7 +43,7 @@ class CsvText:
 
     @property
     def shown(self) -> str:
-        return self.storage.shown(self.fragment.path)
+        return self.storage.display_path(self.fragment.path)
 
     def open(self, columns: int, *, checked: bool) -> TextBytes:
         """UTF-8 bytes of the text with a last record of END in each column.
@@ -118,7 +118,7 @@ class CsvText:
                 start = reader.line_num + 1
         except csv.Error as error:
             raise InputError(
-                f"{self.shown}: line {start}: {brief(error)}; close the quote in this record, or set source.csv.quote"
+                f"{self.shown}: line {start}: {one_line(error)}; close the quote in this record, or set source.csv.quote"
             ) from error
 
 

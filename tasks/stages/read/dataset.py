@@ -19,7 +19,7 @@ from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
 from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
-from tasks.storage.urls import shown
+from tasks.storage.urls import redacted
 
 
 class Reader(Protocol):
@@ -123,7 +123,7 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     reader = _inspect(storage, fragments, source, wanted(source, extra_columns))
     partitions = find_partitions(storage, fragments, reader.schema.names, source.types)
     everything = pa.schema([*reader.schema, *partitions.fields])
-    path = shown(source.path)
+    path = redacted(source.path)
     selection = select(source, extra_columns, everything.names, path)
     _types_apply(source, fragments[0], partitions, path)
     where = compile_where(source.where, everything, path)

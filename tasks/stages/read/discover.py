@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from configs.errors import InputError
 from configs.job import Source
 from tasks.storage.source_files import Format, Fragment, Storage, connect
-from tasks.storage.urls import is_absent, shown
+from tasks.storage.urls import is_file_absent, redacted
 
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -69,7 +69,7 @@ def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str
     try:
         info = fs.info(path)
     except FileNotFoundError as error:
-        if not is_absent(error):
+        if not is_file_absent(error):
             raise
         return _globbed(storage, path)
     if info["type"] != "directory":
@@ -80,12 +80,12 @@ def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str
 def _globbed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str]:
     first = next((i for i, char in enumerate(path) if char in "*?["), None)
     if first is None:
-        raise InputError(f"{storage.shown(path)}: no such file or folder; {_nearest(storage, path)}")
+        raise InputError(f"{storage.display_path(path)}: no such file or folder; {_nearest(storage, path)}")
     found: dict[str, dict[str, Any]] = {}
     for name, info in storage.fs.glob(path, detail=True).items():
         found |= storage.fs.find(name, detail=True) if info["type"] == "directory" else {name: info}
     if not found:
-        raise InputError(f"{storage.shown(path)}: matches no file; check source.path")
+        raise InputError(f"{storage.display_path(path)}: matches no file; check source.path")
     return found, path[:first].rpartition("/")[0]
 
 
@@ -94,7 +94,7 @@ def _nearest(storage: Storage, path: str) -> str:
     try:
         siblings = [str(item).rstrip("/").rpartition("/")[2] for item in storage.fs.ls(parent, detail=False)]
     except OSError:
-        return f"{storage.shown(parent)} does not exist either: check source.path"
+        return f"{storage.display_path(parent)} does not exist either: check source.path"
     near = difflib.get_close_matches(name, siblings, 1)
     return f"did you mean {near[0]}?" if near else "check source.path"
 
@@ -111,7 +111,7 @@ def _hidden(name: str, base: str) -> bool:
 
 def _of_one_format(source: Source, names: Iterable[str], *, exact: bool) -> dict[str, Format]:
     """Which files are read, and as what."""
-    where = shown(source.path)
+    where = redacted(source.path)
     known = {name: _format_of(name) for name in names}
     if source.format != "auto":
         fitting = [name for name, format_ in known.items() if format_ == source.format]
@@ -162,6 +162,6 @@ def _same_partitions(storage: Storage, fragments: tuple[Fragment, ...]) -> None:
     for fragment in fragments:
         if [name for name, _ in fragment.partition] != names:
             raise InputError(
-                f"{storage.shown(fragment.path)}: lies in other name=value folders than "
-                f"{storage.shown(fragments[0].path)}; give every file the same ones"
+                f"{storage.display_path(fragment.path)}: lies in other name=value folders than "
+                f"{storage.display_path(fragments[0].path)}; give every file the same ones"
             )

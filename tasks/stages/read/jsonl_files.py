@@ -17,7 +17,7 @@ from configs.errors import InputError
 from tasks.stages.read.filters import Where
 from tasks.stages.read.jsonl_types import Conflict, WideNumbers, as_text, dotted, merge, settled, wide_field
 from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
-from tasks.storage.urls import brief
+from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 512 << 20
@@ -79,7 +79,9 @@ def inspect_jsonl(storage: Storage, fragments: tuple[Fragment, ...], *, skip: bo
             for block in _blocks(storage, fragment):
                 _refuse_wide(block, known)
     if not known.num_fields:
-        raise InputError(f"{storage.shown(fragments[0].path)}: has no rows with a field; check source.path")
+        raise InputError(
+            f"{storage.display_path(fragments[0].path)}: has no rows with a field; check source.path"
+        )
     return JsonlReader(storage, pa.schema(list(settled(known))), skip)
 
 
@@ -88,7 +90,7 @@ def _ignore(line: BadLine) -> None:
 
 
 def _blocks(storage: Storage, fragment: Fragment) -> Iterator[Block]:
-    shown, line = storage.shown(fragment.path), 1
+    shown, line = storage.display_path(fragment.path), 1
     with storage.open_stream(fragment) as stream:
         for data in _whole_lines(stream, shown):
             yield Block(shown, line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
@@ -134,7 +136,9 @@ def _parsed(block: Block, schema: Any, leave_out: LeaveOut | None, likely: Any =
         return _table(lines, schema)
     except (ValueError, pa.ArrowException) as error:
         _refuse_conflict(lines, pa.struct(list(schema or ())))
-        raise InputError(f"{block.shown}: line {block.line} or after: {brief(error)}; correct it") from error
+        raise InputError(
+            f"{block.shown}: line {block.line} or after: {one_line(error)}; correct it"
+        ) from error
 
 
 def _table(lines: Sequence[Block], schema: Any) -> Any:
@@ -180,7 +184,7 @@ def _reason(error: Exception) -> str:
         return f"{error.msg} at character {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text at byte {error.start + 1}"
-    return brief(error).removeprefix("JSON parse error: ").removesuffix(" in row 0").removesuffix(".")
+    return one_line(error).removeprefix("JSON parse error: ").removesuffix(" in row 0").removesuffix(".")
 
 
 def _readable(lines: Sequence[Block], leave_out: LeaveOut | None) -> Iterator[Block]:

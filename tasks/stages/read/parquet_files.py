@@ -61,10 +61,10 @@ def inspect_parquet(
 ) -> ParquetReader:
     """Read the footers and check that the files fit together. Raises InputError."""
     fields: dict[str, Any] = {}
-    first = storage.shown(fragments[0].path)
+    first = storage.display_path(fragments[0].path)
     rows = 0
     for number, fragment in enumerate(fragments):
-        shown = storage.shown(fragment.path)
+        shown = storage.display_path(fragment.path)
         with storage.guard(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
             rows += file.metadata.num_rows
             schema = file.schema_arrow

@@ -51,7 +51,7 @@ def find_partitions(
             partitions.values(fragment)
         except pa.ArrowInvalid as error:
             raise InputError(
-                f"{storage.shown(fragment.path)}: a name=value folder does not have the type asked for; "
+                f"{storage.display_path(fragment.path)}: a name=value folder does not have the type asked for; "
                 "correct source.types"
             ) from error
     return partitions

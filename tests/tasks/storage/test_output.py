@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, LeaseLost, StorageError
-from tasks.storage.output import Output
-from tasks.storage.urls import find_place
+from tasks.storage.output import EnrichedOutput
+from tasks.storage.urls import filesystem_of
 
 
 def part(*values: int) -> Any:
@@ -35,7 +35,7 @@ def receipt(run: str) -> dict[str, Any]:
 
 
 def publish(path: str, run: str, *parts: Any, guard: Callable[[], None] = lambda: None) -> None:
-    Output(path, "letters", run, guard).publish(parts, receipt(run))
+    EnrichedOutput(path, "letters", run, guard).publish(parts, receipt(run))
 
 
 def lost() -> None:
@@ -58,7 +58,7 @@ def store(request: pytest.FixtureRequest, s3_at: Callable[[str], Any]) -> Any:
 
 
 def numbers(path: str) -> list[int]:
-    fs, where = find_place(path)
+    fs, where = filesystem_of(path)
     names = (
         [where] if where.endswith(".parquet") else sorted(n for n in fs.find(where) if n.endswith(".parquet"))
     )
@@ -73,20 +73,20 @@ def numbers(path: str) -> list[int]:
 def test_parts_appear_in_order_with_the_receipt(place: str, name: str) -> None:
     publish(place + name, "r1", part(1, 2), part(3))
     assert numbers(place + name) == [1, 2, 3]
-    fs, where = find_place(place)
+    fs, where = filesystem_of(place)
     written = f"{where}/all.receipt.json" if name else f"{where}/_receipt.json"
     assert json.loads(fs.cat_file(written)) == {**receipt("r1"), "report": None}
 
 
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
 def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, page: str) -> None:
-    fs, where = find_place(place)
-    written = Output(place + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>one")
+    fs, where = filesystem_of(place)
+    written = EnrichedOutput(place + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>one")
     assert written["report"] == place + page
     assert fs.cat_file(where + page) == b"<p>one"
-    Output(place + name, "letters", "r2").publish([part(2)], receipt("r2"), b"<p>two")
+    EnrichedOutput(place + name, "letters", "r2").publish([part(2)], receipt("r2"), b"<p>two")
     assert fs.cat_file(where + page) == b"<p>two"
-    assert Output(place + name, "letters", "r3").publish([part(3)], receipt("r3"))["report"] is None
+    assert EnrichedOutput(place + name, "letters", "r3").publish([part(3)], receipt("r3"))["report"] is None
     assert not fs.exists(where + page)
     assert numbers(place + name) == [3]
 
@@ -94,7 +94,7 @@ def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, p
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
 def test_a_browser_shows_the_report_from_the_store(store: Any, name: str, page: str) -> None:
     path = f"{store.url}/out"
-    Output(path + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    EnrichedOutput(path + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
     assert store.fs.info(path + page)["ContentType"] == "text/html; charset=utf-8"
 
 
@@ -111,7 +111,7 @@ def test_a_report_without_room_keeps_the_rows_from_nobody(
         return real(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    written = Output(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    written = EnrichedOutput(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
     assert written["report"] is None
     assert numbers(str(tmp_path / name)) == [1]
     assert not list(tmp_path.rglob("*report*"))
@@ -128,10 +128,10 @@ def test_publishing_again_replaces_everything(place: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "/all.parquet"])
 def test_files_that_rows_point_to_are_replaced_with_the_rows(place: str, name: str) -> None:
-    fs, where = find_place(place)
+    fs, where = filesystem_of(place)
     for run, files in (("r1", {"00001/a-1.png": b"1", "00001/b-1.png": b"2"}), ("r2", {"00001/a-1.png": b"3"}),
                        ("r2", {"00001/a-1.png": b"3"}), ("r3", {})):  # fmt: skip
-        output = Output(place + name, "letters", run)
+        output = EnrichedOutput(place + name, "letters", run)
         opened = ((each, partial(io.BytesIO, data)) for each, data in files.items())
         output.publish([part(1)], receipt(run), assets=opened)
         there = {
@@ -149,14 +149,14 @@ def test_a_folder_that_happens_to_have_the_name_keeps_what_is_in_it(tmp_path: Pa
     mine.parent.mkdir()
     mine.write_text("mine")
     for run in ("r1", "..", "r2"):
-        Output(str(tmp_path / "all.parquet"), "letters", run).publish([part(1)], receipt(run))
+        EnrichedOutput(str(tmp_path / "all.parquet"), "letters", run).publish([part(1)], receipt(run))
     assert mine.read_text() == "mine"
 
 
 def test_part_names_tell_runs_apart_so_that_no_reader_mixes_two(tmp_path: Path) -> None:
-    Output(str(tmp_path / "out"), "letters", "r1").publish([part(1)], RECEIPT)
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1)], RECEIPT)
     first = {path.name for path in (tmp_path / "out").glob("*.parquet")}
-    Output(str(tmp_path / "out"), "letters", "r2").publish([part(1)], RECEIPT)
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r2").publish([part(1)], RECEIPT)
     assert first.isdisjoint(path.name for path in (tmp_path / "out").glob("*.parquet"))
 
 
@@ -171,7 +171,7 @@ def test_a_publication_that_fails_leaves_the_old_one(place: str, name: str, fail
         else:
             publish(path, "r2", part(2), part(3), guard=lost)
     assert numbers(path) == [1]
-    Output(path, "letters", "r2").check_owner()
+    EnrichedOutput(path, "letters", "r2").check_owner()
     publish(path, "r2", part(2))
     assert numbers(path) == [2]
 
@@ -192,7 +192,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, path: str, point: str) -> None:
     """Let the next publication on S3 end at that request, and leave its uploads as they are."""
     from s3fs import S3File
 
-    fs = find_place(path)[0]  # the one that everybody in this process gets
+    fs = filesystem_of(path)[0]  # the one that everybody in this process gets
     seen = {"number": 0}
 
     def dying(name: str, real: Any) -> Any:
@@ -211,7 +211,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, path: str, point: str) -> None:
 
 def follow(path: str) -> list[int]:
     """What a reader who follows the receipt sees; nothing where there is no receipt."""
-    fs, where = find_place(path)
+    fs, where = filesystem_of(path)
     if not fs.exists(f"{where}/_receipt.json"):
         return []
     run = json.loads(fs.cat_file(f"{where}/_receipt.json"))["run"]
@@ -240,10 +240,10 @@ def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next
     assert died or point in ("never", "pipe_file 2")  # the second one only marks a folder that is new
     switched = not died or point == "rm 1"
     assert follow(path) == ([2, 3, 4] if switched else old)
-    Output(path, "letters", "r3").check_owner()
+    EnrichedOutput(path, "letters", "r3").check_owner()
     if store.names("out/"):
         with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
-            Output(path, "other").check_owner()
+            EnrichedOutput(path, "other").check_owner()
     publish(path, "r2", *new)
     assert (numbers(path), follow(path)) == ([2, 3, 4], [2, 3, 4])
     assert store.unfinished() == []
@@ -254,18 +254,18 @@ def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next
 def with_picture(path: str, run: str, *parts: Any) -> None:
     """Publish with a file that the rows point to."""
     assets = [("00001/a-1.png", partial(io.BytesIO, run.encode()))]
-    Output(path, "letters", run).publish(parts, receipt(run), b"<p>", assets)
+    EnrichedOutput(path, "letters", run).publish(parts, receipt(run), b"<p>", assets)
 
 
 def files(path: str) -> dict[str, bytes]:
     """What lies in a folder and below it."""
-    fs, where = find_place(path)
+    fs, where = filesystem_of(path)
     return {name.removeprefix(f"{where}/"): fs.cat_file(name) for name in fs.find(where)}
 
 
 def put_theirs(path: str) -> dict[str, bytes]:
     """Put into a job's folder what is not its own: files, and the output of another job; all of that."""
-    fs, where = find_place(path)
+    fs, where = filesystem_of(path)
     names = (
         "deep/part-00001-r1.parquet",
         "mine.txt",
@@ -351,9 +351,9 @@ def test_killed_anywhere_on_a_disk_nothing_of_others_is_lost_and_the_next_try_fi
         elif meanwhile != "nothing":
             with_picture(f"{path}/deep/other", "r9", part(9))
             kept = {name: data for name, data in theirs.items() if not name.startswith("deep/other/")}
-        Output(path, "letters", "r3").check_owner()
+        EnrichedOutput(path, "letters", "r3").check_owner()
         with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
-            Output(path, "stranger").check_owner()
+            EnrichedOutput(path, "stranger").check_owner()
         if then.endswith("killed there too"):
             dies(path, "r3", point)
         with_picture(path, "r2" if then == "the same run" else "r3", part(2), part(3))
@@ -465,7 +465,7 @@ def test_two_runs_that_publish_at_once_leave_one_of_them_whole_where_it_cannot(
 
 
 def test_a_receipt_whose_reply_was_lost_is_recognised(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    fs = find_place(s3.url)[0]
+    fs = filesystem_of(s3.url)[0]
     put = fs.pipe_file
 
     def twice(path: str, *args: Any, **kwargs: Any) -> Any:
@@ -483,7 +483,7 @@ def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: 
     import duckdb
     import pandas as pd
 
-    Output(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], RECEIPT, b"<p>")
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], RECEIPT, b"<p>")
     assert (tmp_path / "out/_report.html").exists()
     assert pd.read_parquet(tmp_path / "out")["n"].tolist() == [1, 2]
     assert pq.read_table(tmp_path / "out").num_rows == 2
@@ -494,11 +494,11 @@ def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: 
 @pytest.mark.parametrize("name", ["", "/all.parquet"])
 def test_the_owner_is_recognised_and_strangers_are_refused(place: str, name: str) -> None:
     path = place + name
-    Output(path, "letters").check_owner()
-    Output(path, "letters", "r1").publish([part(1)], RECEIPT)
-    Output(path, "letters").check_owner()
+    EnrichedOutput(path, "letters").check_owner()
+    EnrichedOutput(path, "letters", "r1").publish([part(1)], RECEIPT)
+    EnrichedOutput(path, "letters").check_owner()
     with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
-        Output(path, "other").check_owner()
+        EnrichedOutput(path, "other").check_owner()
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "parquet"])
@@ -512,9 +512,9 @@ def test_what_nightmail_did_not_write_is_left_alone(tmp_path: Path, what: str) -
     else:
         pq.write_table(pa.table({"n": [1]}), path)
     with pytest.raises(ConfigError, match="was not written by Nightmail; choose another path"):
-        Output(str(path), "letters").check_owner()
+        EnrichedOutput(str(path), "letters").check_owner()
 
 
 def test_an_empty_folder_is_nobodys(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    Output(str(tmp_path / "out"), "letters").check_owner()
+    EnrichedOutput(str(tmp_path / "out"), "letters").check_owner()

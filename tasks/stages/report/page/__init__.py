@@ -4,8 +4,8 @@ The page needs nothing but itself: no script, no font, no request. Rows and answ
 escaped, control characters are shown rather than sent, and a content security policy forbids whatever is left.
 """
 
-from tasks.stages.report.page.batches import Batch
+from tasks.stages.report.page.batches import BatchView
 from tasks.stages.report.page.render import render_page
 from tasks.stages.report.page.samples import Sample, find_samples, shown_columns
 
-__all__ = ["Batch", "Sample", "find_samples", "render_page", "shown_columns"]
+__all__ = ["BatchView", "Sample", "find_samples", "render_page", "shown_columns"]

@@ -17,7 +17,7 @@ _STEPS = [
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchView:
     """One posting. Times are aware; `phases` are (status, first seen at), oldest first; `id` is the provider's.
 
     `priced` says that its answers were counted: only then does `cost_usd` None mean an unknown price.
@@ -70,7 +70,7 @@ class Span:
 class Timeline:
     """Bars in the order of their batches, and the axis' (percent, label) marks."""
 
-    bars: tuple[tuple[Batch, tuple[Span, ...]], ...]
+    bars: tuple[tuple[BatchView, tuple[Span, ...]], ...]
     ticks: tuple[tuple[float, str], ...]
 
     @property
@@ -80,7 +80,7 @@ class Timeline:
         return [kind for kind in _PHASES.values() if kind in there]
 
 
-def notable(batches: Sequence[Batch], most: int) -> list[Batch]:
+def notable(batches: Sequence[BatchView], most: int) -> list[BatchView]:
     """All batches, or the `most` of them that went wrong or took longest, in their order."""
     if len(batches) <= most:
         return list(batches)
@@ -92,7 +92,7 @@ def notable(batches: Sequence[Batch], most: int) -> list[Batch]:
     return [batches[at] for at in sorted(ranked[:most])]
 
 
-def latency(batches: Sequence[Batch]) -> Latency | None:
+def latency(batches: Sequence[BatchView]) -> Latency | None:
     """None when no batch ended."""
     spans = sorted(batch.took.total_seconds() for batch in batches if batch.took is not None)
     if not spans:
@@ -100,7 +100,7 @@ def latency(batches: Sequence[Batch]) -> Latency | None:
     return Latency(*(timedelta(seconds=span) for span in (spans[0], median(spans), spans[-1])))
 
 
-def timeline(batches: Sequence[Batch], until: datetime, zone: ZoneInfo) -> Timeline | None:
+def timeline(batches: Sequence[BatchView], until: datetime, zone: ZoneInfo) -> Timeline | None:
     """The posted ones on an axis from the first posting to the last end; what did not end goes on to `until`."""
     posted = [(batch.posted, batch) for batch in batches if batch.posted]
     if not posted:
@@ -113,7 +113,7 @@ def timeline(batches: Sequence[Batch], until: datetime, zone: ZoneInfo) -> Timel
 
 
 def _spans(
-    batch: Batch, posted: datetime, until: datetime, start: datetime, whole: timedelta
+    batch: BatchView, posted: datetime, until: datetime, start: datetime, whole: timedelta
 ) -> Iterator[Span]:
     ended = max(batch.ended or until, posted)
     seen = [(kind, at) for status, at in batch.phases if (kind := _PHASES.get(status))]

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.stages.report.page import words
-from tasks.stages.report.page.batches import Batch, latency, notable, timeline
+from tasks.stages.report.page.batches import BatchView, latency, notable, timeline
 from tasks.stages.report.page.samples import Sample
 from tasks.stages.report.receipt import STATUSES, counted, duration, unanswered
 
@@ -38,7 +38,7 @@ _ODD = {
 
 def render_page(
     receipt: Mapping[str, Any],
-    batches: Sequence[Batch],
+    batches: Sequence[BatchView],
     samples: Sequence[Sample],
     *,
     zone: ZoneInfo,
@@ -96,7 +96,7 @@ def _clock(at: datetime | None, zone: ZoneInfo, shown: str) -> str:
     return "–" if at is None else at.astimezone(zone).strftime(shown)
 
 
-def _time_format(batches: Sequence[Batch], zone: ZoneInfo) -> str:
+def _time_format(batches: Sequence[BatchView], zone: ZoneInfo) -> str:
     """Days are told only where there are several."""
     times = [at.astimezone(zone).date() for batch in batches for at in (batch.posted, batch.ended) if at]
     return "%m-%d %H:%M:%S" if len(set(times)) > 1 else "%H:%M:%S"
@@ -184,7 +184,7 @@ def _odd_lines(receipt: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _outcomes(batches: Sequence[Batch]) -> str:
+def _outcomes(batches: Sequence[BatchView]) -> str:
     """`987 completed, 12 expired, 1 failed`."""
     statuses = [batch.status for batch in batches]
     return ", ".join(f"{statuses.count(status):,} {status}" for status in sorted(set(statuses)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.render import Skip
-from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, Limits, Sharder
+from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, FileLimits, Sharder
 
 Lines = Sequence[bytes | Skip]
 BAD = Skip("template_error", "no")
@@ -39,7 +39,7 @@ def chunks_of(sharder: Sharder, batches: Sequence[Lines]) -> list[dict[str, Any]
     return chunks
 
 
-def reference(limits: Limits, batches: Sequence[Lines], line_units: int) -> list[dict[str, Any]]:
+def reference(limits: FileLimits, batches: Sequence[Lines], line_units: int) -> list[dict[str, Any]]:
     """One line at a time, as one would write it down."""
     chunks: list[dict[str, Any]] = []
     fresh = {"rows": [], "payload": b"", "requests": 0, "units": 0, "skipped": {}}
@@ -72,7 +72,7 @@ def reference(limits: Limits, batches: Sequence[Lines], line_units: int) -> list
 text_lines = st.text("ab日😀", max_size=12).map(lambda text: text.encode() + b"\n")
 micro_batches = st.lists(st.lists(text_lines | st.just(BAD), max_size=12), max_size=8)
 some_limits = st.builds(
-    Limits,
+    FileLimits,
     max_requests=st.integers(1, 20),
     max_bytes=st.integers(5, 120),
     max_line_bytes=st.none() | st.integers(5, 40),
@@ -81,14 +81,14 @@ some_limits = st.builds(
 
 
 @given(micro_batches, some_limits, st.integers(0, 300))
-def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: Limits, line_units: int) -> None:
+def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: FileLimits, line_units: int) -> None:
     assert chunks_of(Sharder(limits, line_units=line_units), batches) == reference(
         limits, batches, line_units
     )
 
 
 @given(micro_batches, some_limits)
-def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], limits: Limits) -> None:
+def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], limits: FileLimits) -> None:
     chunks = chunks_of(Sharder(limits), batches)
     largest = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)
     kept = [line for lines in batches for line in lines if isinstance(line, bytes) and len(line) <= largest]
@@ -113,13 +113,13 @@ def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], lim
 )
 def test_is_exact_to_the_byte_with_the_final_newline(max_bytes: int, chunks: int) -> None:
     line = b"123456789\n"
-    assert len(chunks_of(Sharder(Limits(max_bytes=max_bytes)), [[line, line], [line]])) == chunks
+    assert len(chunks_of(Sharder(FileLimits(max_bytes=max_bytes)), [[line, line], [line]])) == chunks
 
 
 @pytest.mark.parametrize(("rows", "chunks"), [(MAX_REQUESTS, 1), (MAX_REQUESTS + 1, 2)])
 def test_fills_a_file_to_the_providers_request_limit(rows: int, chunks: int) -> None:
     batches = [[b"{}\n"] * min(1024, rows - start) for start in range(0, rows, 1024)]
-    found = chunks_of(Sharder(Limits()), batches)
+    found = chunks_of(Sharder(FileLimits()), batches)
     assert [chunk["requests"] for chunk in found] == [MAX_REQUESTS, rows - MAX_REQUESTS][:chunks]
 
 
@@ -130,12 +130,12 @@ def test_default_limit_is_under_both_readings_of_200_mb() -> None:
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        (Limits(max_bytes=1_000), "the request is 1,001 bytes; one batch file takes 1,000"),
-        (Limits(max_line_bytes=1_000), "the request is 1,001 bytes; one request line takes 1,000"),
+        (FileLimits(max_bytes=1_000), "the request is 1,001 bytes; one batch file takes 1,000"),
+        (FileLimits(max_line_bytes=1_000), "the request is 1,001 bytes; one request line takes 1,000"),
     ],
 )
 def test_a_line_too_large_is_skipped_with_both_numbers_and_the_rest_goes_on(
-    limits: Limits, reason: str
+    limits: FileLimits, reason: str
 ) -> None:
     [piece] = Sharder(limits).pieces([b"a\n", b"x" * 1_000 + b"\n", b"b\n"])
     assert piece.payload == b"a\nb\n"
@@ -144,26 +144,26 @@ def test_a_line_too_large_is_skipped_with_both_numbers_and_the_rest_goes_on(
 
 def test_a_line_estimated_over_the_token_limit_goes_alone() -> None:
     lines = [b"abcd", b"x" * 400, b"efgh"]
-    found = chunks_of(Sharder(Limits(max_tokens=10)), [lines])
+    found = chunks_of(Sharder(FileLimits(max_tokens=10)), [lines])
     assert [chunk["payload"] for chunk in found] == lines
 
 
 def test_skipped_rows_stay_in_the_chunk_they_stand_in() -> None:
-    found = chunks_of(Sharder(Limits(max_requests=1)), [[b"a\n", BAD], [BAD, b"b\n"]])
+    found = chunks_of(Sharder(FileLimits(max_requests=1)), [[b"a\n", BAD], [BAD, b"b\n"]])
     assert [chunk["rows"] for chunk in found] == [[0, 1, 2], [3]]
 
 
 def test_rows_that_are_all_skipped_make_one_chunk_without_requests() -> None:
-    [chunk] = chunks_of(Sharder(Limits()), [[BAD] * 3, [BAD]])
+    [chunk] = chunks_of(Sharder(FileLimits()), [[BAD] * 3, [BAD]])
     assert (chunk["requests"], chunk["payload"], len(chunk["rows"])) == (0, b"", 4)
 
 
 def test_no_rows_make_no_chunk() -> None:
-    assert chunks_of(Sharder(Limits()), [[], []]) == []
+    assert chunks_of(Sharder(FileLimits()), [[], []]) == []
 
 
 def test_a_forced_cut_begins_a_chunk_with_full_room() -> None:
-    sharder = Sharder(Limits(max_requests=2))
+    sharder = Sharder(FileLimits(max_requests=2))
     before = list(sharder.pieces([b"a\n"]))
     sharder.cut()
     after = list(sharder.pieces([b"b\n", b"c\n"]))

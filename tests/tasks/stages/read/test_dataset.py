@@ -16,7 +16,7 @@ import pytest
 from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.read import Dataset, open_dataset
-from tasks.storage.urls import shown
+from tasks.storage.urls import redacted
 
 
 def rows_of(dataset: Dataset) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def test_an_unknown_protocol_is_named() -> None:
     ],
 )
 def test_messages_show_no_secret_of_a_url(url: str, text: str) -> None:
-    assert shown(url) == text
+    assert redacted(url) == text
 
 
 def test_a_given_format_picks_its_files_or_takes_what_has_no_ending(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasks.stages.report.page.batches import Batch, latency, notable, timeline
+from tasks.stages.report.page.batches import BatchView, latency, notable, timeline
 
 START = datetime(2026, 11, 21, 17, 0, tzinfo=UTC)
 
@@ -18,9 +18,9 @@ def minutes(count: float) -> datetime:
     return START + timedelta(minutes=count)
 
 
-def batch(posted: float | None, ended: float | None, *phases: tuple[str, float], **more: Any) -> Batch:
+def batch(posted: float | None, ended: float | None, *phases: tuple[str, float], **more: Any) -> BatchView:
     given = {"chunk": 1, "attempt": 1, "posting": 1, "id": "b", "status": "completed", "requests": 1, **more}
-    return Batch(
+    return BatchView(
         posted=None if posted is None else minutes(posted),
         ended=None if ended is None else minutes(ended),
         phases=tuple((status, minutes(at)) for status, at in phases),
@@ -42,7 +42,7 @@ def batch(posted: float | None, ended: float | None, *phases: tuple[str, float],
         (batch(0, 10, ("queued", 0), ("running", 99)), [("waiting", 0, 100)]),
     ],
 )
-def test_a_bar_shows_what_was_seen(made: Batch, spans: list[tuple[str, float, float]]) -> None:
+def test_a_bar_shows_what_was_seen(made: BatchView, spans: list[tuple[str, float, float]]) -> None:
     drawn = timeline([made], minutes(10), ZoneInfo("UTC"))
     assert drawn is not None
     ((_, found),) = drawn.bars

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasks.stages.report.page import Batch, Sample, render_page
+from tasks.stages.report.page import BatchView, Sample, render_page
 
 START = datetime(2026, 11, 21, 17, 40, 13, tzinfo=UTC)
 RECEIPT: dict[str, Any] = {
@@ -70,11 +70,11 @@ class Page(HTMLParser):
         return sum(name == tag for name, _ in self.elements)
 
 
-def batch(number: int = 1, **more: Any) -> Batch:
+def batch(number: int = 1, **more: Any) -> BatchView:
     phases = (("queued", START), ("running", START + timedelta(minutes=2)))
     given = {"id": f"batch_{number}", "status": "completed", "requests": 120, "phases": phases}
     times = {"posted": START, "ended": START + timedelta(minutes=10), "priced": True, "cost_usd": 0.0123}
-    return Batch(**{"chunk": number, "attempt": 1, "posting": 1, **given, **times, **more})
+    return BatchView(**{"chunk": number, "attempt": 1, "posting": 1, **given, **times, **more})
 
 
 def page(
