@@ -414,8 +414,8 @@ def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *more, **named)
 
-    for module in [name for name in sys.modules if name.startswith("tasks.providers.registry.gemini_")]:
-        if not module.endswith(("_service", "_operation")):
+    for module in [name for name in sys.modules if name.startswith("tasks.providers.gemini.")]:
+        if not module.endswith((".service", ".replies")):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(builtins, "__import__", without)
     found = raised(lambda: service("http://127.0.0.1:1"))
