@@ -34,7 +34,7 @@ STAMP = ENVIRONMENT / "nightmail-setup"
 USED = (
     "flows.cli.main",
     "flows.enrich",
-    "tasks.local_batch.serve",
+    "tasks.local_batch.server",
     "tasks.local_batch.upstream",
     "pytest",
     "hypothesis",

@@ -96,7 +96,7 @@ class BatchService:
             return json.loads(reply.read())
 
     def fault(self, op: str, action: str, **more: Any) -> None:
-        """Arm a fault of an HTTP operation: see tasks/local_batch/fault_gate.py."""
+        """Arm a fault of an HTTP operation: see tasks/local_batch/faults/http_faults.py."""
         self.call("POST", "/_faults", {"op": op, "action": action, **more})
 
     def forgive(self) -> None:
@@ -104,7 +104,7 @@ class BatchService:
         self.call("DELETE", "/_faults")
 
     def stats(self) -> dict[str, Any]:
-        """What was paid for: see `stats` in tasks/local_batch/app.py."""
+        """What was paid for: see `stats` in tasks/local_batch/api/handlers.py."""
         found: dict[str, Any] = self.call("GET", "/_stats")
         return found
 
@@ -421,7 +421,7 @@ class Works:
         node[leaf] = value
 
     def faults(self, words: str) -> None:
-        """Let the job's batches misbehave: see tasks/local_batch/faults.py."""
+        """Let the job's batches misbehave: see tasks/local_batch/faults/batch_faults.py."""
         # The service counts "the first N batches with these very words": the nonce makes them this test's own.
         self.change("provider.metadata", {"nightmail_faults": f"{words},nonce-{uuid.uuid4().hex}"})
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from configs.errors import NightmailError, RunBusy
-from tasks.local_batch.serve import serve
+from tasks.local_batch.server import serve
 from tasks.local_batch.settings import Settings
 
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from configs.errors import ConfigError, TransientError
-from tasks.local_batch.place import announced, claim
 from tasks.local_batch.settings import Settings
+from tasks.local_batch.single_instance import announced, claim
 
 IDLE_EXIT_SECONDS: Final = 300.0
 START_SECONDS: Final = 30.0

@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 import orjson
 
-from tasks.local_batch.answers import Answer, Row, failure, usage_of
+from tasks.local_batch.protocol.lines import Answer, Row, failure, usage_of
 
 RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 MAX_TRIES: Final = 6

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 from anthropic_rules import MAX_BYTES, refuse_batch, refuse_row
 from loopback import Call, Loopback, Reply, Route
 
-from tasks.local_batch.bend import AWKWARD
-from tasks.local_batch.echo_schema import Sampler
+from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
 KEY = "sk-ant-secret"
 _CACHEABLE = 1_024  # characters here, tokens there

@@ -203,7 +203,7 @@ class Stage(ABC):
 
     @abstractmethod
     def fault(self, op: str, action: str, **more: Any) -> None:
-        """Let the next call of a kind go wrong; see loopback.py, and tasks/local_batch/fault_gate.py."""
+        """Let the next call of a kind go wrong; see loopback.py, and tasks/local_batch/faults/http_faults.py."""
 
     @abstractmethod
     def created(self) -> int:

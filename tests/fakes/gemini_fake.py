@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 from gemini_rules import refuse_row
 from loopback import Call, Loopback, Reply, Route
 
-from tasks.local_batch.bend import AWKWARD
-from tasks.local_batch.echo_schema import Sampler
+from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
 KEY = "AIza-secret"
 _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from loopback import Call, Loopback, Refused, Reply, Route
 
-from tasks.local_batch.bend import AWKWARD
-from tasks.local_batch.echo_schema import Sampler
+from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.validate import InputCheck, Problem
 
 KEY = "sk-secret"

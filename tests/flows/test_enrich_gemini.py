@@ -16,7 +16,7 @@ from gemini_fake import KEY
 
 from configs.errors import ConfigError
 from configs.progress import Silent
-from tasks.local_batch.bend import AWKWARD
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.orchestration.reporters import reporting_to
 
 SCHEMA = {

@@ -117,7 +117,7 @@ def test_only_rows_without_an_answer_are_posted_again_and_all_attempts_are_booke
 
 
 def test_awkward_characters_come_back_byte_for_byte(works: Any) -> None:
-    from tasks.local_batch.bend import AWKWARD
+    from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
     works.faults("raw_u2028")
     works.run()

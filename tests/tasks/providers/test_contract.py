@@ -10,7 +10,7 @@ import pytest
 from contract import OUTCOMES, STAGES, Stage
 
 from configs.errors import ConfigError, LeaseLost, LostReply, NightmailError, NotFound, TransientError
-from tasks.local_batch.bend import AWKWARD
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.providers.base import BatchStatus
 
 TEXT = ("/v1/chat/completions", "/v1/responses", "/v1/completions")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.local_batch.bend import AWKWARD
+from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.merge.lines import index_lines
 from tasks.stages.wire.gemini.results import RPC_CODES, parser
 from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus

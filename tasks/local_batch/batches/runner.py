@@ -16,12 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tasks.local_batch.answers import Answerer, undone
-from tasks.local_batch.faults import Faults, Misbehaviour
-from tasks.local_batch.journal import Journal
-from tasks.local_batch.objects import Batch, StoredFile, result_file_id, unix_now
-from tasks.local_batch.rows import blocks_of
-from tasks.local_batch.store import Store
+from tasks.local_batch.batches.input_rows import blocks_of
+from tasks.local_batch.faults.batch_faults import Faults, Misbehaviour
+from tasks.local_batch.protocol.batch_object import Batch, StoredFile, result_file_id, unix_now
+from tasks.local_batch.protocol.lines import Answerer, undone
+from tasks.local_batch.state.result_log import Journal
+from tasks.local_batch.state.store import Store
 from tasks.stages.validate import InputCheck, Problem, read_lines
 from tasks.storage.atomic import sync_folder
 

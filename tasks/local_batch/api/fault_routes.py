@@ -8,10 +8,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasks.local_batch.fault_gate import FaultGate
-from tasks.local_batch.objects import ApiError
-from tasks.local_batch.replies import reply
-from tasks.local_batch.store import Store
+from tasks.local_batch.api.responses import reply
+from tasks.local_batch.faults.http_faults import FaultGate
+from tasks.local_batch.protocol.batch_object import ApiError
+from tasks.local_batch.state.store import Store
 
 
 class FaultDoors:

@@ -144,7 +144,7 @@ def asked_quickly(url: str, text: str = "", **settings: Any) -> Any:
 
     import msgspec
 
-    from tasks.local_batch.answers import Row
+    from tasks.local_batch.protocol.lines import Row
     from tasks.local_batch.upstream import Upstream
 
     async def ask() -> Any:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasks.local_batch.objects import ApiError
+from tasks.local_batch.protocol.batch_object import ApiError
 
 
 def reply(value: Any, status: int = 200) -> Response:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from tasks.local_batch.answers import Answer, failure
+from tasks.local_batch.protocol.lines import Answer, failure
 
 # Line separators that only Unicode knows, a lone CR, NUL, an emoji, Japanese: raw where JSON allows it, escaped
 # where it must be or where services are known to do it. AWKWARD is the text, AWKWARD_JSON its spelling on the wire.

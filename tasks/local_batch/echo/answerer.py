@@ -9,8 +9,8 @@ from itertools import islice
 
 import msgspec
 
-from tasks.local_batch.answers import Answer, Row, failure
-from tasks.local_batch.echo_replies import MAKERS, decode
+from tasks.local_batch.echo.replies import MAKERS, decode
+from tasks.local_batch.protocol.lines import Answer, Row, failure
 
 
 class Echo:

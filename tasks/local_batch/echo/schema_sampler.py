@@ -13,7 +13,7 @@ import zlib
 from decimal import Decimal
 from typing import Any, Final
 
-from tasks.local_batch.schema_merge import Schema, both, is_a
+from tasks.local_batch.echo.schema_merge import Schema, both, is_a
 
 _DEEP: Final = 4  # below this level, only what is required, by the shortest way down
 _TEXT_CHARS: Final = 80

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from tasks.local_batch.objects import OPEN, Batch, StoredFile, result_file_id, unix_now
+from tasks.local_batch.protocol.batch_object import OPEN, Batch, StoredFile, result_file_id, unix_now
 from tasks.storage.atomic import durable_file, sync_folder
 
 _SCHEMA = """

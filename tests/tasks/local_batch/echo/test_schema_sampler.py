@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.local_batch.echo_schema import Sampler
+from tasks.local_batch.echo.schema_sampler import Sampler
 
 TEXTS = ("", "hello", "The app crashes on login.", "請求書が二重に届きました。" * 20, "🐈" * 300)
 

@@ -15,9 +15,9 @@ from openai.types import Completion, CreateEmbeddingResponse, ImagesResponse, Mo
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from tasks.local_batch.answers import Answer, Row
-from tasks.local_batch.echo import answer
-from tasks.local_batch.echo_media import video_file
+from tasks.local_batch.echo.answerer import answer
+from tasks.local_batch.echo.images_and_videos import video_file
+from tasks.local_batch.protocol.lines import Answer, Row
 
 SCHEMA = {
     "type": "object",

@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from tasks.local_batch.answers import Row
-from tasks.local_batch.echo_media import images, videos
-from tasks.local_batch.echo_schema import Sampler
-from tasks.local_batch.echo_text import plain, text_of, tokens
-from tasks.local_batch.echo_vectors import embed, moderate
-from tasks.local_batch.objects import Usage
+from tasks.local_batch.echo.embeddings import embed, moderate
+from tasks.local_batch.echo.images_and_videos import images, videos
+from tasks.local_batch.echo.request_text import plain, text_of, tokens
+from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.protocol.batch_object import Usage
+from tasks.local_batch.protocol.lines import Row
 from tasks.stages.validate import NO_MAX_TOKENS
 
 QUOTE_CHARS: Final = 200

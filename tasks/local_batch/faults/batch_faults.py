@@ -34,10 +34,10 @@ from typing import Any, Final
 
 import orjson
 
-from tasks.local_batch.answers import Answer
-from tasks.local_batch.bend import BENDS, chosen
-from tasks.local_batch.objects import Batch
-from tasks.local_batch.store import Store
+from tasks.local_batch.faults.corrupt_answers import BENDS, chosen
+from tasks.local_batch.protocol.batch_object import Batch
+from tasks.local_batch.protocol.lines import Answer
+from tasks.local_batch.state.store import Store
 from tasks.stages.validate import Problem
 
 METADATA_KEY: Final = "nightmail_faults"

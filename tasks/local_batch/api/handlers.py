@@ -20,14 +20,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tasks.local_batch.echo_media import video_file
-from tasks.local_batch.engine import Engine, start_cancelling
-from tasks.local_batch.fault_doors import FaultDoors
-from tasks.local_batch.fault_gate import FaultGate
-from tasks.local_batch.faults import Faults
-from tasks.local_batch.objects import ApiError, Batch, StoredFile, unix_now
-from tasks.local_batch.orders import batch_of, file_of, page_limit, refuse_garbage
-from tasks.local_batch.replies import (
+from tasks.local_batch.api.fault_routes import FaultDoors
+from tasks.local_batch.api.request_validation import batch_of, file_of, page_limit, refuse_garbage
+from tasks.local_batch.api.responses import (
     no_file,
     on_any_error,
     on_api_error,
@@ -36,8 +31,13 @@ from tasks.local_batch.replies import (
     reply,
     unknown_cursor,
 )
+from tasks.local_batch.batches.runner import Engine, start_cancelling
+from tasks.local_batch.echo.images_and_videos import video_file
+from tasks.local_batch.faults.batch_faults import Faults
+from tasks.local_batch.faults.http_faults import FaultGate
+from tasks.local_batch.protocol.batch_object import ApiError, Batch, StoredFile, unix_now
 from tasks.local_batch.settings import Settings
-from tasks.local_batch.store import Store
+from tasks.local_batch.state.store import Store
 
 SERVICE: Final = "nightmail-local-batch"
 MAX_UPLOAD_BYTES: Final = 512 << 20

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from configs.errors import ConfigError, RunBusy
-from tasks.local_batch.answers import Answerer
-from tasks.local_batch.app import Pulse, Service, build
-from tasks.local_batch.echo import Echo
-from tasks.local_batch.engine import Engine
-from tasks.local_batch.fault_gate import ConnectionAwareProtocol
-from tasks.local_batch.faults import Faults
+from tasks.local_batch.api.handlers import Pulse, Service, build
+from tasks.local_batch.batches.runner import Engine
+from tasks.local_batch.echo.answerer import Echo
+from tasks.local_batch.faults.batch_faults import Faults
+from tasks.local_batch.faults.http_faults import ConnectionAwareProtocol
 from tasks.local_batch.launch import health
-from tasks.local_batch.place import Announcement, announce, announced, claim
+from tasks.local_batch.protocol.lines import Answerer
 from tasks.local_batch.settings import Settings
-from tasks.local_batch.store import Store
+from tasks.local_batch.single_instance import Announcement, announce, announced, claim
+from tasks.local_batch.state.store import Store
 
 _SWEEP_SECONDS = 3_600.0  # between looks for expired files
 _LOCK_PATIENCE_SECONDS = 3.0  # for a service that is just going down

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tasks.local_batch.answers import Row
+from tasks.local_batch.protocol.lines import Row
 
 _ROWS: Final = 512
 _BYTES: Final = 4 << 20

@@ -15,7 +15,7 @@ import pytest
 from configs.errors import ConfigError, TransientError
 from tasks.local_batch import launch
 from tasks.local_batch.launch import ensure_running, health
-from tasks.local_batch.place import announced
+from tasks.local_batch.single_instance import announced
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_an_idle_service_goes_home_but_not_while_a_batch_is_open(batch_service: 
 
 def test_start_up_is_light() -> None:
     heavy = ("prefect", "pandas", "pyarrow", "sqlalchemy", "openai", "httpx", "pydantic")
-    code = f"import sys, tasks.local_batch.serve; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, tasks.local_batch.server; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

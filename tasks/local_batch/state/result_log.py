@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from tasks.local_batch.answers import UNDONE, Answer, line_of, usage_of
-from tasks.local_batch.objects import Counts, Usage
+from tasks.local_batch.protocol.batch_object import Counts, Usage
+from tasks.local_batch.protocol.lines import UNDONE, Answer, line_of, usage_of
 
 _SYNC_SECONDS = 1.0  # a crash of the machine (not of the process) loses at most this much work
 

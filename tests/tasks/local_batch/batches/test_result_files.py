@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tasks.local_batch.answers import Answer, undone
-from tasks.local_batch.echo import Echo
-from tasks.local_batch.engine import Engine
-from tasks.local_batch.faults import NONE, Faults
-from tasks.local_batch.journal import Journal
-from tasks.local_batch.objects import Batch, Counts
-from tasks.local_batch.store import Store
+from tasks.local_batch.batches.runner import Engine
+from tasks.local_batch.echo.answerer import Echo
+from tasks.local_batch.faults.batch_faults import NONE, Faults
+from tasks.local_batch.protocol.batch_object import Batch, Counts
+from tasks.local_batch.protocol.lines import Answer, undone
+from tasks.local_batch.state.result_log import Journal
+from tasks.local_batch.state.store import Store
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-from tasks.local_batch.objects import (
+from tasks.local_batch.protocol.batch_object import (
     INPUT_SECONDS,
     ApiError,
     Batch,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.local_batch.bend import AWKWARD, AWKWARD_JSON
-from tasks.local_batch.faults import Fault, parse
+from tasks.local_batch.faults.batch_faults import Fault, parse
+from tasks.local_batch.faults.corrupt_answers import AWKWARD, AWKWARD_JSON
 
 COUNT = 40
 
@@ -222,9 +222,9 @@ def test_responses_may_be_refused_cut_or_filtered(service: Any) -> None:
 
 
 def test_without_leave_nothing_goes_wrong(tmp_path: Any) -> None:
-    from tasks.local_batch.faults import NONE, Faults
-    from tasks.local_batch.objects import Batch
-    from tasks.local_batch.store import Store
+    from tasks.local_batch.faults.batch_faults import NONE, Faults
+    from tasks.local_batch.protocol.batch_object import Batch
+    from tasks.local_batch.state.store import Store
 
     store = Store(tmp_path)
     batch = Batch("batch_1", "/v1/responses", "file-1", "24h", 1, 2, {"nightmail_faults": "null_counts"})

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import orjson
 
-from tasks.local_batch.answers import Row
-from tasks.local_batch.echo_text import plain, tokens
-from tasks.local_batch.objects import Usage
+from tasks.local_batch.echo.request_text import plain, tokens
+from tasks.local_batch.protocol.batch_object import Usage
+from tasks.local_batch.protocol.lines import Row
 from tasks.stages.validate import MAX_EDITED_IMAGES
 
 VIDEO_SECONDS: Final = 86_400  # how long a video's file can be fetched

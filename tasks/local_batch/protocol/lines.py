@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import orjson
 
-from tasks.local_batch.objects import Usage
+from tasks.local_batch.protocol.batch_object import Usage
 
 # The wording of batch_expired is OpenAI's; the other one is not published.
 UNDONE: Final = {
