@@ -104,7 +104,7 @@ class BatchService:
         self.call("DELETE", "/_faults")
 
     def stats(self) -> dict[str, Any]:
-        """What was paid for: see `stats` in tasks/local_batch/api/handlers.py."""
+        """What was paid for: see `stats` in tasks/local_batch/api/fault_routes.py."""
         found: dict[str, Any] = self.call("GET", "/_stats")
         return found
 

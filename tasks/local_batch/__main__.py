@@ -1,4 +1,4 @@
-"""`python -m tasks.local_batch --folder DIR`: the batch service in the foreground, on loopback only."""
+"""The service's own command line: `python -m tasks.local_batch --folder DIR` serves in the foreground, on loopback only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from configs.errors import NightmailError, RunBusy
 from tasks.local_batch.server import serve
-from tasks.local_batch.settings import Settings
+from tasks.local_batch.settings import ServiceSettings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 stopped, 2 wrong settings, 3 the folder has a service already."""
+    """Serve until stopped. Exit code: 0 stopped, 2 wrong settings, 3 the folder has a service already."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        serve(_settings(arguments), os.environ, _say_ready)
+        serve(_parse(arguments), os.environ, _print_ready)
     except NightmailError as error:
         sys.stderr.write(f"{error}\n")
         return 3 if isinstance(error, RunBusy) else 2
@@ -26,35 +26,40 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _say_ready(url: str) -> None:
+def _print_ready(url: str) -> None:
     sys.stdout.write(f"READY {url}\n")
-    sys.stdout.flush()
+    sys.stdout.flush()  # whoever started the process waits for this line, through a pipe
 
 
-def _settings(arguments: list[str] | None) -> Settings:
+def _parse(arguments: list[str] | None) -> ServiceSettings:
     parser = argparse.ArgumentParser(prog="python -m tasks.local_batch", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the service keeps its state")
     parser.add_argument("--port", type=int, default=0, help="default: the last one, or any free one")
     parser.add_argument("--upstream", help="OpenAI-compatible base URL that answers; default: echoes")
-    parser.add_argument("--concurrency", type=_positive, default=4, help="requests at a time to the upstream")
-    parser.add_argument("--api-key-env", help="environment variable with the upstream's key")
-    parser.add_argument("--rows-per-second", type=_rate, help="slow the echoes down, to watch progress")
     parser.add_argument(
-        "--idle-exit-seconds", type=_rate, help="exit after so long without calls and open batches"
+        "--concurrency", type=_positive_integer, default=4, help="requests at a time to the upstream"
+    )
+    parser.add_argument("--api-key-env", help="environment variable with the upstream's key")
+    parser.add_argument(
+        "--rows-per-second", type=_positive_number, help="slow the echoes down, to watch progress"
+    )
+    parser.add_argument(
+        "--idle-exit-seconds", type=_positive_number, help="exit after so long without calls and open batches"
     )
     parser.add_argument("--allow-faults", action="store_true", help="misbehave when asked to: for tests")
-    given = vars(parser.parse_args(arguments))
-    return Settings(**{**given, "folder": given["folder"].absolute()})
+    options = vars(parser.parse_args(arguments))
+    # Absolute, because /health shows it and clients compare it with theirs, whatever their current folder is.
+    return ServiceSettings(**{**options, "folder": options["folder"].absolute()})
 
 
-def _positive(text: str) -> int:
+def _positive_integer(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
 
 
-def _rate(text: str) -> float:
+def _positive_number(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError("must be above 0")

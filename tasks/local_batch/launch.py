@@ -1,4 +1,4 @@
-"""Finds the running batch service of a folder, or starts one."""
+"""Find the running batch service of a folder, or start one in the background."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import orjson
 
 from configs.errors import ConfigError, TransientError
-from tasks.local_batch.settings import Settings
-from tasks.local_batch.single_instance import announced, claim
+from tasks.local_batch.settings import ServiceSettings
+from tasks.local_batch.single_instance import lock_exclusively, read_address
 
 IDLE_EXIT_SECONDS: Final = 300.0
 START_SECONDS: Final = 30.0
 LOG: Final = "service.log"
+_START_LOCK: Final = "start.lock"
+_POLL_SECONDS: Final = 0.02
 _MAX_LOG_BYTES: Final = 1 << 20
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -38,63 +40,71 @@ def ensure_running(
     A service that answers by other settings is replaced once it has no open batch. ConfigError when it cannot be
     (somebody keeps it standing, or it is at work for another upstream), TransientError when none comes up.
     """
-    wanted = Settings(
+    wanted = ServiceSettings(
         folder.absolute(), 0, upstream, concurrency, api_key_env, rows_per_second, IDLE_EXIT_SECONDS
     )
     folder = wanted.folder
     folder.mkdir(parents=True, exist_ok=True)
-    url = _suitable(wanted)
+    url = _usable_service(wanted)
     if url is not None:
         return url
-    (folder / "start.lock").touch()
-    turn = claim(folder / "start.lock", patience_seconds=START_SECONDS)
-    if turn is None:
+    # Two runs that start at once must not both start a service: the second one waits here, then finds the first's.
+    (folder / _START_LOCK).touch()
+    start_lock = lock_exclusively(folder / _START_LOCK, patience_seconds=START_SECONDS)
+    if start_lock is None:
         raise TransientError(f"{folder}: another start of the batch service hangs; see {folder / LOG}")
     try:
-        return _suitable(wanted) or _start(wanted)
+        return _usable_service(wanted) or _start(wanted)
     finally:
-        os.close(turn)
+        os.close(start_lock)
 
 
 def health(url: str, *, timeout_seconds: float = 5.0) -> dict[str, Any] | None:
-    """What the service at `url` (any path) says about itself; None when nobody answers."""
+    """What the service at `url` (any path) says about itself on /health; None when nobody answers.
+
+    Through http.client: the service itself asks this before it starts, and starting stays light without httpx.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
         connection.request("GET", "/health")
-        reply = connection.getresponse()
-        found = orjson.loads(reply.read()) if reply.status == 200 else None
+        response = connection.getresponse()
+        status = orjson.loads(response.read()) if response.status == 200 else None
     except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
         return None
     finally:
         connection.close()
-    return found if isinstance(found, dict) else None
+    return status if isinstance(status, dict) else None
 
 
-def _suitable(wanted: Settings) -> str | None:
+def _usable_service(wanted: ServiceSettings) -> str | None:
     """The running service's URL if it answers as wanted; one that does not is asked to stop."""
-    at = announced(wanted.folder)
-    state = health(at.url) if at is not None else None
-    if at is None or state is None or state.get("pid") != at.pid or state.get("folder") != str(wanted.folder):
+    address = read_address(wanted.folder)
+    status = health(address.url) if address is not None else None
+    if address is None or status is None:
         return None
-    base = f"{at.url}/v1"
-    answering = state.get("answering") or {}
+    # The port may have gone to another program, or to another folder's service, since the address was written.
+    if status.get("pid") != address.pid or status.get("folder") != str(wanted.folder):
+        return None
+    base = f"{address.url}/v1"
+    answering = status.get("answering") or {}
     if answering == wanted.answering():
         return base
     same_upstream = answering.get("upstream") == wanted.upstream
-    if state.get("standing") or state.get("open_batches"):
+    if status.get("standing") or status.get("open_batches"):
         if same_upstream:  # only its pace differs
             return base
         raise ConfigError(
-            f"{wanted.folder}: its batch service {at.url} (process {at.pid}) answers from "
+            f"{wanted.folder}: its batch service {address.url} (process {address.pid}) answers from "
             f"{answering.get('upstream') or 'echoes'}, not {wanted.upstream or 'echoes'}; "
             "wait until it is done, stop it, or set another NIGHTMAIL_HOME"
         )
-    os.kill(at.pid, signal.SIGTERM)
+    os.kill(address.pid, signal.SIGTERM)
     return None
 
 
-def _start(wanted: Settings) -> str:
+def _start(wanted: ServiceSettings) -> str:
+    """Start a service that outlives this process, and wait until it answers."""
     log = wanted.folder / LOG
     mode = "ab" if log.exists() and log.stat().st_size < _MAX_LOG_BYTES else "wb"
     with log.open(mode) as sink:
@@ -103,24 +113,26 @@ def _start(wanted: Settings) -> str:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the terminal of a run must not stop the batches of others
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        at = announced(wanted.folder)
-        if at is not None and at.pid == process.pid and health(at.url):
-            return f"{at.url}/v1"
-        time.sleep(0.02)
+        address = read_address(wanted.folder)
+        # The process id tells the new service's address from the one its predecessor left in the file.
+        if address is not None and address.pid == process.pid and health(address.url):
+            return f"{address.url}/v1"
+        time.sleep(_POLL_SECONDS)
     process.kill()
     raise TransientError(f"{wanted.folder}: the batch service did not start; see {log}")
 
 
 def _search_path() -> list[str]:
+    """Where the new process finds this package, also when it runs from a checkout that is not installed."""
     return [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
 
-def _command(wanted: Settings) -> list[str]:
+def _command(wanted: ServiceSettings) -> list[str]:
     options = {
         "--folder": str(wanted.folder),
         "--idle-exit-seconds": str(wanted.idle_exit_seconds),

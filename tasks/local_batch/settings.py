@@ -1,4 +1,4 @@
-"""How a batch service is set up."""
+"""The settings of one batch service, as its command line gives them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Settings:
-    """`upstream` None answers with echoes; `idle_exit_seconds` None serves until it is stopped."""
+class ServiceSettings:
+    """How a service listens and who answers its rows.
+
+    `port` 0 takes the port of last time, or any free one. `upstream` None answers with echoes. `idle_exit_seconds`
+    None serves until it is stopped.
+    """
 
     folder: Path
     port: int = 0
@@ -20,7 +24,10 @@ class Settings:
     allow_faults: bool = False
 
     def answering(self) -> dict[str, object]:
-        """What decides how rows are answered, as /health shows it. The key itself is not in it."""
+        """Who answers rows, and how fast: compared before a run uses a service that is already there.
+
+        `/health` shows it to anybody on this machine, so it names the variable of the key and never holds the key.
+        """
         return {
             "upstream": self.upstream,
             "api_key_env": self.api_key_env,

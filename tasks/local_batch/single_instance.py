@@ -1,4 +1,4 @@
-"""A service's claim on its folder: one service per folder, and where to find it."""
+"""One service per folder: the lock that sees to it, and the file that says where the running one listens."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from pathlib import Path
 
 import orjson
 
-SERVICE_FILE = "service.json"
+ADDRESS_FILE = "service.json"
+_RETRY_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Announcement:
-    """What a running service writes down; `url` has no path."""
+class ServiceAddress:
+    """Where a service listens (`url` has no path) and which process it is."""
 
     url: str
     pid: int
 
 
-def claim(path: Path, *, patience_seconds: float) -> int | None:
-    """An exclusive lock on a file or folder, held until the handle is closed or the process ends.
+def lock_exclusively(path: Path, *, patience_seconds: float) -> int | None:
+    """An exclusive lock on a file or folder, held until the descriptor is closed or the process ends.
 
     None when somebody else still has it after `patience_seconds`.
     """
-    handle = os.open(path, os.O_RDONLY)
+    # flock rather than a file with a process id in it: the kernel gives it back after kill -9 and after a reboot.
+    descriptor = os.open(path, os.O_RDONLY)
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if time.monotonic() >= deadline:
-                os.close(handle)
+                os.close(descriptor)
                 return None
-            time.sleep(0.02)
+            time.sleep(_RETRY_SECONDS)
         else:
-            return handle
+            return descriptor
 
 
-def announce(folder: Path, announcement: Announcement) -> None:
-    """Write service.json, whole or not at all."""
-    part = folder / f"{SERVICE_FILE}.{announcement.pid}"
-    part.write_bytes(orjson.dumps({"url": announcement.url, "pid": announcement.pid}))
-    part.rename(folder / SERVICE_FILE)
+def write_address(folder: Path, address: ServiceAddress) -> None:
+    """Write the address file, whole or not at all: whoever starts a run reads it at any moment."""
+    part = folder / f"{ADDRESS_FILE}.{address.pid}"
+    part.write_bytes(orjson.dumps({"url": address.url, "pid": address.pid}))
+    part.rename(folder / ADDRESS_FILE)
 
 
-def announced(folder: Path) -> Announcement | None:
-    """What service.json says; the service may be gone by now."""
+def read_address(folder: Path) -> ServiceAddress | None:
+    """The address of the latest service of that folder, which may be gone by now; None when there was none."""
     try:
-        data = orjson.loads((folder / SERVICE_FILE).read_bytes())
-        return Announcement(str(data["url"]), int(data["pid"]))
+        fields = orjson.loads((folder / ADDRESS_FILE).read_bytes())
+        return ServiceAddress(str(fields["url"]), int(fields["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

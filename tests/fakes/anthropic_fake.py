@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from anthropic_rules import MAX_BYTES, refuse_batch, refuse_row
 from loopback import Call, Loopback, Reply, Route
 
-from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
 KEY = "sk-ant-secret"
@@ -266,7 +266,7 @@ def _spoken(params: dict[str, Any], word: str) -> dict[str, Any]:
     content = params["messages"][-1]["content"]
     asked = content if isinstance(content, str) else " ".join(each.get("text", "") for each in content)
     schema = params.get("output_config", {}).get("format", {}).get("schema")
-    text = json.dumps(Sampler(schema).sample(asked), ensure_ascii=False) if schema else f"echo: {asked}"
+    text = json.dumps(SchemaSampler(schema).sample(asked), ensure_ascii=False) if schema else f"echo: {asked}"
     if word == "awkward":
         text = AWKWARD
     thought = {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}

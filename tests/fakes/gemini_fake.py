@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from gemini_rules import refuse_row
 from loopback import Call, Loopback, Reply, Route
 
-from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
 KEY = "AIza-secret"
@@ -376,7 +376,7 @@ def _response(key: str, request: dict[str, Any], word: str, model: str) -> dict[
         return {"candidates": [{"finishReason": "SAFETY", "index": 0}], **told}
     schema = request.get("generationConfig", {}).get("responseJsonSchema")
     said = " ".join(part["text"] for part in request["contents"][-1]["parts"] if "text" in part)
-    text = json.dumps(Sampler(schema).sample(key)) if schema else said
+    text = json.dumps(SchemaSampler(schema).sample(key)) if schema else said
     thought = [{"text": "Let me see.", "thought": True}] if _thinks(request) else []
     parts = [*thought, {"text": text + AWKWARD if word == "awkward" else text}]
     reason = "MAX_TOKENS" if word == "truncated" else "STOP"

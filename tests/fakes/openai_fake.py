@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from loopback import Call, Loopback, Refused, Reply, Route
 
-from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.validate import InputCheck, Problem
 
@@ -357,7 +357,7 @@ class OpenAIFake(Loopback):
         if request["url"] == "/v1/responses":
             return 200, _response(body["model"], asked, word)
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        said = json.dumps(Sampler(schema).sample(asked)) if schema else f"« {asked} »"
+        said = json.dumps(SchemaSampler(schema).sample(asked)) if schema else f"« {asked} »"
         text = AWKWARD if word == "awkward" else said
         return 200, self._completion(body["model"], text, "length" if word == "truncated" else "stop")
 

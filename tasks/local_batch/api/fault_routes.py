@@ -1,50 +1,58 @@
-"""The routes that exist only with --allow-faults: arming faults, and counting what was paid for."""
+"""The routes that exist only with --allow-faults: arm faults of HTTP calls, and count what was paid for."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasks.local_batch.api.responses import reply
-from tasks.local_batch.faults.http_faults import FaultGate
-from tasks.local_batch.protocol.batch_object import ApiError
+from tasks.local_batch.api.responses import json_response
+from tasks.local_batch.faults.http_faults import HttpFaultMiddleware
+from tasks.local_batch.protocol.api_error import ApiError
 from tasks.local_batch.state.store import Store
 
+_ALL: Final = 1 << 31  # no page: the tests want every one
 
-class FaultDoors:
-    """Routes that exist only with --allow-faults."""
 
-    def __init__(self, store: Store, gate: FaultGate) -> None:
+class FaultRoutes:
+    """Handlers of /_faults and /_stats."""
+
+    def __init__(self, store: Store, middleware: HttpFaultMiddleware) -> None:
         self._store = store
-        self._gate = gate
+        self._middleware = middleware
 
     async def arm(self, request: Request) -> Response:
+        """Let coming calls go wrong, as `http_faults` describes."""
         try:
-            self._gate.arm(orjson.loads(await request.body()))
+            self._middleware.arm(orjson.loads(await request.body()))
         except (ValueError, TypeError, AttributeError) as error:
             raise ApiError(400, str(error)) from error
-        return reply({"armed": True})
+        return json_response({"armed": True})
 
     async def disarm(self, _: Request) -> Response:
-        self._gate.disarm()
-        return reply({"armed": False})
+        """Forget every armed fault."""
+        self._middleware.disarm()
+        return json_response({"armed": False})
 
     def stats(self, _: Request) -> Response:
-        """What was paid for: batches by each metadata key and value, by input file, rows, calls by kind."""
+        """What was paid for: batches by each metadata key and value, by input file, rows, calls by operation.
+
+        This is how a test proves that nothing was bought twice, whatever the client believes.
+        """
         by_metadata: dict[str, Counter[str]] = {}
         by_file: Counter[str] = Counter()
         rows = 0
-        batches = self._store.batches(after=None, limit=1 << 31)
+        batches = self._store.batches(after=None, limit=_ALL)
         for batch in batches:
             by_file[batch.input_file_id] += 1
             rows += batch.counts.completed
             for key, value in (batch.metadata or {}).items():
                 by_metadata.setdefault(key, Counter())[value] += 1
-        files = self._store.files(after=None, limit=1 << 31, ascending=True, purpose=None)
-        return reply(
+        files = self._store.files(after=None, limit=_ALL, ascending=True, purpose=None)
+        return json_response(
             {
                 "batches": len(batches),
                 "batches_by_metadata": by_metadata,
@@ -52,6 +60,6 @@ class FaultDoors:
                 "rows_completed": rows,
                 "files": [file.id for file in files],
                 "files_by_purpose": Counter(file.purpose for file in files),
-                "requests": self._gate.requests,
+                "requests": self._middleware.calls_by_operation,
             }
         )

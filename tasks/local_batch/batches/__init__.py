@@ -1,0 +1,1 @@
+"""Running a batch: check its input file, have its rows answered, write its result files."""

@@ -1,4 +1,4 @@
-"""The rows of a batch's input that still want an answer, in the order they are answered."""
+"""Read the rows of a batch's input file that still lack an answer, in the order in which they are answered."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from typing import Final
 
 import msgspec
 
-from tasks.local_batch.protocol.lines import Row
+from tasks.local_batch.protocol.lines import RequestLine
 
-_ROWS: Final = 512
-_BYTES: Final = 4 << 20
+# A block is what is in memory at a time, and what is shuffled.
+_BLOCK_ROWS: Final = 512
+_BLOCK_BYTES: Final = 4 << 20
 
-_decode = msgspec.json.Decoder(Row).decode
+_decode = msgspec.json.Decoder(RequestLine).decode
 
 
-def blocks_of(path: Path, done: Collection[str], seed: str, budget: int | None = None) -> Iterator[list[Row]]:
-    """Rows not in `done`, at most `budget` of them, shuffled within blocks: a batch's output is never in order.
+def unanswered_blocks(
+    path: Path, answered: Collection[str], seed: str, most_rows: int | None = None
+) -> Iterator[list[RequestLine]]:
+    """Blocks of the rows whose custom_id is not in `answered`, `most_rows` in all.
 
-    The order depends on `seed` alone, so a restarted batch goes on with the same one.
+    Shuffled within each block, since OpenAI's output is not in the order of the input either: a client that matches
+    by position must fail here. The shuffling depends on `seed` alone, so a restarted batch goes on in the same order.
     """
-    dice = random.Random(seed)  # noqa: S311 - an order, no secret
+    shuffler = random.Random(seed)  # noqa: S311 - an order, no secret
     for block in _blocks(path):
-        dice.shuffle(block)
-        rows = [row for row in block if row.custom_id not in done]
-        if budget is not None:
-            rows = rows[:budget]
-            budget -= len(rows)
+        shuffler.shuffle(block)
+        rows = [row for row in block if row.custom_id not in answered]
+        if most_rows is not None:
+            rows = rows[:most_rows]
+            most_rows -= len(rows)
         if rows:
             yield rows
-        if budget == 0:
+        if most_rows == 0:
             return
 
 
-def _blocks(path: Path) -> Iterator[list[Row]]:
-    block: list[Row] = []
+def _blocks(path: Path) -> Iterator[list[RequestLine]]:
+    block: list[RequestLine] = []
     size = 0
     with path.open("rb") as stream:
         for line in stream:
             block.append(_decode(line))
             size += len(line)
-            if len(block) == _ROWS or size > _BYTES:
+            if len(block) == _BLOCK_ROWS or size > _BLOCK_BYTES:
                 yield block
                 block, size = [], 0
     if block:

@@ -1,45 +1,46 @@
-"""Runs batches: validating ▸ in_progress ▸ finalizing ▸ their end. Each step can be repeated after a crash.
+"""Run batches: validating ▸ in_progress ▸ finalizing ▸ their end. Each step can be repeated after a crash.
 
-The store says which step a batch is at; the journal says which rows are answered. A step's effect is on disk before
-the store says that the next one has begun.
+The store says which step a batch is at; the result log says which rows are answered. A step's effect is on disk
+before the store says that the next one has begun.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from tasks.local_batch.batches.input_rows import blocks_of
-from tasks.local_batch.faults.batch_faults import Faults, Misbehaviour
-from tasks.local_batch.protocol.batch_object import Batch, StoredFile, result_file_id, unix_now
-from tasks.local_batch.protocol.lines import Answerer, undone
-from tasks.local_batch.state.result_log import Journal
+from tasks.local_batch.batches.input_check import INPUT_NAME, input_problems
+from tasks.local_batch.batches.input_rows import unanswered_blocks
+from tasks.local_batch.batches.result_files import publish_results
+from tasks.local_batch.faults.batch_faults import BatchFaults, FaultRegistry
+from tasks.local_batch.protocol.batch_object import StoredBatch
+from tasks.local_batch.protocol.lines import Answerer, EarlyEnding, unanswered
+from tasks.local_batch.protocol.unix_time import unix_now
+from tasks.local_batch.state.result_log import ResultLog
 from tasks.local_batch.state.store import Store
-from tasks.stages.validate import InputCheck, Problem, read_lines
-from tasks.storage.atomic import sync_folder
+from tasks.stages.validate import InputCheck, Problem
 
-MAX_ERRORS: Final = 100  # of a file that fails validation
 _RETRY_SECONDS: Final = 5.0
-_STUCK_SECONDS: Final = 0.02
+_STUCK_POLL_SECONDS: Final = 0.02
 _log = logging.getLogger(__name__)
 
+Ending = EarlyEnding | Literal["completed"]
 
-class Engine:
-    """One task per open batch, on the event loop that `start` is called from."""
 
-    def __init__(self, store: Store, answerer: Answerer, faults: Faults) -> None:
+class BatchRunner:
+    """One asyncio task for each open batch, on the event loop that `start` is called from."""
+
+    def __init__(self, store: Store, answerer: Answerer, faults: FaultRegistry) -> None:
         self._store = store
         self._answerer = answerer
         self._faults = faults
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._journals: dict[str, Journal] = {}
+        self._logs: dict[str, ResultLog] = {}
         self._cancelled: set[str] = set()
 
     def resume(self) -> None:
@@ -58,8 +59,8 @@ class Engine:
         self._cancelled.add(batch_id)
 
     @property
-    def busy(self) -> int:
-        """Open batches."""
+    def open_batches(self) -> int:
+        """How many batches have not ended."""
         return len(self._tasks)
 
     async def stop(self) -> None:
@@ -69,12 +70,12 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def with_progress(self, batch: Batch) -> Batch:
-        """The batch with the counts of this very moment."""
-        journal = self._journals.get(batch.id)
-        if journal is not None and batch.counts.total:
-            batch.counts.completed = journal.counts.completed
-            batch.counts.failed = journal.counts.failed
+    def with_progress(self, batch: StoredBatch) -> StoredBatch:
+        """The batch with the counts of this very moment: the store only learns them when the batch ends."""
+        log = self._logs.get(batch.id)
+        if log is not None and batch.counts.total:
+            batch.counts.completed = log.counts.completed
+            batch.counts.failed = log.counts.failed
         return batch
 
     async def _run(self, batch_id: str) -> None:
@@ -90,202 +91,128 @@ class Engine:
         self._cancelled.discard(batch_id)
 
     async def _advance(self, batch_id: str) -> None:
+        """Take the batch from wherever it is to its end."""
         batch = self._store.batch(batch_id)
         if batch is None:
             return
         faults = self._faults.of(batch)
         if batch.status == "validating":
-            await self._stuck(batch, faults, "validating")
+            await self._wait_while_stuck(batch, faults, "validating")
             batch = await asyncio.to_thread(self._validate, batch, faults)
         if batch.status in ("in_progress", "cancelling") and batch.ending is None:
-            await self._stuck(batch, faults, "in_progress")
-            batch = await self._answer(batch, faults)
+            await self._wait_while_stuck(batch, faults, "in_progress")
+            batch = await self._answer_rows(batch, faults)
         if batch.ending is not None and batch.status != batch.ending:
-            await self._stuck(batch, faults, "finalizing")
-            await asyncio.to_thread(self._publish, batch, faults)
+            await self._wait_while_stuck(batch, faults, "finalizing")
+            await asyncio.to_thread(publish_results, self._store, batch, faults)
 
-    async def _stuck(self, batch: Batch, faults: Misbehaviour, status: str) -> None:
+    async def _wait_while_stuck(self, batch: StoredBatch, faults: BatchFaults, status: str) -> None:
         while faults.has("stuck", status) and batch.id not in self._cancelled:
-            await asyncio.sleep(_STUCK_SECONDS)
+            await asyncio.sleep(_STUCK_POLL_SECONDS)
 
     # --- validating
 
-    def _validate(self, batch: Batch, faults: Misbehaviour) -> Batch:
+    def _validate(self, batch: StoredBatch, faults: BatchFaults) -> StoredBatch:
         check = InputCheck(endpoint=batch.endpoint)
-        problems = self._problems(batch, check, faults)
+        injected = faults.validation_problem(batch)
+        problems = [injected] if injected is not None else input_problems(self._store, batch, check)
 
-        def settle(found: Batch) -> None:
-            if found.status != "validating":
+        def settle(record: StoredBatch) -> None:
+            if record.status != "validating":  # cancelled meanwhile
                 return
             if problems:
-                found.status = "failed"
-                found.failed_at = unix_now()
-                found.errors = [
-                    {key: asdict(one)[key] for key in ("code", "line", "message", "param")}
-                    for one in problems
-                ]
+                _fail(record, problems)
                 return
-            found.status = "in_progress"
-            found.in_progress_at = unix_now()
-            found.model = check.model
-            found.counts.total = check.requests
+            record.status = "in_progress"
+            record.in_progress_at = unix_now()
+            record.model = check.model
+            record.counts.total = check.requests
 
-        settled = self._store.change(batch.id, settle)
+        settled = self._store.update_batch(batch.id, settle)
         if problems:
-            shutil.rmtree(self._store.work_of(batch.id), ignore_errors=True)
+            shutil.rmtree(self._store.work_folder(batch.id), ignore_errors=True)
         return settled
-
-    def _problems(self, batch: Batch, check: InputCheck, faults: Misbehaviour) -> list[Problem]:
-        told = faults.problem(batch)
-        if told is not None:
-            return [told]
-        file = self._store.file(batch.input_file_id)
-        if file is None:
-            return [cannot_find(batch.input_file_id)]
-        if file.purpose != "batch":
-            text = f"The input file has the purpose '{file.purpose}'; it must be 'batch'."
-            return [Problem(None, "invalid_request", text, "input_file_id")]
-        try:
-            own = _own_copy(self._store.path_of(file.id), self._store.work_of(batch.id))
-        except FileNotFoundError:  # deleted this very moment
-            return [cannot_find(batch.input_file_id)]
-        with own.open("rb") as stream:
-            return list(islice(check.problems(read_lines(stream)), MAX_ERRORS))
 
     # --- in_progress
 
-    async def _answer(self, batch: Batch, faults: Misbehaviour) -> Batch:
+    async def _answer_rows(self, batch: StoredBatch, faults: BatchFaults) -> StoredBatch:
+        """Answer what has no answer yet; every row then has its line, and the batch knows how it ends."""
         if (
             batch.in_progress_at is None
-        ):  # cancelled before it was validated: nothing ran, there is nothing to show
-            return self._store.change(batch.id, _ends("cancelled"))
-        work = self._store.work_of(batch.id)
-        source = work / "input.jsonl"
-        with await asyncio.to_thread(Journal, work, batch.id) as journal:
-            self._journals[batch.id] = journal
+        ):  # cancelled before it was validated: nothing ran, there are no results
+            return self._store.update_batch(batch.id, _end_rows("cancelled"))
+        work_folder = self._store.work_folder(batch.id)
+        input_file = work_folder / INPUT_NAME
+        with await asyncio.to_thread(ResultLog, work_folder, batch.id) as log:
+            self._logs[batch.id] = log
             try:
-                await self._ask(batch, faults, journal, source)
-                ending = self._ending(batch, faults, journal)
+                await self._ask(batch, faults, log, input_file)
+                ending = self._ending(batch, faults, log)
                 if ending == "cancelled" and batch.status != "cancelling":
-                    batch = self._store.change(batch.id, start_cancelling)
+                    batch = self._store.update_batch(batch.id, start_cancelling)
                 if ending != "completed":
-                    await asyncio.to_thread(_write_off, journal, source, batch.id, ending)
-                journal.sync()
-                return self._store.change(batch.id, _ends(ending, journal))
+                    await asyncio.to_thread(_append_unanswered, log, input_file, batch.id, ending)
+                log.sync()  # the store must not say that the rows are done before their lines are on disk
+                return self._store.update_batch(batch.id, _end_rows(ending, log))
             finally:
-                del self._journals[batch.id]
+                del self._logs[batch.id]
 
-    async def _ask(self, batch: Batch, faults: Misbehaviour, journal: Journal, source: Path) -> None:
-        if journal.ending is not None:
+    async def _ask(self, batch: StoredBatch, faults: BatchFaults, log: ResultLog, input_file: Path) -> None:
+        if log.ending is not None:  # a crash came while unanswered rows were being written: no more are asked
             return
-        cut = faults.cut(batch.counts.total)
-        budget = None if cut is None else max(0, cut.rows - len(journal.done))
-        if budget == 0:
+        early_end = faults.early_end(batch.counts.total)
+        most_rows = None if early_end is None else max(0, early_end.rows - len(log.answered))
+        if most_rows == 0:
             return
         await self._answerer.run(
-            blocks_of(source, frozenset(journal.done), batch.id, budget),
+            unanswered_blocks(input_file, frozenset(log.answered), batch.id, most_rows),
             lambda: batch.id in self._cancelled or unix_now() >= batch.expires_at,
-            lambda answers: journal.keep(faults.bend(answers)),
+            lambda answers: log.append(faults.corrupt_answers(answers)),
             batch.in_progress_at or batch.created_at,
         )
 
-    def _ending(self, batch: Batch, faults: Misbehaviour, journal: Journal) -> str:
-        if journal.ending is not None:
-            return journal.ending
+    def _ending(self, batch: StoredBatch, faults: BatchFaults, log: ResultLog) -> Ending:
+        if log.ending is not None:
+            return log.ending
         if batch.id in self._cancelled:
             return "cancelled"
-        if len(journal.done) >= batch.counts.total:
+        if len(log.answered) >= batch.counts.total:
             return "completed"
-        cut = faults.cut(batch.counts.total)
-        return "expired" if cut is None else cut.ending
-
-    # --- finalizing
-
-    def _publish(self, batch: Batch, faults: Misbehaviour) -> None:
-        work = self._store.work_of(batch.id)
-        sources = faults.rewritten(work) or {"output": work / "output.jsonl", "error": work / "errors.jsonl"}
-        files = {
-            kind: self._result_file(
-                batch, kind, source, even_empty=faults.has("empty_error_file") and kind == "error"
-            )
-            for kind, source in sources.items()
-        }
-        sync_folder(self._store.folder / "files")
-
-        def finish(found: Batch) -> None:
-            found.status = "cancelled" if found.status == "cancelling" else found.ending or "completed"
-            setattr(found, f"{found.status}_at", unix_now())
-            found.output_file_id = files["output"].id if files["output"] else None
-            found.error_file_id = files["error"].id if files["error"] else None
-
-        self._store.change(batch.id, finish, tuple(file for file in files.values() if file))
-        shutil.rmtree(work, ignore_errors=True)
-
-    def _result_file(self, batch: Batch, kind: str, source: Path, *, even_empty: bool) -> StoredFile | None:
-        file_id = result_file_id(batch.id, kind)
-        target = self._store.path_of(file_id)
-        if source.exists():
-            if source.stat().st_size == 0 and not even_empty:
-                return None
-            source.rename(target)
-        elif not target.exists():
-            return None
-        now = unix_now()
-        return StoredFile(
-            file_id,
-            target.stat().st_size,
-            now,
-            now + batch.output_seconds,
-            f"{batch.id}_{kind}.jsonl",
-            "batch_output",
-        )
+        early_end = faults.early_end(batch.counts.total)
+        return "expired" if early_end is None else early_end.ending
 
 
-def cannot_find(file_id: str) -> Problem:
-    """What a batch says whose input file does not exist (yet)."""
-    text = f"Cannot find file {file_id}, or organization org-local does not have access to it."
-    return Problem(None, "invalid_request", text, "file_id")
-
-
-def start_cancelling(batch: Batch) -> None:
-    """Edit: the batch is told to end."""
+def start_cancelling(batch: StoredBatch) -> None:
+    """Change for `Store.update_batch`: the batch is told to end."""
     batch.status = "cancelling"
     batch.cancelling_at = unix_now()
 
 
-def _ends(ending: str, journal: Journal | None = None) -> Callable[[Batch], None]:
-    """Edit: all rows have their line, only the result files are missing."""
+def _fail(batch: StoredBatch, problems: list[Problem]) -> None:
+    batch.status = "failed"
+    batch.failed_at = unix_now()
+    batch.errors = [
+        {key: asdict(problem)[key] for key in ("code", "line", "message", "param")} for problem in problems
+    ]
 
-    def edit(batch: Batch) -> None:
+
+def _end_rows(ending: Ending, log: ResultLog | None = None) -> Callable[[StoredBatch], None]:
+    """Change for `Store.update_batch`: all rows have their line, only the result files are missing."""
+
+    def change(batch: StoredBatch) -> None:
         batch.ending = ending
         if batch.status != "cancelling":
             batch.status = "finalizing"
             batch.finalizing_at = unix_now()
-        if journal is not None:
-            batch.counts.completed = journal.counts.completed
-            batch.counts.failed = journal.counts.failed
-            batch.usage = journal.usage
+        if log is not None:
+            batch.counts.completed = log.counts.completed
+            batch.counts.failed = log.counts.failed
+            batch.usage = log.usage
 
-    return edit
-
-
-def _write_off(journal: Journal, source: Path, batch_id: str, ending: str) -> None:
-    for rows in blocks_of(source, frozenset(journal.done), batch_id):
-        journal.keep([undone(row.custom_id, ending) for row in rows])
+    return change
 
 
-def _own_copy(source: Path, work: Path) -> Path:
-    """The batch's own name for its input, so that deleting the file does not touch a running batch."""
-    work.mkdir(exist_ok=True)
-    own = work / "input.jsonl"
-    if own.exists():
-        return own
-    try:
-        os.link(source, own)
-    except OSError:
-        if not source.exists():
-            raise FileNotFoundError(source) from None
-        part = work / "input.part"
-        shutil.copyfile(source, part)
-        part.rename(own)
-    return own
+def _append_unanswered(log: ResultLog, input_file: Path, batch_id: str, ending: EarlyEnding) -> None:
+    """Give every row that never ran its line in the error file, as OpenAI does for expired and cancelled batches."""
+    for rows in unanswered_blocks(input_file, frozenset(log.answered), batch_id):
+        log.append([unanswered(row.custom_id, ending) for row in rows])

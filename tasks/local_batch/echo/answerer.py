@@ -1,4 +1,4 @@
-"""Answers without a model: deterministic and instant. The default, so that nothing needs a key to be tried out."""
+"""Answer rows without a model, instantly and the same way every time: the default, since it needs no key and no model."""
 
 from __future__ import annotations
 
@@ -6,63 +6,67 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Final
 
 import msgspec
 
-from tasks.local_batch.echo.replies import MAKERS, decode
-from tasks.local_batch.protocol.lines import Answer, Row, failure
+from tasks.local_batch.echo.replies import REPLY_BUILDERS
+from tasks.local_batch.echo.request_body import decode_body
+from tasks.local_batch.protocol.lines import Answer, RequestLine, http_error
+
+_STEPS_A_SECOND: Final = 10  # of an echo that is slowed down: often enough to watch its progress
 
 
-class Echo:
-    """An `Answerer` that quotes the question, or fills in the schema it was given."""
+class EchoAnswerer:
+    """An `Answerer` that quotes each question, or fills in the schema that the row asks for."""
 
     def __init__(self, rows_per_second: float | None = None) -> None:
-        self._pace = rows_per_second
+        self._rows_per_second = rows_per_second
 
     async def run(
         self,
-        blocks: Iterator[list[Row]],
+        blocks: Iterator[list[RequestLine]],
         stopped: Callable[[], bool],
         keep: Callable[[list[Answer]], None],
         created: int,
     ) -> None:
-        """Answer block after block in a thread, so that the service keeps replying meanwhile."""
+        """Answer block after block in a thread, so that the service goes on answering HTTP calls meanwhile."""
 
-        def step(rows: Iterator[list[Row]]) -> int:
-            block = next(rows, None)
+        def answer_next(pending: Iterator[list[RequestLine]]) -> int:
+            block = next(pending, None)
             if block is None:
                 return 0
-            keep([answer(row, created) for row in block])
+            keep([echo_answer(row, created) for row in block])
             return len(block)
 
-        pieces = blocks if self._pace is None else _cut(blocks, max(1, int(self._pace / 10)))
+        rate = self._rows_per_second
+        pieces = blocks if rate is None else _split(blocks, max(1, int(rate / _STEPS_A_SECOND)))
         due = time.monotonic()
-        while not stopped() and (count := await asyncio.to_thread(step, pieces)):
-            if self._pace is not None:
-                due += count / self._pace
+        while not stopped() and (count := await asyncio.to_thread(answer_next, pieces)):
+            if rate is not None:
+                due += count / rate  # from the start on, so that a slow step is made up for
                 await asyncio.sleep(due - time.monotonic())
 
 
-def _cut(blocks: Iterator[list[Row]], size: int) -> Iterator[list[Row]]:
+def _split(blocks: Iterator[list[RequestLine]], size: int) -> Iterator[list[RequestLine]]:
     for block in blocks:
         rows = iter(block)
         while piece := list(islice(rows, size)):
             yield piece
 
 
-def answer(row: Row, created: int) -> Answer:
-    """The echo's answer to one row."""
-    maker = MAKERS.get(row.url)
-    if maker is None:
-        return failure(
+def echo_answer(row: RequestLine, created: int) -> Answer:
+    """The echo's answer to one row: its endpoint's reply, or HTTP 400 where OpenAI would refuse the body."""
+    build_reply = REPLY_BUILDERS.get(row.url)
+    if build_reply is None:
+        return http_error(
             row.custom_id,
             400,
             f"{row.url} is not offered by the echo; set an upstream.",
             kind="invalid_request_error",
         )
     try:
-        body = decode(row.body)
-        reply, usage = maker(row, body, created)
+        reply, usage = build_reply(row, decode_body(row.body), created)
     except (msgspec.DecodeError, ValueError) as error:
-        return failure(row.custom_id, 400, str(error), kind="invalid_request_error", code="invalid_value")
+        return http_error(row.custom_id, 400, str(error), kind="invalid_request_error", code="invalid_value")
     return Answer(row.custom_id, 200, reply, usage=usage)

@@ -1,4 +1,4 @@
-"""Pictures and videos without a model: tiny, valid, and the same for the same row."""
+"""Replies of the image and video endpoints without a model: tiny, valid files, the same ones for the same row."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from typing import Any, Final
 
 import orjson
 
-from tasks.local_batch.echo.request_text import plain, tokens
-from tasks.local_batch.protocol.batch_object import Usage
-from tasks.local_batch.protocol.lines import Row
+from tasks.local_batch.echo.request_body import as_text, estimated_tokens
+from tasks.local_batch.protocol.batch_object import TokenUsage
+from tasks.local_batch.protocol.lines import RequestLine
 from tasks.stages.validate import MAX_EDITED_IMAGES
 
-VIDEO_SECONDS: Final = 86_400  # how long a video's file can be fetched
+VIDEO_SECONDS: Final = 86_400  # a video's file can be fetched for a day, as OpenAI documents it for batches
 MAX_IMAGES: Final = 10
-_SIDE: Final = 8
-_IMAGE_TOKENS, _PICTURE_TOKENS = (
-    323,
-    272,
-)  # what one given, and one made at low quality, has been seen to count
+_SIDE_PIXELS: Final = 8
+# What one image that was sent, and one that was made at low quality, has been seen to count.
+_INPUT_IMAGE_TOKENS, _OUTPUT_IMAGE_TOKENS = 323, 272
 _SIZE = re.compile(r"auto|[1-9]\d*x[1-9]\d*")
 _VIDEO_ID = re.compile(r"video_([0-9a-f]{8})[0-9a-f]{16}([0-9a-f]{8})")
+# https://platform.openai.com/docs/api-reference/images/create
 _IMAGE_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "quality": ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"),
     "background": ("auto", "transparent", "opaque"),
@@ -34,25 +33,26 @@ _IMAGE_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def images(row: Row, _: Any, created: int) -> tuple[bytes, Usage]:
-    """Two kinds of endpoint: pictures of a prompt, and pictures after others."""
-    asked = orjson.loads(bytes(row.body))
+def image_reply(row: RequestLine, _: Any, created: int) -> tuple[bytes, TokenUsage]:
+    """The reply of /v1/images/generations and /v1/images/edits: as many images as were asked for, as base64."""
+    body = orjson.loads(bytes(row.body))
     edits = row.url == "/v1/images/edits"
-    _check_image(asked, edits=edits)
-    prompt = plain(asked.get("prompt"))
-    count = asked.get("n") or 1
-    text, seen = tokens(len(prompt)), _IMAGE_TOKENS * len(asked["images"]) if edits else 0
-    usage = Usage(text + seen, 0, _PICTURE_TOKENS * count, 0)
+    _check_image(body, edits=edits)
+    prompt = as_text(body.get("prompt"))
+    count = body.get("n") or 1
+    text_tokens = estimated_tokens(len(prompt))
+    image_tokens = _INPUT_IMAGE_TOKENS * len(body["images"]) if edits else 0
+    usage = TokenUsage(text_tokens + image_tokens, 0, _OUTPUT_IMAGE_TOKENS * count, 0)
     reply = {
         "created": created,
         "background": "opaque",
-        "data": [{"b64_json": _picture(f"{prompt}/{at}")} for at in range(count)],
-        "output_format": "png",  # whatever was asked for: it draws no other
+        "data": [{"b64_json": _png(f"{prompt}/{index}")} for index in range(count)],
+        "output_format": "png",  # whatever was asked for: the echo makes no other
         "quality": "low",
         "size": "8x8",
         "usage": {
             "input_tokens": usage.input_tokens,
-            "input_tokens_details": {"text_tokens": text, "image_tokens": seen},
+            "input_tokens_details": {"text_tokens": text_tokens, "image_tokens": image_tokens},
             "output_tokens": usage.output_tokens,
             "total_tokens": usage.input_tokens + usage.output_tokens,
         },
@@ -60,26 +60,26 @@ def images(row: Row, _: Any, created: int) -> tuple[bytes, Usage]:
     return orjson.dumps(reply), usage
 
 
-def videos(row: Row, _: Any, created: int) -> tuple[bytes, Usage]:
-    """A video object; its file is `video_file`."""
-    asked = orjson.loads(bytes(row.body))
-    _check_video(asked)
+def video_reply(row: RequestLine, _: Any, created: int) -> tuple[bytes, TokenUsage]:
+    """The reply of /v1/videos: a finished video object; `video_file` are its bytes, fetched apart."""
+    body = orjson.loads(bytes(row.body))
+    _check_video(body)
     reply = {
         "id": _video_id(row.custom_id, created),
         "object": "video",
-        "model": asked.get("model") or "sora-2",
+        "model": body.get("model") or "sora-2",
         "status": "completed",
         "progress": 100,
         "created_at": created,
         "completed_at": created,
         "expires_at": created + VIDEO_SECONDS,
-        "seconds": asked.get("seconds") or "4",
-        "size": asked.get("size") or "720x1280",
-        "prompt": asked.get("prompt"),
+        "seconds": body.get("seconds") or "4",
+        "size": body.get("size") or "720x1280",
+        "prompt": body.get("prompt"),
         "remixed_from_video_id": None,
         "error": None,
     }
-    return orjson.dumps(reply), Usage()
+    return orjson.dumps(reply), TokenUsage()  # video objects report no usage
 
 
 def _check_image(body: Mapping[str, Any], *, edits: bool) -> None:
@@ -91,73 +91,73 @@ def _check_image(body: Mapping[str, Any], *, edits: bool) -> None:
     if size is not None and not (isinstance(size, str) and _SIZE.fullmatch(size)):
         raise ValueError("'size' must be 'auto' or WIDTHxHEIGHT.")
     for name, allowed in _IMAGE_OPTIONS.items():
-        _one_of(body, name, allowed)
+        _check_choice(body, name, allowed)
     if not edits:
         return
     images = body.get("images")
     if not isinstance(images, list) or not 1 <= len(images) <= MAX_EDITED_IMAGES:
         raise ValueError(f"'images' must list from 1 to {MAX_EDITED_IMAGES} images.")
-    for at, image in enumerate(images):
-        _reference(f"images[{at}]", image)
+    for index, image in enumerate(images):
+        _check_reference(f"images[{index}]", image)
     if body.get("mask") is not None:
-        _reference("mask", body["mask"])
+        _check_reference("mask", body["mask"])
 
 
 def _check_video(body: Mapping[str, Any]) -> None:
     """ValueError for a body that /videos would refuse."""
-    _one_of(body, "seconds", ("4", "8", "12"))
-    _one_of(body, "size", ("720x1280", "1280x720", "1024x1792", "1792x1024"))
+    _check_choice(body, "seconds", ("4", "8", "12"))
+    _check_choice(body, "size", ("720x1280", "1280x720", "1024x1792", "1792x1024"))
     if body.get("input_reference") is not None:
-        _reference("input_reference", body["input_reference"])
+        _check_reference("input_reference", body["input_reference"])
 
 
-def _picture(seed: str) -> str:
-    """A PNG of one colour, eight pixels square, as base64."""
+def _png(seed: str) -> str:
+    """A PNG of one colour, eight pixels square, as base64: whatever opens the answers must find a real image."""
     colour = hashlib.blake2b(seed.encode(), digest_size=3).digest()
-    header = struct.pack(">2I5B", _SIDE, _SIDE, 8, 2, 0, 0, 0)
-    pixels = zlib.compress((b"\0" + colour * _SIDE) * _SIDE)
-    chunks = (_chunk(b"IHDR", header), _chunk(b"IDAT", pixels), _chunk(b"IEND", b""))
+    header = struct.pack(">2I5B", _SIDE_PIXELS, _SIDE_PIXELS, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + colour * _SIDE_PIXELS) * _SIDE_PIXELS)
+    chunks = (_png_chunk(b"IHDR", header), _png_chunk(b"IDAT", pixels), _png_chunk(b"IEND", b""))
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
 def _video_id(custom_id: str, created: int) -> str:
-    """An id that says when the video was made, and that nobody makes up: what it stands for is stored nowhere."""
-    digest = hashlib.blake2b(custom_id.encode(), digest_size=8).hexdigest()
-    known = f"{created:08x}{digest}"
-    return f"video_{known}{_check_digits(known)}"
+    """An id that says when the video was made and proves that an echo made it: nothing about it is stored."""
+    row_hash = hashlib.blake2b(custom_id.encode(), digest_size=8).hexdigest()
+    payload = f"{created:08x}{row_hash}"
+    return f"video_{payload}{_check_digits(payload)}"
 
 
-def video_file(name: str, now: int) -> bytes | None:
+def video_file(video_id: str, now: int) -> bytes | None:
     """The bytes of a video: an MP4 that holds its id and no picture. None for an unknown or expired one."""
-    found = _VIDEO_ID.fullmatch(name)
-    if found is None or found[2] != _check_digits(name[len("video_") : -8]):
+    match = _VIDEO_ID.fullmatch(video_id)
+    if match is None or match[2] != _check_digits(video_id[len("video_") : -8]):
         return None
-    if now >= int(found[1], 16) + VIDEO_SECONDS:
+    if now >= int(match[1], 16) + VIDEO_SECONDS:
         return None
-    return _box(b"ftyp", b"isom\0\0\2\0isomiso2mp41") + _box(b"mdat", name.encode())
+    return _mp4_box(b"ftyp", b"isom\0\0\2\0isomiso2mp41") + _mp4_box(b"mdat", video_id.encode())
 
 
-def _check_digits(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=4, key=b"nightmail").hexdigest()
+def _check_digits(payload: str) -> str:
+    return hashlib.blake2b(payload.encode(), digest_size=4, key=b"nightmail").hexdigest()
 
 
-def _one_of(body: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> None:
+def _check_choice(body: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> None:
     value = body.get(name)
     if value is not None and value not in allowed:
         choices = ", ".join(f"'{choice}'" for choice in allowed)
         raise ValueError(f"Invalid value: '{value}'. Supported values of '{name}' are: {choices}.")
 
 
-def _reference(name: str, value: Any) -> None:
+def _check_reference(name: str, value: Any) -> None:
     if not isinstance(value, dict) or len(value.keys() & {"image_url", "file_id"}) != 1:
         raise ValueError(f"'{name}' must have either 'image_url' or 'file_id'.")
     if not all(isinstance(text, str) and text for text in value.values()):
         raise ValueError(f"'{name}' must hold text.")
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _box(kind: bytes, data: bytes) -> bytes:
+def _mp4_box(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", 8 + len(data)) + kind + data

@@ -1,86 +1,47 @@
-"""Replies without a model, shaped like the real ones, for each endpoint.
+"""The reply an echo gives at each endpoint: a body shaped like OpenAI's, and the tokens it says it used.
 
-Token numbers are estimates, four characters a token (OpenAI's own rule of thumb for English).
+Shapes as in the SDK's response types (the tests parse every one with them). Chat is the endpoint of most batches and
+its reply the most common one, so it is formatted as bytes; the others are dictionaries.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
 import orjson
 
-from tasks.local_batch.echo.embeddings import embed, moderate
-from tasks.local_batch.echo.images_and_videos import images, videos
-from tasks.local_batch.echo.request_text import plain, text_of, tokens
-from tasks.local_batch.echo.schema_sampler import Sampler
-from tasks.local_batch.protocol.batch_object import Usage
-from tasks.local_batch.protocol.lines import Row
+from tasks.local_batch.echo.answer_text import Question, answer_text
+from tasks.local_batch.echo.embeddings import embed
+from tasks.local_batch.echo.images_and_videos import image_reply, video_reply
+from tasks.local_batch.echo.moderations import moderate
+from tasks.local_batch.echo.request_body import RequestBody, as_text, estimated_tokens, text_of
+from tasks.local_batch.protocol.batch_object import TokenUsage
+from tasks.local_batch.protocol.lines import RequestLine
 from tasks.stages.validate import NO_MAX_TOKENS
 
-QUOTE_CHARS: Final = 200
 MAX_CHOICES: Final = 128  # https://platform.openai.com/docs/api-reference/chat/create
 # https://platform.openai.com/docs/api-reference/embeddings/create
 MAX_INPUTS: Final = 2_048
 MAX_INPUT_TOKENS: Final = 300_000
 
-
-class _Message(msgspec.Struct):
-    role: str = "user"
-    content: Any = None
+Reply = tuple[bytes, TokenUsage]
 
 
-class _Body(msgspec.Struct):
-    model: str | None = None
-    messages: list[_Message] = msgspec.field(default_factory=list)
-    instructions: str | None = None
-    input: Any = None
-    prompt: Any = None
-    n: int | None = None
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-    max_output_tokens: int | None = None
-    response_format: msgspec.Raw = msgspec.Raw(b"null")
-    text: msgspec.Raw = msgspec.Raw(b"null")
-    dimensions: int | None = None
-    encoding_format: str | None = None
-
-
-class _Asked(msgspec.Struct):
-    """What a chat-like request comes down to."""
-
-    question: str
-    chars: int
-    shape: bytes
-    limit: int | None
-
-
-decode = msgspec.json.Decoder(_Body).decode
-
-
-def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    if body.max_tokens is not None and NO_MAX_TOKENS.match(body.model or ""):
-        raise ValueError(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
-    if body.n is not None and not 1 <= body.n <= MAX_CHOICES:
-        raise ValueError(f"'n' must be an integer from 1 to {MAX_CHOICES}.")
-    asked = _Asked("", 0, bytes(body.response_format), body.max_completion_tokens or body.max_tokens)
-    for message in body.messages:
-        text = message.content if type(message.content) is str else text_of(message.content)
-        asked.chars += len(text)
-        if message.role == "user":
-            asked.question = text
-    text, finish = _speak(asked)
+def _chat(row: RequestLine, body: RequestBody, created: int) -> Reply:
+    _check_chat(body)
+    question = _chat_question(body)
+    text, finish_reason = answer_text(question)
+    count = body.n or 1
     content = orjson.dumps(text)
     choices = b",".join(
         b'{"index":%d,"message":{"role":"assistant","content":%b,"refusal":null,"annotations":[]},'
-        b'"logprobs":null,"finish_reason":"%b"}' % (index, content, finish)
-        for index in range(body.n or 1)
+        b'"logprobs":null,"finish_reason":"%b"}' % (index, content, finish_reason)
+        for index in range(count)
     )
-    usage = Usage(tokens(asked.chars), 0, tokens(len(text)) * (body.n or 1), 0)
+    usage = TokenUsage(estimated_tokens(question.chars), 0, estimated_tokens(len(text)) * count, 0)
     reply = (
         b'{"id":"chatcmpl-%b","object":"chat.completion","created":%d,"model":%b,"choices":[%b],"usage":'
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
@@ -89,7 +50,7 @@ def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
         b'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},'
         b'"service_tier":"default","system_fingerprint":null}'
         % (
-            _id(row),
+            _row_hash(row).encode(),
             created,
             orjson.dumps(body.model),
             choices,
@@ -101,45 +62,49 @@ def _chat(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
     return reply, usage
 
 
-def _responses(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
-    shape = _format_of(bytes(body.text))
-    asked = _Asked("", len(body.instructions or ""), shape, body.max_output_tokens)
-    for item in (
-        [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input or []
-    ):
-        text = text_of(item.get("content")) if isinstance(item, dict) else ""
-        asked.chars += len(text)
-        if isinstance(item, dict) and item.get("role", "user") == "user" and text:
-            asked.question = text
-    text, finish = _speak(asked)
-    cut = finish == b"length"
-    usage = Usage(tokens(asked.chars), 0, tokens(len(text)), 0)
-    mark = _id(row).decode()
-    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-    status = "incomplete" if cut else "completed"
-    message = {
-        "id": f"msg_{mark}",
-        "type": "message",
-        "role": "assistant",
-        "status": status,
-        "content": [part],
-    }
+def _check_chat(body: RequestBody) -> None:
+    """ValueError in OpenAI's words: these mistakes only show row by row, after the wait for the batch."""
+    if body.max_tokens is not None and NO_MAX_TOKENS.match(body.model or ""):
+        raise ValueError(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+    if body.n is not None and not 1 <= body.n <= MAX_CHOICES:
+        raise ValueError(f"'n' must be an integer from 1 to {MAX_CHOICES}.")
+
+
+def _chat_question(body: RequestBody) -> Question:
+    question = Question("", 0, bytes(body.response_format), body.max_completion_tokens or body.max_tokens)
+    for message in body.messages:
+        text = message.content if type(message.content) is str else text_of(message.content)
+        question.chars += len(text)
+        if message.role == "user":
+            question.text = text
+    return question
+
+
+def _responses(row: RequestLine, body: RequestBody, created: int) -> Reply:
+    question = _responses_question(body)
+    text, finish_reason = answer_text(question)
+    truncated = finish_reason == b"length"
+    status = "incomplete" if truncated else "completed"
+    usage = TokenUsage(estimated_tokens(question.chars), 0, estimated_tokens(len(text)), 0)
+    row_hash = _row_hash(row)
     reply = {
-        "id": f"resp_{mark}",
+        "id": f"resp_{row_hash}",
         "object": "response",
         "created_at": created,
-        "completed_at": None if cut else created,
+        "completed_at": None if truncated else created,
         "status": status,
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if truncated else None,
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "model": body.model,
-        "output": [message],
+        "output": [_output_message(row_hash, status, text)],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "store": False,
-        "text": {"format": orjson.loads(shape) or {"type": "text"}},
+        "text": {"format": orjson.loads(question.response_format) or {"type": "text"}},
         "tool_choice": "auto",
         "tools": [],
         "service_tier": "default",
@@ -155,34 +120,75 @@ def _responses(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
     return orjson.dumps(reply), usage
 
 
-def _completions(row: Row, body: _Body, created: int) -> tuple[bytes, Usage]:
+def _responses_question(body: RequestBody) -> Question:
+    """`input` is a text, or a list of messages and other items."""
+    response_format = _format_field(bytes(body.text))
+    question = Question("", len(body.instructions or ""), response_format, body.max_output_tokens)
+    items = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input or []
+    for item in items:
+        text = text_of(item.get("content")) if isinstance(item, dict) else ""
+        question.chars += len(text)
+        if isinstance(item, dict) and item.get("role", "user") == "user" and text:
+            question.text = text
+    return question
+
+
+def _output_message(row_hash: str, status: str, text: str) -> dict[str, Any]:
+    return {
+        "id": f"msg_{row_hash}",
+        "type": "message",
+        "role": "assistant",
+        "status": status,
+        "content": [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}],
+    }
+
+
+@lru_cache(maxsize=64)
+def _format_field(text: bytes) -> bytes:
+    """The `format` of a Responses body's `text`, as JSON; null where there is none."""
+    wanted = orjson.loads(text)
+    return orjson.dumps(wanted.get("format") if isinstance(wanted, dict) else None)
+
+
+def _completions(row: RequestLine, body: RequestBody, created: int) -> Reply:
     prompts = body.prompt if isinstance(body.prompt, list) and body.prompt else [body.prompt]
-    if isinstance(prompts[0], int):
+    if isinstance(prompts[0], int):  # one prompt, as token numbers
         prompts = [body.prompt]
-    choices, given = [], 0
-    for index, prompt in enumerate(one for one in prompts for _ in range(body.n or 1)):
-        text, finish = _speak(_Asked(plain(prompt), 0, b"null", body.max_tokens))
-        given += tokens(len(text))
-        choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": finish.decode()})
-    asked = sum(tokens(len(plain(prompt))) for prompt in prompts)
+    choices, output_tokens = [], 0
+    for index, prompt in enumerate(_repeated(prompts, body.n or 1)):
+        text, finish_reason = answer_text(Question(as_text(prompt), max_tokens=body.max_tokens))
+        output_tokens += estimated_tokens(len(text))
+        choices.append(
+            {"text": text, "index": index, "logprobs": None, "finish_reason": finish_reason.decode()}
+        )
+    input_tokens = sum(estimated_tokens(len(as_text(prompt))) for prompt in prompts)
     reply = {
-        "id": f"cmpl-{_id(row).decode()}",
+        "id": f"cmpl-{_row_hash(row)}",
         "object": "text_completion",
         "created": created,
         "model": body.model,
         "choices": choices,
-        "usage": {"prompt_tokens": asked, "completion_tokens": given, "total_tokens": asked + given},
+        "usage": {
+            "prompt_tokens": input_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
+        },
     }
-    return orjson.dumps(reply), Usage(asked, 0, given, 0)
+    return orjson.dumps(reply), TokenUsage(input_tokens, 0, output_tokens, 0)
 
 
-def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
-    several = isinstance(body.input, list) and body.input and not isinstance(body.input[0], int)
-    inputs = body.input if several else [body.input]
+def _repeated(prompts: list[Any], times: int) -> Iterator[Any]:
+    return (prompt for prompt in prompts for _ in range(times))
+
+
+def _embeddings(_: RequestLine, body: RequestBody, __: int) -> Reply:
+    # A list of numbers is one input, given as tokens.
+    is_list = isinstance(body.input, list) and body.input and not isinstance(body.input[0], int)
+    inputs = body.input if is_list else [body.input]
     if not inputs or "" in inputs or len(inputs) > MAX_INPUTS:
         raise ValueError(f"'input' must be a text, or from 1 to {MAX_INPUTS} of them, none of them empty.")
-    asked = sum(tokens(len(plain(one))) for one in inputs)
-    if asked > MAX_INPUT_TOKENS:
+    input_tokens = sum(estimated_tokens(len(as_text(text))) for text in inputs)
+    if input_tokens > MAX_INPUT_TOKENS:
         raise ValueError(f"'input' must not have more than {MAX_INPUT_TOKENS} tokens in one request.")
     base64 = body.encoding_format == "base64"
     reply = {
@@ -191,68 +197,41 @@ def _embeddings(_: Row, body: _Body, __: int) -> tuple[bytes, Usage]:
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": embed(plain(one), body.dimensions, base64=base64),
+                "embedding": embed(as_text(text), body.dimensions, base64=base64),
             }
-            for index, one in enumerate(inputs)
+            for index, text in enumerate(inputs)
         ],
         "model": body.model,
-        "usage": {"prompt_tokens": asked, "total_tokens": asked},
+        "usage": {"prompt_tokens": input_tokens, "total_tokens": input_tokens},
     }
-    return orjson.dumps(reply), Usage(asked, 0, 0, 0)
+    return orjson.dumps(reply), TokenUsage(input_tokens, 0, 0, 0)
 
 
-def _moderations(row: Row, body: _Body, _: int) -> tuple[bytes, Usage]:
-    several = isinstance(body.input, list) and all(isinstance(one, str) for one in body.input)
-    inputs = body.input if several else [text_of(body.input)]
+def _moderations(row: RequestLine, body: RequestBody, _: int) -> Reply:
+    # A list of texts is one input each; a list of parts (text, image_url) is one input.
+    is_list = isinstance(body.input, list) and all(isinstance(item, str) for item in body.input)
+    inputs = body.input if is_list else [text_of(body.input)]
     reply = {
-        "id": f"modr-{_id(row).decode()}",
+        "id": f"modr-{_row_hash(row)}",
         "model": body.model or "omni-moderation-latest",
-        "results": [moderate(one) for one in inputs],
+        "results": [moderate(text) for text in inputs],
     }
-    return orjson.dumps(reply), Usage()
+    return orjson.dumps(reply), TokenUsage()  # moderation replies report no usage
 
 
-MAKERS: Final = {
+# (row, its body, unix time) -> the reply. ValueError with OpenAI's words where it would answer HTTP 400.
+REPLY_BUILDERS: Final[dict[str, Callable[[RequestLine, RequestBody, int], Reply]]] = {
     "/v1/chat/completions": _chat,
     "/v1/responses": _responses,
     "/v1/completions": _completions,
     "/v1/embeddings": _embeddings,
     "/v1/moderations": _moderations,
-    "/v1/images/generations": images,
-    "/v1/images/edits": images,
-    "/v1/videos": videos,
+    "/v1/images/generations": image_reply,
+    "/v1/images/edits": image_reply,
+    "/v1/videos": video_reply,
 }
 
 
-def _speak(asked: _Asked) -> tuple[str, bytes]:
-    """The answer's text and how it ended, within the token limit."""
-    sampler = None if asked.shape == b"null" else _sampler(asked.shape)
-    if sampler is None:
-        text = "Echo: " + asked.question[:QUOTE_CHARS]
-    else:
-        text = orjson.dumps(sampler.sample(asked.question)).decode()
-    if asked.limit is not None and tokens(len(text)) > asked.limit:
-        return text[: 4 * asked.limit], b"length"
-    return text, b"stop"
-
-
-@lru_cache(maxsize=64)
-def _sampler(shape: bytes) -> Sampler | None:
-    """For `{"type":"json_schema",...}` of chat (nested) or responses (flat), or `{"type":"json_object"}`."""
-    wanted = orjson.loads(shape)
-    if not isinstance(wanted, dict):
-        return None
-    if wanted.get("type") == "json_object":
-        return Sampler({"type": "object", "properties": {"echo": {"type": "string"}}})
-    schema = (wanted.get("json_schema") or wanted).get("schema")
-    return Sampler(schema) if isinstance(schema, dict) else None
-
-
-@lru_cache(maxsize=64)
-def _format_of(text: bytes) -> bytes:
-    wanted = orjson.loads(text)
-    return orjson.dumps(wanted.get("format") if isinstance(wanted, dict) else None)
-
-
-def _id(row: Row) -> bytes:
-    return hashlib.blake2b(row.custom_id.encode(), digest_size=12).hexdigest().encode()
+def _row_hash(row: RequestLine) -> str:
+    """What makes the ids in a reply: the same row has the same ones every time."""
+    return hashlib.blake2b(row.custom_id.encode(), digest_size=12).hexdigest()

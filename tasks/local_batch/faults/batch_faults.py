@@ -1,7 +1,7 @@
-"""Misbehaviour on request, for tests: what batch services have been seen to do wrong, one batch at a time.
+"""Faults of a whole batch, for tests: what batch services have been seen to do wrong, asked for by a batch's metadata.
 
-A batch asks for it in its metadata, under `nightmail_faults`: words separated by commas, or a JSON list of them.
-A word may take arguments after colons, and `*N` at its end: only the first N batches with these very faults obey.
+A batch asks for them under `nightmail_faults`: words separated by commas, or a JSON list of them. A word may take
+arguments after colons, and `*N` at its end: only the first N batches with these very faults obey.
 
     expire_after:0.9         expires when that share of the rows is answered
     cancel_after:0.5         is cancelled (by someone else) at that share; `cancel-partial` is this at 0.5
@@ -17,7 +17,7 @@ A word may take arguments after colons, and `*N` at its end: only the first N ba
     duplicate_lines, missing_lines, unknown_ids, malformed_line, truncated_last_line      in the output file
     row_error:STATUS:WHICH   those rows fail with that HTTP status
     refusal:WHICH  length:WHICH  content_filter:WHICH  invalid_json:WHICH                 200, but no use
-    raw_u2028:WHICH          answers with every awkward character, see AWKWARD
+    raw_u2028:WHICH          answers with every awkward character, see AWKWARD in `corrupt_answers`
     body_as_string:WHICH     response.body is a string that holds the JSON
 
 WHICH is a share of the rows such as 0.1 (by a hash of the custom_id), or custom_ids joined by `|`; all unless told.
@@ -26,7 +26,6 @@ WHICH is a share of the rows such as 0.1 (by a hash of the custom_id), or custom
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +33,22 @@ from typing import Any, Final
 
 import orjson
 
-from tasks.local_batch.faults.corrupt_answers import BENDS, chosen
-from tasks.local_batch.protocol.batch_object import Batch
-from tasks.local_batch.protocol.lines import Answer
+from tasks.local_batch.faults.corrupt_answers import CORRUPTIONS, is_selected
+from tasks.local_batch.faults.corrupt_files import FILE_FAULTS, write_corrupt_files
+from tasks.local_batch.protocol.batch_object import StoredBatch
+from tasks.local_batch.protocol.file_object import ResultKind
+from tasks.local_batch.protocol.lines import Answer, EarlyEnding
 from tasks.local_batch.state.store import Store
 from tasks.stages.validate import Problem
 
 METADATA_KEY: Final = "nightmail_faults"
-_REFUSALS: Final = {
+_ALL: Final = 1 << 31
+_EARLY_ENDS: Final[tuple[tuple[str, EarlyEnding], ...]] = (
+    ("expire_after", "expired"),
+    ("cancel_after", "cancelled"),
+)
+# Texts of OpenAI: the first as people reported it (openai-python issues 1643 and 2084), the second as documented.
+_VALIDATION_MESSAGES: Final = {
     "token_limit_exceeded": (
         "Enqueued token limit reached for {model} in organization org-local. Limit: 2,000,000 enqueued tokens. "
         "Please try again once some in_progress batches have been completed."
@@ -52,7 +59,7 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True)
 class Fault:
-    """`word:arg:arg*first`."""
+    """One fault as it is written, `word:arg:arg*first`; only the `first` so many batches with it obey."""
 
     word: str
     args: tuple[str, ...] = ()
@@ -60,15 +67,16 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The batch ends once `rows` rows are answered."""
+class EarlyEnd:
+    """The batch ends as `ending` once `rows` rows are answered."""
 
     rows: int
-    ending: str
+    ending: EarlyEnding
 
 
 def parse(text: str) -> tuple[Fault, ...]:
-    """The faults of a metadata value; a word nobody knows is simply never obeyed."""
+    """The faults of a metadata value; a word that is not in the list above has no effect."""
+    # Words may hold commas themselves (custom_ids): those are given as a JSON list.
     items = orjson.loads(text) if text.lstrip().startswith("[") else text.split(",")
     return tuple(_parse_one(str(item).strip()) for item in items if str(item).strip())
 
@@ -85,7 +93,7 @@ def _parse_one(text: str) -> Fault:
 
 
 @dataclass(frozen=True)
-class Misbehaviour:
+class BatchFaults:
     """What one batch does wrong."""
 
     faults: tuple[Fault, ...] = ()
@@ -101,158 +109,107 @@ class Misbehaviour:
             for fault in self.faults
         )
 
-    def problem(self, batch: Batch) -> Problem | None:
+    def validation_problem(self, batch: StoredBatch) -> Problem | None:
         """Why validation fails, if it is told to."""
         fault = self.find("fail")
         if fault is None:
             return None
         code = fault.args[0]
         if code == "file_access":
-            text = f"Cannot find file {batch.input_file_id}, or organization org-local does not have access to it."
-            return Problem(None, "invalid_request", text, "file_id")
-        text = _REFUSALS.get(code, f"Told to fail: {code}.").format(model="this model")
+            message = f"Cannot find file {batch.input_file_id}, or organization org-local does not have access to it."
+            return Problem(None, "invalid_request", message, "file_id")
+        message = _VALIDATION_MESSAGES.get(code, f"Told to fail: {code}.").format(model="this model")
         param = "body.model" if code in ("mismatched_model", "model_not_found") else None
-        return Problem(1 if param else None, code, text, param)
+        return Problem(1 if param else None, code, message, param)
 
-    def cut(self, total: int) -> Cut | None:
-        """Where the batch ends early, if it does."""
-        for word, ending in (("expire_after", "expired"), ("cancel_after", "cancelled")):
+    def early_end(self, total: int) -> EarlyEnd | None:
+        """Where a batch of `total` rows ends early, if it does."""
+        for word, ending in _EARLY_ENDS:
             fault = self.find(word)
             if fault is not None:
-                return Cut(math.floor(total * float(fault.args[0])), ending)
+                return EarlyEnd(math.floor(total * float(fault.args[0])), ending)
         return None
 
-    def bend(self, answers: list[Answer]) -> list[Answer]:
-        """The answers, with the wrong ones put in."""
+    def corrupt_answers(self, answers: list[Answer]) -> list[Answer]:
+        """The answers, those of the selected rows replaced by wrong ones."""
         for fault in self.faults:
-            if fault.word in BENDS:
-                change = BENDS[fault.word]
-                which = fault.args[1:] if fault.word == "row_error" else fault.args
+            if fault.word in CORRUPTIONS:
+                corrupt = CORRUPTIONS[fault.word]
+                selector = fault.args[1:] if fault.word == "row_error" else fault.args
                 answers = [
-                    change(answer, fault.args) if chosen(answer.custom_id, which) else answer
+                    corrupt(answer, fault.args) if is_selected(answer.custom_id, selector) else answer
                     for answer in answers
                 ]
         return answers
 
-    def rewritten(self, work: Path) -> dict[str, Path] | None:
-        """Result files other than the journal's own, written anew each time; None when they are not touched."""
-        wanted = {fault.word for fault in self.faults} & _FILE_FAULTS
-        if not wanted:
-            return None
-        output = (work / "output.jsonl").read_bytes().split(b"\n")[:-1]
-        errors = (work / "errors.jsonl").read_bytes().split(b"\n")[:-1]
-        if "failed_rows_in_output" in wanted:
-            output, errors = _mixed(output, errors), []
-        data = _damaged(output, wanted)
-        paths = {"output": work / "output.final", "error": work / "errors.final"}
-        _write(paths["output"], data)
-        _write(paths["error"], b"".join(line + b"\n" for line in errors))
-        return paths
+    def corrupt_files(self, work_folder: Path) -> dict[ResultKind, Path] | None:
+        """Damaged result files to publish instead of the result log's own; None when they are left as they are."""
+        asked_for = {fault.word for fault in self.faults} & FILE_FAULTS
+        return write_corrupt_files(work_folder, asked_for) if asked_for else None
 
 
-_FILE_FAULTS: Final = frozenset(
-    {
-        "failed_rows_in_output",
-        "duplicate_lines",
-        "missing_lines",
-        "unknown_ids",
-        "malformed_line",
-        "truncated_last_line",
-    }
-)
-NONE: Final = Misbehaviour()
+NO_FAULTS: Final = BatchFaults()
 
 
-class Faults:
-    """Hands out each batch's misbehaviour, and counts how often a batch was looked at."""
+class FaultRegistry:
+    """Which batch has which faults, and how often each batch has been retrieved."""
 
     def __init__(self, store: Store, *, allowed: bool) -> None:
         self._store = store
         self._allowed = allowed
-        self._known: dict[str, Misbehaviour] = {}
-        self._looks: Counter[tuple[str, bool]] = Counter()
+        self._known: dict[str, BatchFaults] = {}
+        # Apart for open and ended batches: `null_output_id` counts from the end on, `status` from the beginning.
+        self._retrieves: Counter[tuple[str, bool]] = Counter()
 
-    def of(self, batch: Batch) -> Misbehaviour:
+    def of(self, batch: StoredBatch) -> BatchFaults:
         """What this batch does wrong: nothing, unless faults are allowed."""
         text = (batch.metadata or {}).get(METADATA_KEY) if self._allowed else None
         if text is None:
-            return NONE
+            return NO_FAULTS
         if batch.id not in self._known:
-            place = self._place(batch.id, text)
-            faults = [fault for fault in parse(text) if fault.first is None or place < fault.first]
-            self._known[batch.id] = Misbehaviour(tuple(faults))
+            earlier = self._earlier_batches(batch.id, text)
+            faults = [fault for fault in parse(text) if fault.first is None or earlier < fault.first]
+            self._known[batch.id] = BatchFaults(tuple(faults))
         return self._known[batch.id]
 
-    def shown(self, batch: Batch, *, look: bool) -> dict[str, Any]:
-        """The wire object as this batch shows it; `look` counts as a retrieve."""
-        wire = batch.wire()
+    def batch_json(self, batch: StoredBatch, *, is_retrieve: bool) -> dict[str, Any]:
+        """The Batch object as this batch shows it; only a retrieve is counted for the faults that wear off."""
+        fields = batch.as_json()
         faults = self.of(batch)
-        if faults is NONE:
-            return wire
+        if faults is NO_FAULTS:
+            return fields
         ended = batch.status in ("completed", "expired", "cancelled")
-        earlier = self._looks[batch.id, ended]
-        self._looks[batch.id, ended] += look
-        total = self._looks[batch.id, False] + self._looks[batch.id, True] - look
-        if (fault := faults.find("status")) and total < _count(fault.args[1:]):
-            wire["status"] = fault.args[0]
-        if ended and (fault := faults.find("null_output_id")) and earlier < _count(fault.args):
-            wire["output_file_id"] = None
-        if ended and faults.has("error_id_empty_string") and wire["error_file_id"] is None:
-            wire["error_file_id"] = ""
-        _change_counts(wire, faults)
-        return wire
+        since_end = self._retrieves[batch.id, ended]
+        self._retrieves[batch.id, ended] += is_retrieve
+        before_this = self._retrieves[batch.id, False] + self._retrieves[batch.id, True] - is_retrieve
+        if (fault := faults.find("status")) and before_this < _times(fault.args[1:]):
+            fields["status"] = fault.args[0]
+        if ended and (fault := faults.find("null_output_id")) and since_end < _times(fault.args):
+            fields["output_file_id"] = None
+        if ended and faults.has("error_id_empty_string") and fields["error_file_id"] is None:
+            fields["error_file_id"] = ""
+        _falsify_counts(fields, faults)
+        return fields
 
-    def _place(self, batch_id: str, text: str) -> int:
-        """How many batches with the same faults came before this one."""
+    def _earlier_batches(self, batch_id: str, text: str) -> int:
+        """How many batches with the same faults came before this one; the store knows it after a restart, too."""
         earlier = 0
-        for batch in self._store.batches(after=None, limit=1 << 31)[::-1]:
+        for batch in self._store.batches(after=None, limit=_ALL)[::-1]:
             if batch.id == batch_id:
                 break
             earlier += (batch.metadata or {}).get(METADATA_KEY) == text
         return earlier
 
 
-def _change_counts(wire: dict[str, Any], faults: Misbehaviour) -> None:
-    counts = wire["request_counts"]
+def _falsify_counts(fields: dict[str, Any], faults: BatchFaults) -> None:
+    counts = fields["request_counts"]
     if faults.has("null_counts"):
-        wire["request_counts"] = {"total": counts["total"], "completed": None, "failed": None}
+        fields["request_counts"] = {"total": counts["total"], "completed": None, "failed": None}
     elif faults.has("zero_counts"):
-        wire["request_counts"] = {"total": 0, "completed": 0, "failed": 0}
+        fields["request_counts"] = {"total": 0, "completed": 0, "failed": 0}
     elif faults.has("failed_rows_in_output"):
         counts.update(completed=counts["completed"] + counts["failed"], failed=0)
 
 
-def _count(args: tuple[str, ...]) -> int:
+def _times(args: tuple[str, ...]) -> int:
     return int(args[0]) if args else 2
-
-
-def _mixed(output: list[bytes], errors: list[bytes]) -> list[bytes]:
-    """Error lines among the good ones, not behind them."""
-    return [line for pair in zip(output, errors, strict=False) for line in pair] + (
-        output[len(errors) :] or errors[len(output) :]
-    )
-
-
-def _damaged(lines: list[bytes], wanted: set[str]) -> bytes:
-    """Every tenth line (the first one always) is missing, doubled or damaged."""
-    if "missing_lines" in wanted:
-        lines = [line for index, line in enumerate(lines) if index % 10]
-    if "duplicate_lines" in wanted:
-        lines = lines + lines[::10]
-    if "malformed_line" in wanted and lines:
-        lines = [lines[0][: len(lines[0]) // 2] + b"<html>", *lines[1:]]
-    if "unknown_ids" in wanted and lines:
-        stranger = orjson.loads(lines[-1])
-        stranger["custom_id"] = "nobody-asked-for-this"
-        lines = [orjson.dumps(stranger), *lines]
-    data = b"".join(line + b"\n" for line in lines)
-    return data[: -max(2, len(lines[-1]) // 2)] if "truncated_last_line" in wanted and lines else data
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.rename(path)

@@ -1,4 +1,4 @@
-"""Single answers gone wrong, for tests: HTTP errors, refusals, cut or unreadable text, awkward characters."""
+"""Replace single answers by wrong ones, for tests: HTTP errors, refusals, cut or unreadable text, awkward characters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from tasks.local_batch.protocol.lines import Answer, failure
+from tasks.local_batch.protocol.lines import Answer, http_error
 
-# Line separators that only Unicode knows, a lone CR, NUL, an emoji, Japanese: raw where JSON allows it, escaped
-# where it must be or where services are known to do it. AWKWARD is the text, AWKWARD_JSON its spelling on the wire.
+# Characters that break readers which split JSONL as text instead of bytes, or decode it carelessly: line separators
+# that only Unicode knows, a lone CR, NUL, an emoji, Japanese. AWKWARD is the text; AWKWARD_JSON is how it is sent: raw
+# where JSON allows it, escaped where it must be or where services are known to do it.
 AWKWARD: Final = "ls\u2028ps\u2029nel\u0085cr\rnul\x00 \U0001f4ee\U0001f319 日本語 end"
 AWKWARD_JSON: Final = (
     "ls\u2028ps\u2029nel\u0085cr\\rnul\\u0000 \U0001f4ee\\ud83c\\udf19 \\u65e5\\u672c\\u8a9e end".encode()
 )
-_PLACE: Final = "@@awkward@@"
+_PLACEHOLDER: Final = "@@awkward@@"
+# By HTTP status: type, code and message as OpenAI answers them in real time.
 _ERRORS: Final = {
     400: (
         "invalid_request_error",
@@ -28,29 +30,31 @@ _ERRORS: Final = {
     500: ("server_error", None, "The server had an error while processing your request."),
 }
 
-Bend = Callable[[Answer, tuple[str, ...]], Answer]
+Corruption = Callable[[Answer, tuple[str, ...]], Answer]
+"""A correct answer and the fault's arguments -> the wrong answer."""
 
 
-def chosen(custom_id: str, which: tuple[str, ...]) -> bool:
-    """Whether a row is meant: all rows, a share of them, or ids joined by `|`."""
-    if not which or not which[0]:
+def is_selected(custom_id: str, selector: tuple[str, ...]) -> bool:
+    """Whether a fault applies to a row: to all rows, a share of them, or ids joined by `|`."""
+    if not selector or not selector[0]:
         return True
     try:
-        share = float(which[0])
+        share = float(selector[0])
     except ValueError:
-        return custom_id in ":".join(which).split("|")
+        return custom_id in ":".join(selector).split("|")  # an id may hold the colon that parts arguments
+    # By a hash of the id: the same rows in every run and every attempt, whatever the order they are answered in.
     return zlib.crc32(custom_id.encode()) % 10_000 < share * 10_000
 
 
 def row_error(answer: Answer, args: tuple[str, ...]) -> Answer:
-    """An HTTP error instead of an answer."""
+    """An HTTP error instead of the reply."""
     status = int(args[0])
     kind, code, message = _ERRORS.get(status, ("invalid_request_error", None, f"Told to fail with {status}."))
-    return failure(answer.custom_id, status, message, kind=kind, code=code)
+    return http_error(answer.custom_id, status, message, kind=kind, code=code)
 
 
 def refusal(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """The model declines: text null, refusal set."""
+    """The model declines with HTTP 200: `content` null, `refusal` set."""
 
     def edit(body: dict[str, Any]) -> None:
         for choice in body.get("choices", []):
@@ -62,12 +66,12 @@ def refusal(answer: Answer, _: tuple[str, ...]) -> Answer:
 
 
 def length(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """Half the text, stopped by length; Responses come without any message."""
+    """Half the text, stopped by length; a Responses reply then has no message, as it may at OpenAI."""
 
     def edit(body: dict[str, Any]) -> None:
         for choice in body.get("choices", []):
-            place, name = (choice["message"], "content") if "message" in choice else (choice, "text")
-            place[name] = place[name][: len(place[name]) // 2]
+            holder, key = (choice["message"], "content") if "message" in choice else (choice, "text")
+            holder[key] = holder[key][: len(holder[key]) // 2]
             choice["finish_reason"] = "length"
         if body.get("object") == "response":
             reason = {"reason": "max_output_tokens"}
@@ -78,7 +82,7 @@ def length(answer: Answer, _: tuple[str, ...]) -> Answer:
 
 
 def content_filter(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """No text, stopped by the content filter."""
+    """No text, stopped by the content filter, with HTTP 200."""
 
     def edit(body: dict[str, Any]) -> None:
         for choice in body.get("choices", []):
@@ -92,22 +96,22 @@ def content_filter(answer: Answer, _: tuple[str, ...]) -> Answer:
 
 
 def invalid_json(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """Text that is no JSON, and says that it is complete."""
+    """Text that is no JSON, in a reply that says it is complete."""
     return _edited(answer, lambda body: _set_text(body, '{"label": "unfinished'))
 
 
 def raw_u2028(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """Text with every awkward character."""
-    changed = _edited(answer, lambda body: _set_text(body, _PLACE))
-    return msgspec.structs.replace(changed, body=changed.body.replace(_PLACE.encode(), AWKWARD_JSON))
+    """Text with every awkward character, put into the bytes by hand: an encoder would choose its own escapes."""
+    changed = _edited(answer, lambda body: _set_text(body, _PLACEHOLDER))
+    return msgspec.structs.replace(changed, body=changed.body.replace(_PLACEHOLDER.encode(), AWKWARD_JSON))
 
 
 def body_as_string(answer: Answer, _: tuple[str, ...]) -> Answer:
-    """The body's JSON, once more in quotes."""
+    """The reply's JSON as a JSON string, as some services write it."""
     return msgspec.structs.replace(answer, body=orjson.dumps(answer.body.decode()))
 
 
-BENDS: Final[dict[str, Bend]] = {
+CORRUPTIONS: Final[dict[str, Corruption]] = {
     "row_error": row_error,
     "refusal": refusal,
     "length": length,

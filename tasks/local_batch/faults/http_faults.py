@@ -1,4 +1,4 @@
-"""Misbehaviour of single HTTP calls, for tests: armed through POST /_faults, it strikes the next calls of that kind.
+"""Faults of single HTTP calls, for tests: armed through POST /_faults, they hit the next calls of that operation.
 
     {"op": "create", "action": "drop_reply", "times": 1, "skip": 0}
 
@@ -24,7 +24,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_OPS: Final = (
+_OPERATIONS: Final = (
     ("POST", r"/v1/files", "upload"),
     ("GET", r"/v1/files", "list_files"),
     ("GET", r"/v1/files/[^/]+", "retrieve_file"),
@@ -40,8 +40,8 @@ _ACTION: Final = re.compile(r"drop_reply|reset_before|reset_midway|status:[1-9]\
 
 
 @dataclass
-class Armed:
-    """A fault that waits for its calls."""
+class ArmedFault:
+    """A fault that waits for its calls: it lets `skip` of them pass, then hits `times`."""
 
     op: str
     action: str
@@ -53,36 +53,36 @@ class Armed:
 
 
 class ConnectionAwareProtocol(H11Protocol):
-    """Puts the connection into the request's state, where the gate can close it."""
+    """uvicorn's HTTP/1.1 protocol with the connection in the request's state: ASGI alone cannot break one off."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Asyncio's hook."""
+        """Asyncio's callback for a new connection."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
 
-class FaultGate:
-    """ASGI middleware; `requests` counts calls by op, those that a fault hit included."""
+class HttpFaultMiddleware:
+    """ASGI middleware that lets armed faults happen, and counts calls by operation, those that a fault hit included."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._armed: list[Armed] = []
-        self.requests: Counter[str] = Counter()
+        self._armed: list[ArmedFault] = []
+        self.calls_by_operation: Counter[str] = Counter()
 
-    def arm(self, order: dict[str, Any]) -> None:
-        """ValueError for an order nobody could obey."""
-        ops = {op for _, _, op in _OPS}
-        if order.get("op") not in ops or not _ACTION.fullmatch(str(order.get("action"))):
+    def arm(self, spec: dict[str, Any]) -> None:
+        """Let coming calls go wrong as the module describes. ValueError for an unknown operation or action."""
+        ops = {op for _, _, op in _OPERATIONS}
+        if spec.get("op") not in ops or not _ACTION.fullmatch(str(spec.get("action"))):
             raise ValueError(f"op must be one of {sorted(ops)}, action one of {_ACTION.pattern}")
-        retry_after = order.get("retry_after")
+        retry_after = spec.get("retry_after")
         self._armed.append(
-            Armed(
-                op=order["op"],
-                action=order["action"],
-                times=int(order.get("times", 1)),
-                skip=int(order.get("skip", 0)),
+            ArmedFault(
+                op=spec["op"],
+                action=spec["action"],
+                times=int(spec.get("times", 1)),
+                skip=int(spec.get("skip", 0)),
                 retry_after=None if retry_after is None else str(retry_after),
-                html=bool(order.get("html", False)),
+                html=bool(spec.get("html", False)),
             )
         )
 
@@ -94,28 +94,29 @@ class FaultGate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        op = _op(scope)
+        op = _operation(scope)
         if op:
-            self.requests[op] += 1
-        fault = self._strike(op)
+            self.calls_by_operation[op] += 1
+        fault = self._fault_for(op)
         if fault is None:
             await self._app(scope, receive, send)
         elif fault.action.startswith("delay:"):
             await asyncio.sleep(float(fault.action.removeprefix("delay:")))
             await self._app(scope, receive, send)
         elif fault.action.startswith("empty:"):
-            over = time.monotonic() - fault.since > float(fault.action.removeprefix("empty:"))
-            await (self._app(scope, receive, send) if over else _name_nothing(send))
+            is_over = time.monotonic() - fault.since > float(fault.action.removeprefix("empty:"))
+            await (self._app(scope, receive, send) if is_over else _send_empty_list(send))
         elif fault.action.startswith("status:"):
-            await _refuse(fault, receive, send)
+            await _send_error_status(fault, receive, send)
         elif fault.action == "reset_midway":
-            await self._app(scope, receive, _HalfReply(scope, send))
+            await self._app(scope, receive, _HalfResponse(scope, send))
         else:
             if fault.action == "drop_reply":
-                await self._app(scope, receive, _swallow)
-            await _cut(scope)
+                await self._app(scope, receive, _discard)
+            await _abort_connection(scope)
 
-    def _strike(self, op: str) -> Armed | None:
+    def _fault_for(self, op: str) -> ArmedFault | None:
+        """The fault that hits this call, if one does; asking uses it up."""
         for fault in self._armed:
             if fault.op != op or fault.times <= 0:
                 continue
@@ -127,53 +128,61 @@ class FaultGate:
         return None
 
 
-class _HalfReply:
-    """Sends half of the first piece of the body, and no more."""
+class _HalfResponse:
+    """ASGI `send` that passes on half of the first piece of the body, then closes the connection."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
-        self._over = False
+        self._closed = False
 
     async def __call__(self, message: Message) -> None:
-        if self._over:
+        if self._closed:
             return
         if message["type"] == "http.response.body":
             body = message.get("body", b"")
             await self._send(
                 {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
             )
-            self._over = True
-            self._scope["state"]["transport"].close()
+            self._closed = True
+            self._scope["state"][
+                "transport"
+            ].close()  # not abort: the half that was written must still go out
             await asyncio.sleep(0)
             return
         await self._send(message)
 
 
-def _op(scope: Scope) -> str:
+def _operation(scope: Scope) -> str:
     return next(
-        (op for method, path, op in _OPS if method == scope["method"] and re.fullmatch(path, scope["path"])),
+        (
+            op
+            for method, path, op in _OPERATIONS
+            if method == scope["method"] and re.fullmatch(path, scope["path"])
+        ),
         "",
     )
 
 
-async def _swallow(_: Message) -> None:
+async def _discard(_: Message) -> None:
     return
 
 
-async def _cut(scope: Scope) -> None:
+async def _abort_connection(scope: Scope) -> None:
     scope["state"]["transport"].abort()
     await asyncio.sleep(0.01)  # the server must have noticed before the app returns without an answer
 
 
-async def _name_nothing(send: Send) -> None:
+async def _send_empty_list(send: Send) -> None:
     headers = [(b"content-type", b"application/json")]
     body = orjson.dumps({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _refuse(fault: Armed, receive: Receive, send: Send) -> None:
-    while (await receive()).get("more_body"):
+async def _send_error_status(fault: ArmedFault, receive: Receive, send: Send) -> None:
+    while (await receive()).get(
+        "more_body"
+    ):  # a client that is still uploading would see a reset, not the status
         pass
     status = int(fault.action.removeprefix("status:"))
     headers = [(b"content-type", b"text/html" if fault.html else b"application/json")]

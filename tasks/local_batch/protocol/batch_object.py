@@ -1,58 +1,43 @@
-"""The objects of OpenAI's Files and Batches protocol, their ids, and the shape of its errors."""
+"""OpenAI's Batch object with its counts and token usage, and the ids of batches."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import time
 from typing import Any, Final
 
 import msgspec
 
-INPUT_SECONDS: Final = 30 * 86_400  # how long a batch input file is kept unless it says otherwise
-OPEN: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+from tasks.local_batch.protocol.file_object import DEFAULT_RETENTION_SECONDS
+
+# The statuses of https://platform.openai.com/docs/api-reference/batch/object that are not the end.
+OPEN_STATUSES: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
-class ApiError(Exception):
-    """An HTTP error as OpenAI words it."""
-
-    def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param, self.code = status, message, param, code
-
-    def body(self) -> dict[str, Any]:
-        """The JSON of the reply."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
-
-
-class Counts(msgspec.Struct):
-    """Rows of a batch."""
+class RequestCounts(msgspec.Struct):
+    """How many rows a batch has, and how many of them have an answer or an error."""
 
     total: int = 0
     completed: int = 0
     failed: int = 0
 
 
-class Usage(msgspec.Struct):
-    """Tokens of a batch."""
+class TokenUsage(msgspec.Struct):
+    """Tokens that rows used, as the Batch object sums them up."""
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def add(self, other: Usage) -> None:
-        """Count another row's tokens."""
+    def add(self, other: TokenUsage) -> None:
+        """Add another row's tokens."""
         self.input_tokens += other.input_tokens
         self.cached_tokens += other.cached_tokens
         self.output_tokens += other.output_tokens
         self.reasoning_tokens += other.reasoning_tokens
 
-    def wire(self) -> dict[str, Any]:
-        """As the batch object shows it."""
+    def as_json(self) -> dict[str, Any]:
+        """The `usage` of the Batch object."""
         return {
             "input_tokens": self.input_tokens,
             "input_tokens_details": {"cached_tokens": self.cached_tokens},
@@ -62,33 +47,11 @@ class Usage(msgspec.Struct):
         }
 
 
-class StoredFile(msgspec.Struct):
-    """A file object; times are unix seconds."""
+class StoredBatch(msgspec.Struct):
+    """A batch as the service keeps it on record: the Batch object's fields, then what only the service needs.
 
-    id: str
-    bytes: int
-    created_at: int
-    expires_at: int | None
-    filename: str
-    purpose: str
-
-    def wire(self) -> dict[str, Any]:
-        """As GET /files/{id} shows it."""
-        return {
-            "id": self.id,
-            "object": "file",
-            "bytes": self.bytes,
-            "created_at": self.created_at,
-            "expires_at": self.expires_at,
-            "filename": self.filename,
-            "purpose": self.purpose,
-            "status": "processed",
-            "status_details": None,
-        }
-
-
-class Batch(msgspec.Struct):
-    """A batch as it is stored: the wire object's fields, then what only the service needs."""
+    Times are unix seconds. The field names are those of the JSON in the database.
+    """
 
     id: str
     endpoint: str
@@ -109,13 +72,13 @@ class Batch(msgspec.Struct):
     expired_at: int | None = None
     cancelling_at: int | None = None
     cancelled_at: int | None = None
-    counts: Counts = msgspec.field(default_factory=Counts)
-    usage: Usage | None = None
-    output_seconds: int = INPUT_SECONDS
+    counts: RequestCounts = msgspec.field(default_factory=RequestCounts)
+    usage: TokenUsage | None = None
+    output_seconds: int = DEFAULT_RETENTION_SECONDS  # how long its result files are kept
     ending: str | None = None  # the terminal status it is on its way to, once its rows are done
 
-    def wire(self) -> dict[str, Any]:
-        """As GET /batches/{id} shows it."""
+    def as_json(self) -> dict[str, Any]:
+        """The object that GET /v1/batches/{id} shows."""
         return {
             "id": self.id,
             "object": "batch",
@@ -137,26 +100,11 @@ class Batch(msgspec.Struct):
             "cancelling_at": self.cancelling_at,
             "cancelled_at": self.cancelled_at,
             "request_counts": msgspec.to_builtins(self.counts),
-            "usage": None if self.usage is None else self.usage.wire(),
+            "usage": None if self.usage is None else self.usage.as_json(),
             "metadata": self.metadata,
         }
-
-
-def unix_now() -> int:
-    """Whole seconds, as the protocol counts time."""
-    return int(time.time())
 
 
 def new_batch_id() -> str:
     """`batch_` and 32 hex digits."""
     return f"batch_{secrets.token_hex(16)}"
-
-
-def new_file_id() -> str:
-    """`file-` and 22 characters."""
-    return f"file-{secrets.token_hex(11)}"
-
-
-def result_file_id(batch_id: str, kind: str) -> str:
-    """The same id every time, so that publishing a batch's results can be repeated after a crash."""
-    return f"file-{hashlib.blake2b(f'{batch_id}/{kind}'.encode(), digest_size=11).hexdigest()}"

@@ -1,25 +1,32 @@
-"""A row of a batch on its way: what is asked, what came back, and the line that says so."""
+"""A row of a batch: its request line, who answers it, its answer, and the line of the output or error file.
+
+Wording of the result lines: https://platform.openai.com/docs/api-reference/batch/request-output
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import orjson
 
-from tasks.local_batch.protocol.batch_object import Usage
+from tasks.local_batch.protocol.batch_object import TokenUsage
 
-# The wording of batch_expired is OpenAI's; the other one is not published.
-UNDONE: Final = {
+EarlyEnding = Literal["expired", "cancelled"]
+
+# Code and message of rows that never ran. The wording of batch_expired is OpenAI's; that of batch_cancelled is not
+# published, only its code is.
+UNANSWERED_ERRORS: Final[dict[EarlyEnding, tuple[str, str]]] = {
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
     "cancelled": ("batch_cancelled", "This request was not executed because the batch was cancelled."),
 }
+_TIMEOUT_ERROR: Final = ("request_timeout", "The request timed out.")
 
 
-class Row(msgspec.Struct):
-    """A request line; `body` is its JSON as it was posted."""
+class RequestLine(msgspec.Struct):
+    """A line of the input file, as far as it is read; `body` is its JSON as it was posted."""
 
     custom_id: str
     url: str
@@ -27,13 +34,17 @@ class Row(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """`status` None means that no reply exists, and `error` says why; else `body` is the reply's JSON."""
+    """What came back for a row.
+
+    `status` is the HTTP status and `body` the JSON of the reply; `status` None means that there is no reply, and
+    `error` (code, message) says why.
+    """
 
     custom_id: str
     status: int | None
     body: bytes = b"null"
     error: tuple[str, str] | None = None
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -46,35 +57,40 @@ class Answerer(Protocol):
 
     async def run(
         self,
-        blocks: Iterator[list[Row]],
+        blocks: Iterator[list[RequestLine]],
         stopped: Callable[[], bool],
         keep: Callable[[list[Answer]], None],
         created: int,
     ) -> None:
-        """Answer the rows of all blocks, handing over each answer as soon as it is there.
+        """Answer the rows of all blocks, handing each answer to `keep` as soon as it is there.
 
-        Ends early, with what is under way kept, once `stopped()`. `created` is the time answers carry.
+        Ends early once `stopped()`, with what is under way kept: it is paid. `created` is the time answers carry.
         """
 
 
-def failure(custom_id: str, status: int, message: str, *, kind: str, code: str | None = None) -> Answer:
-    """An HTTP error as a row's answer."""
+def http_error(custom_id: str, status: int, message: str, *, kind: str, code: str | None = None) -> Answer:
+    """An answer that is an HTTP error. Its details are in the reply's body; the line's own `error` stays null."""
     error = {"message": message, "type": kind, "param": None, "code": code}
     return Answer(custom_id, status, orjson.dumps({"error": error}))
 
 
-def undone(custom_id: str, ending: str) -> Answer:
-    """A row that never ran because the batch ended: `expired` or `cancelled`."""
-    return Answer(custom_id, None, error=UNDONE[ending])
+def unanswered(custom_id: str, ending: EarlyEnding) -> Answer:
+    """The answer of a row that never ran because its batch ended early."""
+    return Answer(custom_id, None, error=UNANSWERED_ERRORS[ending])
 
 
-def line_of(batch_id: str, answer: Answer) -> bytes:
-    """The line of the output or error file, newline included. Ids in it depend on batch and row alone."""
+def result_line(batch_id: str, answer: Answer) -> bytes:
+    """The answer's line in the output or error file, newline included.
+
+    The ids in it are hashes of batch and row, so that a line written again after a crash is the same line. Put
+    together by hand, because the body must stay the bytes that came: parsing them to write them again could change
+    a number or an escape.
+    """
     digest = hashlib.blake2b(f"{batch_id}/{answer.custom_id}".encode(), digest_size=28).hexdigest()
     custom_id = orjson.dumps(answer.custom_id)
     head = b'{"id":"batch_req_%b","custom_id":%b,"response":' % (digest[:24].encode(), custom_id)
     if answer.status is None:
-        code, message = answer.error or ("request_timeout", "The request timed out.")
+        code, message = answer.error or _TIMEOUT_ERROR
         return b'%bnull,"error":%b}\n' % (head, orjson.dumps({"code": code, "message": message}))
     return b'%b{"status_code":%d,"request_id":"%b","body":%b},"error":null}\n' % (
         head,
@@ -84,15 +100,19 @@ def line_of(batch_id: str, answer: Answer) -> bytes:
     )
 
 
-def usage_of(usage: Any) -> Usage | None:
-    """Tokens as any endpoint reports them, or None."""
+def token_usage(usage: Any) -> TokenUsage | None:
+    """The `usage` of a reply as one type, or None where it has none.
+
+    Chat, completions and embeddings say `prompt_tokens` and `completion_tokens`; Responses and images say
+    `input_tokens` and `output_tokens`.
+    """
     if not isinstance(usage, dict):
         return None
-    asked = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    given = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    return Usage(
+    input_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    output_details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return TokenUsage(
         input_tokens=usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-        cached_tokens=asked.get("cached_tokens") or 0,
+        cached_tokens=input_details.get("cached_tokens") or 0,
         output_tokens=usage.get("completion_tokens") or usage.get("output_tokens") or 0,
-        reasoning_tokens=given.get("reasoning_tokens") or 0,
+        reasoning_tokens=output_details.get("reasoning_tokens") or 0,
     )

@@ -1,0 +1,1 @@
+"""What the service keeps on disk, so that it goes on after a crash where it was."""

@@ -1,6 +1,7 @@
-"""The answers of a running batch, appended as they come; at the end, the same bytes are its result files.
+"""The answers of a running batch, appended to its output and error file as they come.
 
-A line that was cut by a crash is dropped on opening, so its row is answered again; whole lines are never redone.
+At the end of the batch the same bytes are its result files. A line that was cut by a crash is dropped on opening, so
+its row is answered again; whole lines are never redone, because an upstream may charge for them.
 """
 
 from __future__ import annotations
@@ -10,19 +11,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from tasks.local_batch.protocol.batch_object import Counts, Usage
-from tasks.local_batch.protocol.lines import UNDONE, Answer, line_of, usage_of
+from tasks.local_batch.protocol.batch_object import RequestCounts, TokenUsage
+from tasks.local_batch.protocol.lines import (
+    UNANSWERED_ERRORS,
+    Answer,
+    EarlyEnding,
+    result_line,
+    token_usage,
+)
 
-_SYNC_SECONDS = 1.0  # a crash of the machine (not of the process) loses at most this much work
+OUTPUT_NAME, ERRORS_NAME = "output.jsonl", "errors.jsonl"
+# A crash of the machine (not of the process) loses at most this much work: syncing each answer to the disk would
+# cost more than most answers do.
+_SYNC_SECONDS: Final = 1.0
+_ENDING_BY_CODE: Final = {code: ending for ending, (code, _) in UNANSWERED_ERRORS.items()}
 
-_ENDINGS = {code: ending for ending, (code, _) in UNDONE.items()}
 
-
-class _Body(msgspec.Struct):
+class _BodyUsage(msgspec.Struct):
     usage: Any = None
 
 
@@ -35,81 +44,87 @@ class _Error(msgspec.Struct):
     code: str
 
 
-class _Line(msgspec.Struct):
+class _ResultLine(msgspec.Struct):
     custom_id: str
     response: _Response | None
     error: _Error | None
 
 
-class Journal:
-    """`done` holds the custom_ids that have a line; `ending` is set once rows were written off: the batch ended early."""
+class ResultLog:
+    """The answers of one batch so far, read back from its folder on opening.
+
+    `answered` holds the custom_ids that have a line. `ending` is set once rows were written as expired or cancelled:
+    from then on the batch is ending early, whatever the clock or a fault says after a restart.
+    """
 
     def __init__(self, folder: Path, batch_id: str) -> None:
-        self.output = folder / "output.jsonl"
-        self.errors = folder / "errors.jsonl"
-        self.done: set[str] = set()
-        self.counts = Counts()
-        self.usage = Usage()
-        self.ending: str | None = None
+        self.output = folder / OUTPUT_NAME
+        self.errors = folder / ERRORS_NAME
+        self.answered: set[str] = set()
+        self.counts = RequestCounts()
+        self.usage = TokenUsage()
+        self.ending: EarlyEnding | None = None
         self._batch_id = batch_id
-        self._synced = time.monotonic()
-        self._files = [self._reopen(self.output), self._reopen(self.errors)]
+        self._synced_at = time.monotonic()
+        self._descriptors = [self._reopen(self.output), self._reopen(self.errors)]
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> ResultLog:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._files:
-            os.close(handle)
+        for descriptor in self._descriptors:
+            os.close(descriptor)
 
-    def keep(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Answer]) -> None:
         """Append answers; when this returns, killing the process does not lose them."""
-        good: list[bytes] = []
-        bad: list[bytes] = []
+        succeeded: list[bytes] = []
+        failed: list[bytes] = []
         for answer in answers:
-            (good if answer.succeeded else bad).append(line_of(self._batch_id, answer))
-            self.done.add(answer.custom_id)
+            (succeeded if answer.succeeded else failed).append(result_line(self._batch_id, answer))
+            self.answered.add(answer.custom_id)
             if answer.usage is not None:
                 self.usage.add(answer.usage)
-        self.counts.completed += len(good)
-        self.counts.failed += len(bad)
-        for handle, lines in zip(self._files, (good, bad), strict=True):
+        self.counts.completed += len(succeeded)
+        self.counts.failed += len(failed)
+        for descriptor, lines in zip(self._descriptors, (succeeded, failed), strict=True):
             if lines:
-                _write(handle, b"".join(lines))
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
+                _write_all(descriptor, b"".join(lines))
+        if time.monotonic() - self._synced_at > _SYNC_SECONDS:
             self.sync()
 
     def sync(self) -> None:
-        """Make everything kept so far survive a power loss."""
-        for handle in self._files:
-            os.fsync(handle)
-        self._synced = time.monotonic()
+        """Make everything appended so far survive a power loss."""
+        for descriptor in self._descriptors:
+            os.fsync(descriptor)
+        self._synced_at = time.monotonic()
 
     def _reopen(self, path: Path) -> int:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        whole = 0
+        """Read the file up to its last whole line, cut off what is behind it, and open it for appending."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        whole_bytes = 0
         for line in _lines(path):
             if not self._recall(line):
                 break
-            whole += len(line)
-        os.ftruncate(handle, whole)
-        return handle
+            whole_bytes += len(line)
+        os.ftruncate(descriptor, whole_bytes)
+        return descriptor
 
     def _recall(self, line: bytes) -> bool:
+        """Count a line of an earlier process; False when it is damaged."""
         if not line.endswith(b"\n"):
             return False
         try:
-            known = msgspec.json.decode(line, type=_Line)
-            if known.response is not None:
-                self._recall_usage(known.response.body)
+            result = msgspec.json.decode(line, type=_ResultLine)
+            if result.response is not None:
+                self._recall_usage(result.response.body)
         except msgspec.DecodeError:
             return False
-        self.done.add(known.custom_id)
-        if known.error is not None:
-            self.ending = _ENDINGS.get(known.error.code, self.ending)
-        if known.response is not None and 200 <= known.response.status_code < 300:
+        self.answered.add(result.custom_id)
+        if result.error is not None:
+            self.ending = _ENDING_BY_CODE.get(result.error.code, self.ending)
+        if result.response is not None and 200 <= result.response.status_code < 300:
             self.counts.completed += 1
         else:
             self.counts.failed += 1
@@ -117,11 +132,11 @@ class Journal:
 
     def _recall_usage(self, body: msgspec.Raw) -> None:
         try:
-            tokens = usage_of(msgspec.json.decode(body, type=_Body).usage)
-        except msgspec.ValidationError:
+            usage = token_usage(msgspec.json.decode(body, type=_BodyUsage).usage)
+        except msgspec.ValidationError:  # a body that is no object, as the fault `body_as_string` makes one
             return
-        if tokens is not None:
-            self.usage.add(tokens)
+        if usage is not None:
+            self.usage.add(usage)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -129,7 +144,8 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from stream
 
 
-def _write(handle: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
+    """`os.write` may take only part of the data, as on a disk that is nearly full."""
     view = memoryview(data)
     while view:
-        view = view[os.write(handle, view) :]
+        view = view[os.write(descriptor, view) :]

@@ -15,14 +15,14 @@ import pytest
 from configs.errors import ConfigError, TransientError
 from tasks.local_batch import launch
 from tasks.local_batch.launch import ensure_running, health
-from tasks.local_batch.single_instance import announced
+from tasks.local_batch.single_instance import read_address
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder whose service is gone after the test."""
     yield tmp_path / "local"
-    at = announced(tmp_path / "local")
+    at = read_address(tmp_path / "local")
     if at is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(at.pid, signal.SIGKILL)
@@ -41,12 +41,12 @@ def test_two_starters_at_once_share_one_service(folder: Path) -> None:
 
 def test_a_killed_service_comes_back_at_the_same_address(folder: Path) -> None:
     first = ensure_running(folder)
-    at = announced(folder)
+    at = read_address(folder)
     assert at is not None
     os.kill(at.pid, signal.SIGKILL)
     os.waitpid(at.pid, 0)
     assert ensure_running(folder) == first
-    again = announced(folder)
+    again = read_address(folder)
     assert again is not None
     assert again.pid != at.pid
 

@@ -144,14 +144,14 @@ def asked_quickly(url: str, text: str = "", **settings: Any) -> Any:
 
     import msgspec
 
-    from tasks.local_batch.protocol.lines import Row
-    from tasks.local_batch.upstream import Upstream
+    from tasks.local_batch.protocol.lines import RequestLine
+    from tasks.local_batch.upstream import UpstreamAnswerer
 
     async def ask() -> Any:
-        upstream = Upstream(url, concurrency=1, api_key=None, first_wait_seconds=0.001, **settings)
+        upstream = UpstreamAnswerer(url, concurrency=1, api_key=None, first_wait_seconds=0.001, **settings)
         try:
             body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
-            return await upstream.ask(Row("a", "/v1/chat/completions", msgspec.Raw(body)))
+            return await upstream.ask(RequestLine("a", "/v1/chat/completions", msgspec.Raw(body)))
         finally:
             await upstream.close()
 

@@ -15,9 +15,9 @@ from openai.types import Completion, CreateEmbeddingResponse, ImagesResponse, Mo
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from tasks.local_batch.echo.answerer import answer
+from tasks.local_batch.echo.answerer import echo_answer
 from tasks.local_batch.echo.images_and_videos import video_file
-from tasks.local_batch.protocol.lines import Answer, Row
+from tasks.local_batch.protocol.lines import Answer, RequestLine
 
 SCHEMA = {
     "type": "object",
@@ -28,8 +28,9 @@ SCHEMA = {
 
 
 def echo(url: str, **body: Any) -> Answer:
-    return answer(
-        Row("row-1", f"/v1/{url}", msgspec.Raw(json.dumps({"model": "m", **body}).encode())), 1_795_305_600
+    return echo_answer(
+        RequestLine("row-1", f"/v1/{url}", msgspec.Raw(json.dumps({"model": "m", **body}).encode())),
+        1_795_305_600,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.local_batch.echo.schema_sampler import Sampler
+from tasks.local_batch.echo.schema_sampler import SchemaSampler
 
 TEXTS = ("", "hello", "The app crashes on login.", "請求書が二重に届きました。" * 20, "🐈" * 300)
 
@@ -98,19 +98,19 @@ SCHEMAS: list[Any] = [
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:60])
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:8])
 def test_an_echo_satisfies_the_schema(schema: Any, text: str) -> None:
-    value = Sampler(schema).sample(text)
+    value = SchemaSampler(schema).sample(text)
     assert jsonschema_rs.is_valid(schema, value), value
 
 
 def test_the_same_text_gives_the_same_value_and_others_differ() -> None:
-    sampler = Sampler(TICKET)
+    sampler = SchemaSampler(TICKET)
     labels = {sampler.sample(f"ticket {number}")["label"] for number in range(50)}
-    assert sampler.sample("x") == Sampler(TICKET).sample("x")
+    assert sampler.sample("x") == SchemaSampler(TICKET).sample("x")
     assert labels == {"bug", "billing", "other"}
 
 
 def test_strings_are_drawn_from_the_text() -> None:
-    assert Sampler({"type": "string"}).sample("The app crashes") == "The app crashes"
+    assert SchemaSampler({"type": "string"}).sample("The app crashes") == "The app crashes"
 
 
 def _bounded(values: Any, low: str, high: str) -> Any:
@@ -160,4 +160,4 @@ SCHEMA = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(SCHEMA, st.text(max_size=60))
 def test_an_echo_satisfies_any_schema(schema: Any, text: str) -> None:
-    assert jsonschema_rs.is_valid(schema, Sampler(schema).sample(text))
+    assert jsonschema_rs.is_valid(schema, SchemaSampler(schema).sample(text))

@@ -222,13 +222,15 @@ def test_responses_may_be_refused_cut_or_filtered(service: Any) -> None:
 
 
 def test_without_leave_nothing_goes_wrong(tmp_path: Any) -> None:
-    from tasks.local_batch.faults.batch_faults import NONE, Faults
-    from tasks.local_batch.protocol.batch_object import Batch
+    from tasks.local_batch.faults.batch_faults import NO_FAULTS, FaultRegistry
+    from tasks.local_batch.protocol.batch_object import StoredBatch
     from tasks.local_batch.state.store import Store
 
     store = Store(tmp_path)
-    batch = Batch("batch_1", "/v1/responses", "file-1", "24h", 1, 2, {"nightmail_faults": "null_counts"})
+    batch = StoredBatch(
+        "batch_1", "/v1/responses", "file-1", "24h", 1, 2, {"nightmail_faults": "null_counts"}
+    )
     store.add_batch(batch)
-    assert Faults(store, allowed=False).of(batch) is NONE
-    assert Faults(store, allowed=True).of(batch).has("null_counts")
+    assert FaultRegistry(store, allowed=False).of(batch) is NO_FAULTS
+    assert FaultRegistry(store, allowed=True).of(batch).has("null_counts")
     store.close()
