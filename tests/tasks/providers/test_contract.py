@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract import OUTCOMES, STAGES, Stage
 
 from configs.errors import ConfigError, LeaseLost, LostReply, NightmailError, NotFound, TransientError
+from fakes.contract import OUTCOMES, STAGES, Stage
 from tasks.local_batch.bend import AWKWARD
 from tasks.providers.base import BatchStatus
 
