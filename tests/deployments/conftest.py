@@ -6,21 +6,14 @@ that follow it wait a quarter of an hour for it. What automations do would be se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
+
+from rigs.postgres import MakeDatabase
+from rigs.prefect_server import PrefectServer, StartPrefectServer
 
 
 @pytest.fixture(scope="module")
-def prefect_server(
-    tmp_path_factory: pytest.TempPathFactory, postgres_url: Callable[[], str], new_prefect_server: type
-) -> Iterator[Any]:
+def prefect_server(prefect_server_with: StartPrefectServer, postgres_url: MakeDatabase) -> PrefectServer:
     """A fresh server for the module; wait for it with `prefect_client`."""
     database = postgres_url().replace("+psycopg", "+asyncpg")
-    server = new_prefect_server(
-        tmp_path_factory.mktemp("prefect"), PREFECT_SERVER_DATABASE_CONNECTION_URL=database
-    )
-    server.start()
-    yield server
-    server.stop()
+    return prefect_server_with(PREFECT_SERVER_DATABASE_CONNECTION_URL=database)

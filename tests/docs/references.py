@@ -73,7 +73,7 @@ def cell_rules() -> str:
 
 def providers() -> str:
     """Provider × endpoint × outcome, from the registry of the contract that every service is put through."""
-    from contract import OUTCOMES, STAGES
+    from fakes.contract import OUTCOMES, STAGES
 
     lines = [f"| provider | endpoint | {' | '.join(OUTCOMES)} |", f"|---|---|{':-:|' * len(OUTCOMES)}"]
     for name, stage in STAGES.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 def main(*, check: bool) -> int:
     # The project's packages, the neighbour file and the contract's registry, wherever this is started.
     here = Path(__file__).resolve().parent
-    sys.path[:0] = [str(here.parents[1]), str(here), str(here.parent / "fakes")]
+    sys.path[:0] = [str(here.parents[1]), str(here), str(here.parent)]
     from references import PAGES, ROOT, current
 
     behind = 0

@@ -8,18 +8,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from configs.load import load_job
+from rigs.pages import Block
 
 _BOOTSTRAP = "python3 deployments/bootstrap.py "
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory, root: Path, readme: list[Any]) -> tuple[Path, str]:
+def session(tmp_path_factory: pytest.TempPathFactory, root: Path, readme: list[Block]) -> tuple[Path, str]:
     """README's `sh` blocks, run in order in a folder with its example files; the folder and what was printed."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(root / "configs" / "jobs", folder / "configs" / "jobs")
@@ -41,7 +41,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, root: Path, readme: list[A
 
 
 @pytest.mark.slow
-def test_commands_show_what_readme_shows(session: tuple[Path, str], readme: list[Any]) -> None:
+def test_commands_show_what_readme_shows(session: tuple[Path, str], readme: list[Block]) -> None:
     _, printed = session
     shown = [block.text for block in readme if block.language == "text" and "  output" in block.text][:2]
     for sample in shown:
@@ -54,7 +54,7 @@ def test_commands_show_what_readme_shows(session: tuple[Path, str], readme: list
 
 
 @pytest.mark.slow
-def test_python_example_runs_on_the_output(session: tuple[Path, str], readme: list[Any]) -> None:
+def test_python_example_runs_on_the_output(session: tuple[Path, str], readme: list[Block]) -> None:
     folder, _ = session
     (example,) = [block.text for block in readme if block.language == "python"]
     done = subprocess.run(

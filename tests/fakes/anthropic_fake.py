@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from anthropic_rules import MAX_BYTES, refuse_batch, refuse_row
-from loopback import Call, Loopback, Reply, Route
-
+from fakes.anthropic_rules import MAX_BYTES, refuse_batch, refuse_row
+from fakes.loopback import Call, Loopback, Reply, Route
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 

@@ -12,12 +12,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple, get_args
 
-import gemini_fake
 import pyarrow as pa
 import pytest
-from anthropic_fake import KEY, AnthropicFake
-from openai_fake import OpenAIFake
-from openai_vendors import AlibabaFake, AzureFake
 
 from configs.home import Home
 from configs.prompt import Endpoint, Prompt
@@ -29,6 +25,10 @@ from configs.providers import (
     GeminiProvider,
     OpenAIProvider,
 )
+from fakes import gemini_fake
+from fakes.anthropic_fake import KEY, AnthropicFake
+from fakes.openai_fake import OpenAIFake
+from fakes.openai_vendors import AlibabaFake, AzureFake
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.providers.registry import connect
 from tasks.stages.prompt.render import Renderer
@@ -238,7 +238,7 @@ class EmbeddedStage(Stage):
     checks_keys = False
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
-        self.fake = request.getfixturevalue("_shared_batch_service")
+        self.fake = request.getfixturevalue("session_batch_service")
         self.settings = OpenAIProvider(name="openai", base_url=self.fake.url, api_key_env=self.key_variable)
         super().__init__()
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from gemini_rules import refuse_row
-from loopback import Call, Loopback, Reply, Route
-
+from fakes.gemini_rules import refuse_row
+from fakes.loopback import Call, Loopback, Reply, Route
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -68,7 +68,7 @@ Route = tuple[str, str, str]  # method, pattern of the path, name
 class Loopback:
     """Serves `routes`: a subclass has a method `on_NAME(call, *groups) -> Reply` for each, and `refusal(status, text)`."""
 
-    routes: tuple[Route, ...] = ()
+    routes: ClassVar[tuple[Route, ...]] = ()
 
     def __init__(self) -> None:
         self.forget()

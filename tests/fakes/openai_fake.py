@@ -20,8 +20,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, ClassVar
 
-from loopback import Call, Loopback, Refused, Reply, Route
-
+from fakes.loopback import Call, Loopback, Refused, Reply, Route
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.validate import InputCheck, Problem
@@ -285,16 +284,17 @@ class OpenAIFake(Loopback):
 
     def _keep(self, prefix: str, name: str, content: bytes, seconds: int | None) -> dict[str, Any]:
         now = int(time())
-        file = {
-            "id": f"{prefix}{uuid.uuid4().hex}",
+        file_id = f"{prefix}{uuid.uuid4().hex}"
+        file: dict[str, Any] = {
+            "id": file_id,
             "object": "file",
             "bytes": len(content),
             "created_at": now,
         }
         file |= {"filename": name, "purpose": "batch", "status": "processed"}
         file["expires_at"] = None if seconds is None else now + seconds
-        self.files[file["id"]] = file
-        self.bytes[file["id"]] = content
+        self.files[file_id] = file
+        self.bytes[file_id] = content
         return file
 
     def _result(self, content: bytes, *, even_empty: bool = False) -> str | None:

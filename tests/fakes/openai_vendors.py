@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from loopback import Call, Refused
-from openai_fake import KEY, OpenAIFake
+from fakes.loopback import Call, Refused
+from fakes.openai_fake import KEY, OpenAIFake
 
 
 class AlibabaFake(OpenAIFake):

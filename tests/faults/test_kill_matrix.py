@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from rigs.killable_job import KillableJob
+
 pytestmark = pytest.mark.slow
 # A request on its way or a rename under way cannot be called back; a transaction half done holds the lock.
 _ALREADY_DONE = ("before POST", "inside the body of POST", "before commit", "os.r", "shutil")
 STRIPES = 8  # so that several processes share the points
 
 
-def points_of(case: Any, **order: Any) -> list[tuple[int, str]]:
+def points_of(case: KillableJob, **order: Any) -> list[tuple[int, str]]:
     """The side effects of an undisturbed run, numbered."""
     assert case.run("count", **order)["exit"] == 0, case.log
     seen: list[str] = json.loads(case.log)
@@ -25,7 +27,7 @@ def points_of(case: Any, **order: Any) -> list[tuple[int, str]]:
     return list(enumerate(seen))
 
 
-def kill_and_go_on(case: Any, point: int, what: str, **order: Any) -> bool:
+def kill_and_go_on(case: KillableJob, point: int, what: str, **order: Any) -> bool:
     """Kill a run there, and let the same command finish it; whether it came so far."""
     killed: bool = case.run("kill", point, **order)["exit"] is None
     assert case.run(**order)["exit"] == 0, f"point {point}, {what}: {case.log}"
@@ -38,7 +40,7 @@ def kill_and_go_on(case: Any, point: int, what: str, **order: Any) -> bool:
 
 @pytest.mark.parametrize("stripe", range(STRIPES))
 def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
-    new_case: Callable[[], Any], record_property: Callable[[str, object], None], stripe: int
+    new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None], stripe: int
 ) -> None:
     mine = points_of(new_case())[stripe::STRIPES]
     killed = sum(kill_and_go_on(new_case(), point, what) for point, what in mine)
@@ -47,11 +49,11 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
 
 
 def test_a_retry_that_is_killed_goes_on_and_asks_once(
-    new_case: Callable[[], Any], record_property: Callable[[str, object], None]
+    new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
     once = ["retry.max_attempts=1"]
 
-    def finished() -> Any:
+    def finished() -> KillableJob:
         """The row that fails once is left unanswered."""
         case = new_case()
         assert case.run(given={"overrides": once})["exit"] == 0, case.log
@@ -67,7 +69,7 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
 
 
 def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
-    new_case: Callable[[], Any], record_property: Callable[[str, object], None]
+    new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
     frozen = 0
     for point, what in points_of(new_case())[::12]:
@@ -88,7 +90,7 @@ def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     assert frozen > 5
 
 
-def snapshot(case: Any) -> Any:
+def snapshot(case: KillableJob) -> tuple[dict[str, bytes], dict[str, int], list[str]]:
     """Ledger, run folder, output and provider as they are."""
     files = {
         str(p): p.read_bytes()

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from anthropic_fake import KEY
 
 from configs.clock import SystemClock
 from configs.errors import ConfigError, NightmailError, TerminalError, TransientError
 from configs.home import Home
 from configs.progress import Silent
+from fakes.anthropic_fake import KEY
 from flows.cli.main import main
 from tasks.cancel import cancel_run
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from gemini_fake import KEY
 
 from configs.errors import ConfigError
 from configs.progress import Silent
+from fakes.gemini_fake import KEY
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.orchestration.reporters import reporting_to
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from contract import STAGES
 
 from configs.providers import AlibabaProvider
+from fakes.contract import STAGES
 
 SCHEMA = {
     "type": "object",

@@ -1,0 +1,1 @@
+"""Test rigs: real servers, folders and whole installations as typed fixtures, one module each."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from contract import STAGES, Stage
 
 from configs.clock import SystemClock
 from configs.home import Home
+from fakes.contract import STAGES, Stage
 from tasks.diagnostics.facts import Fact, Grade
 from tasks.diagnostics.preflight import Preflight
 from tasks.providers.registry import connect

@@ -1,38 +1,28 @@
-"""A clock that stands still, and a ledger on every database that must behave the same."""
+"""A ledger on every database that must behave the same, by a clock that stands still."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from rigs.clock import HandClock
 from tasks.ledger.records import ChunkRecord, Lease
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState, RunState
 
 
-class HandClock:
-    """Time moves when the test says so."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def clock() -> HandClock:
+    """It stands still until the test moves it."""
     return HandClock()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'ledger.db'}"
     else:
@@ -41,6 +31,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def ledger(ledger_url: str, clock: HandClock) -> Ledger:
+    """An empty ledger."""
     return Ledger(ledger_url, clock)
 
 

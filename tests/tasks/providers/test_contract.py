@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract import OUTCOMES, STAGES, Stage
 
 from configs.errors import ConfigError, LeaseLost, LostReply, NightmailError, NotFound, TransientError
+from fakes.contract import OUTCOMES, STAGES, Stage
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.providers.base import BatchStatus
 

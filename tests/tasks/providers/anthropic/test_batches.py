@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from anthropic_fake import KEY, AnthropicFake
-from loopback import Reply
 from pydantic import ValidationError
 
 from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.providers import AnthropicProvider
+from fakes.anthropic_fake import KEY, AnthropicFake
+from fakes.loopback import Reply
 from tasks.providers.anthropic import replies
 from tasks.providers.anthropic import service as anthropic
 from tasks.providers.anthropic.batches import AnthropicBatches
@@ -34,8 +34,8 @@ def settings(url: str | None, **more: Any) -> AnthropicProvider:
 
 
 @pytest.fixture(scope="session")
-def _anthropic(_anthropic_server: AnthropicFake) -> Any:
-    made: Any = connect(settings(_anthropic_server.url), HOME, {"TEST_KEY": KEY})
+def _anthropic(session_anthropic_server: AnthropicFake) -> Any:
+    made: Any = connect(settings(session_anthropic_server.url), HOME, {"TEST_KEY": KEY})
     made._client = made._client.with_options(max_retries=0)
     return made
 

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gemini_fake import KEY, GeminiFake, Refusal
 from google.genai import types
-from loopback import Call, Loopback, Reply
 
 from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.providers import GeminiProvider
+from fakes.gemini_fake import KEY, GeminiFake, Refusal
+from fakes.loopback import Call, Loopback, Reply
 from tasks.providers.base import BatchStatus, Submission
 from tasks.providers.gemini import service as gemini_service
 from tasks.providers.gemini.replies import service_batch, status_of
@@ -235,7 +235,7 @@ def test_batches_are_found_over_many_pages_ours_alone_and_newest_first(
 
 
 def _batch(n: int) -> Any:
-    from gemini_fake import Batch
+    from fakes.gemini_fake import Batch
 
     name = f"nightmail/abc/1/{n}" if n % 2 == 0 else f"somebody's {n}"
     return Batch(f"batches/{n}", name, "m", False, [LINE], datetime.now(UTC) - timedelta(minutes=n))

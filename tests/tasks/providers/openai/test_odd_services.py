@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai_fake import OpenAIFake
-from openai_vendors import AlibabaFake, AzureFake
 
 from configs.providers import AlibabaProvider
+from fakes.openai_fake import OpenAIFake
+from fakes.openai_vendors import AlibabaFake, AzureFake
 from flows.cli.main import main
 
 COPED_WITH = {

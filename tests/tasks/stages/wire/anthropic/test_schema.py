@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from anthropic import transform_schema
-from anthropic_rules import _schema as problems
 
 from configs.errors import ConfigError
+from fakes.anthropic_rules import _schema as problems
 from tasks.stages.wire.anthropic.schema import sendable
 
 TEXT = {"type": "string"}

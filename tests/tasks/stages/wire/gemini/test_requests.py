@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from gemini_rules import refuse_row
 from google.genai import types
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
+from fakes.gemini_rules import refuse_row
 from tasks.runs.chunk_files import line_id
 from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
 from tasks.stages.wire.gemini import requests

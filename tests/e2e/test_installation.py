@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from rigs.installation import Installation, Until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
 pytestmark = pytest.mark.slow
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
 DAYS = [date(2026, 3, day) for day in range(1, 6)]
-Until = Callable[..., Any]
 
 
 @pytest.fixture
-def site(house: Any, prefect_client: Any) -> Any:
-    """The house, deployed, with a worker at work."""
-    if house.worker is None:
+def site(installation: Installation, prefect_client: SyncPrefectClient) -> Installation:
+    """The installation, deployed, with a worker at work."""
+    if installation.worker is None:
         for job, faults in {
             "nightly-letters": "",
             "by-form": "",
@@ -31,44 +37,44 @@ def site(house: Any, prefect_client: Any) -> Any:
             "backfilled": "",
             "refused": "row_error:400",
         }.items():
-            house.job(job, faults)
-        house.rows(YESTERDAY.isoformat())
-        file = house.checkout / "deployments/prefect.yaml"
+            installation.job(job, faults)
+        installation.rows(YESTERDAY.isoformat())
+        file = installation.checkout / "deployments/prefect.yaml"
         tree = yaml.safe_load(file.read_text())
         nightly = next(entry for entry in tree["deployments"] if entry["name"] == "nightly")
         nightly["parameters"] = {"job": "configs/jobs/nightly-letters.yaml"}
         nightly["schedules"][0] |= {"cron": "* * * * *", "active": True}
         file.write_text(yaml.safe_dump(tree))
-        house.deploy()
-        house.start_worker()
-    return house
+        installation.deploy()
+        installation.start_worker()
+    return installation
 
 
-def started(client: Any, deployment: str, **parameters: Any) -> Any:
+def started(client: SyncPrefectClient, deployment: str, **parameters: Any) -> UUID:
     """Id of a new run of a deployment."""
     found = client.read_deployment_by_name(deployment)
     return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
 
-def state(client: Any, run_id: Any) -> str:
+def state(client: SyncPrefectClient, run_id: UUID) -> str:
     """Name of a flow run's state."""
     return str(client.read_flow_run(run_id).state.name)
 
 
-def ended(client: Any, run_id: Any) -> Any:
+def ended(client: SyncPrefectClient, run_id: UUID) -> FlowRun | None:
     """A flow run at its end, or nothing yet."""
     run = client.read_flow_run(run_id)
     return run if run.state.is_final() else None
 
 
-def test_a_second_deploy_changes_nothing(site: Any) -> None:
+def test_a_second_deploy_changes_nothing(site: Installation) -> None:
     lines = [line for line in site.deploy() if line]
     assert lines
     assert all(line.startswith("unchanged") for line in lines), lines
     assert "sk-webhook" not in "".join(lines)
 
 
-def test_the_commands_of_the_page_about_deploying_work(site: Any) -> None:
+def test_the_commands_of_the_page_about_deploying_work(site: Installation) -> None:
     page = (site.checkout / "deployments/README.md").read_text(encoding="utf-8")
     printed = site.type("".join(re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)))
     assert "deployment enrich/nightly" in printed
@@ -78,11 +84,11 @@ def test_the_commands_of_the_page_about_deploying_work(site: Any) -> None:
 
 
 def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
-    site: Any, prefect_client: Any, until: Until
+    site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:
     nightly = prefect_client.read_deployment_by_name("enrich/nightly")
 
-    def runs() -> list[Any]:
+    def runs() -> list[FlowRun]:
         return [
             run
             for run in prefect_client.read_flow_runs()
@@ -103,7 +109,7 @@ def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
 
 
 def test_server_and_worker_killed_while_a_run_sleeps_are_started_again_and_it_goes_on(
-    site: Any, prefect_client: Any, until: Until
+    site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:
     run_id = started(prefect_client, "enrich/ad-hoc", job="configs/jobs/killed.yaml")
     until(lambda: state(prefect_client, run_id) == "Sleeping", "sleep")
@@ -119,7 +125,7 @@ def test_server_and_worker_killed_while_a_run_sleeps_are_started_again_and_it_go
 
 
 def test_a_run_cancelled_in_its_sleep_has_its_batches_cancelled(
-    site: Any, prefect_client: Any, until: Until
+    site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:
     from prefect.states import Cancelling
 
@@ -133,7 +139,9 @@ def test_a_run_cancelled_in_its_sleep_has_its_batches_cancelled(
     until(lambda: site.run_of("cancelled", YESTERDAY.isoformat()).state == "cancelled", "the ledger")
 
 
-def test_a_run_over_its_error_budget_is_told(site: Any, prefect_client: Any, until: Until) -> None:
+def test_a_run_over_its_error_budget_is_told(
+    site: Installation, prefect_client: SyncPrefectClient, until: Until
+) -> None:
     started(prefect_client, "enrich/ad-hoc", job="configs/jobs/refused.yaml")
     until(lambda: [said for said in site.alerts.told if f"refused {YESTERDAY}" in said], "the alert")
     told = json.loads(next(said for said in site.alerts.told if f"refused {YESTERDAY}" in said))
@@ -141,7 +149,7 @@ def test_a_run_over_its_error_budget_is_told(site: Any, prefect_client: Any, unt
 
 
 def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
-    site: Any, prefect_client: Any, until: Until
+    site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:
     for day in DAYS[:2] + DAYS[3:]:
         site.rows(day.isoformat())
@@ -165,7 +173,7 @@ def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
 
 
 def test_a_run_is_started_from_the_form_in_the_browser(
-    site: Any, prefect_client: Any, until: Until, browser: Any
+    site: Installation, prefect_client: SyncPrefectClient, until: Until, browser: Browser
 ) -> None:
     found = prefect_client.read_deployment_by_name("enrich/ad-hoc")
     base = site.server.url.removesuffix("/api")
@@ -189,7 +197,7 @@ def test_a_run_is_started_from_the_form_in_the_browser(
     page.get_by_text(f"by-form {YESTERDAY}").first.wait_for()
 
 
-def stay_home(route: Any, base: str) -> None:
+def stay_home(route: Route, base: str) -> None:
     """Let the browser reach nothing but the server."""
     if route.request.url.startswith((base, "data:", "blob:")):
         route.continue_()

@@ -1,0 +1,169 @@
+"""A real Prefect server, and a client and a worker of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from rigs.checkout import ROOT
+from rigs.ports import free_port
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+
+class PrefectServer:
+    """A Prefect server of its own in a folder."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self._settings = {
+            "PREFECT_HOME": str(folder),
+            "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "120",  # a machine that is busy with other tests is slow
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PYTHONPATH": str(ROOT),
+            **environ,
+        }
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What its clients and workers need, and what the test has set since."""
+        return {**os.environ, **self._settings}
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether its database is a file in its folder."""
+        return "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings
+
+    def start(self) -> None:
+        """Start (again), on the same folder and port; returns before it answers."""
+        self.process = self._run("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+
+    def worker(self, folder: Path, *options: str, **environ: str) -> subprocess.Popen[bytes]:
+        """A worker of the pool `nightmail`; what it says is in `folder`/worker.log."""
+        return self._run(
+            "worker", "worker", "start", "--pool", "nightmail", *options, folder=folder, **environ
+        )
+
+    def _run(
+        self, log: str, *words: str, folder: Path | None = None, **environ: str
+    ) -> subprocess.Popen[bytes]:
+        where = folder or self.folder
+        with (where / f"{log}.log").open("ab") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefect", *words],
+                env={**self.environ, **environ},
+                stdout=out,
+                stderr=out,
+                cwd=where,
+            )
+
+    def stop(self) -> None:
+        """Stop it as an operator would."""
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    @contextmanager
+    def connected(self) -> Iterator[SyncPrefectClient]:
+        """A client of it, once it answers."""
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            deadline = time.monotonic() + 240
+            while client.api_healthcheck() is not None:
+                assert time.monotonic() < deadline, "the Prefect server did not start"
+                time.sleep(0.2)
+            yield client
+
+
+class StartPrefectServer(Protocol):
+    """Starts a server; its settings are keywords, as variables of its environment."""
+
+    def __call__(self, **environ: str) -> PrefectServer: ...
+
+
+@pytest.fixture(scope="session")
+def empty_prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a server that was never started: made once for all processes, since it takes 15 s each time."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-template"
+    with (base.parent / "prefect-template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            subprocess.run(
+                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+                env={**os.environ, "PREFECT_HOME": str(folder), "PYTHONPATH": str(ROOT)},
+                check=True,
+                capture_output=True,
+            )
+            (folder / "made").touch()
+    return folder / "prefect.db"
+
+
+@pytest.fixture(scope="module")
+def prefect_server_with(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[StartPrefectServer]:
+    """Factory of fresh servers, started."""
+    started: list[PrefectServer] = []
+
+    def start(**environ: str) -> PrefectServer:
+        server = PrefectServer(tmp_path_factory.mktemp("prefect"), **environ)
+        if server.on_sqlite:
+            shutil.copy(request.getfixturevalue("empty_prefect_database"), server.folder)
+        server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def prefect_server(prefect_server_with: StartPrefectServer) -> PrefectServer:
+    """A fresh server for the module; wait for it with `prefect_client`."""
+    return prefect_server_with()
+
+
+@pytest.fixture
+def prefect_client(prefect_server: PrefectServer) -> Iterator[SyncPrefectClient]:
+    """A client of that server, once it answers."""
+    with prefect_server.connected() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def prefect_worker(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A process worker for the module; the path of its log."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    with prefect_server.connected() as client:
+        client.create_work_pool(WorkPoolCreate(name="nightmail", type="process"))
+    folder = tmp_path_factory.mktemp("worker")
+    process = prefect_server.worker(folder)
+    yield folder / "worker.log"
+    process.kill()  # told to go, it may wait longer than a test should
+    process.wait()

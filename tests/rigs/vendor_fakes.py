@@ -1,0 +1,57 @@
+"""Vendors' services on loopback, one process-wide server each: see tests/fakes/."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # a vendor's fake brings its SDK, and few tests need it
+    from fakes.anthropic_fake import AnthropicFake
+    from fakes.contract import Stage
+    from fakes.gemini_fake import GeminiFake
+
+
+@pytest.fixture(scope="session")
+def session_gemini_server() -> Iterator[GeminiFake]:
+    """Gemini's API for the whole session, as the test before has left it."""
+    from fakes.gemini_fake import GeminiFake
+
+    server = GeminiFake()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def gemini_server(session_gemini_server: GeminiFake) -> Iterator[GeminiFake]:
+    """Gemini's API on loopback, empty and well-behaved: see tests/fakes/gemini_fake.py."""
+    session_gemini_server.forget()
+    yield session_gemini_server
+    assert not session_gemini_server.broken
+
+
+@pytest.fixture(scope="session")
+def session_anthropic_server() -> Iterator[AnthropicFake]:
+    """Anthropic's Message Batches for the whole session, as the test before has left them."""
+    from fakes.anthropic_fake import AnthropicFake
+
+    server = AnthropicFake()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def anthropic_server(session_anthropic_server: AnthropicFake) -> AnthropicFake:
+    """Anthropic's Message Batches on loopback, empty and well-behaved: see tests/fakes/anthropic_fake.py."""
+    session_anthropic_server.forget()
+    return session_anthropic_server
+
+
+@pytest.fixture(scope="session")
+def stages(request: pytest.FixtureRequest) -> Callable[[str], Stage]:
+    """Each service of the contract once, by the name of its provider: see tests/fakes/contract.py."""
+    from fakes.contract import STAGES
+
+    return functools.cache(lambda name: STAGES[name](request))
