@@ -140,9 +140,9 @@ class Preflight:
             found = outcomes.get(name)
             if found is None:
                 self._bad("answers", f"{name} is in no result file")
-            elif not found.answered:
+            elif not found.has_answer:
                 self._bad("answers", f"{name}: {found.status}: {found.error_code}: {found.error_message}")
-        if all(name in outcomes and outcomes[name].answered for name in _IDS):
+        if all(name in outcomes and outcomes[name].has_answer for name in _IDS):
             tokens = sum(
                 (found.input_tokens or 0) + (found.output_tokens or 0) for found in outcomes.values()
             )

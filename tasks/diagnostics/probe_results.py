@@ -27,7 +27,7 @@ def read_results(
     if missing:
         tell(Fact("rows", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))
     first = outcomes.get(custom_ids[0])
-    if first is not None and first.answered:
+    if first is not None and first.has_answer:
         told = f"{first.input_tokens} tokens in, {first.output_tokens} out"
         tell(Fact("answer", Grade.OK, f"{first.status}, by {first.model or 'an unnamed model'}, {told}"))
         if first.input_tokens is None:
@@ -36,7 +36,7 @@ def read_results(
         tell(Fact("answer", Grade.BAD, f"{first.status}: {first.error_code}: {first.error_message}"))
     _shape(both, tell)
     second = outcomes.get(custom_ids[1])
-    if second is not None and not second.answered:
+    if second is not None and not second.has_answer:
         where = "error" if errors and custom_ids[1].encode() in errors else "output"
         grade = Grade.OK if where == "error" else Grade.ODD
         tell(Fact("failed row", grade, f"in the {where} file: {second.error_code}: {second.error_message}"))

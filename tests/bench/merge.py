@@ -129,7 +129,7 @@ def limit(folder: Path, out: Path, watch: Watch, given: Options) -> None:
                         pass
             source = pa.ipc.open_stream(pa.OSFile(str(chunk.rows))).read_all()
             added = finished.select(finished.column_names[source.num_columns :])
-            options = writer_options(source.to_batches(max_chunksize=GROUP_ROWS)[0], finished.schema)
+            options = writer_options(source.to_batches(max_chunksize=GROUP_ROWS)[0], finished.schema, "llm_")
             table = pa.Table.from_arrays([*source.columns, *added.columns], schema=finished.schema)
             pq.write_table(table, out / name, row_group_size=GROUP_ROWS, **options)
 

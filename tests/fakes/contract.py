@@ -32,9 +32,10 @@ from fakes.openai_vendors import AlibabaFake, AzureFake
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.providers.registry import connect
 from tasks.stages.prompt.render import Renderer
+from tasks.stages.row_status import RowStatus
 from tasks.stages.validate import Problem
 from tasks.stages.wire.formats import dialect
-from tasks.stages.wire.outcome import Outcome, RowStatus
+from tasks.stages.wire.outcome import Outcome
 
 
 class Expected(NamedTuple):

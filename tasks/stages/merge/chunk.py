@@ -1,4 +1,4 @@
-"""A chunk's results onto its rows: every row once, in source order, with one status.
+"""Merge a chunk's results into its rows: every row once, in source order, with one status.
 
 Lines find their row by custom_id alone. Small results are parsed in one go; big ones are indexed first and
 then merged range of rows by range of rows, so that memory stays bounded however long the answers are.
@@ -20,8 +20,8 @@ from tasks.stages.answers.schema import Checker
 from tasks.stages.answers.types import TEXT, Shape
 from tasks.stages.cost.price import Price
 from tasks.stages.merge.lines import (
-    COUNTS,
     STATUSES,
+    TOKENS,
     LineCounts,
     ParsedLines,
     byte_size,
@@ -31,7 +31,9 @@ from tasks.stages.merge.lines import (
     read_blocks,
 )
 from tasks.stages.merge.row_reader import RowReader
-from tasks.stages.merge.rows import Attempt, ChunkRows, Columns, Verdict, decide
+from tasks.stages.merge.rows import Attempt, ChunkRows, Columns, RowMatches, match_rows
+from tasks.stages.output_columns import OUTPUT_COLUMNS, typed_columns
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ErrorClass
 from tasks.storage.background_writer import BackgroundWriter
@@ -50,7 +52,7 @@ _SHORT_TEXT = 32
 
 @dataclass(frozen=True)
 class AttemptStats:
-    """What one attempt's lines add up to, lines that another attempt superseded included.
+    """The sums over one attempt's result lines, those that another attempt superseded included.
 
     `cost_usd` is None when there is no price or an answered line does not say its tokens.
     """
@@ -74,7 +76,7 @@ class ErrorCount:
 
 @dataclass(frozen=True)
 class MergeStats:
-    """The account of a merged chunk. `by_status` sums to `rows`.
+    """The counts of a merged chunk. `by_status` sums to `rows`.
 
     `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
     the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help.
@@ -92,7 +94,7 @@ class MergeStats:
     @property
     def missing(self) -> int:
         """Rows that are in no result file."""
-        return self.by_status.get("missing", 0)
+        return self.by_status.get(RowStatus.MISSING, 0)
 
     @property
     def cost_usd(self) -> float | None:
@@ -114,26 +116,14 @@ def output_schema(
     if missing:
         raise ConfigError(f"source.columns: no column {missing[0]!r} in the source; correct the job file")
     kept = [each for each in source if carried is None or each.name in carried]
-    added = [pa.field(prefix + name, kind) for name, kind in _added(answer or pa.string(), parsed)]
+    typed = typed_columns(pa.string() if answer is None else answer, parsed)
+    added = [pa.field(prefix + column.name, kind) for column, kind in typed]
     clash = sorted({each.name for each in kept} & {each.name for each in added})
     if clash:
         raise ConfigError(
             f"output.prefix: the source already has a column {clash[0]!r}; choose another prefix"
         )
     return pa.schema([*kept, *added], metadata=source.metadata)
-
-
-def _added(answer: pa.DataType, parsed: pa.DataType | None) -> Iterator[tuple[str, pa.DataType]]:
-    yield "answer", answer
-    if parsed is not None:
-        yield "parsed", parsed
-    for name in ("status", "error_code", "error_message", "finish_reason", "model"):
-        yield name, pa.string()
-    for name in COUNTS:
-        yield name, pa.int64()
-    yield "attempts", pa.int32()
-    yield "custom_id", pa.string()
-    yield "batch_id", pa.string()
 
 
 def merge_chunk(
@@ -169,31 +159,31 @@ def merge_chunk(
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, len(attempts), price, shape.wire)
     columns = Columns(chunk, attempts, shape, checker)
-    with BackgroundWriter(sink, schema, GROUP_ROWS, **writer_options(source.first(), schema)) as writer:
+    with BackgroundWriter(
+        sink, schema, GROUP_ROWS, **writer_options(source.first(), schema, prefix)
+    ) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
-            verdict = decide(chunk, attempts, parsed, lo, hi, retry_on)
+            matches = match_rows(chunk, attempts, parsed, lo, hi, retry_on)
             for start in range(lo, hi, GROUP_ROWS):
                 stop = min(start + GROUP_ROWS, hi)
-                added = columns.of(verdict, parsed, start, stop)
+                added = columns.of(matches, parsed, start, stop)
                 account.errors(added["error_code"], added["error_message"])
                 writer.write(_enriched(source.take(stop - start), added, schema))
-            account.verdict(verdict)
+            account.matches(matches)
     source.finish()
     return account.stats()
 
 
-def writer_options(first: pa.RecordBatch, schema: pa.Schema) -> dict[str, Any]:
+def writer_options(first: pa.RecordBatch, schema: pa.Schema, prefix: str) -> dict[str, Any]:
     """zstd at its fastest; dictionaries only where values are short texts that repeat. `first` are source rows."""
     short = [
         name for name in first.schema.names if name in schema.names and _is_short_text(first.column(name))
     ]
-    added = [each.name for each in schema if each.name not in first.schema.names]
-    ends = ("status", "error_code", "finish_reason", "model", "batch_id")
     return {
         "compression": "zstd",
         "compression_level": 1,
-        "use_dictionary": short + [name for name in added if name.endswith(ends)],
+        "use_dictionary": short + [prefix + column.name for column in OUTPUT_COLUMNS if column.repeats],
     }
 
 
@@ -211,13 +201,13 @@ def _ranges(
     range_bytes: int,
 ) -> Iterator[tuple[int, int, Iterable[tuple[int, bytes]]]]:
     """(lo, hi, blocks): row ranges with the bytes of all their lines, as (attempt, block) pairs."""
-    files = [(at, file) for at, attempt in enumerate(attempts) for file in attempt.files]
+    files = [(number, file) for number, attempt in enumerate(attempts) for file in attempt.files]
     if sum(byte_size(file) for _, file in files) <= whole_bytes:
-        yield 0, len(chunk), ((at, block) for at, file in files for block in read_blocks(file))
+        yield 0, len(chunk), ((number, block) for number, file in files for block in read_blocks(file))
         return
     index = index_lines(files, parser, chunk.rows_of)
-    for lo, hi, numbers in index.ranges(len(chunk), range_bytes):
-        yield lo, hi, index.blocks(numbers)
+    for lo, hi, lines in index.ranges(len(chunk), range_bytes):
+        yield lo, hi, index.blocks(lines)
 
 
 def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
@@ -226,13 +216,13 @@ def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -
 
 
 def _attempt_stats(counts: LineCounts) -> AttemptStats:
-    read, written, cached, reasoning = counts.tokens.tolist()
-    return AttemptStats(counts.lines, read, written, cached, reasoning, counts.cost_usd)
+    tokens = dict(zip(TOKENS, counts.tokens.tolist(), strict=True))
+    return AttemptStats(lines=counts.lines, cost_usd=counts.cost_usd, **tokens)
 
 
 @dataclass
 class _Account:
-    """Adds up what the merge sees."""
+    """Adds up a chunk's counts while it is merged."""
 
     chunk: ChunkRows
     attempts: int
@@ -253,10 +243,10 @@ class _Account:
     def parse(self, parser: Parser, blocks: Iterable[tuple[int, bytes]]) -> ParsedLines | None:
         """All blocks of a range as columns, counted on the way."""
         parsed = []
-        for at, block in blocks:
+        for attempt, block in blocks:
             batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
-            self.counts[at].add(batch, status, unparsable, self.price, writes)
-            parsed.append((batch, status, error_class, at))
+            self.counts[attempt].add(batch, status, unparsable, self.price, writes)
+            parsed.append((batch, status, error_class, attempt))
         return join_blocks(parsed)
 
     def errors(self, codes: pa.Array, messages: pa.Array) -> None:
@@ -269,13 +259,13 @@ class _Account:
             self.codes[code] += 1
             self.examples.setdefault(code, message and message[:_EXAMPLE_LENGTH])
 
-    def verdict(self, verdict: Verdict) -> None:
+    def matches(self, matches: RowMatches) -> None:
         """Count a range's final statuses; call it after its columns are made."""
-        self.by_status += np.bincount(verdict.status, minlength=len(STATUSES))
-        self.unknown += verdict.unknown
-        self.duplicates += verdict.duplicates
-        ids = self.chunk.ids.slice(verdict.lo, len(verdict.status))
-        self.unanswered += ids.take(arrow_columns.indices(np.flatnonzero(verdict.helps))).to_pylist()
+        self.by_status += np.bincount(matches.status, minlength=len(STATUSES))
+        self.unknown += matches.unknown
+        self.duplicates += matches.duplicates
+        ids = self.chunk.ids.slice(matches.lo, len(matches.status))
+        self.unanswered += ids.take(arrow_columns.indices(np.flatnonzero(matches.asks_again))).to_pylist()
 
     def stats(self) -> MergeStats:
         """The finished account; IntegrityError unless every row has exactly one status."""

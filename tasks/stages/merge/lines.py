@@ -1,4 +1,4 @@
-"""Result files into Arrow: blocks of lines, an index of lines for big files, and parsed lines as columns."""
+"""Read result files into Arrow: blocks of lines, an index of lines for big files, and parsed lines as columns."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ import pyarrow as pa
 
 from tasks.stages import arrow_columns
 from tasks.stages.cost.price import Price
+from tasks.stages.output_columns import LINE_COLUMNS, OutputColumn
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
-from tasks.stages.wire.outcome import ANSWERED, ErrorClass, RowStatus
+from tasks.stages.wire.outcome import ErrorClass
 
 BLOCK_BYTES = 1 << 20
 STATUSES = tuple(RowStatus)
 ERROR_CLASSES = tuple(ErrorClass)
 _STATUS_CODE = {status: code for code, status in enumerate(STATUSES)}
-_CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {each: at for at, each in enumerate(ERROR_CLASSES)}
-_TEXTS = ("custom_id", "error_message")
-_FEW_TEXTS = ("error_code", "finish_reason", "model")
-_WRITES = ("cache_write_tokens", "cache_write_1h_tokens")
-COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_CLASS_CODE: dict[ErrorClass | None, int] = {None: -1} | {
+    each: code for code, each in enumerate(ERROR_CLASSES)
+}
+_CACHE_WRITES = ("cache_write_tokens", "cache_write_1h_tokens")
+TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _ID = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?"(?:custom_id|key)"\s*:\s*"([^"\\]*)"')
 
 _NEWLINE = 10
 
 Numbers = np.ndarray[Any, Any]
 _NONE: Numbers = np.zeros(0, np.int64)
-ANSWERED_CODES: Numbers = np.array([status in ANSWERED for status in STATUSES], dtype=bool)
+HAS_ANSWER: Numbers = np.array([status.has_answer for status in STATUSES], dtype=bool)
+"""By status code: whether the model answered."""
 
 
 def read_blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -49,7 +52,8 @@ def byte_size(file: BinaryIO) -> int:
 
 @dataclass(frozen=True)
 class ParsedLines:
-    """Readable lines as columns: `table` (texts, answer, token counts) and codes beside it, equal in length."""
+    """Readable lines as columns: `table` (custom_id, and what the output keeps of a line) and codes beside it, equal in
+    length: places in STATUSES and ERROR_CLASSES (-1: none), and the number of the attempt."""
 
     table: pa.Table
     status: Numbers
@@ -57,18 +61,18 @@ class ParsedLines:
     attempt: Numbers
 
     @property
-    def answered(self) -> Numbers:
-        """Mask of the lines in which the model spoke."""
-        return ANSWERED_CODES[self.status]
+    def has_answer(self) -> Numbers:
+        """Mask of the lines that hold an answer."""
+        return HAS_ANSWER[self.status]
 
 
 @dataclass
 class LineCounts:
-    """What one attempt's lines add up to, superseded and unmatched ones included."""
+    """The sums over one attempt's lines, superseded and unmatched ones included."""
 
     lines: int = 0
     unparsable: int = 0
-    tokens: Numbers = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
+    tokens: Numbers = field(default_factory=lambda: np.zeros(len(TOKENS), np.int64))
     cost_usd: float | None = 0.0
 
     def add(
@@ -77,19 +81,19 @@ class LineCounts:
         status: Numbers,
         unparsable: int,
         price: Price | None,
-        writes: Sequence[Numbers] = (),
+        cache_writes: Sequence[Numbers] = (),
     ) -> None:
         """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
         self.lines += len(status) + unparsable
         self.unparsable += unparsable
-        counts = [arrow_columns.to_numpy(batch.column(name)) for name in COUNTS]
+        counts = [arrow_columns.to_numpy(batch.column(name)) for name in TOKENS]
         self.tokens += [int(each.sum()) for each in counts]
         if self.cost_usd is None or price is None:
             self.cost_usd = None
         elif not price.is_free:
-            silent = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & ANSWERED_CODES[status]
-            writing = price.writing_usd(counts[0], *writes) if writes else 0.0
-            known = writing is not None and not silent.any()
+            uncounted = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & HAS_ANSWER[status]
+            writing = price.writing_usd(counts[0], *cache_writes) if cache_writes else 0.0
+            known = writing is not None and not uncounted.any()
             self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
 
 
@@ -103,21 +107,23 @@ def parse_block(
     if unparsable:
         keep = [custom_id is not None for custom_id in by_field["custom_id"]]
         by_field = {name: list(compress(values, keep)) for name, values in by_field.items()}
-    arrays = [
-        *(arrow_columns.strings(by_field[name]) for name in _TEXTS),
-        *(arrow_columns.few_strings(by_field[name]) for name in _FEW_TEXTS),
-        arrow_columns.build(by_field["answer"], answer),
-        *(arrow_columns.build(by_field[name], pa.int64()) for name in COUNTS),
-    ]
+    arrays = {column.name: _array(column, by_field[name], answer) for column, name in LINE_COLUMNS}
+    arrays["custom_id"] = arrow_columns.strings(by_field["custom_id"])
     status = _codes(by_field["status"], _STATUS_CODE)
     error_class = _codes(by_field["error_class"], _CLASS_CODE)
-    batch = pa.RecordBatch.from_arrays(arrays, names=[*_TEXTS, *_FEW_TEXTS, "answer", *COUNTS])
-    writes = [by_field[name] for name in _WRITES]
+    batch = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    writes = [by_field[name] for name in _CACHE_WRITES]
     some = any(map(any, writes))  # seldom, and a million rows look here
     written = (
         [arrow_columns.to_numpy(arrow_columns.build(each, pa.int64())) for each in writes] if some else []
     )
     return batch, status, error_class, unparsable, written
+
+
+def _array(column: OutputColumn, values: Sequence[Any], answer: pa.DataType) -> pa.Array:
+    if column.repeats:
+        return arrow_columns.few_strings(values)
+    return arrow_columns.build(values, answer if column.type is None else column.type)
 
 
 def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:
@@ -167,8 +173,8 @@ class LineIndex:
         """(lo, hi, lines): consecutive row ranges whose lines sum to about `range_bytes`, then the
         lines of no row as empty ranges (rows, rows)."""
         order = np.argsort(self.row, kind="stable")
-        strangers = int(np.searchsorted(self.row[order], 0))
-        known = order[strangers:]
+        unmatched = int(np.searchsorted(self.row[order], 0))
+        known = order[unmatched:]
         size = np.bincount(self.row[known], weights=self.length[known], minlength=rows)
         total = np.concatenate([[0.0], np.cumsum(size)])
         first = np.searchsorted(self.row[known], np.arange(rows + 1))
@@ -177,9 +183,9 @@ class LineIndex:
             hi = max(lo + 1, int(np.searchsorted(total, total[lo] + range_bytes, side="right")) - 1)
             yield lo, hi, known[first[lo] : first[hi]]
             lo = hi
-        loose = order[:strangers]
-        sizes = np.cumsum(self.length[loose])
-        for group in np.split(loose, np.flatnonzero(np.diff(sizes // range_bytes)) + 1):
+        rowless = order[:unmatched]
+        sizes = np.cumsum(self.length[rowless])
+        for group in np.split(rowless, np.flatnonzero(np.diff(sizes // range_bytes)) + 1):
             if len(group):
                 yield rows, rows, group
 
@@ -188,15 +194,15 @@ class LineIndex:
         ordered = lines[np.lexsort((self.offset[lines], self.file[lines]))]
         parts: list[bytes] = []
         size, current = 0, -1
-        for at in ordered.tolist():
-            number = int(self.file[at])
+        for line_number in ordered.tolist():
+            number = int(self.file[line_number])
             if parts and (number != current or size >= BLOCK_BYTES):
                 yield self.files[current][0], b"".join(parts)
                 parts, size = [], 0
             current = number
             file = self.files[number][1]
-            file.seek(int(self.offset[at]))
-            line = file.read(int(self.length[at]))
+            file.seek(int(self.offset[line_number]))
+            line = file.read(int(self.length[line_number]))
             parts.append(line if line.endswith(b"\n") else line + b"\n")
             size += len(line)
         if parts:
@@ -230,10 +236,10 @@ def index_lines(
 
 
 def _line_id(block: bytes, start: int, end: int, parser: Parser) -> str | None:
-    found = _ID.match(block, start, end)
-    if found is not None:
+    match = _ID.match(block, start, end)
+    if match is not None:
         try:
-            return found[1].decode()
+            return match[1].decode()
         except UnicodeDecodeError:
             return None
     return parser.parse_line(block[start:end]).custom_id

@@ -1,4 +1,4 @@
-"""Which line speaks for which row, and the columns that say so."""
+"""Match result lines to rows and build the output columns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
 from tasks.stages.answers.schema import Checker
 from tasks.stages.answers.types import Problems, Shape
-from tasks.stages.merge.lines import ANSWERED_CODES, COUNTS, ERROR_CLASSES, STATUSES, Numbers, ParsedLines
-from tasks.stages.wire.outcome import RowStatus, classify, failure_status
+from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
+from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
+from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.outcome import classify, failure_status
 
 SUCCEEDED, INVALID, MISSING, SKIPPED = (
     STATUSES.index(status)
     for status in (RowStatus.SUCCEEDED, RowStatus.INVALID, RowStatus.MISSING, RowStatus.SKIPPED)
 )
-_LATER = 1 << 40
-_ANSWERED = 1 << 60
+# A line's rank is made of these and its number: any answer before any other line, a later attempt before an earlier one.
+_ATTEMPT_RANK = 1 << 40
+_ANSWER_RANK = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Attempt:
 
     `files` are seekable binary files, output and error file in any order, empty ones allowed. `posted` holds
     the custom_ids of its requests; None is every row that is not skipped. `error` is (code, message) of a
-    batch that failed, expired or was cancelled as a whole: it speaks for posted rows that have no line.
+    batch that failed, expired or was cancelled as a whole: posted rows without a line end with it.
     """
 
     files: Sequence[BinaryIO] = ()
@@ -55,8 +58,8 @@ class ChunkRows:
                 "two rows of one chunk share a custom_id; prepare the run again with unique keys"
             )
         self.posted = np.zeros((len(attempts), len(self.ids)), bool)
-        for at, attempt in enumerate(attempts):
-            self.posted[at] = self._posted(at, attempt)
+        for number, attempt in enumerate(attempts):
+            self.posted[number] = self._posted(number, attempt)
         self.attempts: Numbers = self.posted.sum(axis=0, dtype=np.int32)
 
     def __len__(self) -> int:
@@ -67,18 +70,18 @@ class ChunkRows:
         first, last = np.searchsorted(self._asked, [lo, len(self) if hi is None else hi]).tolist()
         if first == last:
             return np.full(len(ids), -1, np.int64)
-        found = pc.index_in(ids, value_set=self._asked_ids[first:last])
-        at = arrow_columns.to_numpy(found, -1).astype(np.int64)
-        return np.where(at < 0, -1, self._asked[first + at])
+        places = pc.index_in(ids, value_set=self._asked_ids[first:last])
+        place = arrow_columns.to_numpy(places, -1).astype(np.int64)
+        return np.where(place < 0, -1, self._asked[first + place])
 
-    def _posted(self, at: int, attempt: Attempt) -> Numbers:
+    def _posted(self, number: int, attempt: Attempt) -> Numbers:
         if attempt.posted is None:
             return ~self.skipped
         ids = attempt.posted
         rows = self.rows_of(ids if isinstance(ids, pa.Array) else arrow_columns.strings(list(ids)))
         if (rows < 0).any():
             raise IntegrityError(
-                f"attempt {at + 1} posted a custom_id that is not in its chunk; the run folder is damaged"
+                f"attempt {number + 1} posted a custom_id that is not in its chunk; the run folder is damaged"
             )
         mask = np.zeros(len(self.ids), bool)
         mask[rows] = True
@@ -86,98 +89,111 @@ class ChunkRows:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """For rows lo..hi: `line` that speaks (-1: none), `batch` error that speaks (-1: none), attempt (-1: none)."""
+class RowMatches:
+    """Where the statuses of rows lo..hi come from; arrays of one entry a row.
+
+    `line` is the number of the matching result line and `batch_error` the attempt whose error as a whole stands in for
+    one, -1 where there is none. `attempt` is the attempt that either is of, or else the latest that posted the row; -1
+    where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted.
+    """
 
     lo: int
     line: Numbers
-    batch: Numbers
+    batch_error: Numbers
     attempt: Numbers
     status: Numbers
-    helps: Numbers
+    asks_again: Numbers
     duplicates: int
     unknown: int
 
 
-def decide(
+def match_rows(
     rows: ChunkRows,
     attempts: Sequence[Attempt],
     parsed: ParsedLines | None,
     lo: int,
     hi: int,
     retry_on: Collection[str],
-) -> Verdict:
-    """One verdict per row of lo..hi.
+) -> RowMatches:
+    """Find the line or batch error that decides each of the rows lo..hi.
 
-    An answer beats everything, the earliest first; without one the latest attempt speaks, its first line first.
-    A batch error speaks for rows its attempt posted and left without a line. `retry_on` are the error classes,
+    An answer beats everything, the earliest first; without one the latest attempt decides, its first line first.
+    A batch error decides rows that its attempt posted and left without a line. `retry_on` are the error classes,
     and `missing`, that another attempt is wanted for.
     """
+    matches = _without_batch_errors(rows, parsed, lo, hi, retry_on)
+    posted = rows.posted[:, lo:hi]
+    _apply_batch_errors(matches, posted, attempts, retry_on)
+    undecided = matches.attempt < 0
+    for number, mask in enumerate(posted):
+        matches.attempt[undecided & mask] = number
+    skipped = rows.skipped[lo:hi]
+    matches.status[skipped] = SKIPPED
+    matches.asks_again[skipped | HAS_ANSWER[matches.status]] = False
+    return matches
+
+
+def _without_batch_errors(
+    rows: ChunkRows, parsed: ParsedLines | None, lo: int, hi: int, retry_on: Collection[str]
+) -> RowMatches:
+    """What the lines say of the rows; a row without one is missing."""
     line = np.full(hi - lo, -1, np.int64)
     duplicates = unknown = 0
     if parsed is not None:
-        duplicates, unknown = _choose(rows, parsed, lo, hi, line)
-    chosen = line >= 0
-    status = np.where(chosen, _at(parsed.status if parsed else None, line), MISSING).astype(np.int8)
-    attempt = np.where(chosen, _at(parsed.attempt if parsed else None, line), -1)
-    class_helps = np.array(
-        [each.retryable and each in retry_on for each in ERROR_CLASSES] + [False]
-    )  # code -1
-    helps = np.where(
-        chosen, class_helps[_at(parsed.error_class if parsed else None, line)], "missing" in retry_on
+        duplicates, unknown = _match_lines(rows, parsed, lo, hi, line)
+    has_line = line >= 0
+    status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
+    wanted = np.array([each.retryable and each in retry_on for each in ERROR_CLASSES] + [False])  # code -1
+    error_class = _pick(parsed.error_class if parsed else None, line)
+    return RowMatches(
+        lo=lo,
+        line=line,
+        batch_error=np.full(hi - lo, -1, np.int64),
+        attempt=np.where(has_line, _pick(parsed.attempt if parsed else None, line), -1),
+        status=status,
+        asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
+        duplicates=duplicates,
+        unknown=unknown,
     )
-    batch = np.full(hi - lo, -1, np.int64)
-    _let_batches_speak(rows.posted[:, lo:hi], attempts, status, attempt, helps, batch, retry_on)
-    silent = attempt < 0
-    for at in range(len(attempts)):
-        attempt[silent & rows.posted[at, lo:hi]] = at
-    skipped = rows.skipped[lo:hi]
-    status[skipped] = SKIPPED
-    helps[skipped | ANSWERED_CODES[status]] = False
-    return Verdict(lo, line, batch, attempt, status, helps, duplicates, unknown)
 
 
-def _choose(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Numbers) -> tuple[int, int]:
+def _match_lines(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Numbers) -> tuple[int, int]:
+    """Put the number of the best line of each row into `line`; how many lines were duplicates, how many unknown."""
     row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, hi)
-    at = np.arange(len(row))
-    mine = row >= 0
-    mine[mine] = rows.posted[parsed.attempt[mine], row[mine]]
-    row, at, attempt = row[mine], at[mine], parsed.attempt[mine]
+    number = np.arange(len(row))
+    known = row >= 0
+    known[known] = rows.posted[parsed.attempt[known], row[known]]
+    row, number, attempt = row[known], number[known], parsed.attempt[known]
     # files come in the order of attempts, so the line number breaks every tie
-    rank = np.where(parsed.answered[mine], _ANSWERED - at, attempt * _LATER - at)
+    rank = np.where(parsed.has_answer[known], _ANSWER_RANK - number, attempt * _ATTEMPT_RANK - number)
     each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
     duplicates = len(row) - int(np.count_nonzero(each_once))
     if duplicates or len(rows.posted) > 1:
         order = np.argsort(rank, kind="stable")
-        row, at = row[order], at[order]
-    line[row - lo] = at  # the last assignment, the best rank, stays
-    return duplicates, int((~mine).sum())
+        row, number = row[order], number[order]
+    line[row - lo] = number  # the last assignment, the best rank, stays
+    return duplicates, int((~known).sum())
 
 
-def _at(values: Numbers | None, at: Numbers) -> Numbers:
-    """values[at]; anything for a negative index, and for no values at all."""
-    return values[at] if values is not None and len(values) else np.zeros(len(at), np.int64)
+def _pick(values: Numbers | None, places: Numbers) -> Numbers:
+    """values[places]; anything for a negative place, and for no values at all."""
+    return values[places] if values is not None and len(values) else np.zeros(len(places), np.int64)
 
 
-def _let_batches_speak(
-    posted: Numbers,
-    attempts: Sequence[Attempt],
-    status: Numbers,
-    attempt: Numbers,
-    helps: Numbers,
-    batch: Numbers,
-    retry_on: Collection[str],
+def _apply_batch_errors(
+    matches: RowMatches, posted: Numbers, attempts: Sequence[Attempt], retry_on: Collection[str]
 ) -> None:
-    for at, each in enumerate(attempts):
-        if each.error is None:
+    """Let the error of a batch as a whole decide the rows that it left without a line."""
+    for number, attempt in enumerate(attempts):
+        if attempt.error is None:
             continue
-        mask = posted[at] & (attempt < at) & ~ANSWERED_CODES[status]
-        code = each.error[0]
+        mask = posted[number] & (matches.attempt < number) & ~HAS_ANSWER[matches.status]
+        code = attempt.error[0]
         error_class = classify(code)
-        status[mask] = STATUSES.index(failure_status(code, error_class))
-        helps[mask] = error_class.retryable and error_class in retry_on
-        attempt[mask] = at
-        batch[mask] = at
+        matches.status[mask] = STATUSES.index(failure_status(code, error_class))
+        matches.asks_again[mask] = error_class.retryable and error_class in retry_on
+        matches.attempt[mask] = number
+        matches.batch_error[mask] = number
 
 
 class Columns:
@@ -193,58 +209,62 @@ class Columns:
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
         self._messages = [attempt.error[1] if attempt.error else None for attempt in attempts]
 
-    def of(self, verdict: Verdict, parsed: ParsedLines | None, lo: int, hi: int) -> dict[str, pa.Array]:
-        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `verdict` to invalid."""
-        cut = slice(lo - verdict.lo, hi - verdict.lo)
-        picked = self._picked(parsed, verdict.line[cut])
-        status, batch = verdict.status[cut], verdict.batch[cut]
-        codes = self._spoken(picked["error_code"], self._codes, batch, self._rows.skip_code[lo:hi])
-        messages = self._spoken(
-            picked["error_message"], self._messages, batch, self._rows.skip_message[lo:hi]
-        )
-        answer, problems = self._shape.fit(picked["answer"], self._rows.ids[lo:hi])
-        out = {"answer": answer}
+    def of(self, matches: RowMatches, parsed: ParsedLines | None, lo: int, hi: int) -> dict[str, pa.Array]:
+        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches` to invalid."""
+        cut = slice(lo - matches.lo, hi - matches.lo)
+        status, batch_error = matches.status[cut], matches.batch_error[cut]
+        columns = self._from_lines(parsed, matches.line[cut])
+        skips = {"error_code": self._rows.skip_code[lo:hi], "error_message": self._rows.skip_message[lo:hi]}
+        for name, texts in (("error_code", self._codes), ("error_message", self._messages)):
+            columns[name] = _replace_texts(columns[name], texts, batch_error, skips[name])
+        columns["answer"], problems = self._shape.fit(columns["answer"], self._rows.ids[lo:hi])
         if self._checker is not None:
-            out["parsed"], problems = self._check(self._checker, answer, status)
+            columns["parsed"], problems = _check(self._checker, columns["answer"], status)
         if problems:
-            texts = [problems.get(at) for at in range(hi - lo)]
-            status[list(problems)] = INVALID
-            codes = pc.coalesce(codes, arrow_columns.few_strings([p and "invalid_answer" for p in texts]))
-            messages = pc.coalesce(messages, arrow_columns.strings(texts))
-        out["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
-        out |= {"error_code": codes, "error_message": messages}
-        out |= {name: picked[name] for name in ("finish_reason", "model", *COUNTS)}
-        out["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
-        out["custom_id"] = self._rows.ids[lo:hi]
-        out["batch_id"] = arrow_columns.lookup(self._batch_ids, verdict.attempt[cut])
-        return out
+            _mark_invalid(columns, status, problems)
+        columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
+        columns["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
+        columns["custom_id"] = self._rows.ids[lo:hi]
+        columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
+        return {column.name: columns[column.name] for column in OUTPUT_COLUMNS if column.name in columns}
 
-    def _picked(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
-        names = ("answer", "error_code", "error_message", "finish_reason", "model", *COUNTS)
+    def _from_lines(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
+        """The columns that lines hold, as the rows' lines have them."""
         if parsed is None:
-            kinds = {"answer": self._shape.wire} | dict.fromkeys(COUNTS, pa.int64())
-            return {name: pa.nulls(len(line), kinds.get(name, pa.string())) for name in names}
-        at = arrow_columns.indices(line)
-        return {name: parsed.table.column(name).chunk(0).take(at) for name in names}
+            wire = self._shape.wire
+            types = {column.name: wire if column.type is None else column.type for column, _ in LINE_COLUMNS}
+            return {name: pa.nulls(len(line), kind) for name, kind in types.items()}
+        places = arrow_columns.indices(line)
+        return {
+            column.name: parsed.table.column(column.name).chunk(0).take(places) for column, _ in LINE_COLUMNS
+        }
 
-    @staticmethod
-    def _spoken(own: pa.Array, names: list[str | None], batch: Numbers, skip: pa.Array) -> pa.Array:
-        """The line's own text, unless the batch as a whole or the skipping of the row speaks."""
-        spoken = own
-        if (batch >= 0).any():
-            spoken = pc.if_else(arrow_columns.mask(batch >= 0), arrow_columns.lookup(names, batch), spoken)
-        return pc.coalesce(skip, spoken) if skip.null_count < len(skip) else spoken
 
-    @staticmethod
-    def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems]:
-        values: list[Any] = [None] * len(answers)
-        problems: Problems = {}
-        found = answers.to_pylist()
-        for at in np.flatnonzero(status == SUCCEEDED).tolist():
-            values[at], problem = checker.check(found[at])
-            if problem is not None:
-                problems[at] = problem
-        return arrow_columns.build(values, checker.type), problems
+def _replace_texts(own: pa.Array, texts: list[str | None], batch_error: Numbers, skip: pa.Array) -> pa.Array:
+    """The texts of the lines themselves, unless a batch error or the skipping of the row has another."""
+    if (batch_error >= 0).any():
+        own = pc.if_else(arrow_columns.mask(batch_error >= 0), arrow_columns.lookup(texts, batch_error), own)
+    return pc.coalesce(skip, own) if skip.null_count < len(skip) else own
+
+
+def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems]:
+    """The parsed answers of the rows that succeeded, null where one does not satisfy the schema, and why not."""
+    values: list[Any] = [None] * len(answers)
+    problems: Problems = {}
+    texts = answers.to_pylist()
+    for row in np.flatnonzero(status == SUCCEEDED).tolist():
+        values[row], problem = checker.check(texts[row])
+        if problem is not None:
+            problems[row] = problem
+    return arrow_columns.build(values, checker.type), problems
+
+
+def _mark_invalid(columns: dict[str, pa.Array], status: Numbers, problems: Problems) -> None:
+    messages = [problems.get(row) for row in range(len(status))]
+    codes = [message and "invalid_answer" for message in messages]
+    status[list(problems)] = INVALID
+    columns["error_code"] = pc.coalesce(columns["error_code"], arrow_columns.few_strings(codes))
+    columns["error_message"] = pc.coalesce(columns["error_message"], arrow_columns.strings(messages))
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

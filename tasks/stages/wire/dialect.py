@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from configs.errors import ConfigError
 from configs.prompt import Prompt
 from configs.providers import AnyProvider
-from tasks.stages.wire.outcome import Outcome
+from tasks.stages.wire.outcome import Outcome, as_columns
 
 
 class Parser(Protocol):
@@ -60,8 +60,7 @@ class LineByLine:
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field."""
-        fields = list(zip(*self.parse(block), strict=True)) or [()] * len(Outcome._fields)
-        return dict(zip(Outcome._fields, fields, strict=True))
+        return as_columns(self.parse(block))
 
     def parse_line(self, raw: bytes) -> Outcome:
         """The outcome of one non-blank line."""

@@ -1,31 +1,16 @@
-"""What one result line says about one row, in the same words for every provider."""
+"""What a result line says of its row, in the same terms for every provider."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, TypedDict
 
+from msgspec import Struct
+from msgspec.structs import astuple
 
-class RowStatus(StrEnum):
-    """The one status a row ends with. `UNPARSABLE` is said of a line only, never of a row."""
-
-    SUCCEEDED = "succeeded"
-    TRUNCATED = "truncated"
-    REFUSED = "refused"
-    INVALID = "invalid"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    MISSING = "missing"
-    SKIPPED = "skipped"
-    REUSED = "reused"
-    UNPARSABLE = "unparsable"
-
-
-ANSWERED = frozenset(
-    {RowStatus.SUCCEEDED, RowStatus.TRUNCATED, RowStatus.REFUSED, RowStatus.INVALID, RowStatus.REUSED}
-)
+from tasks.stages.row_status import RowStatus
 
 
 class ErrorClass(StrEnum):
@@ -46,10 +31,32 @@ class ErrorClass(StrEnum):
 Answer = str | list[Any] | dict[str, Any]
 
 
-class Outcome(NamedTuple):
+class Reading(Struct, frozen=True, kw_only=True):
+    """What a response's body says of its row, whoever the row is and whatever it cost."""
+
+    status: RowStatus
+    answer: Answer | None = None
+    finish_reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    error_class: ErrorClass | None = None
+
+
+class TokenCounts(TypedDict, total=False):
+    """The token counts of an Outcome, by the names of its fields."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_1h_tokens: int | None
+
+
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     """One result line.
 
-    `custom_id` is None exactly when the line cannot be read (`status` is then UNPARSABLE).
+    `custom_id` and `status` are None exactly when the line cannot be read: it is `UNPARSABLE`, and no row's.
     `input_tokens` counts the whole prompt, tokens read from a cache and written to one included (the latter have prices
     of their own: for five minutes, for an hour); None is "the provider did not say".
     `answer` is what `tasks.stages.answers.types` says of the endpoint: text, a list of texts where several were asked for, a
@@ -57,7 +64,7 @@ class Outcome(NamedTuple):
     """
 
     custom_id: str | None
-    status: RowStatus
+    status: RowStatus | None
     error_code: str | None = None
     error_message: str | None = None
     error_class: ErrorClass | None = None
@@ -72,9 +79,9 @@ class Outcome(NamedTuple):
     cache_write_1h_tokens: int | None = None
 
     @property
-    def answered(self) -> bool:
-        """The model spoke: the row is paid for and need not be asked again."""
-        return self.status in ANSWERED
+    def has_answer(self) -> bool:
+        """The model answered: the row is paid for and need not be asked again."""
+        return self.status is not None and self.status.has_answer
 
     @property
     def retryable(self) -> bool:
@@ -82,7 +89,16 @@ class Outcome(NamedTuple):
         return self.error_class is not None and self.error_class.retryable
 
 
-UNPARSABLE = Outcome(None, RowStatus.UNPARSABLE)
+OUTCOME_FIELDS = Outcome.__struct_fields__
+UNPARSABLE = Outcome(custom_id=None, status=None)
+"""A line that cannot be read."""
+
+
+def as_columns(outcomes: Sequence[Outcome]) -> dict[str, Sequence[Any]]:
+    """Outcomes field by field: keys are the fields of Outcome, values of equal length."""
+    values = list(zip(*map(astuple, outcomes), strict=True)) or [()] * len(OUTCOME_FIELDS)
+    return dict(zip(OUTCOME_FIELDS, values, strict=True))
+
 
 REFUSAL_CODES = frozenset(
     {

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import asdict
+
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import LineByLine
 from tasks.stages.wire.json_values import integer, json_text, loads, one_line
 from tasks.stages.wire.outcome import (
     UNPARSABLE,
     ErrorClass,
     Outcome,
-    RowStatus,
+    Reading,
+    TokenCounts,
     classify,
     failure_status,
 )
@@ -27,6 +31,20 @@ _REQUEST_ERRORS = frozenset(
         "request_too_large",
     }
 )
+_NEVER_ASKED = {
+    "canceled": Reading(
+        status=RowStatus.CANCELLED,
+        error_code="canceled",
+        error_message="the batch was cancelled before the row's turn",
+        error_class=ErrorClass.CANCELLED,
+    ),
+    "expired": Reading(
+        status=RowStatus.EXPIRED,
+        error_code="expired",
+        error_message="the batch's time ran out before the row's turn",
+        error_class=ErrorClass.EXPIRED,
+    ),
+}
 _CUT_OFF = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
 
 
@@ -48,12 +66,8 @@ def read_line(raw: bytes) -> Outcome:
     match result.get("type"):
         case "succeeded" if isinstance(result.get("message"), dict):
             return _answer(custom_id, result["message"])
-        case "canceled":
-            message = "the batch was cancelled before the row's turn"
-            return Outcome(custom_id, RowStatus.CANCELLED, "canceled", message, ErrorClass.CANCELLED)
-        case "expired":
-            message = "the batch's time ran out before the row's turn"
-            return Outcome(custom_id, RowStatus.EXPIRED, "expired", message, ErrorClass.EXPIRED)
+        case "canceled" | "expired" as ended:
+            return Outcome(custom_id=custom_id, **asdict(_NEVER_ASKED[ended]))
         case kind:
             return _failure(custom_id, _text(kind) or "no_result", result.get("error"))
 
@@ -68,7 +82,13 @@ def _failure(custom_id: str, kind: str, error: Any) -> Outcome:
         or f"a result of type {kind} without an answer"
     )
     error_class = ErrorClass.REQUEST if code in _REQUEST_ERRORS else classify(code)
-    return Outcome(custom_id, failure_status(code, error_class), code, message, error_class)
+    return Outcome(
+        custom_id=custom_id,
+        status=failure_status(code, error_class),
+        error_code=code,
+        error_message=message,
+        error_class=error_class,
+    )
 
 
 def _answer(custom_id: str, message: Mapping[str, Any]) -> Outcome:
@@ -85,9 +105,15 @@ def _answer(custom_id: str, message: Mapping[str, Any]) -> Outcome:
     if reason == "refusal":
         status, code, why = RowStatus.REFUSED, "refusal", _refusal(message.get("stop_details"))
     return Outcome(
-        custom_id, status, code, why, None, reason, _text(message.get("model")), answer,
-        *_usage(_mapping(message.get("usage"))),
-    )  # fmt: skip
+        custom_id=custom_id,
+        status=status,
+        error_code=code,
+        error_message=why,
+        finish_reason=reason,
+        model=_text(message.get("model")),
+        answer=answer,
+        **_usage(_mapping(message.get("usage"))),
+    )
 
 
 def _refusal(details: Any) -> str:
@@ -96,16 +122,23 @@ def _refusal(details: Any) -> str:
     return ": ".join(parts) or "the model refused"
 
 
-def _usage(usage: Mapping[str, Any]) -> tuple[int | None, ...]:
+def _usage(usage: Mapping[str, Any]) -> TokenCounts:
     """The whole prompt is what was fresh, read from the cache and written to it: for five minutes, unless it says how
     much of it for an hour."""
-    fresh, out = integer(usage.get("input_tokens")), integer(usage.get("output_tokens"))
+    fresh = integer(usage.get("input_tokens"))
     read = integer(usage.get("cache_read_input_tokens"))
     written = integer(usage.get("cache_creation_input_tokens"))
     thought = integer(_mapping(usage.get("output_tokens_details")).get("thinking_tokens"))
     whole = None if fresh is None else integer(fresh + (read or 0) + (written or 0))
     hour = integer(_mapping(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
-    return whole, out, read, thought, max(0, (written or 0) - hour), hour
+    return {
+        "input_tokens": whole,
+        "output_tokens": integer(usage.get("output_tokens")),
+        "cached_tokens": read,
+        "reasoning_tokens": thought,
+        "cache_write_tokens": max(0, (written or 0) - hour),
+        "cache_write_1h_tokens": hour,
+    }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

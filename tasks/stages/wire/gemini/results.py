@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from msgspec.structs import asdict, replace
+
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import LineByLine
 from tasks.stages.wire.json_values import integer, json_text, loads, one_line, string
 from tasks.stages.wire.openai.other_bodies import decode_vector
@@ -17,7 +20,8 @@ from tasks.stages.wire.outcome import (
     UNPARSABLE,
     ErrorClass,
     Outcome,
-    RowStatus,
+    Reading,
+    TokenCounts,
     classify,
     failure_status,
 )
@@ -103,7 +107,13 @@ def _failed(key: str, error: Any) -> Outcome:
     http_status = number if number is not None and number >= 300 else None
     error_class = _CLASS_OF_CODE.get(code) or classify(code, http_status)
     message = string(error.get("message"))
-    return Outcome(key, failure_status(code, error_class), code, message and one_line(message), error_class)
+    return Outcome(
+        custom_id=key,
+        status=failure_status(code, error_class),
+        error_code=code,
+        error_message=message and one_line(message),
+        error_class=error_class,
+    )
 
 
 def _content(key: str, response: _Json) -> Outcome:
@@ -113,50 +123,71 @@ def _content(key: str, response: _Json) -> Outcome:
     candidates = response.get("candidates")
     first = candidates[0] if isinstance(candidates, list) and candidates else None
     if not isinstance(first, dict):
-        blocked = _object(response, "promptFeedback", "prompt_feedback")
-        return _no_candidate(key, blocked, model, usage)
-    reason = string(_either(first, "finishReason", "finish_reason"))
-    text = _text(first.get("content"))
-    status, code, message, error_class = _verdict(
-        reason, text, string(_either(first, "finishMessage", "finish_message"))
-    )
-    return Outcome(key, status, code, message, error_class, reason, model, text, *usage)
+        reading = _no_candidate(_object(response, "promptFeedback", "prompt_feedback"))
+    else:
+        reading = _candidate(first)
+    return Outcome(custom_id=key, model=model, **asdict(reading), **usage)
 
 
-_Verdict = tuple[RowStatus, str | None, str | None, ErrorClass | None]
+def _candidate(candidate: _Json) -> Reading:
+    reason = string(_either(candidate, "finishReason", "finish_reason"))
+    explanation = string(_either(candidate, "finishMessage", "finish_message"))
+    reading = _finished(reason, explanation, _text(candidate.get("content")))
+    return replace(reading, finish_reason=reason)
 
 
-def _verdict(reason: str | None, text: str | None, said: str | None) -> _Verdict:
+def _finished(reason: str | None, explanation: str | None, text: str | None) -> Reading:
     if reason in _CUT_OFF:
-        return RowStatus.TRUNCATED, None, None, None
+        return Reading(status=RowStatus.TRUNCATED, answer=text)
     if reason in _REFUSED:
-        return RowStatus.REFUSED, reason, one_line(said or "the model stopped for this reason"), None
+        return Reading(
+            status=RowStatus.REFUSED,
+            answer=text,
+            error_code=reason,
+            error_message=one_line(explanation or "the model stopped for this reason"),
+        )
     if reason not in _ANSWERED:
         # OTHER, MALFORMED_FUNCTION_CALL and their like: the model went astray, which another attempt may not.
-        message = one_line(said or "the model did not finish its answer")
-        return RowStatus.FAILED, reason, message, ErrorClass.TRANSIENT
-    if not text:
-        return RowStatus.FAILED, "empty_response", "no text in the response", ErrorClass.TRANSIENT
-    return RowStatus.SUCCEEDED, None, None, None
+        return Reading(
+            status=RowStatus.FAILED,
+            answer=text,
+            error_code=reason,
+            error_message=one_line(explanation or "the model did not finish its answer"),
+            error_class=ErrorClass.TRANSIENT,
+        )
+    return Reading(status=RowStatus.SUCCEEDED, answer=text) if text else _empty("text", text)
 
 
-def _no_candidate(key: str, blocked: _Json, model: str | None, usage: _FourCounts) -> Outcome:
+def _empty(part: str, answer: str | None = None) -> Reading:
+    """A response without the part that answers: asking again may help."""
+    return Reading(
+        status=RowStatus.FAILED,
+        answer=answer,
+        error_code="empty_response",
+        error_message=f"no {part} in the response",
+        error_class=ErrorClass.TRANSIENT,
+    )
+
+
+def _no_candidate(blocked: _Json) -> Reading:
     reason = string(_either(blocked, "blockReason", "block_reason"))
     if reason is None:
-        code, message = "empty_response", "no candidates in the response"
-        return Outcome(key, RowStatus.FAILED, code, message, ErrorClass.TRANSIENT, None, model, None, *usage)
-    said = string(_either(blocked, "blockReasonMessage", "block_reason_message"))
-    message = one_line(said or "the prompt was blocked")
-    return Outcome(key, RowStatus.REFUSED, reason, message, None, None, model, None, *usage)
+        return _empty("candidates")
+    explanation = string(_either(blocked, "blockReasonMessage", "block_reason_message"))
+    return Reading(
+        status=RowStatus.REFUSED,
+        error_code=reason,
+        error_message=one_line(explanation or "the prompt was blocked"),
+    )
 
 
 def _text(content: Any) -> str | None:
     """The candidate's text without its thoughts; the calls as JSON where it only calls functions."""
     parts = content.get("parts") if isinstance(content, dict) else None
-    said = [part for part in parts or () if isinstance(part, dict) and not part.get("thought")]
-    texts = [part["text"] for part in said if isinstance(part.get("text"), str)]
+    answer = [part for part in parts or () if isinstance(part, dict) and not part.get("thought")]
+    texts = [part["text"] for part in answer if isinstance(part.get("text"), str)]
     text = "".join(texts) if texts else None
-    calls = [call for part in said if (call := _either(part, "functionCall", "function_call"))]
+    calls = [call for part in answer if (call := _either(part, "functionCall", "function_call"))]
     return text or (json_text(calls) if calls else text)
 
 
@@ -164,33 +195,37 @@ def _vector(key: str, response: _Json) -> Outcome:
     """An answer of embedContent."""
     embedding = response.get("embedding")
     vector = decode_vector(embedding.get("values")) if isinstance(embedding, dict) else None
+    if not vector:
+        return Outcome(custom_id=key, **asdict(_empty("embedding")))
     usage = _usage(_object(response, "usageMetadata", "usage_metadata"))
     tokens = integer(_either(response, "tokenCount", "token_count"))
-    counts = (usage[0] if tokens is None else tokens, 0, None, None)
-    if not vector:
-        message = "no embedding in the response"
-        return Outcome(key, RowStatus.FAILED, "empty_response", message, ErrorClass.TRANSIENT)
-    return Outcome(key, RowStatus.SUCCEEDED, None, None, None, None, None, vector, *counts)
+    return Outcome(
+        custom_id=key,
+        status=RowStatus.SUCCEEDED,
+        answer=vector,
+        input_tokens=usage.get("input_tokens") if tokens is None else tokens,
+        output_tokens=0,
+    )
 
 
-_FourCounts = tuple[int | None, int | None, int | None, int | None]
-
-
-def _usage(usage: _Json) -> _FourCounts:
-    """(input, output, cached, reasoning) tokens as they are billed: results of tools are read, thoughts written."""
+def _usage(usage: _Json) -> TokenCounts:
+    """Tokens as they are billed: results of tools are read, thoughts written."""
 
     def count(camel: str, snake: str) -> int | None:
         return integer(_either(usage, camel, snake))
 
     prompt = count("promptTokenCount", "prompt_token_count")
     tools = count("toolUsePromptTokenCount", "tool_use_prompt_token_count")
-    said = count("candidatesTokenCount", "candidates_token_count")
+    written = count("candidatesTokenCount", "candidates_token_count")
     thoughts = count("thoughtsTokenCount", "thoughts_token_count")
-    cached = count("cachedContentTokenCount", "cached_content_token_count")
     if prompt is None:
-        return None, None, None, None
-    # A count that is 0 is left out.
-    return prompt + (tools or 0), (said or 0) + (thoughts or 0), cached, thoughts
+        return {}
+    return {  # a count that is 0 is left out
+        "input_tokens": prompt + (tools or 0),
+        "output_tokens": (written or 0) + (thoughts or 0),
+        "cached_tokens": count("cachedContentTokenCount", "cached_content_token_count"),
+        "reasoning_tokens": thoughts,
+    }
 
 
 def _either(node: _Json, camel: str, snake: str) -> Any:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import asdict
+
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.json_values import integer, loads, one_line, string, text_of
 from tasks.stages.wire.openai.other_bodies import embedding, images, moderation, video
 from tasks.stages.wire.openai.text_bodies import (
@@ -20,7 +23,7 @@ from tasks.stages.wire.openai.text_bodies import (
     message_of,
     response,
 )
-from tasks.stages.wire.outcome import UNPARSABLE, Outcome, RowStatus, classify, failure_status
+from tasks.stages.wire.outcome import UNPARSABLE, Outcome, TokenCounts, classify, failure_status
 
 _ANSWER_KEYS = ("choices", "output", "data", "results")
 
@@ -119,39 +122,35 @@ def _failure(custom_id: str, error: Any, status: int | None, body: Any) -> Outco
     code = code or (f"http_{status}" if status is not None and status >= 300 else "empty_response")
     error_class = classify(code, status)
     row_status = failure_status(code, error_class)
-    usage = _usage(body) if isinstance(body, dict) else (None, None, None, None)
-    refused = row_status is RowStatus.REFUSED
+    known = body if isinstance(body, dict) else {}
     return Outcome(
-        custom_id,
-        row_status,
-        code,
-        message,
-        None if refused else error_class,
-        None,
-        string(body.get("model")) if isinstance(body, dict) else None,
-        None,
-        *usage,
+        custom_id=custom_id,
+        status=row_status,
+        error_code=code,
+        error_message=message,
+        error_class=None if row_status is RowStatus.REFUSED else error_class,
+        model=string(known.get("model")),
+        **_usage(known),
     )
 
 
 def _answer(custom_id: str, body: dict[str, Any], reader: Reader) -> Outcome:
-    status, answer, reason, code, message, error_class = reader(body)
-    model = string(body.get("model"))
-    return Outcome(custom_id, status, code, message, error_class, reason, model, answer, *_usage(body))
+    reading = reader(body)
+    return Outcome(custom_id=custom_id, model=string(body.get("model")), **asdict(reading), **_usage(body))
 
 
-def _usage(body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+def _usage(body: Mapping[str, Any]) -> TokenCounts:
     usage = body.get("usage")
     if not isinstance(usage, dict):
-        return None, None, None, None
+        return {}
     read, written = "prompt_tokens", "completion_tokens"
     if read not in usage and "input_tokens" in usage:
         read, written = "input_tokens", "output_tokens"
     details = usage.get(f"{read}_details")
     spent = usage.get(f"{written}_details")
-    return (
-        integer(usage.get(read)),
-        integer(usage.get(written)),
-        integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
-        integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
-    )
+    return {
+        "input_tokens": integer(usage.get(read)),
+        "output_tokens": integer(usage.get(written)),
+        "cached_tokens": integer(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        "reasoning_tokens": integer(spent.get("reasoning_tokens")) if isinstance(spent, dict) else None,
+    }

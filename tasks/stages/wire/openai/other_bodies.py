@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.stages.answers.moderation import MODERATION_CATEGORIES
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.json_values import integer, string
-from tasks.stages.wire.openai.text_bodies import Reading, empty
-from tasks.stages.wire.outcome import ErrorClass, RowStatus
+from tasks.stages.wire.openai.text_bodies import empty
+from tasks.stages.wire.outcome import ErrorClass, Reading
 
 
 def decode_vector(value: Any) -> list[float] | None:
@@ -36,7 +37,7 @@ def embedding(body: Mapping[str, Any]) -> Reading:
     vector = decode_vector(first.get("embedding")) if isinstance(first, dict) else None
     if vector is None:
         return empty("embedding")
-    return RowStatus.SUCCEEDED, vector, None, None, None, None
+    return Reading(status=RowStatus.SUCCEEDED, answer=vector)
 
 
 def moderation(body: Mapping[str, Any]) -> Reading:
@@ -48,13 +49,13 @@ def moderation(body: Mapping[str, Any]) -> Reading:
     flags, scores = (_mapping(first.get(name)) for name in ("categories", "category_scores"))
     numbers = {name: float(score) for name, score in scores.items() if type(score) in (int, float)}
     known = {name: numbers.pop(name, None) for name in MODERATION_CATEGORIES}
-    verdict = {
+    result = {
         "flagged": _flag(first.get("flagged")),
         "categories": {name: _flag(flags.get(name)) for name in MODERATION_CATEGORIES},
         "category_scores": known,
         "other_scores": numbers,
     }
-    return RowStatus.SUCCEEDED, verdict, None, None, None, None
+    return Reading(status=RowStatus.SUCCEEDED, answer=result)
 
 
 def images(body: Mapping[str, Any]) -> Reading:
@@ -67,7 +68,7 @@ def images(body: Mapping[str, Any]) -> Reading:
         else []
     )
     urls = [url for url in images if url]
-    return (RowStatus.SUCCEEDED, urls, None, None, None, None) if urls else empty("image")
+    return Reading(status=RowStatus.SUCCEEDED, answer=urls) if urls else empty("image")
 
 
 def _image_url(item: Mapping[str, Any], ending: str) -> str | None:
@@ -79,13 +80,24 @@ def video(body: Mapping[str, Any]) -> Reading:
     """The video object, as `tasks.stages.answers.files.VIDEO` has it."""
     state = string(body.get("status"))
     if state == "expired":
-        message = "the video expired before it was made"
-        return RowStatus.EXPIRED, None, state, "video_expired", message, ErrorClass.EXPIRED
+        return Reading(
+            status=RowStatus.EXPIRED,
+            finish_reason=state,
+            error_code="video_expired",
+            error_message="the video expired before it was made",
+            error_class=ErrorClass.EXPIRED,
+        )
     if state != "completed":  # a line in a result file is final, whatever it calls itself
-        return RowStatus.FAILED, None, state, f"video_{state}", f"the video is {state}", ErrorClass.REQUEST
-    video = {name: string(body.get(name)) for name in ("id", "status", "seconds", "size")}
-    found = {**video, "expires_at": integer(body.get("expires_at"))}
-    return RowStatus.SUCCEEDED, found, state, None, None, None
+        return Reading(
+            status=RowStatus.FAILED,
+            finish_reason=state,
+            error_code=f"video_{state}",
+            error_message=f"the video is {state}",
+            error_class=ErrorClass.REQUEST,
+        )
+    texts = {name: string(body.get(name)) for name in ("id", "status", "seconds", "size")}
+    answer = {**texts, "expires_at": integer(body.get("expires_at"))}
+    return Reading(status=RowStatus.SUCCEEDED, answer=answer, finish_reason=state)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
-from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
-
-__all__ = ["ErrorClass", "Outcome", "ResultParser", "RowStatus"]
+from tasks.stages.wire.outcome import OUTCOME_FIELDS, Outcome, as_columns
 
 
 class ResultParser:
@@ -40,8 +39,7 @@ class ResultParser:
         columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
         if columns is not None:
             return columns
-        fields = list(zip(*self._outcomes(block, lines), strict=True)) or [()] * len(Outcome._fields)
-        return dict(zip(Outcome._fields, fields, strict=True))
+        return as_columns(self._outcomes(block, lines))
 
     def parse_line(self, raw: bytes) -> Outcome:
         """The outcome of one non-blank line."""
@@ -204,10 +202,18 @@ def _ordinary_chat(line: _ChatLine) -> Outcome | None:
     status = _BY_REASON.get(choice.finish_reason)
     if status is None or message is None or not message.content or message.refusal:
         return None
+    read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(
-        line.custom_id, status, None, None, None, choice.finish_reason, body.model, message.content,
-        *_chat_tokens(body.usage),
-    )  # fmt: skip
+        custom_id=line.custom_id,
+        status=status,
+        finish_reason=choice.finish_reason,
+        model=body.model,
+        answer=message.content,
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+    )
 
 
 def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
@@ -224,9 +230,12 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
-        read, written = _each("prompt_tokens", usages), _each("completion_tokens", usages)
-        cached = _each_or_none("cached_tokens", _each("prompt_tokens_details", usages))
-        reasoning = _each_or_none("reasoning_tokens", _each("completion_tokens_details", usages))
+        tokens: dict[str, Sequence[Any]] = {
+            "input_tokens": _each("prompt_tokens", usages),
+            "output_tokens": _each("completion_tokens", usages),
+            "cached_tokens": _each_or_none("cached_tokens", _each("prompt_tokens_details", usages)),
+            "reasoning_tokens": _each_or_none("reasoning_tokens", _each("completion_tokens_details", usages)),
+        }
     except (AttributeError, TypeError, LookupError):
         return None  # something that is usually there is not
     codes = set(_each("status_code", responses))
@@ -234,11 +243,18 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
     if odd or not all(answers) or min(codes) < 200 or max(codes) > 299:
         return None
-    fields = (
-        _each("custom_id", lines), statuses, nothing, nothing, nothing, reasons, _each("model", bodies), answers,
-        read, written, cached, reasoning, nothing, nothing,
-    )  # fmt: skip
-    return dict(zip(Outcome._fields, fields, strict=True))
+    columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
+    return (
+        columns
+        | tokens
+        | {
+            "custom_id": _each("custom_id", lines),
+            "status": statuses,
+            "finish_reason": reasons,
+            "model": _each("model", bodies),
+            "answer": answers,
+        }
+    )
 
 
 def _each(name: str, items: list[Any]) -> list[Any]:
@@ -260,10 +276,18 @@ def _ordinary_completion(line: _ChatLine) -> Outcome | None:
     status = _BY_REASON.get(choice.finish_reason)
     if choice.text is None or status is None:
         return None
+    read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(
-        line.custom_id, status, None, None, None, choice.finish_reason, body.model, choice.text,
-        *_chat_tokens(body.usage),
-    )  # fmt: skip
+        custom_id=line.custom_id,
+        status=status,
+        finish_reason=choice.finish_reason,
+        model=body.model,
+        answer=choice.text,
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+    )
 
 
 def _ordinary_response(line: _ResponsesLine) -> Outcome | None:
@@ -276,10 +300,18 @@ def _ordinary_response(line: _ResponsesLine) -> Outcome | None:
     part = messages[0].content[0]
     if len(messages[0].content) != 1 or part.type != "output_text" or not part.text:
         return None
+    read, written, cached, reasoning = _responses_tokens(body.usage)
     return Outcome(
-        line.custom_id, _SUCCEEDED, None, None, None, "completed", body.model, part.text,
-        *_responses_tokens(body.usage),
-    )  # fmt: skip
+        custom_id=line.custom_id,
+        status=_SUCCEEDED,
+        finish_reason="completed",
+        model=body.model,
+        answer=part.text,
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+    )
 
 
 def _ordinary_embedding(line: _EmbeddingsLine) -> Outcome | None:
@@ -291,11 +323,20 @@ def _ordinary_embedding(line: _EmbeddingsLine) -> Outcome | None:
         vector = decode_vector(vector)
     if vector is None:
         return None
+    read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(
-        line.custom_id, _SUCCEEDED, None, None, None, None, body.model, vector, *_chat_tokens(body.usage)
+        custom_id=line.custom_id,
+        status=_SUCCEEDED,
+        model=body.model,
+        answer=vector,
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
     )
 
 
+# Input, output, cached and reasoning tokens. A tuple: a mapping doubles what a line costs.
 _FourCounts = tuple[int | None, int | None, int | None, int | None]
 _NO_TOKENS: _FourCounts = (None, None, None, None)
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.json_values import integer, json_text, string, text_of
-from tasks.stages.wire.outcome import ANSWERED, Answer, ErrorClass, RowStatus, classify, failure_status
+from tasks.stages.wire.outcome import ErrorClass, Reading, classify, failure_status
 
-# (status, answer, finish reason, error code, error message, error class)
-Reading = tuple[RowStatus, Answer | None, str | None, str | None, str | None, ErrorClass | None]
 Reader = Callable[[Mapping[str, Any]], Reading]
-# with several choices the row says the worst of its answers
-_WORSE = (RowStatus.SUCCEEDED, RowStatus.TRUNCATED, RowStatus.REFUSED)
 
 
-def empty(what: str) -> Reading:
-    """A body that answers nothing: asking again may help."""
-    return RowStatus.FAILED, None, None, "empty_response", f"no {what} in the response", ErrorClass.TRANSIENT
+def empty(part: str, finish_reason: str | None = None) -> Reading:
+    """A body without the part that answers: asking again may help."""
+    return Reading(
+        status=RowStatus.FAILED,
+        finish_reason=finish_reason,
+        error_code="empty_response",
+        error_message=f"no {part} in the response",
+        error_class=ErrorClass.TRANSIENT,
+    )
 
 
 def _choices(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -36,16 +41,16 @@ def first_choice(read: Reader) -> Reader:
 
 
 def every_choice(read: Reader) -> Reader:
-    """The same for all choices: one list, null where a choice says nothing."""
+    """The same for all choices: one list, null where a choice says nothing, and the status of the worst of them."""
 
     def body_reader(body: Mapping[str, Any]) -> Reading:
-        found = sorted(_choices(body), key=lambda choice: integer(choice.get("index")) or 0)
-        readings = [read(choice) for choice in found]
-        spoken = [reading for reading in readings if reading[0] in ANSWERED]
-        if not spoken:
+        choices = sorted(_choices(body), key=lambda choice: integer(choice.get("index")) or 0)
+        readings = [read(choice) for choice in choices]
+        answered = [reading for reading in readings if reading.status.has_answer]
+        if not answered:
             return readings[0] if readings else empty("choices")
-        worst = max(spoken, key=lambda reading: _WORSE.index(reading[0]))
-        return worst[0], [reading[1] for reading in readings], *worst[2:]
+        worst = max(answered, key=lambda reading: reading.status.position)
+        return replace(worst, answer=[reading.answer for reading in readings])
 
     return body_reader
 
@@ -69,16 +74,19 @@ def completion_choice(choice: Mapping[str, Any]) -> Reading:
 
 
 def _finished(text: str | None, reason: str | None, refusal: str | None) -> Reading:
-    if refusal:
-        return RowStatus.REFUSED, text or None, reason, "refusal", refusal, None
-    if reason == "content_filter":
-        message = "the provider's content filter stopped the answer"
-        return RowStatus.REFUSED, text or None, reason, "content_filter", message, None
+    if refusal or reason == "content_filter":
+        return Reading(
+            status=RowStatus.REFUSED,
+            answer=text or None,
+            finish_reason=reason,
+            error_code="refusal" if refusal else "content_filter",
+            error_message=refusal or "the provider's content filter stopped the answer",
+        )
     if reason == "length":
-        return RowStatus.TRUNCATED, text, reason, None, None, None
-    if text is None:  # it only thought
-        return RowStatus.FAILED, None, reason, *empty("text")[3:]
-    return RowStatus.SUCCEEDED, text, reason, None, None, None
+        return Reading(status=RowStatus.TRUNCATED, answer=text, finish_reason=reason)
+    if text is None:  # the model reasoned, and wrote nothing
+        return empty("text", reason)
+    return Reading(status=RowStatus.SUCCEEDED, answer=text, finish_reason=reason)
 
 
 def _content_text(content: Any) -> str | None:
@@ -97,8 +105,8 @@ def _part_text(part: Any) -> str | None:
 def _refusal_part(content: Any) -> str | None:
     if not isinstance(content, list):
         return None
-    found = [string(part.get("refusal")) for part in content if isinstance(part, dict)]
-    return "".join(part for part in found if part) or None
+    refusals = [string(part.get("refusal")) for part in content if isinstance(part, dict)]
+    return "".join(refusal for refusal in refusals if refusal) or None
 
 
 def response(body: Mapping[str, Any]) -> Reading:
@@ -116,13 +124,13 @@ def response(body: Mapping[str, Any]) -> Reading:
     if state == "failed" or (body.get("error") and not items):
         return _response_failed(body.get("error"))
     if state == "cancelled":
-        return (
-            RowStatus.CANCELLED,
-            text,
-            state,
-            "cancelled",
-            "the provider cancelled the response",
-            ErrorClass.CANCELLED,
+        return Reading(
+            status=RowStatus.CANCELLED,
+            answer=text,
+            finish_reason=state,
+            error_code="cancelled",
+            error_message="the provider cancelled the response",
+            error_class=ErrorClass.CANCELLED,
         )
     if state == "incomplete":
         return _incomplete(text, body.get("incomplete_details"), refusal)
@@ -134,15 +142,20 @@ def _response_failed(error: Any) -> Reading:
     code = code_of(known) or "server_error"
     error_class = classify(code)
     status = failure_status(code, error_class)
-    kept = None if status is RowStatus.REFUSED else error_class
-    return status, None, "failed", code, message_of(known), kept
+    return Reading(
+        status=status,
+        finish_reason="failed",
+        error_code=code,
+        error_message=message_of(known),
+        error_class=None if status is RowStatus.REFUSED else error_class,
+    )
 
 
 def _incomplete(text: str | None, details: Any, refusal: str | None) -> Reading:
     reason = string(details.get("reason")) if isinstance(details, dict) else None
     if refusal or reason == "content_filter":
         return _finished(text, reason, refusal)
-    return RowStatus.TRUNCATED, text, reason or "incomplete", None, None, None
+    return Reading(status=RowStatus.TRUNCATED, answer=text, finish_reason=reason or "incomplete")
 
 
 def code_of(error: Mapping[str, Any]) -> str | None:

@@ -15,8 +15,8 @@ from configs.providers import AlibabaProvider
 from tasks.providers import registry
 from tasks.providers.base import BatchStatus
 from tasks.providers.openai import alibaba
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.results import ResultParser
-from tasks.stages.wire.outcome import RowStatus
 
 HOME = Home.from_environment({})
 JOB = """

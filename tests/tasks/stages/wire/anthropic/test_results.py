@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.anthropic.results import parser, read_line
-from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
+from tasks.stages.wire.outcome import UNPARSABLE, ErrorClass, Outcome
 
 USAGE = {
     "input_tokens": 12,
@@ -47,9 +49,17 @@ def said(**values: Any) -> Outcome:
 
 def test_an_answer_with_its_tokens() -> None:
     assert said() == Outcome(
-        "t-1", RowStatus.SUCCEEDED, None, None, None, "end_turn", "claude-haiku-5-5", "billing",
-        2360, 9, 2048, None, 100, 200,
-    )  # fmt: skip
+        custom_id="t-1",
+        status=RowStatus.SUCCEEDED,
+        finish_reason="end_turn",
+        model="claude-haiku-5-5",
+        answer="billing",
+        input_tokens=2360,
+        output_tokens=9,
+        cached_tokens=2048,
+        cache_write_tokens=100,
+        cache_write_1h_tokens=200,
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +76,7 @@ def test_an_answer_with_its_tokens() -> None:
     ],
 )
 def test_tokens(usage: Any, counts: tuple[Any, ...]) -> None:
-    assert tuple(said(usage=usage))[8:] == counts
+    assert astuple(said(usage=usage))[8:] == counts
 
 
 @pytest.mark.parametrize(
@@ -129,7 +139,13 @@ def test_errors_in_their_envelope_and_without(code: str, error_class: ErrorClass
     error = {"type": code, "message": "It is\nwhat it is"}
     whole = {"type": "error", "error": error, "request_id": "req_1"} if enveloped else error
     found = read_line(line({"type": "errored", "error": whole}))
-    assert found == Outcome("t-1", RowStatus.FAILED, code, "It is what it is", error_class)
+    assert found == Outcome(
+        custom_id="t-1",
+        status=RowStatus.FAILED,
+        error_code=code,
+        error_message="It is what it is",
+        error_class=error_class,
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +184,7 @@ def test_a_result_of_no_known_kind_has_failed_and_may_be_tried_again(result: Any
     "raw", [b"{", b"[]", b"null", b'{"result":{"type":"expired"}}', b'{"custom_id":7}', b"\xff", b'"x"']
 )
 def test_an_unreadable_line_is_unparsable(raw: bytes) -> None:
-    assert read_line(raw).status is RowStatus.UNPARSABLE
+    assert read_line(raw) == UNPARSABLE
 
 
 def test_a_block_is_cut_at_newlines_only() -> None:

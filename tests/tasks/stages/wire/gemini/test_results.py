@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.merge.lines import index_lines
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.gemini.results import RPC_CODES, parser
-from tasks.stages.wire.outcome import ErrorClass, Outcome, RowStatus
+from tasks.stages.wire.outcome import UNPARSABLE, ErrorClass, Outcome, as_columns
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 USAGE = {
@@ -60,13 +61,42 @@ RESULTS = b"""\
 def test_a_result_file() -> None:
     found = parser(CHAT).parse(RESULTS)
     assert found == [
-        Outcome("ticket-0001", RowStatus.SUCCEEDED, None, None, None, "STOP", "gemini-2.5-flash", "billing", 14, 26, None, 21),
-        Outcome("ticket-0002", RowStatus.TRUNCATED, None, None, None, "MAX_TOKENS", None, '{"label":"bug"', 14, 0),
-        Outcome("ticket-0003", RowStatus.REFUSED, "SAFETY", "the prompt was blocked", None, None, "gemini-2.5-flash", None, 11, 0),
-        Outcome("ticket-0004", RowStatus.FAILED, "INVALID_ARGUMENT", "Request contains an invalid argument.", ErrorClass.REQUEST),
-    ]  # fmt: skip
-    columns = parser(CHAT).columns(RESULTS)
-    assert [Outcome(*row) for row in zip(*columns.values(), strict=True)] == found
+        Outcome(
+            custom_id="ticket-0001",
+            status=RowStatus.SUCCEEDED,
+            finish_reason="STOP",
+            model="gemini-2.5-flash",
+            answer="billing",
+            input_tokens=14,
+            output_tokens=26,
+            reasoning_tokens=21,
+        ),
+        Outcome(
+            custom_id="ticket-0002",
+            status=RowStatus.TRUNCATED,
+            finish_reason="MAX_TOKENS",
+            answer='{"label":"bug"',
+            input_tokens=14,
+            output_tokens=0,
+        ),
+        Outcome(
+            custom_id="ticket-0003",
+            status=RowStatus.REFUSED,
+            error_code="SAFETY",
+            error_message="the prompt was blocked",
+            model="gemini-2.5-flash",
+            input_tokens=11,
+            output_tokens=0,
+        ),
+        Outcome(
+            custom_id="ticket-0004",
+            status=RowStatus.FAILED,
+            error_code="INVALID_ARGUMENT",
+            error_message="Request contains an invalid argument.",
+            error_class=ErrorClass.REQUEST,
+        ),
+    ]
+    assert parser(CHAT).columns(RESULTS) == as_columns(found)
     assert parser(CHAT).parse(b"\n\n") == []
 
 
@@ -133,7 +163,8 @@ def test_a_line_without_an_answer_is_worth_another_attempt(said: Any) -> None:
 
 
 def test_a_long_thought_may_use_up_the_tokens() -> None:
-    assert read(line({"finishReason": "MAX_TOKENS", "index": 0}))[:2] == ("t-1", RowStatus.TRUNCATED)
+    found = read(line({"finishReason": "MAX_TOKENS", "index": 0}))
+    assert (found.custom_id, found.status) == ("t-1", RowStatus.TRUNCATED)
 
 
 RETRYABLE = {"CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}  # fmt: skip
@@ -235,7 +266,7 @@ def test_an_embedding_that_is_none(response: Any) -> None:
      b'{"key": {"a": 1}}', b'{"key": "t-1", "respon', b"<html>"],
 )  # fmt: skip
 def test_a_line_that_names_no_row_is_unparsable(raw: bytes) -> None:
-    assert read(raw)[:2] == (None, RowStatus.UNPARSABLE)
+    assert read(raw) == UNPARSABLE
 
 
 ANY_JSON = st.recursive(
@@ -251,7 +282,7 @@ ANY_JSON = st.recursive(
 @given(ANY_JSON, st.sampled_from([CHAT, EMBEDDINGS]))
 def test_no_line_is_too_odd_to_be_read(said: Any, endpoint: str) -> None:
     found = read(json.dumps(said).encode(), endpoint)
-    assert (found.custom_id is None) == (found.status is RowStatus.UNPARSABLE)
+    assert (found.custom_id is None) == (found.status is None)
 
 
 def test_the_rows_of_a_big_file_are_found_without_reading_their_answers() -> None:

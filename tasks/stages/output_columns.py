@@ -1,0 +1,95 @@
+"""The columns that a run adds to its rows: the one table that merge, Parquet writer and documentation read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+
+class OutputColumn(NamedTuple):
+    """One added column; its name in the output has the job's `output.prefix` before it.
+
+    `type` is None where the job decides it. `outcome_field` is the field of a result line's `Outcome` that the column is read
+    from; None where the merge fills it in. `repeats` says that its texts are few and short: worth a dictionary.
+    """
+
+    name: str
+    type: pa.DataType | None
+    meaning: str
+    outcome_field: str | None = None
+    repeats: bool = False
+
+
+OUTPUT_COLUMNS: Final = (
+    OutputColumn(
+        "answer",
+        None,
+        "the answer's text; what it is at other endpoints and with several answers a row is told below",
+        outcome_field="answer",
+    ),
+    OutputColumn(
+        "parsed",
+        None,
+        "only with `prompt.schema`: the answer's fields, typed; null where the answer does not satisfy the schema",
+    ),
+    OutputColumn("status", pa.string(), "one of the words below, never null", repeats=True),
+    OutputColumn(
+        "error_code",
+        pa.string(),
+        "why there is no answer: the provider's own code, or `template_error`, `row_too_large`, ...",
+        outcome_field="error_code",
+        repeats=True,
+    ),
+    OutputColumn("error_message", pa.string(), "the same in words", outcome_field="error_message"),
+    OutputColumn(
+        "finish_reason",
+        pa.string(),
+        "why the model stopped, as the provider says it",
+        outcome_field="finish_reason",
+        repeats=True,
+    ),
+    OutputColumn(
+        "model",
+        pa.string(),
+        "the model that answered, as the provider says it",
+        outcome_field="model",
+        repeats=True,
+    ),
+    OutputColumn("input_tokens", pa.int64(), "tokens of the prompt", outcome_field="input_tokens"),
+    OutputColumn(
+        "output_tokens", pa.int64(), "tokens of the answer, reasoning included", outcome_field="output_tokens"
+    ),
+    OutputColumn(
+        "cached_tokens",
+        pa.int64(),
+        "the part of `input_tokens` that was read from the provider's cache",
+        outcome_field="cached_tokens",
+    ),
+    OutputColumn(
+        "reasoning_tokens",
+        pa.int64(),
+        "the part of `output_tokens` that was spent on reasoning",
+        outcome_field="reasoning_tokens",
+    ),
+    OutputColumn("attempts", pa.int32(), "how often the row was posted; 0 for a skipped one"),
+    OutputColumn("custom_id", pa.string(), "the row's id at the provider"),
+    OutputColumn("batch_id", pa.string(), "the provider's batch that the status comes from", repeats=True),
+)
+
+LINE_COLUMNS: Final = tuple(
+    (column, column.outcome_field) for column in OUTPUT_COLUMNS if column.outcome_field is not None
+)
+"""The columns that are read from a result line, each with the field of its `Outcome`."""
+
+
+def typed_columns(
+    answer: pa.DataType, parsed: pa.DataType | None
+) -> Iterator[tuple[OutputColumn, pa.DataType]]:
+    """The columns of a job with their types; without `parsed` where it has no schema."""
+    of_the_job = {"answer": answer, "parsed": parsed}
+    for column in OUTPUT_COLUMNS:
+        kind = of_the_job[column.name] if column.type is None else column.type
+        if kind is not None:
+            yield column, kind
