@@ -79,7 +79,7 @@ def batch(number: int = 1, **more: Any) -> BatchView:
 
 def page(
     *,
-    batches: list[Batch] | None = None,
+    batches: list[BatchView] | None = None,
     samples: list[Sample] | None = None,
     stopped: bool = False,
     **receipt: Any,
@@ -217,7 +217,7 @@ def test_a_thousand_batches_stay_readable() -> None:
         [batch(status="cancelling", posting=3, attempt=2, cost_usd=None, error="did not end")],
     ],
 )
-def test_batches_that_never_ran_or_never_ended_have_a_page_too(batches: list[Batch]) -> None:
+def test_batches_that_never_ran_or_never_ended_have_a_page_too(batches: list[BatchView]) -> None:
     made = page(batches=batches)
     assert ("Nothing was posted" in made.text) is (not batches)
 
