@@ -22,6 +22,8 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAGS = tuple(SETTINGS)  # pydantic names the chosen provider in an error's place
 _WHO_ANSWERS = ("name", "base_url", "upstream", "region", "endpoint")  # of the provider's section
 _PRICES = Path(__file__).with_name("prices.yaml")
+_HOUSE = Path(__file__).resolve().parents[1]
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
 
@@ -57,10 +59,12 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
         job = Job.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{file}: {_first_problem(error)}") from error
+    output = _absolute(job.output.path, base)
+    _refuse_package_folder(output, file)
     return job.model_copy(
         update={
             "source": job.source.model_copy(update={"path": _absolute(job.source.path, base)}),
-            "output": job.output.model_copy(update={"path": _absolute(job.output.path, base)}),
+            "output": job.output.model_copy(update={"path": output}),
         }
     )
 
@@ -224,6 +228,25 @@ def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
 
 def _absolute(path: str, base: Path) -> str:
     return path if "://" in path else os.path.normpath(base / path)
+
+
+def _refuse_package_folder(output: str, job_file: Path) -> None:
+    """ConfigError for an output below a folder that pip installs packages into, symbolic links followed.
+
+    A wheel of this project brings its sample jobs there. Reading their data is harmless, writing is not.
+    """
+    local = output.removeprefix("file://")
+    if "://" in local:
+        return
+    resolved = Path(os.path.realpath(local))
+    # `pip install --target` names the folder itself. A checkout has no dist-info beside its packages.
+    beside_us = resolved.is_relative_to(_HOUSE) and any(_HOUSE.glob("nightmail-*.dist-info"))
+    if beside_us or any(name in _PACKAGE_FOLDERS for name in resolved.parts):
+        raise ConfigError(
+            f"{job_file}: output.path: {output} lies among installed packages, where an upgrade may remove it;"
+            " copy the job file and its data to a folder of your own, or give an absolute path:"
+            " --set output.path=/..."
+        )
 
 
 def _fill(node: Any, names: Mapping[str, str]) -> Any:

@@ -69,7 +69,8 @@ def _named(url: str) -> Iterator[None]:
         yield
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
-            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs `pip install nightmail[postgres]`)"
+            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL"
+            ' (PostgreSQL needs the package psycopg; in the checkout, pip install -e ".[postgres]")'
         ) from error
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]

@@ -51,7 +51,7 @@ def use_s3_credentials(home: Home) -> None:
         from prefect_aws import AwsCredentials
     except ImportError as error:
         raise ConfigError(
-            "NIGHTMAIL_S3_BLOCK: AWS credentials blocks need the prefect-aws package; install it: pip install 'nightmail[aws]'"
+            'NIGHTMAIL_S3_BLOCK: AWS credentials blocks need the package prefect-aws; in the checkout, pip install -e ".[aws]"'
         ) from error
     block = _load(AwsCredentials, home.s3_block, "AWS Credentials", "NIGHTMAIL_S3_BLOCK")
     try:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
+from tasks.stages.arrow_columns import strings
 from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
 from tasks.storage.run_folder import RunFolder
@@ -163,4 +164,5 @@ def _lines(row_slice: RowSlice) -> pa.RecordBatch:
     for row, skip in row_slice.piece.skipped:
         codes[row - row_slice.piece.start] = skip.code
         messages[row - row_slice.piece.start] = skip.message
-    return pa.record_batch([row_slice.ids, codes, messages], schema=LINES)
+    columns = [strings(values) for values in (row_slice.ids, codes, messages)]
+    return pa.RecordBatch.from_arrays(columns, schema=LINES)

@@ -110,6 +110,46 @@ def test_paths_are_relative_to_the_job_file_and_urls_are_left_alone(tmp_path: Pa
     assert job.output.path == "s3://bucket/out"
 
 
+@pytest.mark.parametrize(
+    ("folder", "output"),
+    [
+        ("lib/python3.11/site-packages/configs/jobs", "../../out"),  # as the sample jobs of a wheel have it
+        ("lib/python3/dist-packages/configs/jobs", "out"),
+        ("jobs", "../lib/site-packages/out.parquet"),
+        ("jobs", "file://{tmp}/site-packages/out"),
+        ("link/configs", "out"),
+    ],
+)
+def test_no_output_goes_among_installed_packages(tmp_path: Path, folder: str, output: str) -> None:
+    (tmp_path / "venv" / "site-packages").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "venv" / "site-packages")
+    (tmp_path / folder).mkdir(parents=True)
+    path = job_file(tmp_path / folder, output={"path": output.replace("{tmp}", str(tmp_path))})
+    with pytest.raises(
+        ConfigError, match=r"job\.yaml: output\.path: .*/out.* lies among installed packages"
+    ) as error:
+        load_job(path)
+    assert "\n" not in str(error.value)
+    elsewhere = tmp_path / "out"
+    assert load_job(path, [f"output.path={elsewhere}"]).output.path == str(elsewhere)
+    assert load_job(path, ["output.path=s3://bucket/site-packages/out"]).output.path.startswith("s3://")
+
+
+def test_no_output_goes_into_a_folder_that_nightmail_was_installed_into_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("configs.load._HOUSE", tmp_path)
+    assert load_job(job_file(tmp_path)).output.path == str(tmp_path / "out")
+    (tmp_path / "nightmail-0.1.0.dist-info").mkdir()
+    with pytest.raises(ConfigError, match="lies among installed packages"):
+        load_job(job_file(tmp_path))
+
+
+def test_a_source_among_installed_packages_may_be_read(tmp_path: Path) -> None:
+    data = tmp_path / "site-packages" / "data" / "rows.csv"
+    assert load_job(job_file(tmp_path, source={"path": str(data)})).source.path == str(data)
+
+
 def test_prompts_and_schemas_may_live_in_files_beside_the_job(tmp_path: Path) -> None:
     (tmp_path / "ask.md").write_text("Sort {{ body }}", encoding="utf-8")
     (tmp_path / "answer.json").write_text('{"type": "object"}')

@@ -11,6 +11,7 @@ import pytest
 # In pieces, or this file would be the first to be found.
 _FORBIDDEN = {
     "a package index": "index" + "-url",
+    "advice to install it from an index": r"pip install ['\"`]?" + "nightmail",
     "a path of the machine it was written on": r"(?<![\w.\]}-])/(work|tmp/nm|root|opt/pypi|opt/wheels)/[a-z.]",
 }
 

@@ -25,7 +25,7 @@ def connect(config: GeminiProvider, home: Home, environ: Mapping[str, str]) -> B
         if not (error.name or "").startswith("google"):
             raise
         raise ConfigError(
-            "provider.name: gemini needs the google-genai package; install it: pip install 'nightmail[gemini]'"
+            'provider.name: gemini needs the package google-genai; in the checkout, pip install -e ".[gemini]"'
         ) from error
     key = key_from(environ, config.api_key_env)
     host = config.base_url or _GOOGLE

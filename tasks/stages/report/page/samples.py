@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.stages import arrow_columns
 from tasks.stages.prompt import values
 
 _MOST_COLUMNS = 6
@@ -65,7 +66,8 @@ def _places(table: pq.ParquetFile, group: int, prefix: str, left: dict[str, int]
     statuses = table.read_row_group(group, columns=[f"{prefix}status"]).column(0)
     places: list[int] = []
     for status, count in left.items():
-        here = np.flatnonzero(pc.equal(statuses, status).to_numpy())[:count].tolist()
+        alike = pc.equal(statuses, arrow_columns.repeat(status, 1)[0])
+        here = np.flatnonzero(arrow_columns.to_numpy(alike.combine_chunks()))[:count].tolist()
         left[status] -= len(here)
         places += here
     return sorted(places)

@@ -420,5 +420,5 @@ def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(builtins, "__import__", without)
     found = raised(lambda: service("http://127.0.0.1:1"))
     assert type(found) is ConfigError
-    assert "pip install 'nightmail[gemini]'" in str(found)
+    assert 'pip install -e ".[gemini]"' in str(found)
     assert limits(GeminiProvider(name="gemini")).all_or_nothing, "planning needs no SDK"
