@@ -82,13 +82,13 @@ class AnthropicFake(Loopback):
             word = how if how != "ended" else self._word(request["custom_id"])
             line, cached = self._line(request, word, self._versions[batch_id], cached)
             counts[line["result"]["type"]] += 1
-            lines += _bent(line, word)
+            lines += _corrupted(line, word)
         lines.reverse()  # the order is not guaranteed
         batch |= {"processing_status": "ended", "ended_at": _time(), "request_counts": counts}
         batch["results_url"] = self.results_url.format(url=self.url, id=batch_id)
         data = b"".join(line + b"\n" for line in lines)
-        cut = any(self._script(request["custom_id"])[-1] == "cut" for request in self._posted[batch_id])
-        self._lines[batch_id] = data[:-20] if cut else data
+        truncate = any(self._script(request["custom_id"])[-1] == "cut" for request in self._posted[batch_id])
+        self._lines[batch_id] = data[:-20] if truncate else data
 
     def archive(self, batch_id: str) -> None:
         """29 days later."""
@@ -246,7 +246,7 @@ class AnthropicFake(Loopback):
             "type": "message",
             "role": "assistant",
             "model": request["params"]["model"],
-            **_spoken(request["params"], word),
+            **_content(request["params"], word),
             "stop_sequence": None,
             "usage": usage,
         }
@@ -254,8 +254,8 @@ class AnthropicFake(Loopback):
         return {"custom_id": request["custom_id"], "result": result}, cached
 
 
-def _spoken(params: dict[str, Any], word: str) -> dict[str, Any]:
-    """Content and why it ends."""
+def _content(params: dict[str, Any], word: str) -> dict[str, Any]:
+    """A message's content, and its stop reason."""
     if word == "refused":
         details = {"type": "refusal", "category": "cyber", "explanation": "declined"}
         return {"content": [], "stop_reason": "refusal", "stop_details": details}
@@ -263,9 +263,13 @@ def _spoken(params: dict[str, Any], word: str) -> dict[str, Any]:
         call = {"type": "tool_use", "id": "toolu_01", "name": "get_weather", "input": {"city": "Osaka"}}
         return {"content": [call], "stop_reason": "tool_use"}
     content = params["messages"][-1]["content"]
-    asked = content if isinstance(content, str) else " ".join(each.get("text", "") for each in content)
+    question = content if isinstance(content, str) else " ".join(each.get("text", "") for each in content)
     schema = params.get("output_config", {}).get("format", {}).get("schema")
-    text = json.dumps(SchemaSampler(schema).sample(asked), ensure_ascii=False) if schema else f"echo: {asked}"
+    text = (
+        json.dumps(SchemaSampler(schema).sample(question), ensure_ascii=False)
+        if schema
+        else f"echo: {question}"
+    )
     if word == "awkward":
         text = AWKWARD
     thought = {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}
@@ -297,7 +301,8 @@ def _usage(params: dict[str, Any], cached: bool) -> tuple[dict[str, Any], bool]:
     return usage, cached or bool(prefix)
 
 
-def _bent(line: dict[str, Any], word: str) -> list[bytes]:
+def _corrupted(line: dict[str, Any], word: str) -> list[bytes]:
+    """The line as it is in the results: left out, twice or cut in half where the script says so."""
     data = json.dumps(line, ensure_ascii=False).encode()
     return {"missing": [], "doubled": [data, data], "garbled": [data[: len(data) // 2]]}.get(word, [data])
 

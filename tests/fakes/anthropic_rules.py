@@ -1,4 +1,4 @@
-"""What Anthropic checks of a batch when it is created, and of each request once its turn comes."""
+"""Anthropic's validation: of a batch when it is created, and of each request once its turn comes."""
 
 from __future__ import annotations
 

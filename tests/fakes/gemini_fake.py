@@ -212,21 +212,23 @@ class GeminiFake(Loopback):
 
     def on_begin(self, call: Call) -> Reply:
         _admit(call)
-        told = _camelled(json.loads(call.body)["file"])
+        metadata = _camelled(json.loads(call.body)["file"])
         if (
             call.headers["x-goog-upload-protocol"] != "resumable"
             or call.headers["x-goog-upload-command"] != "start"
         ):
             raise Refusal(400, "not a resumable upload")
-        if told.keys() - {"displayName", "mimeType", "name", "sizeBytes"}:
-            raise Refusal(400, f"Unknown name in {sorted(told)}")
-        if told["mimeType"] not in ("application/json", "text/plain"):
-            raise Refusal(400, f"Unsupported MIME type: {told['mimeType']}")
+        if metadata.keys() - {"displayName", "mimeType", "name", "sizeBytes"}:
+            raise Refusal(400, f"Unknown name in {sorted(metadata)}")
+        if metadata["mimeType"] not in ("application/json", "text/plain"):
+            raise Refusal(400, f"Unsupported MIME type: {metadata['mimeType']}")
         size = int(call.headers["x-goog-upload-header-content-length"])
-        if size > _MAX_FILE or len(told.get("displayName", "")) > 512:
+        if size > _MAX_FILE or len(metadata.get("displayName", "")) > 512:
             raise Refusal(400, "too large")
         ticket = secrets.token_hex(8)
-        made = File(f"files/{secrets.token_hex(6)}", b"", told.get("displayName", ""), told["mimeType"])
+        made = File(
+            f"files/{secrets.token_hex(6)}", b"", metadata.get("displayName", ""), metadata["mimeType"]
+        )
         self._uploads[ticket] = made, size
         where = f"{self.url}/upload/v1/files/{ticket}?upload_protocol=resumable"
         return Reply({}, headers={"x-goog-upload-url": where, "x-goog-upload-status": "active"})
@@ -251,10 +253,10 @@ class GeminiFake(Loopback):
 
     def on_content(self, call: Call, file_id: str) -> Reply:
         _admit(call)
-        found = self._file(f"files/{file_id}")
-        if call.query.get("alt") != "media" or found.source == "UPLOADED":
+        file = self._file(f"files/{file_id}")
+        if call.query.get("alt") != "media" or file.source == "UPLOADED":
             raise Refusal(400, "only generated files can be downloaded, with alt=media")
-        return Reply(found.content)
+        return Reply(file.content)
 
     def on_delete(self, call: Call, file_id: str) -> Reply:
         _admit(call)
@@ -266,9 +268,9 @@ class GeminiFake(Loopback):
 
     def on_create(self, call: Call, model: str, kind: str) -> Reply:
         _admit(call)
-        asked = json.loads(call.body)
-        batch = _camelled(asked.get("batch", {}))
-        if asked.keys() != {"batch"} or batch.keys() - {"displayName", "inputConfig"}:
+        parameters = json.loads(call.body)
+        batch = _camelled(parameters.get("batch", {}))
+        if parameters.keys() != {"batch"} or batch.keys() - {"displayName", "inputConfig"}:
             raise Refusal(400, 'Invalid JSON payload received. Unknown name at "batch"')
         if not batch.get("displayName"):
             raise Refusal(400, "* BatchGenerateContentRequest.batch.display_name: display_name is required")
@@ -332,19 +334,19 @@ class GeminiFake(Loopback):
         self.requests.append(posted["request"])
         if problem or word in _ROW_ERRORS:
             code, text = (3, problem) if problem else _ROW_ERRORS[word]
-            said: dict[str, Any] = {"error": {"code": code, "message": text}}
+            result: dict[str, Any] = {"error": {"code": code, "message": text}}
         elif batch.embeds:
             size = posted["request"].get("outputDimensionality", 3)
-            said = {"response": {"embedding": {"values": [0.5] * size}, "tokenCount": "3"}}
+            result = {"response": {"embedding": {"values": [0.5] * size}, "tokenCount": "3"}}
         else:
-            said = {"response": _response(key, posted["request"], word, batch.model)}
-        return json.dumps({"key": key, **said}, ensure_ascii=False).encode()
+            result = {"response": _response(key, posted["request"], word, batch.model)}
+        return json.dumps({"key": key, **result}, ensure_ascii=False).encode()
 
     def _word(self, key: str) -> str:
         words = self.script.get(key, "succeeded")
         words = (words,) if isinstance(words, str) else words
-        at = self._asked[key] = self._asked.get(key, -1) + 1
-        return words[min(at, len(words) - 1)]
+        attempt = self._asked[key] = self._asked.get(key, -1) + 1
+        return words[min(attempt, len(words) - 1)]
 
     def _file(self, name: str) -> File:
         if name not in self.files:
@@ -368,19 +370,19 @@ def _response(key: str, request: dict[str, Any], word: str, model: str) -> dict[
         "totalTokenCount": 40,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 14}],
     }
-    told = {"usageMetadata": usage, "modelVersion": model.removeprefix("models/"), "responseId": "mVQcab"}
+    common = {"usageMetadata": usage, "modelVersion": model.removeprefix("models/"), "responseId": "mVQcab"}
     if word == "blocked":
-        return {"promptFeedback": {"blockReason": "SAFETY"}, **told}
+        return {"promptFeedback": {"blockReason": "SAFETY"}, **common}
     if word == "refused":
-        return {"candidates": [{"finishReason": "SAFETY", "index": 0}], **told}
+        return {"candidates": [{"finishReason": "SAFETY", "index": 0}], **common}
     schema = request.get("generationConfig", {}).get("responseJsonSchema")
-    said = " ".join(part["text"] for part in request["contents"][-1]["parts"] if "text" in part)
-    text = json.dumps(SchemaSampler(schema).sample(key)) if schema else said
+    question = " ".join(part["text"] for part in request["contents"][-1]["parts"] if "text" in part)
+    text = json.dumps(SchemaSampler(schema).sample(key)) if schema else question
     thought = [{"text": "Let me see.", "thought": True}] if _thinks(request) else []
     parts = [*thought, {"text": text + AWKWARD if word == "awkward" else text}]
     reason = "MAX_TOKENS" if word == "truncated" else "STOP"
     content = {"parts": parts, "role": "model"}
-    return {"candidates": [{"content": content, "finishReason": reason, "index": 0}], **told}
+    return {"candidates": [{"content": content, "finishReason": reason, "index": 0}], **common}
 
 
 def _thinks(request: dict[str, Any]) -> bool:

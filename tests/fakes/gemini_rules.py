@@ -1,4 +1,4 @@
-"""What Google refuses in a line of a batch file, validated with its SDK's own types, which know no other fields."""
+"""Google's validation of a line of a batch file, by its SDK's own types, which know no other fields."""
 
 from __future__ import annotations
 

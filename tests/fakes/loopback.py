@@ -1,4 +1,4 @@
-"""A server on loopback that a fake service is built on: routes by name, faults that strike the next calls of a route.
+"""The HTTP server that fake services are built on: routes by name, faults that hit the next calls of a route.
 
     fake.fault("create", "drop_reply", times=2)
 
@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass
 class Call:
-    """One request."""
+    """One HTTP request."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Call:
 
 @dataclass
 class Reply:
-    """Its answer; `body` is bytes, or what becomes JSON."""
+    """The response to one; `body` is bytes, or what becomes JSON."""
 
     body: Any
     status: int = 200
@@ -44,7 +44,7 @@ class Reply:
 
 
 @dataclass
-class Armed:
+class ArmedFault:
     """A fault that waits for its calls."""
 
     action: str
@@ -63,10 +63,11 @@ class Refused(Exception):
 
 
 Route = tuple[str, str, str]  # method, pattern of the path, name
+_TRUNCATE = "x-truncate"  # from a fault to the handler; never sent
 
 
 class Loopback:
-    """Serves `routes`: a subclass has a method `on_NAME(call, *groups) -> Reply` for each, and `refusal(status, text)`."""
+    """Serves `routes` on loopback: a subclass has a method `on_NAME(call, *groups) -> Reply` for each, and `refusal(status, text)`."""
 
     routes: ClassVar[tuple[Route, ...]] = ()
 
@@ -86,10 +87,10 @@ class Loopback:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def forget(self) -> None:
-        """As new, at the same place."""
+        """Forget every call and fault; the address stays."""
         self.calls: list[Call] = []
         self.seen: Counter[str] = Counter()
-        self._armed: dict[str, list[Armed]] = {}
+        self._armed: dict[str, list[ArmedFault]] = {}
 
     def close(self) -> None:
         """Stop serving."""
@@ -110,7 +111,7 @@ class Loopback:
         """Let the next `times` calls of a route go wrong."""
         assert op in {name for _, _, name in self.routes}, op
         after = None if retry_after is None else str(retry_after)
-        self._armed.setdefault(op, []).append(Armed(action, times, after, html, text))
+        self._armed.setdefault(op, []).append(ArmedFault(action, times, after, html, text))
 
     def forgive(self) -> None:
         """Disarm all of them."""
@@ -124,12 +125,12 @@ class Loopback:
         """The reply, or None where the connection is to be dropped."""
         with self._lock:
             self.calls.append(call)
-            found = self._find(call)
-            if found is None:
+            route = self._route_of(call)
+            if route is None:
                 return self.refusal(404, f"no such page: {call.path}")
-            name, groups = found
+            name, groups = route
             self.seen[name] += 1
-            fault = self._strike(name)
+            fault = self._fault_for(name)
             if fault is not None and fault.action == "reset_before":
                 return None
             if fault is not None and fault.action.startswith("status:"):
@@ -142,7 +143,7 @@ class Loopback:
                 return None
             if fault is not None:
                 assert fault.action == "reset_midway", fault.action
-                reply.headers["x-cut"] = "1"
+                reply.headers[_TRUNCATE] = "1"
             return reply
 
     def perform(self, name: str, call: Call, groups: tuple[str, ...]) -> Reply:
@@ -150,21 +151,21 @@ class Loopback:
         reply: Reply = getattr(self, f"on_{name}")(call, *groups)
         return reply
 
-    def _find(self, call: Call) -> tuple[str, tuple[str, ...]] | None:
+    def _route_of(self, call: Call) -> tuple[str, tuple[str, ...]] | None:
         for method, pattern, name in self.routes:
             match = re.fullmatch(pattern, call.path) if method == call.method else None
             if match:
                 return name, match.groups()
         return None
 
-    def _strike(self, name: str) -> Armed | None:
-        waiting = self._armed.get(name, [])
-        if not waiting:
+    def _fault_for(self, name: str) -> ArmedFault | None:
+        armed = self._armed.get(name, [])
+        if not armed:
             return None
-        waiting[0].times -= 1
-        return waiting.pop(0) if waiting[0].times <= 0 else waiting[0]
+        armed[0].times -= 1
+        return armed.pop(0) if armed[0].times <= 0 else armed[0]
 
-    def _status(self, fault: Armed) -> Reply:
+    def _status(self, fault: ArmedFault) -> Reply:
         status = int(fault.action.partition(":")[2])
         reply = self.refusal(status, fault.text or f"Told to answer {status}.")
         if fault.html:
@@ -180,14 +181,16 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
 
         def handle_any(self) -> None:
             url = urlsplit(self.path)
-            call = Call(self.command, url.path, dict(parse_qsl(url.query)), self.headers, self._sent())
+            call = Call(
+                self.command, url.path, dict(parse_qsl(url.query)), self.headers, self._request_body()
+            )
             reply = fake.answer(call)
             if reply is None:
-                self._drop()
+                self._close_connection()
                 return
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             kind = "application/octet-stream" if isinstance(reply.body, bytes) else "application/json"
-            cut = reply.headers.pop("x-cut", None)
+            truncate = reply.headers.pop(_TRUNCATE, None)
             headers: Mapping[str, str] = {"content-type": kind, **reply.headers}
             self.send_response(reply.status)
             for name, value in headers.items():
@@ -197,17 +200,17 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
             else:
                 self.send_header("content-length", str(len(body)))
             self.end_headers()
-            sent = body[: len(body) // 2] if cut else body
+            sent = body[: len(body) // 2] if truncate else body
             self.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent) if reply.chunked and sent else sent)
-            if cut:
+            if truncate:
                 self.wfile.flush()
-                self._drop()
+                self._close_connection()
             elif reply.chunked:
                 self.wfile.write(b"0\r\n\r\n")
 
         do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = handle_any
 
-        def _sent(self) -> bytes:
+        def _request_body(self) -> bytes:
             if "chunked" not in self.headers.get("transfer-encoding", ""):
                 return self.rfile.read(int(self.headers.get("content-length") or 0))
             body = b""
@@ -217,7 +220,7 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return body
 
-        def _drop(self) -> None:
+        def _close_connection(self) -> None:
             self.close_connection = True
             self.connection.close()
 
@@ -225,7 +228,7 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
             try:
                 super().finish()
             except (OSError, ValueError):
-                return  # dropped
+                return  # the connection was closed on purpose
 
         def log_message(self, *_: Any) -> None:
             return

@@ -142,34 +142,34 @@ class OpenAIFake(Loopback):
         if seconds is not None and ("refuses_expiry" in self.odd or int(seconds) not in _RETENTION):
             raise Refused(400, "expires_after is not supported")
 
-    def check_order(self, order: dict[str, Any]) -> None:
+    def check_create(self, parameters: dict[str, Any]) -> None:
         """Raise Refused for what it does not take."""
-        if order.get("completion_window") != "24h":
+        if parameters.get("completion_window") != "24h":
             raise Refused(400, "Invalid value for completion_window: expected '24h'.")
-        if order.get("output_expires_after") and "refuses_expiry" in self.odd:
+        if parameters.get("output_expires_after") and "refuses_expiry" in self.odd:
             raise Refused(400, "output_expires_after is not supported")
-        for name, text in (order.get("metadata") or {}).items():
+        for name, text in (parameters.get("metadata") or {}).items():
             if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
                 raise Refused(400, f"Invalid 'metadata.{name}'.")
 
-    def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch as it goes over the wire."""
-        wire = dict(batch)
+    def batch_json(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The Batch object as this vendor shows it."""
+        fields = dict(batch)
         if "no_metadata" in self.odd:
-            wire["metadata"] = None
+            fields["metadata"] = None
         if "no_input_id" in self.odd:
-            wire["input_file_id"] = None
+            fields["input_file_id"] = None
         if "null_counts" in self.odd:
-            wire["request_counts"] = {**batch["request_counts"], "completed": None, "failed": None}
+            fields["request_counts"] = {**batch["request_counts"], "completed": None, "failed": None}
         if "no_expiry" in self.odd:
-            wire["expires_at"] = None
-        if "unknown_status" in self.odd and wire["status"] in ("validating", "in_progress"):
-            wire["status"] = "scheduling"
+            fields["expires_at"] = None
+        if "unknown_status" in self.odd and fields["status"] in ("validating", "in_progress"):
+            fields["status"] = "scheduling"
         if "uppercase" in self.odd:
-            wire["status"] = wire["status"].upper()
+            fields["status"] = fields["status"].upper()
         if "iso_times" in self.odd:
-            wire["created_at"] = datetime.fromtimestamp(wire["created_at"], UTC).isoformat()
-        return wire
+            fields["created_at"] = datetime.fromtimestamp(fields["created_at"], UTC).isoformat()
+        return fields
 
     def refused_row(self, url: str) -> tuple[int, dict[str, Any]]:
         """Status and body of a row that the model refused."""
@@ -211,23 +211,23 @@ class OpenAIFake(Loopback):
     # --- batches
 
     def on_create(self, call: Call) -> Reply:
-        order = json.loads(call.body)
-        self.check_order(order)
+        parameters = json.loads(call.body)
+        self.check_create(parameters)
         batch_id, now = f"batch_{uuid.uuid4()}", int(time())
         self.batches[batch_id] = {
             "id": batch_id,
             "object": "batch",
-            "endpoint": order["endpoint"],
+            "endpoint": parameters["endpoint"],
             "errors": None,
-            "input_file_id": order["input_file_id"],
-            "completion_window": order["completion_window"],
+            "input_file_id": parameters["input_file_id"],
+            "completion_window": parameters["completion_window"],
             "status": "validating",
             "output_file_id": None,
             "error_file_id": None,
             "created_at": now,
             "expires_at": now + 86_400,
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
-            "metadata": order.get("metadata"),
+            "metadata": parameters.get("metadata"),
         }
         reply = self._object(self.batches[batch_id])
         self._validate(batch_id)
@@ -242,7 +242,7 @@ class OpenAIFake(Loopback):
         return self._object(batch)
 
     def on_list(self, call: Call) -> Reply:
-        return self._page([self.shown(batch) for batch in self.batches.values()], call)
+        return self._page([self.batch_json(batch) for batch in self.batches.values()], call)
 
     def on_cancel(self, call: Call, batch_id: str) -> Reply:
         if "no_cancel" in self.odd:
@@ -263,8 +263,8 @@ class OpenAIFake(Loopback):
         return self.batches[batch_id]
 
     def _object(self, batch: dict[str, Any]) -> Reply:
-        wire = self.shown(batch)
-        body = {"job": wire, "warning": None} if "job_wrapper" in self.odd else wire
+        fields = self.batch_json(batch)
+        body = {"job": fields, "warning": None} if "job_wrapper" in self.odd else fields
         return Reply(body, headers={"content-type": "text/plain"} if "text_type" in self.odd else {})
 
     def _page(self, rows: list[dict[str, Any]], call: Call) -> Reply:
@@ -275,10 +275,10 @@ class OpenAIFake(Loopback):
         limit = int(call.query.get("limit", 20))
         if limit > 100:
             raise Refused(400, "Invalid 'limit': expected an integer from 1 to 100.")
-        found = rows[start : start + limit]
+        page = rows[start : start + limit]
         more = start + limit < len(rows)
         name = "value" if "value_list" in self.odd else "data"
-        return Reply({"object": "list", name: found or self.no_rows, "has_more": more})
+        return Reply({"object": "list", name: page or self.no_rows, "has_more": more})
 
     no_rows: ClassVar[Any] = []
 
@@ -332,8 +332,8 @@ class OpenAIFake(Loopback):
                 "error": {"code": _NEVER_RAN[word], "message": "It never ran."},
             }
         status, body = self._reply(request, word)
-        shown = json.dumps(body, ensure_ascii=False) if "body_as_string" in self.odd else body
-        line["response"] = {"status_code": status, "request_id": uuid.uuid4().hex, "body": shown}
+        sent = json.dumps(body, ensure_ascii=False) if "body_as_string" in self.odd else body
+        line["response"] = {"status_code": status, "request_id": uuid.uuid4().hex, "body": sent}
         if "no_error_key" not in self.odd:
             line["error"] = None
         return 200 <= status < 300, line
@@ -345,9 +345,9 @@ class OpenAIFake(Loopback):
         if word == "refused":
             return self.refused_row(request["url"])
         body = request["body"]
-        asked = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
+        question = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
         if request["url"] == "/v1/embeddings":
-            data = [{"object": "embedding", "index": 0, "embedding": [0.5, float(len(asked))]}]
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5, float(len(question))]}]
             return 200, {
                 "object": "list",
                 "model": body["model"],
@@ -355,10 +355,10 @@ class OpenAIFake(Loopback):
                 "usage": {"prompt_tokens": 3},
             }
         if request["url"] == "/v1/responses":
-            return 200, _response(body["model"], asked, word)
+            return 200, _response(body["model"], question, word)
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        said = json.dumps(SchemaSampler(schema).sample(asked)) if schema else f"« {asked} »"
-        text = AWKWARD if word == "awkward" else said
+        answer = json.dumps(SchemaSampler(schema).sample(question)) if schema else f"« {question} »"
+        text = AWKWARD if word == "awkward" else answer
         return 200, self._completion(body["model"], text, "length" if word == "truncated" else "stop")
 
     def _completion(self, model: str, text: str | None, reason: str, **more: Any) -> dict[str, Any]:
@@ -374,10 +374,10 @@ class OpenAIFake(Loopback):
         }
 
 
-def _response(model: str, asked: str, word: str) -> dict[str, Any]:
-    text = AWKWARD if word == "awkward" else f"« {asked} »"
+def _response(model: str, question: str, word: str) -> dict[str, Any]:
+    text = AWKWARD if word == "awkward" else f"« {question} »"
     part = {"type": "output_text", "text": text, "annotations": []}
-    cut = (
+    truncated = (
         {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
         if word == "truncated"
         else {}
@@ -389,7 +389,7 @@ def _response(model: str, asked: str, word: str) -> dict[str, Any]:
         "model": model,
         "output": [{"type": "message", "role": "assistant", "content": [part]}],
         "usage": {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13},
-        **cut,
+        **truncated,
     }
 
 

@@ -33,14 +33,14 @@ class AlibabaFake(OpenAIFake):
         if len(self.files) >= self.max_files:
             raise Refused(400, "The number of files exceeds the limit of your account.")
 
-    def check_order(self, order: dict[str, Any]) -> None:
-        if set(order) - {"input_file_id", "endpoint", "completion_window", "metadata"}:
-            raise Refused(400, f"Unknown parameter in {sorted(order)}")
-        window = re.fullmatch(r"(\d+)([hd])", order["completion_window"])
+    def check_create(self, parameters: dict[str, Any]) -> None:
+        if set(parameters) - {"input_file_id", "endpoint", "completion_window", "metadata"}:
+            raise Refused(400, f"Unknown parameter in {sorted(parameters)}")
+        window = re.fullmatch(r"(\d+)([hd])", parameters["completion_window"])
         if not window or not 24 <= int(window[1]) * {"h": 1, "d": 24}[window[2]] <= 336:
             raise Refused(400, "completion_window must be between 24h and 336h.")
         most = {"ds_name": 100, "ds_description": 200, "ds_batch_finish_callback": 512}
-        for name, text in (order.get("metadata") or {}).items():
+        for name, text in (parameters.get("metadata") or {}).items():
             if name not in most or len(text) > most[name]:
                 raise Refused(400, f"metadata.{name} is not supported or too long.")
 
@@ -89,10 +89,10 @@ class AzureFake(OpenAIFake):
         if seconds is None and len(self.files) >= self.max_files:
             raise Refused(400, "The resource has reached its limit of 500 files.")
 
-    def check_order(self, order: dict[str, Any]) -> None:
-        if order.get("output_expires_after"):
+    def check_create(self, parameters: dict[str, Any]) -> None:
+        if parameters.get("output_expires_after"):
             raise Refused(400, "Unknown parameter: output_expires_after")
-        super().check_order(order)
+        super().check_create(parameters)
 
-    def shown(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {**super().shown(batch), "endpoint": None}
+    def batch_json(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {**super().batch_json(batch), "endpoint": None}

@@ -1,3 +1,5 @@
+"""One service a folder: started when it is needed, found when it is there."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Rows answered by somebody else's real-time endpoint."""
+"""Rows answered by an OpenAI-compatible real-time endpoint."""
 
 from __future__ import annotations
 

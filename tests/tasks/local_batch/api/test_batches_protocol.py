@@ -1,3 +1,5 @@
+"""OpenAI's Batches API, through the genuine SDK."""
+
 from __future__ import annotations
 
 import json
@@ -60,11 +62,11 @@ def test_result_lines_have_the_published_shape(service: Any) -> None:
     batch = service.run([good, bad])
     (line,) = service.results(batch.output_file_id)
     (error,) = service.results(batch.error_file_id)
-    for found in (line, error):
-        assert list(found) == ["id", "custom_id", "response", "error"]
-        assert found["id"].startswith("batch_req_")
-        assert list(found["response"]) == ["status_code", "request_id", "body"]
-        assert found["error"] is None
+    for result in (line, error):
+        assert list(result) == ["id", "custom_id", "response", "error"]
+        assert result["id"].startswith("batch_req_")
+        assert list(result["response"]) == ["status_code", "request_id", "body"]
+        assert result["error"] is None
     assert error["response"]["status_code"] == 400
     assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
 
@@ -105,10 +107,15 @@ def test_every_endpoint_is_accepted_and_a_missing_file_found_out_later(service: 
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),
     ],
 )
-def test_a_wrong_order_is_refused(client: Any, changes: dict[str, Any], param: str) -> None:
-    order = {"input_file_id": "file-x", "endpoint": "/v1/embeddings", "completion_window": "24h", **changes}
+def test_wrong_parameters_are_refused(client: Any, changes: dict[str, Any], param: str) -> None:
+    parameters = {
+        "input_file_id": "file-x",
+        "endpoint": "/v1/embeddings",
+        "completion_window": "24h",
+        **changes,
+    }
     with pytest.raises(openai.BadRequestError) as caught:
-        client.batches.create(**order)
+        client.batches.create(**parameters)
     assert caught.value.param == param
 
 
@@ -168,8 +175,8 @@ def test_50001_lines_fail_and_50000_succeed(service: Any) -> None:
 
 
 def test_batches_are_listed_newest_first_page_by_page(client: Any) -> None:
-    order = {"input_file_id": "file-x", "endpoint": "/v1/embeddings", "completion_window": "24h"}
-    ids = [client.batches.create(**order).id for _ in range(25)]
+    parameters = {"input_file_id": "file-x", "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    ids = [client.batches.create(**parameters).id for _ in range(25)]
     page = client.batches.list()
     assert (len(page.data), page.has_more, page.last_id) == (20, True, ids[5])
     assert [batch.id for batch in islice(client.batches.list(limit=7), 25)] == ids[::-1]
@@ -215,6 +222,6 @@ def test_deleting_the_input_does_not_touch_a_running_batch(service: Any) -> None
 
 
 def test_health_names_the_service(service: Any) -> None:
-    found = service.call("GET", "/health")
-    assert (found["service"], found["pid"]) == ("nightmail-local-batch", service.process.pid)
-    assert found["answering"]["upstream"] is None
+    health = service.call("GET", "/health")
+    assert (health["service"], health["pid"]) == ("nightmail-local-batch", service.process.pid)
+    assert health["answering"]["upstream"] is None

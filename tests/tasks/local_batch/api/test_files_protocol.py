@@ -1,3 +1,5 @@
+"""OpenAI's Files API, through the genuine SDK."""
+
 from __future__ import annotations
 
 import time

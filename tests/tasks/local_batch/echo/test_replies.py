@@ -1,3 +1,5 @@
+"""Made-up replies, read with the SDK's own response types."""
+
 from __future__ import annotations
 
 import base64
@@ -42,11 +44,11 @@ def chat(content: Any = "hello there", **body: Any) -> ChatCompletion:
 
 
 def test_chat_quotes_the_last_user_text_and_reports_plausible_tokens() -> None:
-    found = chat()
-    assert found.choices[0].message.content == "Echo: hello there"
-    assert found.choices[0].finish_reason == "stop"
-    assert found.usage is not None
-    assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (4, 4, 8)
+    reply = chat()
+    assert reply.choices[0].message.content == "Echo: hello there"
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage is not None
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (4, 4, 8)
 
 
 def test_a_long_question_is_quoted_in_part() -> None:
@@ -66,8 +68,8 @@ def test_several_choices_are_given_when_asked_for() -> None:
 
 
 def test_the_token_limit_cuts_the_answer() -> None:
-    found = chat("x" * 100, max_completion_tokens=5).choices[0]
-    assert (found.finish_reason, found.message.content) == ("length", "Echo: " + "x" * 14)
+    choice = chat("x" * 100, max_completion_tokens=5).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("length", "Echo: " + "x" * 14)
 
 
 def test_chat_fills_in_a_schema() -> None:
@@ -97,8 +99,8 @@ def test_responses_quote_the_question_in_every_form(asked: Any) -> None:
 
 def test_responses_fill_in_a_schema_and_stop_at_the_limit() -> None:
     wanted = {"format": {"type": "json_schema", "name": "t", "schema": SCHEMA}}
-    found = Response.model_validate_json(echo("responses", input="x", text=wanted).body)
-    assert jsonschema_rs.is_valid(SCHEMA, json.loads(found.output_text))
+    reply = Response.model_validate_json(echo("responses", input="x", text=wanted).body)
+    assert jsonschema_rs.is_valid(SCHEMA, json.loads(reply.output_text))
     cut = Response.model_validate_json(echo("responses", input="x" * 100, max_output_tokens=2).body)
     assert (cut.status, cut.incomplete_details and cut.incomplete_details.reason) == (
         "incomplete",
@@ -107,8 +109,8 @@ def test_responses_fill_in_a_schema_and_stop_at_the_limit() -> None:
 
 
 def test_embeddings_are_unit_vectors_one_for_each_input() -> None:
-    found = CreateEmbeddingResponse.model_validate_json(echo("embeddings", input=["a", "b", "a"]).body)
-    one, other, again = (item.embedding for item in found.data)
+    reply = CreateEmbeddingResponse.model_validate_json(echo("embeddings", input=["a", "b", "a"]).body)
+    one, other, again = (item.embedding for item in reply.data)
     assert len(one) == 1536
     assert math.isclose(sum(value * value for value in one), 1, abs_tol=1e-5)
     assert (one == again, one == other) == (True, False)
@@ -124,16 +126,16 @@ def test_embeddings_honour_dimensions_tokens_and_base64() -> None:
 
 
 def test_completions_answer_each_prompt() -> None:
-    found = Completion.model_validate_json(echo("completions", prompt=["a", "b"]).body)
-    assert [choice.text for choice in found.choices] == ["Echo: a", "Echo: b"]
+    reply = Completion.model_validate_json(echo("completions", prompt=["a", "b"]).body)
+    assert [choice.text for choice in reply.choices] == ["Echo: a", "Echo: b"]
 
 
 @pytest.mark.parametrize(
     ("asked", "count"), [("x", 1), (["x", "y"], 2), ([{"type": "text", "text": "x"}], 1)]
 )
 def test_moderations_flag_nothing(asked: Any, count: int) -> None:
-    found = ModerationCreateResponse.model_validate_json(echo("moderations", input=asked).body)
-    assert [result.flagged for result in found.results] == [False] * count
+    reply = ModerationCreateResponse.model_validate_json(echo("moderations", input=asked).body)
+    assert [result.flagged for result in reply.results] == [False] * count
 
 
 @pytest.mark.parametrize(
@@ -159,9 +161,9 @@ def test_moderations_flag_nothing(asked: Any, count: int) -> None:
     ],
 )
 def test_what_it_cannot_answer_fails_by_row(url: str, body: dict[str, Any]) -> None:
-    found = echo(url, **body)
-    assert (found.status, found.succeeded) == (400, False)
-    assert json.loads(found.body)["error"]["type"] == "invalid_request_error"
+    reply = echo(url, **body)
+    assert (reply.status, reply.succeeded) == (400, False)
+    assert json.loads(reply.body)["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize(
@@ -169,10 +171,10 @@ def test_what_it_cannot_answer_fails_by_row(url: str, body: dict[str, Any]) -> N
     [("generations", {}, 2, 0), ("edits", {"images": [{"file_id": "file-1"}, {"image_url": "u"}]}, 2, 646)],
 )
 def test_pictures_are_pngs_and_say_their_tokens(url: str, more: Any, text: int, seen: int) -> None:
-    found = ImagesResponse.model_validate_json(echo(f"images/{url}", prompt="a crane.", n=2, **more).body)
-    assert found.usage is not None
-    assert (found.usage.input_tokens, found.usage.output_tokens) == (text + seen, 544)
-    pictures = [base64.b64decode(image.b64_json or "") for image in found.data or []]
+    reply = ImagesResponse.model_validate_json(echo(f"images/{url}", prompt="a crane.", n=2, **more).body)
+    assert reply.usage is not None
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (text + seen, 544)
+    pictures = [base64.b64decode(image.b64_json or "") for image in reply.data or []]
     assert len(set(pictures)) == 2
     for picture in pictures:
         header, pixels = picture[8:33], picture[41:-16]
@@ -182,14 +184,14 @@ def test_pictures_are_pngs_and_say_their_tokens(url: str, more: Any, text: int, 
 
 
 def test_a_video_is_an_object_whose_file_is_there_for_a_day() -> None:
-    found = Video.model_validate_json(echo("videos", prompt="a crane", seconds="8").body)
-    assert (found.status, found.seconds, found.expires_at) == ("completed", "8", 1_795_305_600 + 86_400)
-    data = video_file(found.id, 1_795_305_600)
+    reply = Video.model_validate_json(echo("videos", prompt="a crane", seconds="8").body)
+    assert (reply.status, reply.seconds, reply.expires_at) == ("completed", "8", 1_795_305_600 + 86_400)
+    data = video_file(reply.id, 1_795_305_600)
     assert data is not None
     assert data[4:12] == b"ftypisom"
-    assert video_file(found.id, 1_795_305_600 + 86_400) is None
-    assert video_file(found.id[:-1] + "z", 0) is None
-    assert video_file(found.id.replace("video_", "video_0")[:-1], 0) is None
+    assert video_file(reply.id, 1_795_305_600 + 86_400) is None
+    assert video_file(reply.id[:-1] + "z", 0) is None
+    assert video_file(reply.id.replace("video_", "video_0")[:-1], 0) is None
 
 
 def test_the_same_row_gets_the_same_bytes() -> None:

@@ -1,3 +1,5 @@
+"""Values made up for a schema satisfy it."""
+
 from __future__ import annotations
 
 import json

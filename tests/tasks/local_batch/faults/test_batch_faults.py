@@ -1,4 +1,4 @@
-"""What batch services have been seen to do wrong, asked for by metadata."""
+"""Faults of a whole batch: what batch services have been seen to do wrong, asked for by metadata."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def rows(service: Any, **body: Any) -> list[dict[str, Any]]:
     return [service.chat(f"row-{number}", f"text {number}", **body) for number in range(COUNT)]
 
 
-def message_of(line: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = line["response"]["body"]["choices"][0]
-    return found
+def choice_of(line: dict[str, Any]) -> dict[str, Any]:
+    choice: dict[str, Any] = line["response"]["body"]["choices"][0]
+    return choice
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_awkward_characters_are_on_the_wire_as_they_are(service: Any) -> None:
     data = service.content(batch.output_file_id)
     assert data.count(AWKWARD_JSON) == data.count(b"\n") == COUNT
     assert all(
-        message_of(line)["message"]["content"] == AWKWARD for line in service.results(batch.output_file_id)
+        choice_of(line)["message"]["content"] == AWKWARD for line in service.results(batch.output_file_id)
     )
 
 
@@ -197,28 +197,28 @@ def test_answers_may_be_refused_cut_filtered_or_broken(service: Any) -> None:
         "body_as_string:row-4",
     ]
     batch = service.run(rows(service), json.dumps(words))
-    found = {line["custom_id"]: line for line in service.results(batch.output_file_id)}
-    assert message_of(found["row-0"])["message"]["refusal"]
-    assert message_of(found["row-0"])["message"]["content"] is None
-    assert message_of(found["row-1"])["finish_reason"] == "length"
-    assert message_of(found["row-2"])["finish_reason"] == "content_filter"
+    lines = {line["custom_id"]: line for line in service.results(batch.output_file_id)}
+    assert choice_of(lines["row-0"])["message"]["refusal"]
+    assert choice_of(lines["row-0"])["message"]["content"] is None
+    assert choice_of(lines["row-1"])["finish_reason"] == "length"
+    assert choice_of(lines["row-2"])["finish_reason"] == "content_filter"
     with pytest.raises(json.JSONDecodeError):
-        json.loads(message_of(found["row-3"])["message"]["content"])
-    assert json.loads(found["row-4"]["response"]["body"])["object"] == "chat.completion"
-    assert message_of(found["row-5"])["message"]["content"] == "Echo: text 5"
+        json.loads(choice_of(lines["row-3"])["message"]["content"])
+    assert json.loads(lines["row-4"]["response"]["body"])["object"] == "chat.completion"
+    assert choice_of(lines["row-5"])["message"]["content"] == "Echo: text 5"
 
 
 def test_responses_may_be_refused_cut_or_filtered(service: Any) -> None:
-    lines = [
+    requests = [
         {"custom_id": name, "method": "POST", "url": "/v1/responses", "body": {"model": "m", "input": "x"}}
         for name in ("r", "l", "c")
     ]
-    batch = service.run(lines, "refusal:r,length:l,content_filter:c")
-    found = {line["custom_id"]: line["response"]["body"] for line in service.results(batch.output_file_id)}
-    assert found["r"]["output"][0]["content"][0]["type"] == "refusal"
-    assert found["l"]["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert [item["type"] for item in found["l"]["output"]] == ["reasoning"]
-    assert found["c"]["incomplete_details"] == {"reason": "content_filter"}
+    batch = service.run(requests, "refusal:r,length:l,content_filter:c")
+    bodies = {line["custom_id"]: line["response"]["body"] for line in service.results(batch.output_file_id)}
+    assert bodies["r"]["output"][0]["content"][0]["type"] == "refusal"
+    assert bodies["l"]["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert [item["type"] for item in bodies["l"]["output"]] == ["reasoning"]
+    assert bodies["c"]["incomplete_details"] == {"reason": "content_filter"}
 
 
 def test_without_leave_nothing_goes_wrong(tmp_path: Any) -> None:

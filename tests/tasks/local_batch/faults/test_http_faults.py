@@ -10,7 +10,7 @@ import openai
 import pytest
 
 
-def order(service: Any) -> dict[str, Any]:
+def create_parameters(service: Any) -> dict[str, Any]:
     file = service.client().files.create(file=("a.jsonl", b'{"custom_id": "a"}\n'), purpose="batch")
     return {"input_file_id": file.id, "endpoint": "/v1/responses", "completion_window": "24h"}
 
@@ -22,18 +22,18 @@ def paid(service: Any, file_id: str) -> int:
 
 @pytest.mark.parametrize(("action", "batches"), [("drop_reply", 1), ("reset_before", 0)])
 def test_a_create_whose_reply_is_lost_may_have_worked(service: Any, action: str, batches: int) -> None:
-    wanted = order(service)
+    parameters = create_parameters(service)
     service.fault("create", action)
     with pytest.raises(openai.APIConnectionError):
-        service.client().batches.create(**wanted)
-    assert paid(service, wanted["input_file_id"]) == batches
+        service.client().batches.create(**parameters)
+    assert paid(service, parameters["input_file_id"]) == batches
 
 
 def test_the_sdks_own_retries_pay_three_times(service: Any) -> None:
-    wanted = order(service)
+    parameters = create_parameters(service)
     service.fault("create", "drop_reply", times=2)
-    service.client(max_retries=2).batches.create(**wanted)
-    assert paid(service, wanted["input_file_id"]) == 3
+    service.client(max_retries=2).batches.create(**parameters)
+    assert paid(service, parameters["input_file_id"]) == 3
 
 
 CALLS: dict[str, Callable[[Any, str, str], Any]] = {
@@ -49,8 +49,8 @@ CALLS: dict[str, Callable[[Any, str, str], Any]] = {
 @pytest.mark.parametrize("op", CALLS)
 def test_every_operation_can_be_broken_once_and_skipped(service: Any, op: str) -> None:
     client = service.client()
-    wanted = order(service)
-    file, batch = wanted["input_file_id"], service.submit([service.chat("a")], "stuck:in_progress").id
+    parameters = create_parameters(service)
+    file, batch = parameters["input_file_id"], service.submit([service.chat("a")], "stuck:in_progress").id
     for action, error in (
         ("reset_before", openai.APIConnectionError),
         ("status:502", openai.InternalServerError),
@@ -59,7 +59,7 @@ def test_every_operation_can_be_broken_once_and_skipped(service: Any, op: str) -
         if op != "delete":
             CALLS[op](client, file, batch)
         else:
-            client.files.delete(order(service)["input_file_id"])
+            client.files.delete(create_parameters(service)["input_file_id"])
         with pytest.raises(error):
             CALLS[op](client, file, batch)
     CALLS[op](client, file, batch)
