@@ -36,6 +36,7 @@ USED = (
     "flows.enrich",
     "tasks.local_batch.serve",
     "tasks.local_batch.upstream",
+    "pandas",
     "pytest",
     "hypothesis",
 )
