@@ -36,6 +36,7 @@ USED = (
     "flows.enrich",
     "tasks.local_batch.server",
     "tasks.local_batch.upstream",
+    "pandas",
     "pytest",
     "hypothesis",
 )

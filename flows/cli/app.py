@@ -52,6 +52,8 @@ Sets = Annotated[
     ),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())]
+AsCsv = Annotated[bool, Parameter(name="--csv", help="CSV on stdout; for one run, its chunks.", negative=())]
+AsMarkdown = Annotated[bool, Parameter(name="--markdown", help="The same as a Markdown table.", negative=())]
 
 
 def prefect_server() -> bool:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from configs.clock import SystemClock
+from configs.errors import ConfigError
 from flows.cli import terminal
 from flows.cli.app import (
     ALL_ANSWERED,
@@ -105,9 +106,29 @@ def plan(
     key: Key = None,
     limit: Limit = None,
     overrides: Sets = (),
+    sample: Annotated[
+        int | None,
+        Parameter(
+            help="Show this many of the first rows with their prompts, too.",
+            validator=validators.Number(gte=1, lte=1000),
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Show what a run would do: rows, batches, bytes, price of the prompts, the first prompt. Writes nothing."""
+    if sample is not None:
+        if as_json:
+            raise ConfigError(
+                "--sample and --json: give one of them; `nightmail render` writes the requests themselves"
+            )
+        from tasks.orchestration.blocks import open_home
+        from tasks.runs.preview import preview
+        from tasks.runs.request import place_order
+
+        order = place_order(
+            job, open_home(os.environ), SystemClock(), day=date, key=key, limit=limit, overrides=overrides
+        )
+        terminal.show_preview(preview(order, sample))
     return run(job, date=date, key=key, limit=limit, overrides=overrides, dry_run=True, as_json=as_json)
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from configs.errors import ConfigError
 from configs.providers import bare
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, USAGE, AsJson, app, home
+from flows.cli.app import ALL_ANSWERED, USAGE, AsCsv, AsJson, AsMarkdown, app, home
 
 
 @app.command
@@ -61,14 +61,17 @@ def status(
     run: Annotated[str | None, Parameter(help="Run id, or job/key; without it, the latest runs.")] = None,
     *,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_markdown: AsMarkdown = False,
 ) -> int:
     """Show the latest runs, or one run with its chunks, batches and history."""
-    from tasks.runs.queries import describe_run, list_runs
+    from tasks.runs.queries import CHUNK_COLUMNS, RUN_COLUMNS, describe_run, list_runs
 
+    chosen = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
     if run is None:
         rows = list_runs(home())
-        if as_json:
-            terminal.show_json(rows)
+        if chosen:
+            terminal.show_records(chosen, RUN_COLUMNS, rows)
         else:
             columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
             terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
@@ -76,6 +79,8 @@ def status(
     found = describe_run(home(), run)
     if as_json:
         terminal.show_json(found)
+    elif chosen:
+        terminal.show_records(chosen, CHUNK_COLUMNS, found["chunk_list"])
     else:
         terminal.show_run(found)
     return ALL_ANSWERED
@@ -86,28 +91,18 @@ def batches(
     *,
     search: Annotated[str, Parameter(help="Only batches with this text in any column.")] = "",
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_markdown: AsMarkdown = False,
 ) -> int:
     """List the batches posted, newest first: who they are at the provider and what they cost."""
-    from tasks.runs.queries import list_batches
+    from tasks.runs.queries import BATCH_COLUMNS, list_batches
 
+    chosen = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
     rows = list_batches(home(), search)
-    if as_json:
-        terminal.show_json(rows)
+    if chosen:
+        terminal.show_records(chosen, BATCH_COLUMNS, rows)
         return ALL_ANSWERED
-    columns = (
-        "batch",
-        "run",
-        "chunk",
-        "attempt",
-        "status",
-        "requests",
-        "completed",
-        "failed",
-        "posted",
-        "ended",
-        "cost",
-        "error",
-    )
+    columns = BATCH_COLUMNS[: BATCH_COLUMNS.index("error") + 1]  # what fits a terminal
     terminal.show_table(columns, [[row[column] for column in columns] for row in rows])
     return ALL_ANSWERED
 

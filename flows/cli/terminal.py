@@ -7,16 +7,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Column, Table
+from rich.text import Text
 
+from configs.errors import ConfigError
 from configs.progress import Progress, Reporter, Silent
 from tasks.ledger.leases import describe_owner
 from tasks.stages.report.receipt import counted
+from tasks.stages.report.tables import as_csv, as_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
 
@@ -61,6 +68,33 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+class OutputFormat(StrEnum):
+    """An output format for programs and pages, by the option that asks for it."""
+
+    JSON = "--json"
+    CSV = "--csv"
+    MARKDOWN = "--markdown"
+
+
+def output_format(*, as_json: bool, as_csv: bool, as_markdown: bool) -> OutputFormat | None:
+    """The format asked for; None for a person's terminal. ConfigError when several are."""
+    asked = [
+        chosen for chosen, given in zip(OutputFormat, (as_json, as_csv, as_markdown), strict=True) if given
+    ]
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)}: give one of them")
+    return asked[0] if asked else None
+
+
+def show_records(chosen: OutputFormat, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Mappings on stdout in a format for others; `columns` are those of CSV and Markdown, JSON has all keys."""
+    if chosen is OutputFormat.JSON:
+        show_json(rows)
+        return
+    write = as_csv if chosen is OutputFormat.CSV else as_markdown
+    sys.stdout.write(write(columns, rows))
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
     """A table on stdout; plain tab-separated lines when that is not a terminal."""
     console = Console()
@@ -84,6 +118,28 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         show_json(rows)
     elif rows:
         show_table(tuple(rows[0]), [list(row.values()) for row in rows])
+
+
+def show_preview(frame: pd.DataFrame) -> None:
+    """Rows with their prompts, the last column, which gets the room that the others leave; a line each, cut to the width."""
+    console = Console()
+    lines = [
+        [_cut(value, console.width) for value in row] for row in frame.itertuples(index=False, name=None)
+    ]
+    if not console.is_terminal:
+        show_table(list(frame.columns), lines)
+        sys.stdout.write("\n")
+        return
+    *others, last = frame.columns
+    table = Table(box=None, pad_edge=False, expand=True)
+    for name in others:
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", max_width=console.width // (len(others) + 2)
+        )
+    table.add_column(last, no_wrap=True, overflow="ellipsis", ratio=1)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table, "")
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:
@@ -142,6 +198,11 @@ def show_cleaning(cleaning: Mapping[str, Any]) -> None:
         if cleaning["removed"]
         else f"{total} to remove; to do it: nightmail clean --yes\n"
     )
+
+
+def _cut(value: Any, width: int) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,53 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState
 from tasks.stages.report.receipt import unanswered
 
+# The columns of each table as CSV and Markdown have them, by the names that the JSON has. People read these files with
+# programs: a column may be added at the end, and none is renamed or moved.
+RUN_COLUMNS = (
+    "run",
+    "job",
+    "key",
+    "state",
+    "rows",
+    "answered",
+    "chunks_merged",
+    "chunks_total",
+    "since",
+    "finished_at",
+    "held_by",
+    "waiting_for",
+)
+CHUNK_COLUMNS = (
+    "number",
+    "first_row",
+    "rows",
+    "state",
+    "attempt",
+    "requests",
+    "bytes",
+    "tokens_estimate",
+    "not_before",
+    "waiting_for",
+)
+BATCH_COLUMNS = (
+    "batch",
+    "run",
+    "chunk",
+    "attempt",
+    "status",
+    "requests",
+    "completed",
+    "failed",
+    "posted",
+    "ended",
+    "cost",
+    "error",
+    "submission_key",
+    "file",
+    "account",
+    "model",
+)
+
 
 def open_ledger(home: Home) -> Ledger | None:
     """The ledger, if there is one."""
@@ -85,6 +132,8 @@ def _summary(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
         "rows": rows,
         "answered": rows - unanswered(run.receipt) if run.receipt else None,
         "chunks": f"{merged}/{len(chunks)}",
+        "chunks_merged": merged,  # a spreadsheet takes 1/12 for a date
+        "chunks_total": len(chunks),
         "since": run.created_at,
         "finished_at": run.finished_at,
         "held_by": run.lease_owner,

@@ -37,6 +37,15 @@ class RowSlice:
     piece: Piece
 
 
+@dataclass(frozen=True, slots=True)
+class RenderedRow:
+    """One source row (a record batch of it alone), its id, and what each template makes of it as (where, text)."""
+
+    values: pa.RecordBatch
+    custom_id: str
+    prompt: list[tuple[str, str]] | Skip
+
+
 class RequestPlan:
     """A job over its dataset. Building one checks everything that can be checked without reading the rows.
 
@@ -68,6 +77,18 @@ class RequestPlan:
         """(where, text) of what the first row is asked. InputError when there is no row."""
         first = self.renderer.first_prompt(next(self.dataset.batches(1)))
         return [("skipped", first.message)] if isinstance(first, Skip) else first
+
+    def first_rows(self, count: int) -> Iterator[RenderedRow]:
+        """The first `count` rows, or all there are, for people to look at. InputError when there is none."""
+        done = 0
+        for batch in self.dataset.batches(min(count, MICRO_BATCH_ROWS)):
+            ids = self._ids.ids(batch, done)
+            for place in range(min(batch.num_rows, count - done)):
+                row = batch.slice(place, 1)
+                yield RenderedRow(row, ids[place], self.renderer.first_prompt(row))
+            done += batch.num_rows
+            if done >= count:
+                return
 
     def row_slices(self) -> Iterator[RowSlice]:
         """All rows in source order; raises InputError for duplicate ids once all have been seen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,11 @@ def test_unanswered_rows_end_with_1(works: Any, capsys: pytest.CaptureFixture[st
         ("run", "job.yaml", "--set", "prompt.parms=1"),
         ("run", "job.yaml", "--set", "source.path=none.parquet"),
         ("plan", "job.yaml", "--set", "prompt.user='{{ nope }}'"),
+        ("plan", "job.yaml", "--sample", "0"),
+        ("plan", "job.yaml", "--sample", "1", "--json"),
+        ("plan", "job.yaml", "--sample", "1", "--set", "prompt.user='{{ nope }}'"),
+        ("status", "--csv", "--json"),
+        ("batches", "--csv", "--markdown"),
         ("status", "no/run"),
         ("cancel", "no/run"),
         ("check", "nowhere.jsonl"),
@@ -108,6 +114,38 @@ def test_plan_shows_the_first_prompt_and_writes_nothing(
     assert "3 rows → 1 batch at openai" in said
     assert "Say word 0" in said
     assert sorted(works.folder.rglob("*")) == before
+
+
+def test_plan_shows_a_sample_of_rows_with_their_prompts_and_writes_nothing(
+    works: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    works.source(3, text=["one\ntwo\tthree", "x" * 500, "日本"])
+    works.write()
+    before = sorted(works.folder.rglob("*"))
+    assert nightmail("plan", str(works.job_file), "--sample", "2") == 0
+    header, first, second, blank, plan = capsys.readouterr().out.split("\n")[:5]
+    assert header.split("\t") == ["id", "text", "custom_id", "prompt"]
+    assert first.split("\t") == ["t-0", "one two three", "t-0", "Say one two three"]
+    assert second.endswith("x…")
+    assert blank == ""
+    assert "3 rows → 1 batch" in plan
+    assert sorted(works.folder.rglob("*")) == before
+
+
+def test_on_a_terminal_a_sample_is_a_line_a_row_and_no_wider_than_that(
+    works: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "60"}.items():
+        monkeypatch.setenv(name, value)
+    works.source(2, text=["[bold]x[/bold] " * 50, "short"])
+    assert nightmail("plan", works.write(), "--sample", "2") == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    header, first, second, blank = plain.split("\n")[:4]
+    assert header.split() == ["id", "text", "custom_id", "prompt"]
+    assert first.split()[:2] == ["t-0", "[bold]x[/bo…"]
+    assert second.split() == ["t-1", "short", "t-1", "Say", "short"]
+    assert blank == ""
+    assert max(len(line) for line in (header, first, second)) <= 60
 
 
 def test_render_writes_files_that_check_accepts(works: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,3 +47,4 @@ def test_no_run_and_nothing_that_looks_at_one_loads_pandas(works: Any) -> None:
         "batches --json",
     )
     assert loads_pandas(works, *commands) == [f"{command.split()[0]} False" for command in commands]
+    assert loads_pandas(works, "status --csv") == ["status True"]  # or the question would prove nothing

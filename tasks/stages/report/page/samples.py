@@ -89,18 +89,20 @@ def _rows(
 
 
 def _sample(row: pa.RecordBatch, number: int, before: list[str], prefix: str) -> Sample:
-    texts = {name: _text(row.column(name)) for name in before}
+    texts = {name: cell_text(row.column(name)) for name in before}
     after: list[tuple[str, str]] = []
     parsed = f"{prefix}parsed"
     if parsed in row.schema.names and row.column(parsed).is_valid()[0].as_py():
-        after += [(name, _text(column)) for name, column in _fields(row.column(parsed))]
-    elif answer := _text(row.column(f"{prefix}answer")):
+        after += [(name, cell_text(column)) for name, column in _fields(row.column(parsed))]
+    elif answer := cell_text(row.column(f"{prefix}answer")):
         after.append(("answer", answer))
-    status = _text(row.column(f"{prefix}status"))
+    status = cell_text(row.column(f"{prefix}status"))
     if status != "succeeded":
-        reasons = ((name, _text(row.column(prefix + name))) for name in _REASONS)
+        reasons = ((name, cell_text(row.column(prefix + name))) for name in _REASONS)
         after += [(name.replace("_", " "), text) for name, text in reasons if text]
-    return Sample(number, status, _text(row.column(f"{prefix}custom_id")), tuple(texts.items()), tuple(after))
+    return Sample(
+        number, status, cell_text(row.column(f"{prefix}custom_id")), tuple(texts.items()), tuple(after)
+    )
 
 
 def _fields(column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
@@ -112,7 +114,7 @@ def _fields(column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
         yield field.name, each
 
 
-def _text(column: pa.Array) -> str:
+def cell_text(column: pa.Array) -> str:
     """The column's only value as prompts read it; what they cannot read is described."""
     kind = column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):

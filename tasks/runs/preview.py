@@ -1,0 +1,45 @@
+"""The first rows of a job's dataset as a table for people, each with the prompt it makes. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tasks.providers import registry
+from tasks.runs.request import Order
+from tasks.runs.session import shard_limits
+from tasks.stages.arrow_columns import strings
+from tasks.stages.plan import RenderedRow, RequestPlan
+from tasks.stages.prompt.render import Skip
+from tasks.stages.report.page.samples import cell_text
+
+if TYPE_CHECKING:
+    import pandas as pd  # loaded by `to_pandas` alone
+
+
+def preview(order: Order, count: int) -> pd.DataFrame:
+    """Up to `count` rows: the key's columns, those that the prompt reads, the custom_id, and the rendered text."""
+    job = order.job
+    limits = registry.limits(job.provider)
+    request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
+    columns = dict.fromkeys((*job.source.key_columns, *request_plan.renderer.columns))
+    return preview_table(list(request_plan.first_rows(count)), list(columns))
+
+
+def preview_table(rows: Sequence[RenderedRow], columns: Sequence[str]) -> pd.DataFrame:
+    """A line a row, values as prompts read them. The last two columns are ours, whatever the source calls its own."""
+    texts = [[cell_text(row.values.column(name)) for row in rows] for name in columns]
+    texts += [[row.custom_id for row in rows], [_prompt_text(row) for row in rows]]
+    table = pa.Table.from_arrays([strings(each) for each in texts], names=[*columns, "custom_id", "prompt"])
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _prompt_text(row: RenderedRow) -> str:
+    if isinstance(row.prompt, Skip):
+        return f"skipped: {row.prompt.message}"
+    if len(row.prompt) == 1:
+        return row.prompt[0][1]
+    return "\n".join(f"[{name}] {text}" for name, text in row.prompt)
