@@ -21,14 +21,12 @@ from openai_vendors import AlibabaFake, AzureFake
 
 from configs.home import Home
 from configs.prompt import Endpoint, Prompt
-from configs.providers import (
-    AlibabaProvider,
-    AnthropicProvider,
-    AnyProvider,
-    AzureProvider,
-    GeminiProvider,
-    OpenAIProvider,
-)
+from configs.providers.alibaba import AlibabaProvider
+from configs.providers.anthropic import AnthropicProvider
+from configs.providers.azure import AzureProvider
+from configs.providers.gemini import GeminiProvider
+from configs.providers.openai import OpenAIProvider
+from configs.providers.registry import AnyProvider
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.providers.registry import connect
 from tasks.stages.prompt.render import Renderer

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from contract import STAGES
 
-from configs.providers import AlibabaProvider
+from configs.providers.alibaba import AlibabaProvider
 
 SCHEMA = {
     "type": "object",

@@ -10,7 +10,7 @@ import pytest
 from openai_fake import OpenAIFake
 from openai_vendors import AlibabaFake, AzureFake
 
-from configs.providers import AlibabaProvider
+from configs.providers.alibaba import AlibabaProvider
 from flows.cli.main import main
 
 COPED_WITH = {

@@ -11,7 +11,7 @@ from anthropic_rules import refuse_row
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
-from configs.providers import AnthropicProvider
+from configs.providers.anthropic import AnthropicProvider
 from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
 from tasks.stages.wire.anthropic.requests import request_tree
 
