@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from configs.providers import SETTINGS
+from configs.providers.registry import PROVIDERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +20,7 @@ def job_files() -> list[str]:
 
 def provider_names() -> list[str]:
     """What `provider.name` of a job file can be."""
-    return list(SETTINGS)
+    return list(PROVIDERS)
 
 
 class _Field:

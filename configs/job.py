@@ -15,7 +15,8 @@ from pydantic import (
 
 from configs.frozen import Duration, Frozen
 from configs.prompt import Prompt
-from configs.providers import LocalProvider, Provider
+from configs.providers.local import LocalProvider
+from configs.providers.registry import Provider
 
 ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
@@ -180,22 +181,17 @@ class Job(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _the_service_can(self) -> Job:
-        refusal = self.provider.refusal(self.prompt)
-        if refusal:
-            raise ValueError(refusal)
+    def _provider_supports_prompt(self) -> Job:
+        reason = self.provider.unsupported(self.prompt)
+        if reason:
+            raise ValueError(reason)
         return self
 
     @property
     def pace(self) -> Poll:
         """How often this job's batches are looked at."""
-        if not isinstance(self.provider, LocalProvider):
-            floor = self.provider.poll_floor_seconds
-            return Poll(
-                first_seconds=max(self.poll.first_seconds, floor),
-                max_seconds=max(self.poll.max_seconds, floor),
-            )
-        return Poll(first_seconds=min(self.poll.first_seconds, 1), max_seconds=min(self.poll.max_seconds, 5))
+        first, longest = self.provider.poll_seconds(self.poll.first_seconds, self.poll.max_seconds)
+        return Poll(first_seconds=first, max_seconds=longest)
 
     @property
     def zone(self) -> ZoneInfo:

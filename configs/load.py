@@ -16,11 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
 from configs.job import Job
-from configs.providers import SETTINGS, AnyProvider
+from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_TAGS = tuple(SETTINGS)  # pydantic names the chosen provider in an error's place
-_WHO_ANSWERS = ("name", "base_url", "upstream", "region", "endpoint")  # of the provider's section
+_TAGS = tuple(PROVIDERS)  # pydantic names the chosen provider in an error's place
 _PRICES = Path(__file__).with_name("prices.yaml")
 _HOUSE = Path(__file__).resolve().parents[1]
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
@@ -74,9 +73,7 @@ def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
     tree: dict[str, Any] = {"provider": {"name": name}}
     for item in overrides:
         _override(tree, item)
-    kind = SETTINGS.get(name)
-    if kind is None:
-        raise ConfigError(f"--provider {name}: is not known; allowed: {', '.join(SETTINGS)}")
+    kind = provider_class(name)
     try:
         return kind.model_validate(tree["provider"])
     except ValidationError as error:
@@ -133,7 +130,7 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """What makes two runs ask for the same output; pacing (poll, retry, limits) is not part of it."""
     tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "run", "limits", "timezone"})
-    tree["provider"] = {k: v for k, v in tree["provider"].items() if k in _WHO_ANSWERS}
+    tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
 
 

@@ -12,7 +12,6 @@ from configs.errors import ConfigError
 from configs.progress import Progress, Reporter
 from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
-from tasks.providers import registry
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.prices import price_of
 from tasks.runs.request import Order
@@ -59,7 +58,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
 def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = order.job
-    limits = registry.limits(job.provider)
+    limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
     first = request_plan.first_prompt()
@@ -107,7 +106,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     """Write the request files alone into an empty or new folder; their paths."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
-    limits = registry.limits(order.job.provider)
+    limits = order.job.provider.limits
     request_plan = RequestPlan(order.job, shard_limits(order.job, limits), limits.custom_id)
     request_plan.first_prompt()
     folder = RunFolder(str(out.absolute()))

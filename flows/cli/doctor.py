@@ -1,4 +1,4 @@
-"""`nightmail doctor`: is this machine ready, is that provider, what does that service honour?"""
+"""`nightmail doctor`: check this machine, try a provider, or probe any service of OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from configs.clock import SystemClock
 from configs.errors import ConfigError
-from configs.frozen import seconds
 from flows.cli import terminal
 from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, ROWS_UNANSWERED, AsJson, app, home
 from tasks.diagnostics.facts import Fact, Grade, verdict
@@ -54,30 +53,34 @@ def doctor(
     """Check this machine; or try a provider, or any compatible service, with a batch of two tiny rows."""
     if provider is not None and base_url is not None:
         raise ConfigError("--base-url and --provider: give one of them")
-    told: list[Fact] = []
+    facts: list[Fact] = []
 
     def tell(fact: Fact) -> None:
-        told.append(fact)
+        facts.append(fact)
         if not as_json:
             sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {' '.join(fact.detail.split())}\n")
             sys.stdout.flush()
 
-    patience = _patience(wait)
+    wait_within = _wait_within(wait)
     finished = True
     if base_url is not None:
-        finished = _compatible(base_url, model, endpoint, api_key_env, tell, patience)
+        finished = _compatible(base_url, model, endpoint, api_key_env, tell, wait_within)
     elif provider is not None:
-        finished = _provider(provider, model, endpoint, overrides, tell, patience)
+        finished = _provider(provider, model, endpoint, overrides, tell, wait_within)
     else:
-        from tasks.diagnostics.machine import local_facts
-        from tasks.orchestration.blocks import use_s3_credentials
-        from tasks.orchestration.server_facts import server_facts
+        _machine(tell)
+    return _end(facts, finished=finished, as_json=as_json)
 
-        for fact in local_facts(home(), os.environ, use_s3_credentials):
-            tell(fact)
-        for fact in server_facts():
-            tell(fact)
-    return _end(told, finished=finished, as_json=as_json)
+
+def _machine(tell: Callable[[Fact], None]) -> None:
+    from tasks.diagnostics.machine import local_facts
+    from tasks.orchestration.blocks import use_s3_credentials
+    from tasks.orchestration.server_facts import server_facts
+
+    for fact in local_facts(home(), os.environ, use_s3_credentials):
+        tell(fact)
+    for fact in server_facts():
+        tell(fact)
 
 
 def _compatible(
@@ -110,9 +113,8 @@ def _provider(
     from tasks.orchestration.blocks import connect
 
     config = load_provider(name, overrides)
-    free = None if getattr(config, "upstream", None) else config.free_trial
-    if model is None and free is not None:
-        model, endpoint = free
+    if model is None and config.trial is not None:
+        model, endpoint = config.trial.model, config.trial.endpoint
         sys.stderr.write(
             f"This posts one batch of two rows to {name}; they are free ({model} at {endpoint}).\n"
         )
@@ -132,8 +134,10 @@ def _say_cost(where: str, model: str, endpoint: str) -> None:
     )
 
 
-def _patience(wait: str) -> Callable[[float], bool]:
-    """A `wait` of the time given in all, the same way every probe takes it."""
+def _wait_within(wait: str) -> Callable[[float], bool]:
+    """A function that passes time until `wait` is over in all, and says whether there is any left."""
+    from configs.frozen import seconds
+
     try:
         until = time.monotonic() + seconds(wait)
     except (ValueError, KeyError, IndexError) as error:
@@ -149,14 +153,17 @@ def _patience(wait: str) -> Callable[[float], bool]:
     return passed
 
 
-def _end(told: list[Fact], *, finished: bool, as_json: bool) -> int:
-    said = verdict(told)
+def _end(facts: list[Fact], *, finished: bool, as_json: bool) -> int:
+    """Show the verdict; the exit code."""
+    summary = verdict(facts)
     if as_json:
-        terminal.show_json({"verdict": said, "finished": finished, "facts": [asdict(fact) for fact in told]})
+        terminal.show_json(
+            {"verdict": summary, "finished": finished, "facts": [asdict(fact) for fact in facts]}
+        )
     else:
         sys.stdout.write(
-            f"\n{said}\n" + ("" if finished else "not finished: the batch took longer than --wait\n")
+            f"\n{summary}\n" + ("" if finished else "not finished: the batch took longer than --wait\n")
         )
-    if any(fact.grade is Grade.BAD for fact in told):
+    if any(fact.grade is Grade.BAD for fact in facts):
         return UNFIT
     return FIT if finished else UNFINISHED

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from configs.errors import ConfigError
-from configs.providers import bare
 from flows.cli import terminal
 from flows.cli.app import ALL_ANSWERED, USAGE, AsCsv, AsJson, AsMarkdown, app, home
+
+if TYPE_CHECKING:
+    from tasks.stages.validate import Problem
 
 
 @app.command
@@ -19,32 +21,14 @@ def check(
     file: Annotated[Path, Parameter(help="A JSONL batch file.")],
     *,
     provider: Annotated[
-        Literal["local", "openai", "alibaba", "azure"],
-        Parameter(name=["--provider", "-p"], help="Whose rules."),
+        str, Parameter(name=["--provider", "-p"], help="Whose rules; a provider whose lines are OpenAI's.")
     ] = "openai",
     as_json: AsJson = False,
 ) -> int:
     """Check any JSONL batch file against a provider's rules, naming the lines at fault."""
     from dataclasses import asdict
 
-    from tasks.providers.registry import limits
-    from tasks.stages.validate import check_lines, read_lines
-
-    config = bare(provider)
-    accepted = limits(config)
-    rules: dict[str, Any] = {
-        "max_requests": accepted.max_requests,
-        "max_bytes": accepted.enforced_bytes or accepted.max_bytes,
-        "max_line_bytes": accepted.max_line_bytes,
-        "uniform": accepted.uniform,
-        **({"endpoints": {*config.endpoints, *(config.free_trial or ())[1:]}} if config.endpoints else {}),
-    }
-    try:
-        with file.open("rb") as stream:
-            lines = read_lines(stream, rules["max_bytes"])
-            problems = list(check_lines(lines, endpoint=None, **rules))
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
+    problems = _problems(file, provider)
     if as_json:
         terminal.show_json([asdict(problem) for problem in problems])
         return USAGE if problems else ALL_ANSWERED
@@ -54,6 +38,30 @@ def check(
     if not problems:
         sys.stdout.write(f"{file}: fit for {provider}\n")
     return USAGE if problems else ALL_ANSWERED
+
+
+def _problems(file: Path, provider: str) -> list[Problem]:
+    """What the provider would refuse in the file."""
+    from configs.providers.registry import provider_class
+    from tasks.stages.validate import REQUIRED_BY_ENDPOINT, check_lines, read_lines
+
+    service = provider_class(provider, dialect="openai")
+    trial_endpoints = [service.free_trial.endpoint] if service.free_trial else []
+    max_bytes = service.limits.enforced_bytes or service.limits.max_bytes
+    try:
+        with file.open("rb") as stream:
+            problems = check_lines(
+                read_lines(stream, max_bytes),
+                endpoint=None,
+                max_requests=service.limits.max_requests,
+                max_bytes=max_bytes,
+                max_line_bytes=service.limits.max_line_bytes,
+                endpoints={*(service.endpoints or REQUIRED_BY_ENDPOINT), *trial_endpoints},
+                uniform=service.limits.uniform,
+            )
+            return list(problems)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; give the path of a JSONL file") from error
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""What `nightmail doctor` found out: one fact a line, and what it means for a run."""
+"""The facts that `nightmail doctor` reports, and what they come to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """`ok`, `odd` (unlike OpenAI, and Nightmail copes), `bad` (a run would fail), `note` (for information)."""
+    """What a fact means for a run: `ok`, `odd` (unlike OpenAI, and Nightmail copes), `bad` (it would fail), `note` (nothing)."""
 
     OK = "ok"
     ODD = "odd"
@@ -18,7 +18,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was looked at."""
+    """One thing that was looked at, and how it is."""
 
     name: str
     grade: Grade
@@ -26,10 +26,10 @@ class Fact:
 
 
 def verdict(facts: Iterable[Fact]) -> str:
-    """All of them in one line."""
-    found = list(facts)
-    bad = [fact.name for fact in found if fact.grade is Grade.BAD]
-    odd = [fact.name for fact in found if fact.grade is Grade.ODD]
+    """All facts in one line: fit for runs or not, and why."""
+    known = list(facts)
+    bad = [fact.name for fact in known if fact.grade is Grade.BAD]
+    odd = [fact.name for fact in known if fact.grade is Grade.ODD]
     if bad:
         return f"not fit: {', '.join(bad)}"
     return f"fit, with oddities that Nightmail copes with: {', '.join(odd)}" if odd else "fit"

@@ -1,4 +1,4 @@
-"""`nightmail doctor`: what of this machine and of a batch service is ready for a run. Facts in, no opinions out."""
+"""What `nightmail doctor` finds out about this machine: ledger, run folder, keys, optional packages."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from configs.errors import NightmailError
+from configs.extras import AWS, POSTGRES
 from configs.home import Home
-from configs.providers import SETTINGS
+from configs.providers.base import KeyedProviderSettings
+from configs.providers.registry import PROVIDERS
 from tasks.diagnostics.facts import Fact, Grade
 from tasks.ledger import database
 from tasks.storage.run_folder import RunFolder, join
-
-_EXTRAS = {"anthropic": "anthropic", "gemini": "google.genai", "aws": "prefect_aws", "postgres": "psycopg"}
 
 
 def local_facts(
@@ -27,8 +26,7 @@ def local_facts(
     yield _ledger(home)
     yield _run_folder(home, use_credentials)
     yield from _keys(environ)
-    missing = [name for name, module in _EXTRAS.items() if not _importable(module)]
-    yield Fact("extras", Grade.NOTE, f"not installed: {', '.join(missing)}" if missing else "all installed")
+    yield _extras()
 
 
 def _ledger(home: Home) -> Fact:
@@ -68,15 +66,14 @@ def _run_folder(home: Home, use_credentials: Callable[[Home], None]) -> Fact:
 
 
 def _keys(environ: Mapping[str, str]) -> Iterator[Fact]:
-    for name, kind in SETTINGS.items():
-        field = kind.model_fields.get("api_key_env")
-        if field is not None and name != "local":
-            there = bool(environ.get(str(field.default)))
-            yield Fact(f"{name} key", Grade.NOTE, f"{field.default} is {'set' if there else 'not set'}")
+    for name, kind in PROVIDERS.items():
+        if issubclass(kind, KeyedProviderSettings):
+            variable = kind.default_key_variable()
+            state = "set" if environ.get(variable) else "not set"
+            yield Fact(f"{name} key", Grade.NOTE, f"{variable} is {state}")
 
 
-def _importable(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _extras() -> Fact:
+    extras = [*filter(None, (kind.extra for kind in PROVIDERS.values())), AWS, POSTGRES]
+    missing = ", ".join(extra.name for extra in extras if not extra.is_installed)
+    return Fact("extras", Grade.NOTE, f"not installed: {missing}" if missing else "all installed")

@@ -1,4 +1,4 @@
-"""What a service of OpenAI's Files and Batches protocol honours, fact by fact, from one batch of two rows.
+"""Probe a service of OpenAI's Files and Batches protocol: what it honours, fact by fact, from one batch of two rows.
 
 Each call is made with the SDK that runs use, and its reply is looked at as it came.
 """
@@ -12,13 +12,13 @@ from typing import Any
 
 from configs.errors import ConfigError
 from tasks.diagnostics.facts import Fact, Grade
-from tasks.diagnostics.probe_request import CUSTOM_IDS, Order
+from tasks.diagnostics.probe_request import CUSTOM_IDS, ProbeRequest
 from tasks.diagnostics.probe_results import read_results
 from tasks.providers.openai.compatible import KEEP_SECONDS, KEY
 from tasks.providers.openai.raw_calls import RawCalls, Refused, raw_calls_at
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, moment, status_of
+from tasks.providers.openai.replies import Record, batch_of, metadata_of, status_of, time_of
 
-_WORDS = frozenset(
+_OPENAI_STATUSES = frozenset(
     {"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"}
 )
 _LIST_LIMIT = 100
@@ -26,16 +26,20 @@ _EXPIRY: Any = {"anchor": "created_at", "seconds": KEEP_SECONDS}
 
 
 class Probe:
-    """One look at one service.
+    """One probe of one service. `run` it once.
 
     `tell` gets each fact as it is found out. `wait(seconds)` passes the time, and says whether there is any left.
     """
 
     def __init__(
-        self, raw: RawCalls, order: Order, tell: Callable[[Fact], None], wait: Callable[[float], bool]
+        self,
+        raw: RawCalls,
+        request: ProbeRequest,
+        tell: Callable[[Fact], None],
+        wait: Callable[[float], bool],
     ) -> None:
         self._raw = raw
-        self._order = order
+        self._request = request
         self._tell = tell
         self._wait = wait
         self._key = f"doctor/{secrets.token_hex(5)}"
@@ -87,29 +91,30 @@ class Probe:
     def _upload(self) -> str | None:
         name = f"nightmail-{self._key.replace('/', '-')}.jsonl"
         try:
-            made, expires = self._uploaded(name)
+            file, why_no_expiry = self._uploaded(name)
         except Refused as refusal:
             self._bad("upload", refusal.text)
             return None
-        file_id = made.get("id")
+        file_id = file.get("id")
         if not isinstance(file_id, str) or not file_id:
             self._bad("upload", "the reply names no id")
             return None
         self._ok("upload", file_id)
-        if expires is not None:
+        if why_no_expiry is not None:
             self._odd(
-                "files expire", f"expires_after is refused ({expires}); Nightmail asks only those who take it"
+                "files expire",
+                f"expires_after is refused ({why_no_expiry}); Nightmail asks only those who take it",
             )
-        elif moment(made.get("expires_at")) is None:
+        elif time_of(file.get("expires_at")) is None:
             self._odd("files expire", "expires_after is taken, and no expires_at is shown")
         else:
-            self._ok("files expire", f"at {moment(made.get('expires_at')):%Y-%m-%d}")
+            self._ok("files expire", f"at {time_of(file.get('expires_at')):%Y-%m-%d}")
         self._lists_files(file_id, name)
         return file_id
 
     def _uploaded(self, name: str) -> tuple[Record, str | None]:
         """The file, and why it could not be told to expire."""
-        content = self._order.lines()
+        content = self._request.lines()
         try:
             return self._raw.upload(name, content, _EXPIRY), None
         except Refused as refusal:
@@ -129,25 +134,25 @@ class Probe:
             self._odd("lists files", "the upload is not in the list under its name; it may be uploaded twice")
 
     def _create(self, upload: str) -> Record:
-        order = {"input_file_id": upload, "endpoint": self._order.endpoint, "completion_window": "24h"}
+        fields = {"input_file_id": upload, "endpoint": self._request.endpoint, "completion_window": "24h"}
         try:
-            made = self._raw.create(**order, metadata={KEY: self._key})
+            batch = self._raw.create(**fields, metadata={KEY: self._key})
         except Refused as refusal:
             self._bad("create", refusal.text)
             return {}
-        if not isinstance(made.get("id"), str) or not made["id"]:
-            self._bad("create", f"the reply names no id: {json.dumps(made)[:200]}")
+        if not isinstance(batch.get("id"), str) or not batch["id"]:
+            self._bad("create", f"the reply names no id: {json.dumps(batch)[:200]}")
             return {}
-        self._ok("create", made["id"])
-        if metadata_of(made).get(KEY) == self._key:
+        self._ok("create", batch["id"])
+        if metadata_of(batch).get(KEY) == self._key:
             self._ok("metadata", "echoed by create")
         else:
             self._odd("metadata", "not echoed by create")
-        if not isinstance(made.get("created_at"), int):
-            self._odd("times", f"created_at is {made.get('created_at')!r}, not unix seconds")
-        if moment(made.get("expires_at")) is None:
+        if not isinstance(batch.get("created_at"), int):
+            self._odd("times", f"created_at is {batch.get('created_at')!r}, not unix seconds")
+        if time_of(batch.get("expires_at")) is None:
             self._odd("expiry", "no expires_at; Nightmail goes by the window")
-        return made
+        return batch
 
     def _finds(self, batch: Record, upload: str) -> None:
         """By key in the list, as after a lost reply; and page by page."""
@@ -174,32 +179,32 @@ class Probe:
             self._ok("list paging", "`after` goes on behind a batch")
 
     def _to_its_end(self, batch: Record) -> Record:
-        batch_id, words, wait = batch["id"], [str(batch.get("status"))], 0.25
+        batch_id, statuses, wait = batch["id"], [str(batch.get("status"))], 0.25
         while not status_of(batch).ended:
             if not self._wait(wait):
-                return self._given_up(batch_id, words)
+                return self._given_up(batch_id, statuses)
             wait = min(wait * 1.5, 15.0)
             try:
-                found = self._raw.retrieve(batch_id)
+                latest = self._raw.retrieve(batch_id)
             except Refused as refusal:
                 if refusal.status is not None and refusal.status < 500 and refusal.status != 429:
                     self._bad("retrieve", refusal.text)
                     return {}
                 continue
-            batch = found or batch
-            if str(batch.get("status")) != words[-1]:
-                words.append(str(batch.get("status")))
-        self._ok("retrieve", " ▸ ".join(words))
-        unknown = [word for word in words if word not in _WORDS]
+            batch = latest or batch
+            if str(batch.get("status")) != statuses[-1]:
+                statuses.append(str(batch.get("status")))
+        self._ok("retrieve", " ▸ ".join(statuses))
+        unknown = [status for status in statuses if status not in _OPENAI_STATUSES]
         if unknown:
             self._odd("status words", f"{', '.join(unknown)}: unlike OpenAI's, read regardless of case")
         self._cancel(batch_id, "has ended")
         return batch
 
-    def _given_up(self, batch_id: str, words: list[str]) -> Record:
+    def _given_up(self, batch_id: str, statuses: list[str]) -> Record:
         """The time is over: the batch is cancelled, which is one more thing to find out."""
         self.unfinished = True
-        self._note("retrieve", f"{' ▸ '.join(words)}, and no end in the time given")
+        self._note("retrieve", f"{' ▸ '.join(statuses)}, and no end in the time given")
         self._cancel(batch_id, "is running")
         return {}
 
@@ -215,23 +220,23 @@ class Probe:
         self._ok("cancel", f"taken for a batch that {state}")
 
     def _results(self, batch: Record) -> None:
-        seen = batch_of(batch)
-        if seen.error_code:
-            self._bad("rows", f"the batch failed: {seen.error_code}: {seen.error_message}")
+        ended = batch_of(batch)
+        if ended.error_code:
+            self._bad("rows", f"the batch failed: {ended.error_code}: {ended.error_message}")
             return
-        told = (seen.total, seen.completed, seen.failed)
-        if None in told or seen.total != len(CUSTOM_IDS):
-            self._odd("counts", f"total, completed, failed are {told}")
+        counts = (ended.total, ended.completed, ended.failed)
+        if None in counts or ended.total != len(CUSTOM_IDS):
+            self._odd("counts", f"total, completed, failed are {counts}")
         else:
-            self._ok("counts", "{} rows, {} completed, {} failed".format(*told))
-        if not seen.result_files:
+            self._ok("counts", "{} rows, {} completed, {} failed".format(*counts))
+        if not ended.result_files:
             self._bad("result files", "the batch names none")
             return
         output, errors = (
-            self._content(file) if file in seen.result_files else None
+            self._content(file) if file in ended.result_files else None
             for file in (batch.get("output_file_id"), batch.get("error_file_id"))
         )
-        read_results(output, errors, self._order.endpoint, CUSTOM_IDS, self._tell)
+        read_results(output, errors, self._request.endpoint, CUSTOM_IDS, self._tell)
 
     def _content(self, file_id: str) -> bytes | None:
         try:
@@ -249,7 +254,7 @@ class Probe:
                 return
         self._ok("delete", f"{len(files)} files")
 
-    # --- what is said of it
+    # --- facts
 
     def _ok(self, name: str, detail: str) -> None:
         self._tell(Fact(name, Grade.OK, detail))
@@ -278,12 +283,12 @@ def probe_at(
     Without a `model` the first one that the service lists is asked. ConfigError when it lists none.
     """
     raw = raw_calls_at(url, key)
-    asked = model or first_model(raw)
-    if asked is None:
+    asked_model = model or first_model(raw)
+    if asked_model is None:
         raise ConfigError(f"{url}: lists no models; name one with --model")
     if model is None:
-        tell(Fact("model", Grade.NOTE, f"{asked}, the first that the service lists"))
-    probe = Probe(raw, Order(asked, endpoint), tell, wait)
+        tell(Fact("model", Grade.NOTE, f"{asked_model}, the first that the service lists"))
+    probe = Probe(raw, ProbeRequest(asked_model, endpoint), tell, wait)
     probe.run()
     return not probe.unfinished
 

@@ -1,4 +1,4 @@
-"""A provider tried through the seam that runs use: is it there, does it take the key, does a tiny batch come back?"""
+"""Try a provider through the interface that runs use: is it there, does it take the key, does a tiny batch come back?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from configs.clock import Clock
 from configs.errors import ConfigError, NightmailError, TransientError
 from configs.prompt import Prompt
-from configs.providers import AnyProvider
+from configs.providers.registry import AnyProvider
 from tasks.diagnostics.facts import Fact, Grade
 from tasks.providers.base import BatchService, ServiceBatch, Submission
 from tasks.stages.prompt.render import Renderer
@@ -30,7 +30,11 @@ class Stop(Exception):
 
 
 class Preflight:
-    """`connect` makes the service that runs would use. `tell` gets each fact as it is found out; `wait(seconds)` passes the time, and says whether there is any left."""
+    """One trial of one provider. `run` it once.
+
+    `connect` makes the service that runs would use. `tell` gets each fact as it is found out; `wait(seconds)` passes the
+    time, and says whether there is any left.
+    """
 
     def __init__(
         self,
@@ -87,17 +91,11 @@ class Preflight:
                 batch = service.create(submission, upload)
             self._ok("create", batch.id)
             with self._step("finds again"):
-                found = service.find(submission, began)
-            good = found is not None and found.id == batch.id
-            self._tell(
-                Fact(
-                    "finds again",
-                    Grade.OK if good else Grade.BAD,
-                    "as after a lost reply"
-                    if good
-                    else "the batch is not found: a lost reply could be paid twice",
-                )
-            )
+                same = service.find(submission, began)
+            if same is not None and same.id == batch.id:
+                self._ok("finds again", "as after a lost reply")
+            else:
+                self._bad("finds again", "the batch is not found: a lost reply could be paid twice")
             batch = self._to_its_end(service, batch)
             files += batch.result_files
             self._answers(service, batch, endpoint)
@@ -105,13 +103,15 @@ class Preflight:
             self._delete(service, [file for file in files if file])
 
     def _to_its_end(self, service: BatchService, batch: ServiceBatch) -> ServiceBatch:
-        words = [str(batch.status)]
+        statuses = [str(batch.status)]
         wait = max(0.25, self._config.poll_floor_seconds)
         while not batch.status.ended:
             if not self._wait(wait):
                 self.unfinished = True
                 self._tell(
-                    Fact("ends", Grade.NOTE, f"{' ▸ '.join(words)}, and no end in the time given; cancelled")
+                    Fact(
+                        "ends", Grade.NOTE, f"{' ▸ '.join(statuses)}, and no end in the time given; cancelled"
+                    )
                 )
                 with self._step("cancel"):
                     service.cancel(batch.id)
@@ -121,9 +121,9 @@ class Preflight:
                 batch = service.retrieve(batch.id)
             except TransientError:
                 continue
-            if str(batch.status) != words[-1]:
-                words.append(str(batch.status))
-        self._ok("ends", " ▸ ".join(words))
+            if str(batch.status) != statuses[-1]:
+                statuses.append(str(batch.status))
+        self._ok("ends", " ▸ ".join(statuses))
         return batch
 
     def _answers(self, service: BatchService, batch: ServiceBatch, endpoint: str) -> None:
@@ -135,16 +135,18 @@ class Preflight:
             with self._step("download"):
                 service.download(file, content)
         parser = dialect(self._config.dialect).parser(endpoint)
-        outcomes = {found.custom_id: found for found in parser.parse(content.getvalue())}
+        outcomes = {outcome.custom_id: outcome for outcome in parser.parse(content.getvalue())}
         for name in _IDS:
-            found = outcomes.get(name)
-            if found is None:
+            outcome = outcomes.get(name)
+            if outcome is None:
                 self._bad("answers", f"{name} is in no result file")
-            elif not found.has_answer:
-                self._bad("answers", f"{name}: {found.status}: {found.error_code}: {found.error_message}")
+            elif not outcome.has_answer:
+                self._bad(
+                    "answers", f"{name}: {outcome.status}: {outcome.error_code}: {outcome.error_message}"
+                )
         if all(name in outcomes and outcomes[name].has_answer for name in _IDS):
             tokens = sum(
-                (found.input_tokens or 0) + (found.output_tokens or 0) for found in outcomes.values()
+                (outcome.input_tokens or 0) + (outcome.output_tokens or 0) for outcome in outcomes.values()
             )
             self._ok(
                 "answers", f"both rows, by {outcomes[_IDS[0]].model or 'an unnamed model'}, {tokens} tokens"

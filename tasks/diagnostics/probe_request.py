@@ -1,4 +1,4 @@
-"""What a probe asks of a service: two rows, about as small as they can be."""
+"""The two request lines that a probe posts, about as small as they can be."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ CUSTOM_IDS = ("nightmail-doctor-1", "nightmail-doctor-2")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked: two rows, the second one meant to be refused by services that look closely."""
+class ProbeRequest:
+    """A batch of two rows, the second one meant to be refused by services that check their parameters."""
 
     model: str
     endpoint: str
@@ -24,14 +24,14 @@ class Order:
                     "custom_id": name,
                     "method": "POST",
                     "url": self.endpoint,
-                    "body": {"model": self.model, **asked},
+                    "body": {"model": self.model, **fields},
                 }
             ).encode()
             + b"\n"
-            for name, asked in zip(CUSTOM_IDS, self._questions(), strict=True)
+            for name, fields in zip(CUSTOM_IDS, self._body_fields(), strict=True)
         )
 
-    def _questions(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _body_fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.endpoint == "/v1/responses":
             return {"input": "Say ok."}, {"input": "Say ok.", "temperature": 99}
         if self.endpoint == "/v1/embeddings":

@@ -1,4 +1,4 @@
-"""What the result files of a probe's two rows look like, and whether Nightmail reads them right."""
+"""Check the result files of a probe's two rows: their shape, and whether Nightmail reads them right."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def read_results(
     _files(output, errors, tell)
     parser = dialect("openai").parser(endpoint)
     both = b"\n".join(filter(None, (output, errors)))
-    found = parser.parse(both)
-    outcomes = {one.custom_id: one for one in found}
-    if len(found) > len(outcomes):
-        tell(Fact("lines", Grade.ODD, f"{len(found)} for {len(outcomes)} rows; the first of a row counts"))
+    parsed = parser.parse(both)
+    outcomes = {outcome.custom_id: outcome for outcome in parsed}
+    if len(parsed) > len(outcomes):
+        tell(Fact("lines", Grade.ODD, f"{len(parsed)} for {len(outcomes)} rows; the first of a row counts"))
     missing = [name for name in custom_ids if name not in outcomes]
     if missing:
         tell(Fact("rows", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))
     first = outcomes.get(custom_ids[0])
     if first is not None and first.has_answer:
-        told = f"{first.input_tokens} tokens in, {first.output_tokens} out"
-        tell(Fact("answer", Grade.OK, f"{first.status}, by {first.model or 'an unnamed model'}, {told}"))
+        usage = f"{first.input_tokens} tokens in, {first.output_tokens} out"
+        tell(Fact("answer", Grade.OK, f"{first.status}, by {first.model or 'an unnamed model'}, {usage}"))
         if first.input_tokens is None:
             tell(Fact("usage", Grade.ODD, "no token counts: costs stay unknown"))
     elif first is not None:
@@ -57,9 +57,9 @@ def _files(output: bytes | None, errors: bytes | None, tell: Tell) -> None:
 
 
 def _shape(lines: bytes, tell: Tell) -> None:
-    odd = sorted({word for raw in lines.split(b"\n") if raw.strip() for word in _oddities(raw)})
-    if odd:
-        tell(Fact("line shape", Grade.ODD, "; ".join(odd)))
+    oddities = sorted({oddity for raw in lines.split(b"\n") if raw.strip() for oddity in _oddities(raw)})
+    if oddities:
+        tell(Fact("line shape", Grade.ODD, "; ".join(oddities)))
     else:
         tell(Fact("line shape", Grade.OK, "id, custom_id, response and error, as OpenAI writes them"))
 
@@ -71,8 +71,8 @@ def _oddities(raw: bytes) -> list[str]:
         return ["a line is not JSON"]
     if not isinstance(line, dict):
         return ["a line is not an object"]
-    found = [f"no `{name}` key" for name in ("id", "custom_id", "response", "error") if name not in line]
+    oddities = [f"no `{name}` key" for name in ("id", "custom_id", "response", "error") if name not in line]
     response: Any = line.get("response")
     if isinstance(response, str) or (isinstance(response, dict) and isinstance(response.get("body"), str)):
-        found.append("the body is JSON inside a string")
-    return found
+        oddities.append("the body is JSON inside a string")
+    return oddities

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from configs.errors import ConfigError
+from configs.extras import POSTGRES
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
@@ -69,8 +70,7 @@ def _named(url: str) -> Iterator[None]:
         yield
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
-            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL"
-            ' (PostgreSQL needs the package psycopg; in the checkout, pip install -e ".[postgres]")'
+            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
         ) from error
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]

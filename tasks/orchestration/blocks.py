@@ -1,4 +1,4 @@
-"""Secrets from Prefect blocks: a provider's key, and credentials for S3. Read where they are used, kept nowhere."""
+"""Read secrets from Prefect blocks: a provider's key, and credentials for S3. Read where they are used, kept nowhere."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from configs.errors import ConfigError
+from configs.extras import AWS
 from configs.home import Home
-from configs.providers import AnyProvider, KeyedSettings
+from configs.providers.base import KeyedProviderSettings
+from configs.providers.registry import AnyProvider
 from tasks.providers import registry
 from tasks.providers.base import BatchService
 
 
 def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
     """The service a job names, its key from the environment or from the block that the job names."""
-    if not isinstance(provider, KeyedSettings) or provider.api_key_block is None:
+    if not isinstance(provider, KeyedProviderSettings) or provider.api_key_block is None:
         return registry.connect(provider, home, environ)
     where = "provider.api_key_block"
     key = _load(Secret, provider.api_key_block, "Secret", where).get()
@@ -50,9 +52,7 @@ def use_s3_credentials(home: Home) -> None:
     try:
         from prefect_aws import AwsCredentials
     except ImportError as error:
-        raise ConfigError(
-            'NIGHTMAIL_S3_BLOCK: AWS credentials blocks need the package prefect-aws; in the checkout, pip install -e ".[aws]"'
-        ) from error
+        raise ConfigError(f"NIGHTMAIL_S3_BLOCK: AWS credentials blocks need {AWS.install_hint}") from error
     block = _load(AwsCredentials, home.s3_block, "AWS Credentials", "NIGHTMAIL_S3_BLOCK")
     try:
         options = _s3_options(block)
@@ -70,9 +70,9 @@ def _s3_options(block: Any) -> dict[str, Any]:
     if block.region_name:
         client["region_name"] = block.region_name
     options = {"client_kwargs": client, "config_kwargs": block.aws_client_parameters.config or {}}
-    found = block.get_boto3_session().get_credentials()
-    if found is not None:
-        frozen = found.get_frozen_credentials()
+    credentials = block.get_boto3_session().get_credentials()
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
         options |= {"key": frozen.access_key, "secret": frozen.secret_key, "token": frozen.token}
     return options
 

@@ -1,4 +1,4 @@
-"""The seam to batch services: what Nightmail needs of one, in its own words.
+"""The interface that every batch service is put behind, and the records it takes and returns.
 
 Creating calls (`upload`, `create`) are sent once: when their reply is lost they raise LostReply, and the
 caller looks (`find_upload`, `find`) before it sends anything again.
@@ -6,7 +6,6 @@ caller looks (`find_upload`, `find`) before it sends anything again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,13 +13,11 @@ from enum import StrEnum
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from configs.errors import ConfigError
-
-# Valid at every provider known to us; Anthropic publishes it, OpenAI publishes no rule.
-PORTABLE_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+from configs.providers.limits import ServiceLimits
 
 
-def nothing_forbids() -> None:
-    """The guard of a service that nobody watches."""
+def no_guard() -> None:
+    """The guard of a service that no run holds: every request may go out."""
 
 
 def key_from(environ: Mapping[str, str], name: str) -> str:
@@ -34,7 +31,7 @@ def key_from(environ: Mapping[str, str], name: str) -> str:
 
 
 class BatchStatus(StrEnum):
-    """Where a batch is, whatever its service calls it. A word nobody knows counts as running."""
+    """The state of a batch, in the same words for every service. A word that is not known counts as running."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -52,30 +49,12 @@ class BatchStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class ServiceLimits:
-    """What a service accepts. Sizes in bytes of UTF-8, final newline counted.
-
-    `enforced_bytes`: what it really refuses, where that is known to be more than the documented `max_bytes`.
-    `uniform`: fields of the body that have one value in a file, beside the model.
-    `all_or_nothing`: a batch that expires has no results, not even of the rows that were done.
-    """
-
-    max_requests: int
-    max_bytes: int
-    max_line_bytes: int | None = None
-    custom_id: re.Pattern[str] = PORTABLE_ID
-    enforced_bytes: int | None = None
-    uniform: tuple[str, ...] = ()
-    all_or_nothing: bool = False
-
-
-@dataclass(frozen=True)
 class Submission:
     """One batch to be created, or looked for. `key` is unique; services that keep it find the batch by it.
 
-    Those that keep nothing of ours look for the one batch of so many `requests`, made since, that is not `taken`
-    (ids of batches the ledger has already); `rivals` is how many other postings of that size have no batch yet either.
-    `lines` opens the posted file, for services without uploads and for comparing ids.
+    Those that keep nothing of ours look for the one batch of so many `requests`, made since, that is none of
+    `known_batch_ids` (the ledger's). `unconfirmed_others` is how many other postings of that size have no batch yet either:
+    such a batch may be one of theirs. `lines` opens the posted file, for services without uploads and for comparing ids.
     """
 
     key: str
@@ -86,9 +65,9 @@ class Submission:
     requests: int
     lines: Callable[[], BinaryIO]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    taken: frozenset[str] = frozenset()
+    known_batch_ids: frozenset[str] = frozenset()
     file_id: str = ""  # of the upload, where there is one: a batch over it is ours, whatever it carries
-    rivals: int = 0
+    unconfirmed_others: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,9 +108,8 @@ class BatchService(Protocol):
 
     account: str  # quota is shared by everything posted under this name; holds no secret
     limits: ServiceLimits
-    guard: Callable[
-        [], None
-    ]  # called as each request goes out; raises when this process may not act any more
+    # Called as each request goes out; raises when this process may not act any more.
+    guard: Callable[[], None]
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         """Upload a request file; its id, empty where the requests go with the batch and there is nothing to upload."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.providers import registry
 from tasks.runs.request import Order
 from tasks.runs.session import shard_limits
 from tasks.stages.arrow_columns import strings
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 def preview(order: Order, count: int) -> pd.DataFrame:
     """Up to `count` rows: the key's columns, those that the prompt reads, the custom_id, and the rendered text."""
     job = order.job
-    limits = registry.limits(job.provider)
+    limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     columns = dict.fromkeys((*job.source.key_columns, *request_plan.renderer.columns))
     return preview_table(list(request_plan.first_rows(count)), list(columns))

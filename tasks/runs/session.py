@@ -15,12 +15,13 @@ from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity
+from configs.providers.limits import ServiceLimits
 from tasks.ledger import database
 from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import Lease, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
-from tasks.providers.base import BatchService, ServiceLimits
+from tasks.providers.base import BatchService
 from tasks.runs.request import Order
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits

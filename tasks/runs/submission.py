@@ -25,9 +25,9 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
         requests=batch.requests,
         lines=partial(run.folder.read, requests_name(chunk.number, batch.attempt)),
         metadata={**provider.metadata, "job": run.job.name, "run": run.record.key},
-        taken=run.ledger.batch_ids(batch.account, batch.intended_at),
+        known_batch_ids=run.ledger.batch_ids(batch.account, batch.intended_at),
         file_id=batch.file_id or "",
-        rivals=run.ledger.unconfirmed(batch),
+        unconfirmed_others=run.ledger.unconfirmed(batch),
     )
 
 

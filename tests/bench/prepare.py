@@ -33,9 +33,9 @@ def write_input(folder: Path, given: Options) -> int:
 def ours(folder: Path, out: Path, watch: Watch, _: Options) -> None:
     """The plan's rows into chunk folders."""
     from configs.job import Job
+    from configs.providers.limits import PORTABLE_ID
     from tasks.runs.chunk_files import write_chunks
     from tasks.stages.plan import RequestPlan
-    from tasks.stages.prompt.ids import PORTABLE
     from tasks.stages.prompt.shard import FileLimits
     from tasks.storage.run_folder import RunFolder
 
@@ -53,7 +53,7 @@ def ours(folder: Path, out: Path, watch: Watch, _: Options) -> None:
         }
     )
     with watch:
-        request_plan = RequestPlan(job, FileLimits(), PORTABLE)
+        request_plan = RequestPlan(job, FileLimits(), PORTABLE_ID)
         for __ in write_chunks(
             RunFolder(str(out)), "bench", request_plan.dataset.schema, request_plan.row_slices()
         ):

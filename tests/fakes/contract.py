@@ -17,14 +17,12 @@ import pytest
 
 from configs.home import Home
 from configs.prompt import Endpoint, Prompt
-from configs.providers import (
-    AlibabaProvider,
-    AnthropicProvider,
-    AnyProvider,
-    AzureProvider,
-    GeminiProvider,
-    OpenAIProvider,
-)
+from configs.providers.alibaba import AlibabaProvider
+from configs.providers.anthropic import AnthropicProvider
+from configs.providers.azure import AzureProvider
+from configs.providers.gemini import GeminiProvider
+from configs.providers.openai import OpenAIProvider
+from configs.providers.registry import AnyProvider
 from fakes import gemini_fake
 from fakes.anthropic_fake import KEY, AnthropicFake
 from fakes.openai_fake import OpenAIFake

@@ -18,6 +18,7 @@ from configs.clock import SystemClock
 from configs.errors import ConfigError, NightmailError, TerminalError, TransientError
 from configs.home import Home
 from configs.progress import Silent
+from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import KEY
 from flows.cli.main import main
 from tasks.cancel import cancel_run
@@ -133,13 +134,8 @@ def test_sampling_is_refused_before_anything_is_posted_unless_the_version_has_it
 def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_reading(
     letters: Any, ttl: str | None, rate: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.runs import prices
-
     # The price is the vendor's own, although the fake is elsewhere.
-    real = prices.find_price
-    monkeypatch.setattr(
-        prices, "find_price", lambda model, _, **more: real(model, "anthropic", **more | {"listed": True})
-    )
+    monkeypatch.setattr(AnthropicProvider, "seller_for", lambda *_: "anthropic")
     system = "A long text of house rules. " * 100
     letters.change("prompt.system", system)
     letters.change("provider.cache_ttl", ttl)

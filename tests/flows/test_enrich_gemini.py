@@ -149,16 +149,16 @@ def test_lost_replies_of_every_creating_call_at_once(letters: Any, fast_faults: 
 def test_a_batch_whose_reply_died_with_the_process_is_adopted(
     letters: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.providers.gemini.batches import GeminiBatch
+    from tasks.providers.gemini.batches import GeminiBatches
 
-    create = GeminiBatch.create
+    create = GeminiBatches.create
 
     def created_and_killed(*arguments: Any) -> Any:
         create(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(GeminiBatch, "create", created_and_killed)
+        patched.setattr(GeminiBatches, "create", created_and_killed)
         with pytest.raises(KeyboardInterrupt):
             letters.run()
     letters.run()

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from configs.providers import AlibabaProvider
+from configs.providers.alibaba import AlibabaProvider
 from fakes.contract import STAGES
 
 SCHEMA = {

@@ -15,8 +15,9 @@ from typing import Any
 
 from openai import DefaultHttpxClient, OpenAI
 
+from configs.providers.openai import OPENAI_LIMITS
 from tasks.providers.base import Submission
-from tasks.providers.openai.compatible import OPENAI_LIMITS, Manners, OpenAICompatible
+from tasks.providers.openai.compatible import OpenAICompatible, ServiceQuirks
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SUBMISSION = Submission(
@@ -66,14 +67,14 @@ class ScriptedOpenAI:
             http_client=DefaultHttpxClient(trust_env=False),
         )
 
-    def service(self, **manners: Any) -> OpenAICompatible:
+    def service(self, **quirks: Any) -> OpenAICompatible:
         """The provider, spoken to through the genuine SDK without its own retries of reads."""
         return OpenAICompatible(
             account="scripted",
             limits=OPENAI_LIMITS,
-            connect=lambda *_: self.client,
+            make_client=lambda *_: self.client,
             key_hint="check the key in TEST_KEY",
-            manners=Manners(**manners),
+            quirks=ServiceQuirks(**quirks),
         )
 
 

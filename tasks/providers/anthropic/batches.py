@@ -1,4 +1,6 @@
-"""Message Batches through the `anthropic` SDK.
+"""Anthropic's Message Batches through the `anthropic` SDK.
+
+https://platform.claude.com/docs/en/build-with-claude/batch-processing
 
 Requests go with the batch, and a batch keeps nothing of ours: no upload, no key to find it by. What a lost reply has
 made is told by when it was made, how many requests it has and, once it has ended, by the ids in its results.
@@ -19,7 +21,8 @@ from anthropic.pagination import SyncPage
 from anthropic.types.messages import MessageBatch
 
 from configs.errors import LostReply, NotFound, TerminalError, TransientError
-from tasks.providers.anthropic.body import HEAD, TAIL
+from configs.providers.anthropic import BODY_HEAD, BODY_TAIL
+from configs.providers.limits import ServiceLimits
 from tasks.providers.anthropic.replies import (
     LEEWAY,
     as_array,
@@ -27,21 +30,21 @@ from tasks.providers.anthropic.replies import (
     has_id,
     ids_of,
     line_id,
-    moment,
     naming_the_row,
     no_results,
     service_batch,
+    time_of,
     total_of,
 )
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
-from tasks.providers.calls import Calls, copy_whole
+from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
+from tasks.providers.calls import Calls, copy_body
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
 
 
 class AnthropicBatches:
-    """A `BatchService` over one Anthropic client. `connect` is called at first use, never at import.
+    """A `BatchService` over one Anthropic client, which `make_client` builds at first use.
 
     A batch's results go by its own id: they are its one result file.
     """
@@ -50,21 +53,21 @@ class AnthropicBatches:
         self,
         account: str,
         limits: ServiceLimits,
-        connect: Callable[[dict[str, list[Callable[..., Any]]]], Anthropic],
+        make_client: Callable[[dict[str, list[Callable[..., Any]]]], Anthropic],
         key_hint: str,
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = nothing_forbids
-        self._connect = connect
+        self.guard: Callable[[], None] = no_guard
+        self._make_client = make_client
         self._calls = Calls(anthropic, key_hint)
 
     @functools.cached_property
     def _client(self) -> Anthropic:
-        return self._connect({"request": [lambda _: self.guard()]})
+        return self._make_client({"request": [lambda _: self.guard()]})
 
     @functools.cached_property
-    def _once(self) -> Anthropic:
+    def _unretried(self) -> Anthropic:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
         return self._client.with_options(max_retries=0)
 
@@ -78,13 +81,13 @@ class AnthropicBatches:
         return iter(())
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:  # noqa: ARG002 - the protocol's
-        what = f"batch {submission.key}"
+        subject = f"batch {submission.key}"
         try:
-            with submission.lines() as lines, self._calls.creating(what):
+            with submission.lines() as lines, self._calls.creating(subject):
                 # batches.create() would hold all requests as objects and again as text: this holds a block of them.
-                size = lines.seek(0, io.SEEK_END) - 1 + len(HEAD) + len(TAIL)
+                size = lines.seek(0, io.SEEK_END) - 1 + len(BODY_HEAD) + len(BODY_TAIL)
                 headers = {"content-type": "application/json", "content-length": str(size)}
-                made = self._once.post(
+                created = self._unretried.post(
                     _PATH,
                     cast_to=MessageBatch,
                     content=self._guarded(as_array(lines)),
@@ -92,32 +95,32 @@ class AnthropicBatches:
                 )
         except TerminalError as error:
             raise naming_the_row(error, submission) from error
-        if not has_id(made):
-            raise LostReply(f"{what}: the reply names no id")
-        return service_batch(made)
+        if not has_id(created):
+            raise LostReply(f"{subject}: the reply names no id")
+        return service_batch(created)
 
     def _guarded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """A body takes minutes: who loses the run meanwhile breaks off, and no batch is made."""
+        """The same blocks, each if this process may still act: a body takes minutes, and one cut short makes no batch."""
         for block in blocks:
             self.guard()
             yield block
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        """One that has ended is ours when its results say so. One that is under way is taken for ours when it is alone and
-        nobody else may be looking for it; else the run waits until it has ended."""
-        mine = ids_of(submission)
+        """The submission's batch, if there is one. One that has ended is ours when its results say so. One that is under
+        way is taken for ours when it is alone and nobody else may be looking for it; else the run waits until it has ended."""
+        our_ids = ids_of(submission)
         candidates = [
             (batch, ours)
-            for batch in self._made_since(since)
-            if batch.id not in submission.taken
+            for batch in self._batches_since(since)
+            if batch.id not in submission.known_batch_ids
             and total_of(batch) in (None, submission.requests)
-            and (ours := self._is_ours(batch, mine)) is not False
+            and (ours := self._is_ours(batch, our_ids)) is not False
         ]
         if not candidates:
             return None
-        found, proved = candidates[0]
-        if len(candidates) == 1 and (proved or not submission.rivals):
-            return service_batch(found)
+        candidate, proved = candidates[0]
+        if len(candidates) == 1 and (proved or not submission.unconfirmed_others):
+            return service_batch(candidate)
         names = ", ".join(batch.id for batch, _ in candidates[:5])
         if all(ours for _, ours in candidates):
             raise TerminalError(
@@ -138,7 +141,7 @@ class AnthropicBatches:
     def cancel(self, batch_id: str) -> None:
         with self._calls.reading(f"cancel of {batch_id}"):
             try:
-                self._once.messages.batches.cancel(batch_id)
+                self._unretried.messages.batches.cancel(batch_id)
             except (anthropic.BadRequestError, anthropic.ConflictError):
                 if not self.retrieve(batch_id).status.ended:
                     raise
@@ -150,7 +153,7 @@ class AnthropicBatches:
         with self._calls.reading(f"results of {file_id}"), closing(self._results(file_id)) as response:
             if "html" in response.headers.get("content-type", ""):
                 raise TransientError(f"results of {file_id}: a web page came instead; they are fetched again")
-            return copy_whole(response, sink, f"results of {file_id}")
+            return copy_body(response, sink, f"results of {file_id}")
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -169,33 +172,33 @@ class AnthropicBatches:
             raise TransientError(f"batch {batch_id}: the reply is no batch")
         return batch
 
-    def _made_since(self, since: datetime) -> Iterator[MessageBatch]:
+    def _batches_since(self, since: datetime) -> Iterator[MessageBatch]:
         page, date = self._page(limit=100)
         earliest = since + clock_difference(date) - LEEWAY
         while True:
             for batch in page.data:
-                if (moment(batch.created_at) or earliest) < earliest:
+                if (time_of(batch.created_at) or earliest) < earliest:
                     return
                 yield batch
             if not (page.has_more and page.last_id):
                 return
             page, _ = self._page(limit=100, after_id=page.last_id)
 
-    def _page(self, **wanted: Any) -> tuple[SyncPage[MessageBatch], str | None]:
+    def _page(self, **query: Any) -> tuple[SyncPage[MessageBatch], str | None]:
         """A page of the list and its Date. A reply that is none must not pass for an empty list: we would post again."""
         with self._calls.reading("list of batches"):
-            reply = self._client.messages.batches.with_raw_response.list(**wanted)
+            response = self._client.messages.batches.with_raw_response.list(**query)
             try:
-                page = reply.parse()
+                page = response.parse()
             except AttributeError as error:  # the SDK's, of whatever is no object
                 raise TransientError("list of batches: the reply is no list") from error
-        listed: Any = page.data if "data" in page.model_fields_set else "nothing said"
-        page.data = listed or []
+        data: Any = page.data if "data" in page.model_fields_set else "absent"
+        page.data = data or []
         if not isinstance(page.data, list) or not all(map(has_id, page.data)):
             raise TransientError("list of batches: the reply is no list")
-        return page, reply.headers.get("date")
+        return page, response.headers.get("date")
 
-    def _is_ours(self, batch: MessageBatch, mine: frozenset[str]) -> bool | None:
+    def _is_ours(self, batch: MessageBatch, our_ids: frozenset[str]) -> bool | None:
         """Whether its results are for our ids; None while it has none to show."""
         if batch.processing_status != "ended" or batch.results_url is None:
             return None
@@ -210,10 +213,12 @@ class AnthropicBatches:
         except NotFound:
             return False  # deleted since it was listed
         ids = [line_id(line) for line in sample.split(b"\n") if line.strip()]
-        return bool(ids) and all(each in mine for each in ids)
+        return bool(ids) and all(custom_id in our_ids for custom_id in ids)
 
     def _results(self, batch_id: str) -> anthropic.APIResponse[Any]:
         # Always at the base URL: the key must not follow a results_url to another host.
         headers = {"accept": "application/binary", "x-stainless-raw-response": "stream"}
-        made = self._client.get(f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers})
-        return cast("anthropic.APIResponse[Any]", made)
+        response = self._client.get(
+            f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers}
+        )
+        return cast("anthropic.APIResponse[Any]", response)

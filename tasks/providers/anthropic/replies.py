@@ -1,84 +1,87 @@
-"""Message Batches' own objects and lines, read and written."""
+"""Read Message Batches' objects and result lines, and write the body of a new batch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
 
 import orjson
 from anthropic.types.messages import MessageBatch
 
 from configs.errors import TerminalError, TransientError
-from tasks.providers.anthropic.body import HEAD, TAIL
+from configs.providers.anthropic import BODY_HEAD, BODY_TAIL
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
+from tasks.providers.http_headers import http_date
 
 BLOCK = 1 << 20
-LEEWAY = timedelta(minutes=1)  # around a moment by the service's clock
+LEEWAY = timedelta(minutes=1)  # around a time by the service's clock
 _AT_FAULT = re.compile(r"\brequests\.(\d+)\b")
 
 
 def as_array(lines: BinaryIO) -> Iterator[bytes]:
     """A file of JSON lines as `{"requests": [...]}`, block by block. A line holds no newline but the one at its end."""
     lines.seek(0)
-    block, following = HEAD, lines.read(BLOCK)
+    block, following = BODY_HEAD, lines.read(BLOCK)
     while following:
         yield block
         block, following = following.replace(b"\n", b","), lines.read(BLOCK)
     yield block.removesuffix(b",")
-    yield TAIL
+    yield BODY_TAIL
 
 
 def clock_difference(date: str | None) -> timedelta:
     """By how much the service's clock is ahead of ours, from the Date of a reply that has just come."""
-    try:
-        return parsedate_to_datetime(date or "").astimezone(UTC) - datetime.now(UTC)
-    except ValueError:
-        return -10 * LEEWAY
+    service_time = http_date(date or "")
+    return -10 * LEEWAY if service_time is None else service_time - datetime.now(UTC)
 
 
-def has_id(made: Any) -> bool:
-    found = getattr(made, "id", None)
-    return isinstance(found, str) and bool(found)
+def has_id(reply: Any) -> bool:
+    """Whether a reply is an object of Anthropic's: the SDK also builds one from a proxy's page."""
+    batch_id = getattr(reply, "id", None)
+    return isinstance(batch_id, str) and bool(batch_id)
 
 
 def ids_of(submission: Submission) -> frozenset[str]:
+    """The custom_ids of the posted lines."""
     with submission.lines() as lines:
         return frozenset(line_id(line) or "" for line in lines)
 
 
 def line_id(line: bytes) -> str | None:
+    """The custom_id of a request or result line; None when it has none."""
     try:
-        found = orjson.loads(line)["custom_id"]
+        custom_id = orjson.loads(line)["custom_id"]
     except (ValueError, TypeError, LookupError):
         return None
-    return found if isinstance(found, str) else None
+    return custom_id if isinstance(custom_id, str) else None
 
 
 def naming_the_row(error: TerminalError, submission: Submission) -> TerminalError:
     """The refusal with the custom_id of the request it names, since nobody sees the posted array."""
-    at = _AT_FAULT.search(str(error))
-    if at is None:
+    named = _AT_FAULT.search(str(error))
+    if named is None:
         return error
     with submission.lines() as lines:
-        line = next((line for number, line in enumerate(lines) if number == int(at[1])), b"")
+        line = next((line for number, line in enumerate(lines) if number == int(named[1])), b"")
     return TerminalError(f"{error} (custom_id {line_id(line)})", code=error.code)
 
 
 def no_results(batch: MessageBatch) -> TransientError | TerminalError:
+    """Why a batch has no results_url: not yet, or not any more."""
     if batch.processing_status != "ended":
         return TransientError(f"batch {batch.id}: has no results yet")
-    when = batch.archived_at or batch.ended_at
+    archived = batch.archived_at or batch.ended_at
     return TerminalError(
-        f"batch {batch.id}: its results are gone since {when}, Anthropic keeps them for 29 days;"
+        f"batch {batch.id}: its results are gone since {archived}, Anthropic keeps them for 29 days;"
         " start the job again under another --key",
         code="archived",
     )
 
 
 def service_batch(raw: MessageBatch) -> ServiceBatch:
+    """Anthropic's batch object as Nightmail's."""
     counts = raw.request_counts
     ended = raw.processing_status == "ended"
     return ServiceBatch(
@@ -88,11 +91,12 @@ def service_batch(raw: MessageBatch) -> ServiceBatch:
         completed=getattr(counts, "succeeded", None),
         failed=getattr(counts, "errored", None),
         result_files=(raw.id,) if ended else (),
-        expires_at=moment(raw.expires_at),
+        expires_at=time_of(raw.expires_at),
     )
 
 
 def status_of(raw: MessageBatch) -> BatchStatus:
+    """The batch's status. Anthropic says only that it has ended; how is told by the counts of its rows."""
     if raw.processing_status == "canceling":
         return BatchStatus.CANCELLING
     if raw.processing_status != "ended":
@@ -105,7 +109,7 @@ def status_of(raw: MessageBatch) -> BatchStatus:
 
 
 def total_of(raw: MessageBatch) -> int | None:
-    """Requests of a batch: every one of them is in one of the counts, all the time."""
+    """Requests of a batch. All are counted as processing until the whole batch has ended, so the counts add up all the time."""
     counts = raw.request_counts
     if counts is None:
         return None
@@ -113,7 +117,8 @@ def total_of(raw: MessageBatch) -> int | None:
     return sum(getattr(counts, name, None) or 0 for name in names)
 
 
-def moment(value: Any) -> datetime | None:
+def time_of(value: Any) -> datetime | None:
+    """A time of the SDK's, aware; None where there is none."""
     if not isinstance(value, datetime):
         return None
     return value if value.tzinfo else value.replace(tzinfo=UTC)

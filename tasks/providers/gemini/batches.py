@@ -17,7 +17,8 @@ from google import genai
 from google.genai import errors, types
 
 from configs.errors import LostReply, NotFound, TerminalError
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
+from configs.providers.limits import ServiceLimits
+from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
 from tasks.providers.gemini.calls import GeminiCalls, refused_as
 from tasks.providers.gemini.replies import (
     EXPIRES_AFTER,
@@ -27,7 +28,7 @@ from tasks.providers.gemini.replies import (
     status_of,
 )
 
-OURS = "nightmail/"  # before the submission key, in a batch's display name
+KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
 _MIME_TYPE = "application/json"
 _TIMEOUT_MS = 300_000  # of silence; the SDK would wait for ever
@@ -36,15 +37,15 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAGE = 100
 
 
-class GeminiBatch:
-    """A `BatchService`. Nothing goes over the network, and no client is made, before the first call."""
+class GeminiBatches:
+    """A `BatchService` over Gemini's API. Nothing goes over the network, and no client is made, before the first call."""
 
     def __init__(
         self, account: str, limits: ServiceLimits, base_url: str, api_version: str, key: str, key_hint: str
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = nothing_forbids
+        self.guard: Callable[[], None] = no_guard
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._key = key
@@ -53,11 +54,11 @@ class GeminiBatch:
     @functools.cached_property
     def _http(self) -> httpx2.Client:
         """The SDK's connection, shared by what is read raw."""
-        home = httpx2.URL(self._base_url)
+        service_url = httpx2.URL(self._base_url)
 
         def before(request: httpx2.Request) -> None:
             self.guard()
-            if (request.url.scheme, request.url.netloc) != (home.scheme, home.netloc):
+            if (request.url.scheme, request.url.netloc) != (service_url.scheme, service_url.netloc):
                 request.headers.pop("x-goog-api-key", None)  # a redirect leads elsewhere
 
         return httpx2.Client(
@@ -80,12 +81,12 @@ class GeminiBatch:
             # The SDK sends a piece again, up to three times, when the reply is none of the upload's: the address
             # is that of one file, so it stays one.
             config = types.UploadFileConfig(display_name=file_name, mime_type=_MIME_TYPE)
-            made = self._client.files.upload(file=file, config=config)  # type: ignore[arg-type]  # reads 8 MB at a time
-        return _named(made.name, f"upload of {file_name}")
+            uploaded = self._client.files.upload(file=file, config=config)  # type: ignore[arg-type]  # reads 8 MB at a time
+        return _named(uploaded.name, f"upload of {file_name}")
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
-        mine = [file for file in self.list_files(since) if file.name == file_name]
-        newest = max(mine, key=lambda file: file.created_at or _LONG_AGO, default=None)
+        same_name = [file for file in self.list_files(since) if file.name == file_name]
+        newest = max(same_name, key=lambda file: file.created_at or _LONG_AGO, default=None)
         return newest.id if newest else None
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
@@ -96,36 +97,36 @@ class GeminiBatch:
                     yield ServiceFile(file.name, file.display_name or "", file.create_time)
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
-        batches, name = self._client.batches, OURS + submission.key
+        batches, name = self._client.batches, KEY_PREFIX + submission.key
         with self._calls.creating(f"batch {submission.key}"):
             if submission.endpoint == "/v1/embeddings":
                 with warnings.catch_warnings(category=genai.errors.ExperimentalWarning, action="ignore"):
-                    made = batches.create_embeddings(
+                    batch = batches.create_embeddings(
                         model=submission.model, src={"file_name": file_id}, config={"display_name": name}
                     )
             else:
-                made = batches.create(
+                batch = batches.create(
                     model=submission.model, src={"file_name": file_id}, config={"display_name": name}
                 )
-        expires = made.create_time + EXPIRES_AFTER if made.create_time else None
+        expires = batch.create_time + EXPIRES_AFTER if batch.create_time else None
         return ServiceBatch(
-            _named(made.name, f"batch {submission.key}"), status_of(made.state), expires_at=expires
+            _named(batch.name, f"batch {submission.key}"), status_of(batch.state), expires_at=expires
         )
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        listed = self.list_batches(since)
-        return next((batch for key, batch in listed if key == submission.key), None)
+        batches = self.list_batches(since)
+        return next((batch for key, batch in batches if key == submission.key), None)
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         earliest = since - _CLOCK_SKEW
-        found = []
+        ours = []
         for operation in self._operations():
             created = created_at(operation)
-            if display_name(operation).startswith(OURS) and (created or earliest) >= earliest:
-                found.append((created or earliest, operation))
+            if display_name(operation).startswith(KEY_PREFIX) and (created or earliest) >= earliest:
+                ours.append((created or earliest, operation))
         # In which order Google lists them is written nowhere.
-        for _, operation in sorted(found, key=lambda each: each[0], reverse=True):
-            yield display_name(operation).removeprefix(OURS), service_batch(operation)
+        for _, operation in sorted(ours, key=lambda pair: pair[0], reverse=True):
+            yield display_name(operation).removeprefix(KEY_PREFIX), service_batch(operation)
 
     def _operations(self) -> Iterator[dict[str, Any]]:
         token = ""
@@ -151,10 +152,10 @@ class GeminiBatch:
             # it has ended already
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
-        counted = _Counted(sink)
+        counting = _CountingSink(sink)
         with self._calls.reading(f"file {file_id}"):
-            self._client.files.download(file=file_id, destination=counted)  # type: ignore[call-overload]  # only writes
-        return counted.written
+            self._client.files.download(file=file_id, destination=counting)  # type: ignore[call-overload]  # only writes
+        return counting.written
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -169,20 +170,20 @@ class GeminiBatch:
                 raise
 
     def _get(self, path: str, **query: str | int) -> dict[str, Any]:
-        reply = self._http.get(
+        response = self._http.get(
             f"{self._base_url}/{self._api_version}/{path}",
             params=query,
             headers={"x-goog-api-key": self._key},
         )
-        errors.APIError.raise_for_response(reply)
-        body = reply.json()
+        errors.APIError.raise_for_response(response)
+        body = response.json()
         if not isinstance(body, dict):
             raise TypeError("the reply is no object")
         return body
 
 
-class _Counted:
-    """A sink that counts."""
+class _CountingSink:
+    """A sink that counts the bytes written to it."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -193,8 +194,8 @@ class _Counted:
         return self._sink.write(block)
 
 
-def _named(name: str | None, what: str) -> str:
+def _named(name: str | None, subject: str) -> str:
     """The new object's name; a reply without one (a proxy's page) says nothing about what was created."""
     if not name:
-        raise LostReply(f"{what}: the reply names nothing")
+        raise LostReply(f"{subject}: the reply names nothing")
     return name

@@ -1,4 +1,4 @@
-"""Gemini's batches as they are on the wire: the long-running operation, in our words.
+"""Read Gemini's batches as they are on the wire: long-running operations.
 
 Read raw, since the SDK (3.4) makes a job of it that has neither the counts nor the error.
 Shape: https://ai.google.dev/api/batch-api.
@@ -36,7 +36,7 @@ _Json = Mapping[str, Any]
 
 
 def status_of(state: Any) -> BatchStatus:
-    """`BATCH_STATE_...` on the wire, `JOB_STATE_...` in the SDK; a word nobody knows counts as running."""
+    """`BATCH_STATE_...` on the wire, `JOB_STATE_...` in the SDK; a word that is not known counts as running."""
     word = str(getattr(state, "value", state)).upper()
     return _STATUS.get(word.partition("_STATE_")[2] or word, BatchStatus.RUNNING)
 
@@ -69,10 +69,10 @@ def display_name(operation: _Json) -> str:
 def created_at(operation: _Json) -> datetime | None:
     """When it was created."""
     try:
-        moment = datetime.fromisoformat(str(_object(operation, "metadata").get("createTime")))
+        created = datetime.fromisoformat(str(_object(operation, "metadata").get("createTime")))
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return created if created.tzinfo else created.replace(tzinfo=UTC)
 
 
 def _status(operation: _Json, metadata: _Json, error: _Json) -> BatchStatus:

@@ -1,4 +1,4 @@
-"""OpenAI's Files and Batches protocol through the `openai` SDK: OpenAI itself, the embedded service, compatibles."""
+"""OpenAI's Files and Batches protocol through the `openai` SDK: OpenAI itself, the embedded service, compatible ones."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 import openai
-from openai import OpenAI
+from openai import DefaultHttpxClient, OpenAI
 
 from configs.errors import ConfigError, LostReply, NotFound, QueueFull, TerminalError, TransientError
-from tasks.providers.base import ServiceBatch, ServiceFile, ServiceLimits, Submission, nothing_forbids
-from tasks.providers.calls import Calls, copy_whole, said
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, moment, recent, record_of
-
-# https://platform.openai.com/docs/guides/batch: 50,000 requests and 200 MB. The service enforces 209,715,200
-# bytes; 200,000,000 is safe under both readings.
-OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000, enforced_bytes=209_715_200)
+from configs.providers.base import KeyedProviderSettings
+from configs.providers.limits import ServiceLimits
+from tasks.providers.base import ServiceBatch, ServiceFile, Submission, key_from, no_guard
+from tasks.providers.calls import Calls, copy_body, status_error_text
+from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since, time_of
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
 # 3,600 to 2,592,000 s that https://platform.openai.com/docs/api-reference/files/create allows.
 KEEP_SECONDS = 1_209_600
 _CLOCK_SKEW = timedelta(minutes=10)
+# No error code is common to them, so a full file store and a full queue are known by the words of the refusal.
 _STORE_FULL = re.compile(
     r"\b(files?|storage)\b.*\b(quota|limit|exceed)|\b(quota|limit|exceed)\w*\b.*\b(files|storage)\b",
     re.IGNORECASE,
@@ -37,7 +36,8 @@ _TOO_MANY = re.compile(
 )
 _TOO_LARGE = re.compile(r"\b(size|large|larger|too big)\b", re.IGNORECASE)
 
-Hooks = dict[str, list[Callable[..., Any]]]  # of the HTTP client
+Hooks = dict[str, list[Callable[..., Any]]]
+"""The HTTP client's event hooks."""
 
 
 def _with_key(submission: Submission) -> dict[str, str]:
@@ -49,8 +49,8 @@ def _key_in(metadata: Mapping[str, str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Manners:
-    """Where one service departs from the protocol, as data.
+class ServiceQuirks:
+    """Where one service departs from OpenAI's protocol, as data.
 
     `label` is the metadata of a new batch, `key_in` finds the submission key in it again. `keep_*_seconds` ask the
     service to delete files that old; None where it may not know how. `store` names what a full file store holds.
@@ -64,49 +64,49 @@ class Manners:
 
 
 class OpenAICompatible:
-    """A `BatchService` over one OpenAI client. `connect` is called at first use, never at import."""
+    """A `BatchService` over one OpenAI client, which `make_client` builds at first use."""
 
     def __init__(
         self,
         account: str,
         limits: ServiceLimits,
-        connect: Callable[[Hooks], OpenAI],
+        make_client: Callable[[Hooks], OpenAI],
         key_hint: str,
-        manners: Manners = Manners(),
+        quirks: ServiceQuirks = ServiceQuirks(),
     ) -> None:
         self.account = account
         self.limits = limits
-        self.guard: Callable[[], None] = nothing_forbids
-        self._connect = connect
+        self.guard: Callable[[], None] = no_guard
+        self._make_client = make_client
         self._calls = Calls(openai, key_hint)
-        self._manners = manners
+        self._quirks = quirks
 
     @functools.cached_property
     def _client(self) -> OpenAI:
-        return self._connect({"request": [lambda _: self.guard()]})
+        return self._make_client({"request": [lambda _: self.guard()]})
 
     @functools.cached_property
-    def _once(self) -> OpenAI:
+    def _unretried(self) -> OpenAI:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
-        what = f"upload of {file_name}"
+        subject = f"upload of {file_name}"
         try:
-            with self._calls.creating(what):
+            with self._calls.creating(subject):
                 # An open handle streams; a path or bytes would be read into memory whole.
-                made = self._once.files.with_raw_response.create(
+                response = self._unretried.files.with_raw_response.create(
                     file=(file_name, file, "application/jsonl"),
                     purpose="batch",
-                    expires_after=_expiry(self._manners.keep_uploads_seconds),
+                    expires_after=_expiry(self._quirks.keep_uploads_seconds),
                 )
-        except (TerminalError, ConfigError) as refusal:
-            text = said(refusal.__cause__)
+        except (TerminalError, ConfigError) as error:
+            text = status_error_text(error.__cause__)
             if _STORE_FULL.search(text) is None or _TOO_LARGE.search(text):
                 raise
             way_out = "delete files there; `nightmail clean` shows what runs left"
-            raise QueueFull(f"{what}: {text}; {self._manners.store} is full: {way_out}") from refusal
-        return str(_identified(made.content, what, LostReply)["id"])
+            raise QueueFull(f"{subject}: {text}; {self._quirks.store} is full: {way_out}") from error
+        return str(_identified(response.content, subject, LostReply)["id"])
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         return next((file.id for file in self.list_files(since) if file.name == file_name), None)
@@ -115,90 +115,90 @@ class OpenAICompatible:
         list_page = self._client.files.with_raw_response.list
         with self._calls.reading("list of files"):
             try:
-                for file in recent(
+                for file in records_since(
                     lambda after: list_page(order="desc", after=after or openai.omit).content,
                     _earliest(since),
-                    may_lack=True,  # and a second copy costs nothing
+                    optional=True,  # a second copy of a file costs nothing
                 ):
                     yield ServiceFile(
-                        str(file.get("id")), str(file.get("filename") or ""), moment(file.get("created_at"))
+                        str(file.get("id")), str(file.get("filename") or ""), time_of(file.get("created_at"))
                     )
             except openai.APIStatusError as error:
                 if error.status_code not in (404, 405, 501):
                     raise  # else: the service cannot list files
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
-        what = f"batch {submission.key}"
+        subject = f"batch {submission.key}"
         try:
-            with self._calls.creating(what):
-                made = self._once.batches.with_raw_response.create(
+            with self._calls.creating(subject):
+                response = self._unretried.batches.with_raw_response.create(
                     input_file_id=file_id,
                     endpoint=submission.endpoint,  # type: ignore[arg-type]  # any string is sent
                     completion_window=submission.completion_window,  # type: ignore[arg-type]  # Alibaba takes others
-                    metadata=self._manners.label(submission),
-                    output_expires_after=_expiry(self._manners.keep_results_seconds),
+                    metadata=self._quirks.label(submission),
+                    output_expires_after=_expiry(self._quirks.keep_results_seconds),
                 )
-        except (TerminalError, ConfigError) as refusal:
-            text = said(refusal.__cause__)
+        except (TerminalError, ConfigError) as error:
+            text = status_error_text(error.__cause__)
             if _TOO_MANY.search(text) is None:
                 raise
-            raise QueueFull(f"{what}: {text}; it is posted when there is room") from refusal
-        return batch_of(_identified(made.content, what, LostReply))
+            raise QueueFull(f"{subject}: {text}; it is posted when there is room") from error
+        return batch_of(_identified(response.content, subject, LostReply))
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        for batch in self._listed(since):
-            key = self._manners.key_in(metadata_of(batch))
+        for batch in self._batches_since(since):
+            key = self._quirks.key_in(metadata_of(batch))
             # Where no metadata is kept, the uploaded file tells: nobody else posts it. An earlier posting of it may have.
             same_file = key is None and batch.get("input_file_id") == submission.file_id != ""
-            if key == submission.key or (same_file and batch.get("id") not in submission.taken):
+            if key == submission.key or (same_file and batch.get("id") not in submission.known_batch_ids):
                 return batch_of(batch)
         return None
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
-        for batch in self._listed(since):
-            key = self._manners.key_in(metadata_of(batch))
+        for batch in self._batches_since(since):
+            key = self._quirks.key_in(metadata_of(batch))
             if key:
                 yield key, batch_of(batch)
 
-    def _listed(self, since: datetime) -> Iterator[Record]:
+    def _batches_since(self, since: datetime) -> Iterator[Record]:
         list_page = self._client.batches.with_raw_response.list
         with self._calls.reading("list of batches"):
-            yield from recent(
+            yield from records_since(
                 lambda after: list_page(limit=100, after=after or openai.omit).content, _earliest(since)
             )
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            found = self._client.batches.with_raw_response.retrieve(batch_id)
-        return batch_of(_identified(found.content, f"batch {batch_id}", TransientError))
+            response = self._client.batches.with_raw_response.retrieve(batch_id)
+        return batch_of(_identified(response.content, f"batch {batch_id}", TransientError))
 
     def cancel(self, batch_id: str) -> None:
         try:
             with self._calls.reading(f"cancel of {batch_id}"):
-                self._once.batches.with_raw_response.cancel(batch_id)
-        except (TerminalError, TransientError) as refusal:
+                self._unretried.batches.with_raw_response.cancel(batch_id)
+        except (TerminalError, TransientError) as error:
             # A batch that has ended cannot be cancelled: OpenAI answers 409 then, others 400 or 422.
-            status = getattr(refusal.__cause__, "status_code", None)
+            status = getattr(error.__cause__, "status_code", None)
             if status == 409 or (status in (400, 422) and self.retrieve(batch_id).status.ended):
                 return
             raise
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
-        what = f"file {file_id}"
+        subject = f"file {file_id}"
         with (
-            self._calls.reading(what),
+            self._calls.reading(subject),
             self._client.files.with_streaming_response.content(file_id) as response,
         ):
-            return copy_whole(response, sink, what)
+            return copy_body(response, sink, subject)
 
     def download_video(self, video_id: str, sink: BinaryIO) -> int:
-        what = f"video {video_id}"
+        subject = f"video {video_id}"
         # The SDK marks it deprecated: OpenAI announced the end of its own video models for 2026-09-24.
         with (
-            self._calls.reading(what),
+            self._calls.reading(subject),
             self._client.videos.with_streaming_response.download_content(video_id) as response,
         ):
-            return copy_whole(response, sink, what)
+            return copy_body(response, sink, subject)
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -208,12 +208,28 @@ class OpenAICompatible:
             return
 
 
-def _identified(content: bytes, what: str, otherwise: type[TransientError]) -> Record:
+def connect_with_key(
+    config: KeyedProviderSettings, environ: Mapping[str, str], quirks: ServiceQuirks
+) -> OpenAICompatible:
+    """The service at the address of `config`; ConfigError when its key is not in the environment."""
+    key = key_from(environ, config.api_key_env)
+    return OpenAICompatible(
+        account=config.account,
+        limits=config.limits,
+        make_client=lambda hooks: OpenAI(
+            api_key=key, base_url=config.address, http_client=DefaultHttpxClient(event_hooks=hooks)
+        ),
+        key_hint=config.key_hint,
+        quirks=quirks,
+    )
+
+
+def _identified(content: bytes, subject: str, without_id: type[TransientError]) -> Record:
     """The object in a 2xx reply; one without an id (a proxy's page) says nothing, also not about what was created."""
-    found = record_of(content)
-    if not isinstance(found.get("id"), str | int) or not found["id"]:
-        raise otherwise(f"{what}: the reply names no id")
-    return found
+    record = record_of(content)
+    if not isinstance(record.get("id"), str | int) or not record["id"]:
+        raise without_id(f"{subject}: the reply names no id")
+    return record
 
 
 def _expiry(seconds: int | None) -> Any:

@@ -9,22 +9,21 @@ from openai import DefaultHttpxClient, OpenAI
 
 from configs.frozen import seconds
 from configs.home import Home
-from configs.providers import LocalProvider
+from configs.providers.local import LocalProvider
 from tasks.local_batch.launch import ensure_running
-from tasks.providers.base import ServiceLimits
-from tasks.providers.openai.compatible import KEEP_SECONDS, OPENAI_LIMITS, Hooks, Manners, OpenAICompatible
+from tasks.providers.openai.compatible import KEEP_SECONDS, Hooks, OpenAICompatible, ServiceQuirks
 
 
 def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001 - one shape for all
     """The service of this home and upstream; it goes on working while no run does."""
-    name = "echo"
+    folder_name = "echo"
     if config.upstream:
-        name = f"upstream-{hashlib.sha256(config.upstream.encode()).hexdigest()[:10]}"
-    folder = home.folder / "local-batch" / name
+        folder_name = f"upstream-{hashlib.sha256(config.upstream.encode()).hexdigest()[:10]}"
+    folder = home.folder / "local-batch" / folder_name
     # A slow model of one's own may take longer, and its requests must be there until it is done.
     keep = KEEP_SECONDS if seconds(config.completion_window) < KEEP_SECONDS else None
 
-    def start(hooks: Hooks) -> OpenAI:
+    def start_and_connect(hooks: Hooks) -> OpenAI:
         url = ensure_running(
             folder,
             upstream=config.upstream,
@@ -38,13 +37,8 @@ def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> Op
 
     return OpenAICompatible(
         account=f"local {folder}",
-        limits=OPENAI_LIMITS,
-        connect=start,
+        limits=config.limits,
+        make_client=start_and_connect,
         key_hint=f"see {folder / 'service.log'}",
-        manners=Manners(keep_uploads_seconds=keep, keep_results_seconds=keep),
+        quirks=ServiceQuirks(keep_uploads_seconds=keep, keep_results_seconds=keep),
     )
-
-
-def limits(config: LocalProvider) -> ServiceLimits:  # noqa: ARG001 - one shape for all
-    """What it accepts."""
-    return OPENAI_LIMITS

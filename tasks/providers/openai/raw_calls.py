@@ -1,4 +1,4 @@
-"""The calls of OpenAI's Files and Batches protocol, each sent once with the SDK that runs use, their replies as they came."""
+"""OpenAI's Files and Batches calls, each sent once with the SDK that runs use, their replies as they came (for `doctor`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import httpx2
 import openai
 from openai import DefaultHttpxClient, OpenAI
 
-from tasks.providers.calls import plain, said
+from tasks.providers.calls import connection_error_text, status_error_text
 from tasks.providers.openai.replies import Record, page_of, record_of
 
 
 @dataclass
 class Refused(Exception):
-    """A call that the service did not do; `status` None: it did not answer at all."""
+    """The service refused a call; `status` None: it did not answer at all."""
 
     status: int | None
     text: str
@@ -33,11 +33,11 @@ class RawCalls:
         self._models: Any = once.models.with_raw_response
 
     def models(self) -> list[Record]:
-        """What can be asked."""
+        """The models that can be asked."""
         return page_of(_sent(self._models.list))[0]
 
     def upload(self, name: str, content: bytes, expires_after: Any = openai.omit) -> Record:
-        """A request file."""
+        """Upload a request file."""
         file = (name, content, "application/jsonl")
         return record_of(_sent(self._files.create, file=file, purpose="batch", expires_after=expires_after))
 
@@ -53,9 +53,9 @@ class RawCalls:
         """Delete a file."""
         _sent(self._files.delete, file_id)
 
-    def create(self, **order: Any) -> Record:
-        """A batch."""
-        return record_of(_sent(self._batches.create, **order))
+    def create(self, **fields: Any) -> Record:
+        """Create a batch."""
+        return record_of(_sent(self._batches.create, **fields))
 
     def batches(self, limit: int, after: str | None = None) -> list[Record]:
         """A page of batches."""
@@ -66,7 +66,7 @@ class RawCalls:
         return record_of(_sent(self._batches.retrieve, batch_id))
 
     def cancel(self, batch_id: str) -> None:
-        """Ask for its end."""
+        """Ask for a batch's end."""
         _sent(self._batches.cancel, batch_id)
 
 
@@ -81,6 +81,6 @@ def _sent(call: Callable[..., Any], *args: Any, **kwargs: Any) -> bytes:
     try:
         return bytes(call(*args, **kwargs).content)
     except openai.APIStatusError as error:
-        raise Refused(error.status_code, said(error)) from error
+        raise Refused(error.status_code, status_error_text(error)) from error
     except (openai.APIConnectionError, httpx2.HTTPError) as error:
-        raise Refused(None, plain(error)) from error
+        raise Refused(None, connection_error_text(error)) from error

@@ -1,4 +1,4 @@
-"""What services of OpenAI's protocol reply, read forgivingly.
+"""Read the replies of services that speak OpenAI's protocol, forgivingly: batches, pages, times, errors.
 
 Nothing here trusts a type or a key: statuses in any case, unix or ISO times, nulls, `{"value": [...]}` or a bare list
 for a page, `{"job": {...}}` around a batch, JSON under any content type.
@@ -33,11 +33,11 @@ _STATUS = {
 
 def record_of(content: bytes) -> Record:
     """The object in a reply, out of its wrapper; empty when the reply (a proxy's page, say) holds none."""
-    found = _json(content)
-    if not isinstance(found, dict):
+    reply = _json(content)
+    if not isinstance(reply, dict):
         return {}
-    inner = found.get("job")
-    return inner if "id" not in found and isinstance(inner, dict) else found
+    wrapped = reply.get("job")  # Together wraps a new batch: {"job": {...}, "warning": ...}
+    return wrapped if "id" not in reply and isinstance(wrapped, dict) else reply
 
 
 def page_of(content: bytes) -> tuple[list[Record], bool | None]:
@@ -48,47 +48,50 @@ def page_of(content: bytes) -> tuple[list[Record], bool | None]:
 
 def _page(content: bytes) -> tuple[list[Record] | None, bool | None]:
     """The same, with None for a reply that is no list."""
-    rows = found = _json(content)
+    rows = reply = _json(content)
     more = None
-    if isinstance(found, dict):
-        known = found.keys() & {"data", "value"}
-        rows = (found.get("data") or found.get("value") or []) if known else None
-        more = found.get("has_more")
+    if isinstance(reply, dict):
+        is_list = reply.keys() & {
+            "data",
+            "value",
+        }  # Azure says value; Alibaba's data is null where there are none
+        rows = (reply.get("data") or reply.get("value") or []) if is_list else None
+        more = reply.get("has_more")
     kept = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
     return kept, more if isinstance(more, bool) else None
 
 
-def recent(
-    fetch: Callable[[str | None], bytes], earliest: float, *, may_lack: bool = False
+def records_since(
+    fetch: Callable[[str | None], bytes], earliest: float, *, optional: bool = False
 ) -> Iterator[Record]:
     """Every object of a paged list made after `earliest` (unix seconds); `fetch` gets the id to go on after.
 
     Ends where the service says so, at a page that brings nothing new (it may not know how to go on), or, listing the
-    newest first, with the page that reaches what is too old. TransientError for a reply that is no list, unless the
-    service `may_lack` one: taken for an empty list, a batch that is there would be posted again. TerminalError, likewise,
-    for a list that has more and does not go on.
+    newest first, with the page that reaches what is too old. TransientError for a reply that is no list: taken for an
+    empty one, a batch that is there would be posted again. TerminalError, likewise, for a list that has more and does not
+    go on. A list that is `optional` may not exist, or end early: nothing is paid for by what it does not show.
     """
     seen: set[Any] = set()
     after: str | None = None
     while True:
         rows, more = _page(fetch(after))
-        if rows is None and not may_lack:
+        if rows is None and not optional:
             raise TransientError("the reply is no list; it is asked for again")
         fresh = [row for row in rows or () if row.get("id") not in seen]
-        if not fresh and more and not may_lack:
+        if not fresh and more and not optional:
             raise TerminalError(
                 "the service's list does not go on behind its first page, so a batch may be there that cannot be seen;"
                 " look for it by its metadata before it is posted again"
             )
         if not fresh:
             return
-        ages = [_seconds(row.get("created_at")) for row in fresh]
+        times = [_seconds(row.get("created_at")) for row in fresh]
         yield from (
             row
-            for row, made in zip(fresh, ages, strict=True)
-            if (earliest if made is None else made) >= earliest
+            for row, created in zip(fresh, times, strict=True)
+            if (earliest if created is None else created) >= earliest
         )
-        first, last = ages[0], ages[-1]
+        first, last = times[0], times[-1]
         reached = first is not None and last is not None and first >= last and last < earliest
         after = fresh[-1].get("id")
         if more is False or reached or not isinstance(after, str):
@@ -116,12 +119,12 @@ def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
         error_code=_error_code(first) if status is BatchStatus.FAILED else None,
         error_message=_text(first.get("message")),
         error_line=line if isinstance(line, int) and not isinstance(line, bool) else None,
-        expires_at=moment(raw.get("expires_at")),
+        expires_at=time_of(raw.get("expires_at")),
     )
 
 
 def status_of(raw: Mapping[str, Any]) -> BatchStatus:
-    """A word nobody knows counts as running: poll on."""
+    """The batch's status; a word that is not known counts as running, so that it is looked at again."""
     return _STATUS.get(str(raw.get("status")).lower(), BatchStatus.RUNNING)
 
 
@@ -130,7 +133,7 @@ def metadata_of(raw: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): value for key, value in _mapping(raw.get("metadata")).items() if isinstance(value, str)}
 
 
-def moment(value: Any) -> datetime | None:
+def time_of(value: Any) -> datetime | None:
     """A time given in unix seconds or as ISO 8601; None where there is none that can be read."""
     seconds = _seconds(value)
     try:
@@ -142,10 +145,10 @@ def moment(value: Any) -> datetime | None:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, str):
         try:
-            found = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(value)
         except ValueError:
             return float(value) if value.isascii() and value.isdigit() else None
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

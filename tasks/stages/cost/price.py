@@ -15,8 +15,6 @@ import numpy as np
 from configs.errors import ConfigError
 
 _PER_TOKEN = 1e-6
-# Not Azure: its models are deployments, which go by any name. Not Alibaba: nobody publishes its prices as data.
-_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
 _WRITES = ("cache_write", "cache_write_1h")
 _KEYS = {"model", "provider", "input", "output", "cached_input", *_WRITES, "factor", "source", "date"}
 _Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -109,36 +107,20 @@ class PriceOverride:
     price: Price
     provider: str | None = None
 
-    def matches(self, model: str, provider: str | None) -> bool:
+    def matches(self, model: str, provider: str) -> bool:
         """Pattern and provider both fit."""
         return self.provider in (None, provider) and fnmatchcase(model, self.model)
 
 
-def find_price(
-    model: str,
-    provider: str | None,
-    *,
-    at: datetime,
-    overrides: Sequence[PriceOverride] = (),
-    listed: bool = True,
-) -> Price | None:
-    """The batch price of `model` in force at `at`; None when nobody states one.
+def stated_price(overrides: Sequence[PriceOverride], model: str, provider: str) -> Price | None:
+    """The price that the user states for `model` at `provider`: that of the first override which matches both."""
+    return next((override.price for override in overrides if override.matches(model, provider)), None)
 
-    The first matching override wins; provider "local" is free; then the `model-prices` package, and only
-    for the provider's own service: not when it is not `listed` (a custom base_url).
-    """
-    for override in overrides:
-        if override.matches(model, provider):
-            return override.price
-    if not listed:
-        return None
-    if provider == "local":
-        return FREE
-    seller = _PROVIDERS.get(provider or "")
-    if seller is None:
-        return None
+
+def published_price(model: str, seller: str, at: datetime) -> Price | None:
+    """The batch price of `model` in force at `at`, as the package model-prices knows it of `seller`."""
     rates = model_prices.rates(model, at=at, provider=seller, mode="batch")
-    # the package also answers with another seller's price
+    # The package also answers with another seller's price.
     return _from_rates(rates) if rates is not None and rates.provider == seller else None
 
 
@@ -149,11 +131,11 @@ def parse_overrides(data: Any) -> tuple[PriceOverride, ...]:
     entries = data.get("prices") if isinstance(data, Mapping) else None
     if not isinstance(data, Mapping) or set(data) - {"prices"} or not isinstance(entries or [], list):
         raise ConfigError("prices: the file must hold one key, prices, with a list; see configs/prices.yaml")
-    return tuple(_override(at, entry) for at, entry in enumerate(entries or []))
+    return tuple(_override(index, entry) for index, entry in enumerate(entries or []))
 
 
-def _override(at: int, entry: Any) -> PriceOverride:
-    where = f"prices[{at}]"
+def _override(index: int, entry: Any) -> PriceOverride:
+    where = f"prices[{index}]"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("model"), str):
         raise ConfigError(f"{where}: needs a model pattern; see configs/prices.yaml")
     unknown = sorted(map(str, set(entry) - _KEYS))

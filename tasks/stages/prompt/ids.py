@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import IO, Final, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import InputError
+from configs.providers.limits import PORTABLE_ID
 from tasks.storage.temporary import spooled_file
-
-PORTABLE: Final = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
-"""Anthropic's rule for custom_ids, the narrowest that is published; OpenAI publishes none."""
 
 Hashes = npt.NDArray[np.int64]
 
@@ -31,7 +29,7 @@ class IdMaker:
     """Makes ids of micro-batches. `numbered` appends the row's number to every key, so that keys may repeat."""
 
     def __init__(
-        self, key: tuple[str, ...], pattern: re.Pattern[str] = PORTABLE, *, numbered: bool = False
+        self, key: tuple[str, ...], pattern: re.Pattern[str] = PORTABLE_ID, *, numbered: bool = False
     ) -> None:
         self._key = key
         self._pattern = pattern
@@ -59,7 +57,7 @@ class IdMaker:
 
     def _all_valid(self, keys: pa.Array) -> bool:
         """Whether no key needs a second look, by Arrow's RE2; of any other pattern RE2 may think differently."""
-        if self._pattern is not PORTABLE or keys.null_count:
+        if self._pattern is not PORTABLE_ID or keys.null_count:
             return False
         return bool(pc.all(pc.match_substring_regex(keys, r"\A[a-zA-Z0-9_-]{1,64}\z")).as_py())
 

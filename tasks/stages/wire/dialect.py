@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
-from configs.providers import AnyProvider
+from configs.providers.registry import AnyProvider
 from tasks.stages.wire.outcome import Outcome, as_columns
 
 

@@ -218,6 +218,14 @@ def test_check_knows_the_rules_of_each_provider(
     assert code is None or f": {code}: " in said
 
 
+@pytest.mark.parametrize("provider", ["gemini", "nobody"])
+def test_check_names_the_providers_whose_lines_it_knows(
+    works: Any, capsys: pytest.CaptureFixture[str], provider: str
+) -> None:
+    assert nightmail("check", works.write(), "--provider", provider) == 2
+    assert f"--provider {provider}: is not known here; allowed: local, openai, " in capsys.readouterr().err
+
+
 def test_status_and_batches_tell_what_the_ledger_knows(
     works: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,7 +51,7 @@ def test_a_key_from_the_environment_needs_no_server(works: Any) -> None:
 
 
 def test_accounts_with_keys_from_different_places_are_told_apart() -> None:
-    from configs.providers import OpenAIProvider
+    from configs.providers.openai import OpenAIProvider
 
     names = {OpenAIProvider(name="openai", api_key_block=block).key_name for block in (None, "a", "b")}
     assert names == {"OPENAI_API_KEY", "block a", "block b"}

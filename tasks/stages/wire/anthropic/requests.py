@@ -11,7 +11,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
-from configs.providers import AnyProvider
+from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.render import CUSTOM_ID, Template, templated
 from tasks.stages.wire.anthropic.params import params
 from tasks.stages.wire.anthropic.schema import sendable

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import json
-import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,14 +12,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.errors import ConfigError, LostReply, NotFound, TerminalError, TransientError
+from configs.errors import LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
-from configs.providers import AnthropicProvider
+from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import KEY, AnthropicFake
 from fakes.loopback import Reply
 from tasks.providers.anthropic import replies
-from tasks.providers.anthropic import service as anthropic
-from tasks.providers.anthropic.batches import AnthropicBatches
 from tasks.providers.anthropic.replies import as_array
 from tasks.providers.base import BatchStatus, Submission
 from tasks.providers.registry import connect
@@ -82,7 +78,7 @@ def test_the_requests_are_the_lines_of_the_file_as_they_are(service: Any, anthro
 
 
 def test_a_file_as_big_as_the_limit_makes_a_body_of_256_mb() -> None:
-    accepted = anthropic.limits(settings(None))
+    accepted = AnthropicProvider.limits
     assert accepted.max_bytes - 1 + len(b'{"requests":[]}') < 256_000_000
     assert accepted.max_requests == 100_000
 
@@ -191,17 +187,17 @@ def test_a_refusal_names_the_row_that_it_numbers(
 
 
 @pytest.mark.parametrize(
-    ("rivals", "ended", "found"),
+    ("others", "ended", "found"),
     [(0, False, True), (1, False, None), (1, True, True), (0, True, True)],
 )
 def test_a_lone_batch_is_ours_unless_another_posting_may_be_looking_for_it(
-    service: Any, anthropic_server: Any, rivals: int, ended: bool, found: bool | None
+    service: Any, anthropic_server: Any, others: int, ended: bool, found: bool | None
 ) -> None:
     began = now()
     made = service.create(submission("a", "b"), "")
     if ended:
         anthropic_server.end(made.id)
-    sought = submission("a", "b", rivals=rivals)
+    sought = submission("a", "b", unconfirmed_others=others)
     if found is None:
         with pytest.raises(TransientError, match=made.id):
             service.find(sought, began)
@@ -213,7 +209,7 @@ def test_a_lone_batch_is_ours_unless_another_posting_may_be_looking_for_it(
     "sought",
     [
         lambda made: submission("a", "b", "c"),
-        lambda made: submission("a", "b", taken=frozenset({made.id})),
+        lambda made: submission("a", "b", known_batch_ids=frozenset({made.id})),
     ],
 )
 def test_a_batch_of_another_size_or_of_another_posting_is_not_it(
@@ -353,18 +349,3 @@ def test_a_candidate_that_is_deleted_while_it_is_looked_at_is_not_ours(
 def test_what_a_batch_cannot_have_cannot_be_set(more: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(None, **more)
-
-
-def test_without_the_sdk_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *more: Any, **options: Any) -> Any:
-        if name == "anthropic" or name.endswith("anthropic_batches"):
-            raise ModuleNotFoundError("No module named 'anthropic'", name="anthropic")
-        return real(name, *more, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delitem(sys.modules, AnthropicBatches.__module__)
-    with pytest.raises(ConfigError, match=r'pip install -e "\.\[anthropic\]"'):
-        anthropic.connect(settings(None), HOME, {"TEST_KEY": KEY})
-    assert anthropic.limits(settings(None)).max_requests, "which plan needs"

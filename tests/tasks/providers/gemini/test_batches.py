@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import functools
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,13 +14,12 @@ from google.genai import types
 
 from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
 from configs.home import Home
-from configs.providers import GeminiProvider
+from configs.providers.gemini import GeminiProvider
 from fakes.gemini_fake import KEY, GeminiFake, Refusal
 from fakes.loopback import Call, Loopback, Reply
 from tasks.providers.base import BatchStatus, Submission
-from tasks.providers.gemini import service as gemini_service
 from tasks.providers.gemini.replies import service_batch, status_of
-from tasks.providers.registry import limits
+from tasks.providers.registry import connect
 
 HOME = Home.from_environment({})
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -32,7 +29,7 @@ LINE = b'{"key":"a","request":{"contents":[{"role":"user","parts":[{"text":"x"}]
 @functools.cache  # building the SDK takes longer than most calls
 def service(url: str, key: str = KEY, **settings: Any) -> Any:
     config = GeminiProvider(name="gemini", base_url=url, api_key_env="TEST_KEY", **settings)
-    return gemini_service.connect(config, HOME, {"TEST_KEY": key})
+    return connect(config, HOME, {"TEST_KEY": key})
 
 
 @pytest.fixture
@@ -377,7 +374,9 @@ def test_a_reply_that_names_nothing_leaves_open_what_was_created(
         ({}, [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"}], 37.0),
         ({}, [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.25s"}], 0.25),
         ({}, [{"@type": "type.googleapis.com/google.rpc.Help"}, "x", None], None),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, [], None),
+        ({"retry-after-ms": "250"}, [], 0.25),
+        ({"retry-after": "²"}, [{"retryDelay": "37s"}], 37.0),
+        ({}, [{"retryDelay": "-1s"}, {"retryDelay": None}, {"retryDelay": "NaNs"}], None),
     ],
 )
 @pytest.mark.parametrize("name", ["upload", "create", "retrieve", "list_files"])
@@ -404,21 +403,3 @@ def test_a_redirect_to_another_host_gets_no_key(scripted: Scripted) -> None:
         assert [call.headers["x-goog-api-key"] for call in elsewhere.calls] == [None]
     finally:
         elsewhere.close()
-
-
-def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *more: Any, **named: Any) -> Any:
-        if name.startswith("google"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *more, **named)
-
-    for module in [name for name in sys.modules if name.startswith("tasks.providers.gemini.")]:
-        if not module.endswith((".service", ".replies")):
-            monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(builtins, "__import__", without)
-    found = raised(lambda: service("http://127.0.0.1:1"))
-    assert type(found) is ConfigError
-    assert 'pip install -e ".[gemini]"' in str(found)
-    assert limits(GeminiProvider(name="gemini")).all_or_nothing, "planning needs no SDK"

@@ -11,10 +11,9 @@ import pytest
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
-from configs.providers import AlibabaProvider
+from configs.providers.alibaba import REGION_URLS, AlibabaProvider
 from tasks.providers import registry
 from tasks.providers.base import BatchStatus
-from tasks.providers.openai import alibaba
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.results import ResultParser
 
@@ -113,8 +112,8 @@ def test_failed_rows_in_the_output_file_and_answers_without_a_role_are_what_they
 def test_a_region_is_a_place_and_an_account_of_its_own(region: str) -> None:
     config = AlibabaProvider(name="alibaba", region=region)
     found = registry.connect(config, HOME, {"DASHSCOPE_API_KEY": "sk-secret"})
-    assert found.account == f"alibaba {alibaba.REGIONS[region]} DASHSCOPE_API_KEY"
-    assert alibaba.REGIONS[region].startswith("https://dashscope")
+    assert found.account == f"alibaba {REGION_URLS[region]} DASHSCOPE_API_KEY"
+    assert REGION_URLS[region].startswith("https://dashscope")
 
 
 def test_a_missing_key_names_its_variable() -> None:

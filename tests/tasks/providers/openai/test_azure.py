@@ -10,7 +10,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
-from configs.providers import AzureProvider
+from configs.providers.azure import AzureProvider
 from tasks.providers import registry
 from tasks.providers.base import BatchStatus
 

@@ -11,10 +11,17 @@ import pytest
 
 from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
 from configs.home import Home
-from configs.providers import LocalProvider, OpenAIProvider
+from configs.providers.local import LocalProvider
+from configs.providers.openai import OpenAIProvider
 from tasks.providers.base import BatchStatus, Submission
-from tasks.providers.openai import local, openai
-from tasks.providers.openai.compatible import KEEP_SECONDS, KEY, Manners, OpenAICompatible
+from tasks.providers.openai import compatible, local, openai
+from tasks.providers.openai.compatible import (
+    KEEP_SECONDS,
+    KEY,
+    OpenAICompatible,
+    ServiceQuirks,
+    connect_with_key,
+)
 
 HOME = Home.from_environment({})
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -94,7 +101,8 @@ def test_a_refusal_is_what_the_caller_can_do_about_it(
         ({}, None),
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "²"}, None),
     ],
 )
 def test_429_says_how_long_to_wait_when_the_service_does(
@@ -290,13 +298,9 @@ def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: Any
     assert scripted.service().find(SUBMISSION, since - timedelta(days=2)) is not None
 
 
-def keeping(seconds: int | None) -> Manners:
-    return Manners(keep_uploads_seconds=seconds, keep_results_seconds=seconds)
-
-
 def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:
-    service = openai.connect(OpenAIProvider(name="openai", base_url=url), HOME, {"OPENAI_API_KEY": "k"})
-    return OpenAICompatible("a", service.limits, service._connect, "", keeping(keep_seconds))
+    quirks = ServiceQuirks(keep_uploads_seconds=keep_seconds, keep_results_seconds=keep_seconds)
+    return connect_with_key(OpenAIProvider(name="openai", base_url=url), {"OPENAI_API_KEY": "k"}, quirks)
 
 
 def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: Any) -> None:
@@ -359,7 +363,7 @@ def test_only_openai_itself_is_asked_to_let_files_expire(
         asked.append(options["base_url"])
         return scripted.client
 
-    monkeypatch.setattr(openai, "OpenAI", elsewhere)
+    monkeypatch.setattr(compatible, "OpenAI", elsewhere)
     scripted.body = batch()
     config = OpenAIProvider(name="openai", base_url=base_url)
     CREATING["upload"](openai.connect(config, HOME, {"OPENAI_API_KEY": "k"}))

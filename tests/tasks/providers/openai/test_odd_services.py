@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.providers import AlibabaProvider
+from configs.providers.alibaba import AlibabaProvider
 from fakes.openai_fake import OpenAIFake
 from fakes.openai_vendors import AlibabaFake, AzureFake
 from flows.cli.main import main

@@ -11,7 +11,7 @@ import pytest
 
 from configs.errors import LostReply, QueueFull, TerminalError, TransientError
 from tasks.providers.base import BatchStatus
-from tasks.providers.openai.replies import batch_of, moment, page_of, recent, record_of
+from tasks.providers.openai.replies import batch_of, page_of, record_of, records_since, time_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
     ],
 )
 def test_times_are_unix_seconds_or_iso(value: Any, read: datetime | None) -> None:
-    assert moment(value) == read
+    assert time_of(value) == read
 
 
 ROW = {"id": "b-1"}
@@ -61,8 +61,8 @@ def test_a_page_is_read_in_every_shape(reply: Any, rows: list[Any], more: bool |
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"{}", b'"x"', b"null", b'{"data":"x"}', b'{"cut":'])
 def test_a_reply_that_is_no_list_is_not_an_empty_one_unless_there_may_be_none(reply: bytes) -> None:
     with pytest.raises(TransientError, match="no list"):
-        list(recent(lambda _: reply, 0))
-    assert list(recent(lambda _: reply, 0, may_lack=True)) == []
+        list(records_since(lambda _: reply, 0))
+    assert list(records_since(lambda _: reply, 0, optional=True)) == []
 
 
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"[]", b'"x"', b"null"])
@@ -132,13 +132,13 @@ NEWEST_FIRST = [(f"b-{age}", 100 - age) for age in range(9)]
     ],
     ids=["newest first", "no has_more", "oldest first", "no times", "after ignored", "short", "none"],
 )
-def test_paging_ends_and_misses_nothing_recent(pages: Pages, found: list[str], calls: int) -> None:
-    assert [row["id"] for row in recent(pages, 98)] == found
+def test_paging_ends_and_misses_nothing_records_since(pages: Pages, found: list[str], calls: int) -> None:
+    assert [row["id"] for row in records_since(pages, 98)] == found
     assert pages.calls == calls
 
 
 def test_a_list_that_has_more_and_does_not_go_on_is_no_proof_that_a_batch_is_not_there() -> None:
-    found = recent(Pages(NEWEST_FIRST[:3], ignores_after=True), 98)
+    found = records_since(Pages(NEWEST_FIRST[:3], ignores_after=True), 98)
     assert [next(found)["id"], next(found)["id"]] == ["b-0", "b-1"]
     with pytest.raises(TerminalError, match="first page"):
         next(found)
@@ -229,5 +229,5 @@ def test_where_no_metadata_is_kept_a_batch_is_known_by_its_file(
 ) -> None:
     batch = {"id": "b", "status": "validating", "created_at": 2e9, "metadata": None, **values}
     scripted.body = {"data": [batch], "has_more": False}
-    ours = replace(submission, file_id="file-1", taken=frozenset({"earlier"}))
+    ours = replace(submission, file_id="file-1", known_batch_ids=frozenset({"earlier"}))
     assert (scripted.service().find(ours, NOON) is not None) == found

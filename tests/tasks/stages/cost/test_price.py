@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
-from tasks.stages.cost.price import FREE, Price, Tier, find_price, parse_overrides
+from tasks.stages.cost.price import FREE, Price, Tier, parse_overrides, published_price, stated_price
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 TIERED = Price(1.0, 2.0, 0.5, "test", (Tier(100, 4.0, 8.0, 2.0), Tier(1_000, 10.0, 20.0, 5.0)))
@@ -21,39 +21,39 @@ FLAT = Price(1.0, 2.0, 0.5, "test")
 
 
 def test_the_rates_are_those_of_the_batch_mode() -> None:
-    price = find_price("gpt-5.4-mini", "openai", at=AT)
+    price = published_price("gpt-5.4-mini", "openai", AT)
     assert price is not None
     assert (price.input, price.output, price.cached_input) == (0.375, 2.25, 0.0375)
     assert "gpt-5.4-mini" in price.source
 
 
 @pytest.mark.parametrize(
-    ("model", "provider"),
+    ("model", "seller"),
     [
         ("no-such-model", "openai"),
-        ("gpt-5.4-mini", None),
+        ("gpt-5.4-mini", "no-such-seller"),
         ("gpt-5.4-mini", "anthropic"),
         ("qwen-plus", "openai"),
     ],
 )
-def test_what_nobody_prices_is_unknown(model: str, provider: str | None) -> None:
-    assert find_price(model, provider, at=AT) is None
+def test_what_nobody_prices_is_unknown(model: str, seller: str) -> None:
+    assert published_price(model, seller, AT) is None
 
 
-def test_what_runs_here_is_free() -> None:
-    assert find_price("anything", "local", at=AT) is FREE
+def test_what_costs_nothing_is_free() -> None:
     assert FREE.is_free
 
 
-def test_the_first_matching_override_wins_over_the_data() -> None:
+def test_the_first_matching_override_wins() -> None:
     overrides = parse_overrides(
         {"prices": [{"model": "gpt-*", "provider": "openai", "input": 1, "output": 2, "source": "contract"},
                     {"model": "gpt-5*", "input": 3, "output": 4, "cached_input": 0.5}]}
     )  # fmt: skip
-    mine = find_price("gpt-5.4-mini", "openai", at=AT, overrides=overrides)
-    other = find_price("gpt-5.4-mini", None, at=AT, overrides=overrides)
+    mine = stated_price(overrides, "gpt-5.4-mini", "openai")
+    other = stated_price(overrides, "gpt-5.4-mini", "azure")
     assert mine is not None
     assert other is not None
+    assert stated_price(overrides, "qwen-plus", "openai") is None
     assert (mine.input, mine.cached_input, mine.source) == (1.0, 1.0, "contract")
     assert (other.input, other.cached_input) == (3.0, 0.5)
 
@@ -84,16 +84,10 @@ def test_a_standard_price_counts_by_its_factor_and_says_so() -> None:
         "factor": 0.5,
         "source": "page",
     }
-    (override,) = parse_overrides({"prices": [entry]})
-    price = find_price("qwen-plus", "alibaba", at=AT, overrides=[override])
+    price = stated_price(parse_overrides({"prices": [entry]}), "qwen-plus", "alibaba")
     assert price is not None
     assert (price.input, price.output, price.cached_input) == (0.2, 0.6, 0.2)
     assert price.source == "page, standard price × 0.5"
-
-
-@pytest.mark.parametrize("provider", ["alibaba", "azure"])
-def test_services_whose_prices_nobody_publishes_as_data_have_none(provider: str) -> None:
-    assert find_price("gpt-5.4-mini", provider, at=AT) is None
 
 
 def test_the_shipped_price_file_is_valid() -> None:
@@ -126,7 +120,7 @@ def test_many_requests_cost_the_sum_of_each(rows: list[tuple[int, int, int]], pr
 
 
 def test_tiers_of_the_data_are_kept() -> None:
-    price = find_price("gpt-6-luna", "openai", at=AT)
+    price = published_price("gpt-6-luna", "openai", AT)
     assert price is not None
     assert [tier.above for tier in price.tiers] == [272_000]
     apart = 2 * price.cost_usd(200_000, 0)
@@ -140,14 +134,14 @@ def test_tiers_of_the_data_are_kept() -> None:
 def test_what_gemini_reads_from_its_cache_costs_half_only_where_google_says_so(
     model: str, cached_input: float
 ) -> None:
-    price = find_price(model, "gemini", at=AT)
+    price = published_price(model, "google", AT)
     assert price is not None
     assert price.cached_input == cached_input
 
 
 @pytest.mark.parametrize("hour", [False, True])
 def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
-    price = find_price("claude-haiku-4-5", "anthropic", at=AT)
+    price = published_price("claude-haiku-4-5", "anthropic", AT)
     assert price is not None
     rates = (price.input, price.output, price.cached_input, price.cache_write, price.cache_write_1h)
     assert rates == (0.5, 2.5, 0.05, 0.625, 1.0)
@@ -166,7 +160,7 @@ def test_writes_to_a_cache_are_unknown_where_nobody_prices_them_and_nothing_wher
     stated = parse_overrides(
         {"prices": [{"model": "m", "input": 1, "output": 2, "cache_write_1h": 2, "factor": 0.5}]}
     )
-    mine = find_price("m", None, at=AT, overrides=stated)
+    mine = stated_price(stated, "m", "openai")
     assert mine is not None
     assert mine.writing_usd(tokens, none, some) == pytest.approx(900 * 0.5 / 1e6)
     assert mine.writing_usd(tokens, some, none) is None

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from tasks.stages.prompt.ids import PORTABLE, DuplicateFinder, IdMaker, confirm
+from configs.providers.limits import PORTABLE_ID
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
 
 
 def ids_of(values: pa.Array | list[object], first_row: int = 0, **options: object) -> list[str]:
@@ -86,9 +87,9 @@ def test_a_missing_key_column_is_named() -> None:
 @given(st.lists(st.none() | st.text("aZ9_-é\n .", max_size=70), max_size=20))
 def test_the_fast_check_and_the_pattern_agree(keys: list[str | None]) -> None:
     array = pa.array(keys, pa.string())
-    slow = IdMaker(("key",), re.compile(PORTABLE.pattern)).ids(pa.record_batch({"key": array}), 0)
+    slow = IdMaker(("key",), re.compile(PORTABLE_ID.pattern)).ids(pa.record_batch({"key": array}), 0)
     assert ids_of(array) == slow
-    assert all(PORTABLE.fullmatch(custom_id) for custom_id in slow)
+    assert all(PORTABLE_ID.fullmatch(custom_id) for custom_id in slow)
 
 
 @given(st.lists(st.sampled_from(["a", "b-000000001", "row", None]), max_size=12))

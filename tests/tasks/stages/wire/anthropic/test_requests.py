@@ -10,7 +10,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
-from configs.providers import AnthropicProvider
+from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_rules import refuse_row
 from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
 from tasks.stages.wire.anthropic.requests import request_tree

@@ -1,0 +1,48 @@
+"""Azure OpenAI: https://learn.microsoft.com/azure/ai-foundry/openai/how-to/batch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from configs.frozen import Window
+from configs.providers.base import MOST_METADATA, KeyedProviderSettings, Metadata
+from configs.providers.limits import ServiceLimits
+
+
+class AzureProvider(KeyedProviderSettings):
+    """Azure OpenAI. `prompt.model` is the name of a Global Batch or Data Zone Batch deployment."""
+
+    title: ClassVar[str] = "Azure"
+    connector: ClassVar[str] = "openai.azure"
+    # More than 200 MB only from a storage account of one's own.
+    limits: ClassVar[ServiceLimits] = ServiceLimits(max_requests=100_000, max_bytes=200_000_000)
+    identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "endpoint"})
+    endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
+    ends_in_time: ClassVar[bool] = False  # "jobs that take longer than 24 hours continue until cancelled"
+    # No price_seller: its models are deployments, which go by any name.
+    name: Literal["azure"]
+    endpoint: str = Field(
+        pattern=r"^https?://[^/?#]+/?$", description="The resource, e.g. `https://NAME.openai.azure.com`."
+    )
+    api_version: str | None = Field(
+        None, description="A dated API such as `2024-10-21`; null is the resource's `/openai/v1/`."
+    )
+    api_key_env: str = Field(
+        "AZURE_OPENAI_API_KEY", description="Environment variable that holds the resource's key."
+    )
+    completion_window: Window = Field(
+        "24h", description="Azure takes 24h, and goes on with batches that take longer."
+    )
+    metadata: Metadata = Field({}, max_length=MOST_METADATA)
+
+    @property
+    def address(self) -> str:
+        """The resource's URL."""
+        return self.endpoint.rstrip("/")
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.endpoint

@@ -1,0 +1,138 @@
+"""What every batch service's settings have in common.
+
+A settings class is both the `provider` section of the job file (its fields) and the service's registry entry (its class
+variables): whoever needs to know something about a service reads it there.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from configs.extras import Extra
+from configs.frozen import Frozen
+from configs.prompt import Prompt
+from configs.providers.limits import ServiceLimits
+
+Dialect = Literal["openai", "gemini", "anthropic"]
+"""The line formats of `tasks.stages.wire`."""
+
+Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
+"""What is kept with a batch: https://platform.openai.com/docs/api-reference/batch/create."""
+
+MOST_METADATA = 12  # entries of the job's; a batch takes 16, and some are Nightmail's own
+
+
+@dataclass(frozen=True)
+class FreeTrial:
+    """A model that answers batches for nothing, and the endpoint where it does."""
+
+    model: str
+    endpoint: str
+
+
+class ProviderSettings(Frozen):
+    """One batch service: its section of the job file, and the facts about it that no job can change."""
+
+    title: ClassVar[str]  # the service's name for people
+    connector: ClassVar[str]  # module of `tasks.providers` with `connect(settings, home, environ)`
+    limits: ClassVar[ServiceLimits]
+    identity_keys: ClassVar[frozenset[str]]  # the keys that say who answers: another value makes another run
+    dialect: ClassVar[Dialect] = "openai"  # the line format it reads and writes
+    endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
+    poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
+    ends_in_time: ClassVar[bool] = True  # a batch that outlasts its window is stuck
+    price_seller: ClassVar[str | None] = None  # its name in the package model-prices, if it is there
+    free_trial: ClassVar[FreeTrial | None] = None
+    extra: ClassVar[Extra | None] = None  # the optional part of the installation that brings its SDK
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing that is posted costs anything."""
+        return False
+
+    @property
+    def trial(self) -> FreeTrial | None:
+        """The free trial as these settings leave it."""
+        return self.free_trial
+
+    def seller_for(self, prompt: Prompt) -> str | None:  # noqa: ARG002 - for services where it depends on it
+        """Whose published batch prices hold for the prompt, as model-prices names the seller; None: nobody's."""
+        return self.price_seller
+
+    def poll_seconds(self, first: float, longest: float) -> tuple[float, float]:
+        """The shortest and the longest wait between two looks at a batch, from what the job asks for."""
+        return max(first, self.poll_floor_seconds), max(longest, self.poll_floor_seconds)
+
+    def unsupported(self, prompt: Prompt) -> str | None:
+        """Why the service cannot do what the prompt asks for, in one line; None when it can."""
+        if self.endpoints is None or prompt.endpoint in self.endpoints:
+            return None
+        known = ", ".join(sorted(self.endpoints))
+        return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
+
+
+class KeyedProviderSettings(ProviderSettings):
+    """A service that wants a key: from the environment, or from a Prefect Secret block."""
+
+    name: str
+    api_key_env: str
+    api_key_block: str | None = Field(
+        None, description="Prefect Secret block that holds the key, instead of the environment."
+    )
+
+    @classmethod
+    def default_key_variable(cls) -> str:
+        """The environment variable that holds the key where the job file names no other."""
+        return str(cls.model_fields["api_key_env"].default)
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The URL where the service is; holds no secret."""
+
+    @property
+    def key_name(self) -> str:
+        """Where the key comes from, for messages and for telling accounts apart."""
+        return self.api_key_env if self.api_key_block is None else f"block {self.api_key_block}"
+
+    @property
+    def key_hint(self) -> str:
+        """The next step when the service refuses the key."""
+        return f"check the key in {self.key_name}, and that it is for {self.answered_by}"
+
+    @property
+    def account(self) -> str:
+        """Whose quota is used, and a name for it in the ledger."""
+        return f"{self.name} {self.address} {self.key_name}"
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.name
+
+
+class HostedProviderSettings(KeyedProviderSettings):
+    """A service at its vendor's URL, or behind another one (`base_url`) that speaks the same protocol."""
+
+    default_url: ClassVar[str]
+    connector: ClassVar[str] = "openai.openai"
+    identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "base_url"})
+    base_url: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL of the service."""
+        return self.base_url or self.default_url
+
+    @property
+    def answered_by(self) -> str:
+        """Who answers the rows, for the receipt."""
+        return self.base_url or self.name
+
+    def seller_for(self, prompt: Prompt) -> str | None:
+        """The vendor's prices hold at the vendor's own URL; a gateway or another service has its own."""
+        return None if self.base_url else super().seller_for(prompt)

@@ -1,0 +1,33 @@
+"""OpenAI's batch API: https://platform.openai.com/docs/guides/batch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from configs.frozen import Window
+from configs.prompt import Prompt
+from configs.providers.base import MOST_METADATA, HostedProviderSettings, Metadata
+from configs.providers.limits import ServiceLimits
+
+# 50,000 requests and 200 MB, says the guide. What is enforced is 209,715,200 bytes; 200,000,000 is safe under both readings.
+OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000, enforced_bytes=209_715_200)
+
+
+class OpenAIProvider(HostedProviderSettings):
+    """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
+
+    title: ClassVar[str] = "OpenAI"
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    limits: ClassVar[ServiceLimits] = OPENAI_LIMITS
+    price_seller: ClassVar[str | None] = "openai"
+    name: Literal["openai"]
+    base_url: str | None = Field(None, description="null is api.openai.com.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
+    completion_window: Window = "24h"
+    metadata: Metadata = Field({}, max_length=MOST_METADATA)
+
+    def seller_for(self, prompt: Prompt) -> str | None:
+        """None for edits: image tokens of the prompt have a price of their own, which model-prices does not say."""
+        return None if prompt.endpoint == "/v1/images/edits" else super().seller_for(prompt)
