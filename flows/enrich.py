@@ -8,7 +8,7 @@ from prefect import flow
 
 from configs.clock import SystemClock
 from configs.forms import JobFile, Number, ProviderName, Text, Texts, as_overrides, job_path
-from tasks.advance import advance, why
+from tasks.advance import advance, describe_wait
 from tasks.orchestration.blocks import connect, open_home
 from tasks.orchestration.busy_run import our_turn
 from tasks.orchestration.current_run import current_flow_run
@@ -84,7 +84,7 @@ def enrich(
             prepare(run, reporter)
             while wake := advance(run, reporter):
                 publish_batches(run)
-                sleep_until(wake, why(run, wake), clock)
+                sleep_until(wake, describe_wait(run, wake), clock)
             publish(run)
         publish_batches(run)
         receipt = run.receipt() or {}

@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 
 from configs.errors import LostReply, TransientError
 from configs.frozen import seconds
-from configs.progress import Progress, Reporter
+from configs.progress import Reporter
 from tasks.cancel_batch import abandon, cancel_batch
 from tasks.collect import collect
-from tasks.ledger.records import ChunkRecord, situation
+from tasks.ledger.records import BatchRecord, ChunkRecord, situation
 from tasks.ledger.transitions import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
 from tasks.merge import merge
-from tasks.poll import AT_RISK, poll
+from tasks.poll import poll
+from tasks.runs.row_progress import RowProgress
 from tasks.runs.session import Run
 from tasks.submit import repost, submit
 
-_DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
+_STEPS: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.SUBMIT: submit,
     Step.POLL: poll,
     Step.REPOST: repost,
@@ -27,90 +28,87 @@ _DO: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.CANCEL: cancel_batch,
     Step.ABANDON: abandon,
 }
+_POSTED = (ChunkState.SUBMITTED, ChunkState.ENDED)
 _BATCH_IS_DONE = (ChunkState.ENDED, ChunkState.COLLECTED, ChunkState.MERGED)
 
 
 def advance(run: Run, reporter: Reporter) -> datetime | None:
-    """Take every chunk as far as it goes; when to look again, or None when all are merged."""
-    chunks = {chunk.number: chunk for chunk in run.ledger.chunks(run.id)}
-    for number in chunks:
-        while (step := _next(run, chunks[number])) in _DO:
-            chunks[number] = _perform(run, chunks[number], step, reporter)
-            reporter.progress(overview(run, tuple(chunks.values())))
-    waiting = [c.not_before for c in chunks.values() if c.state is not ChunkState.MERGED and c.not_before]
+    """Take every chunk as far as it goes; when to look again, or None when all are merged.
+
+    All chunks are read once, at the beginning: what a step reads must not grow with their number.
+    """
+    chunks, posted = run.ledger.chunks(), run.ledger.posted_batches()
+    progress = RowProgress(chunks, posted)
+    after = [_take_along(run, chunk, posted.get(chunk.number), progress, reporter) for chunk in chunks]
+    waiting = [c.not_before for c in after if c.state is not ChunkState.MERGED and c.not_before]
     longest = max(LONGEST_WAIT, timedelta(seconds=run.job.pace.max_seconds))
     return min((*waiting, run.clock.now() + longest)) if waiting else None
 
 
-def why(run: Run, wake: datetime) -> str:
+def describe_wait(run: Run, wake: datetime) -> str:
     """What a sleeping run waits for and until when, in one line: the time is the job's."""
-    chunks = run.ledger.chunks(run.id)
+    chunks = run.ledger.chunks()
     done = sum(chunk.state in _BATCH_IS_DONE for chunk in chunks)
-    waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
-    said = f"{done}/{len(chunks)} batches done, next look {wake.astimezone(run.job.zone):%H:%M}"
-    return f"{said}; {waiting}".rstrip("; ")
+    reason = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
+    line = f"{done}/{len(chunks)} batches done, next look {wake.astimezone(run.job.zone):%H:%M}"
+    return f"{line}; {reason}".rstrip("; ")
 
 
-def overview(run: Run, chunks: tuple[ChunkRecord, ...]) -> Progress:
-    """Rows with a final outcome, counting what open batches say they have completed."""
-    total = sum(chunk.rows for chunk in chunks)
-    merged = [chunk for chunk in chunks if chunk.state is ChunkState.MERGED]
-    open_numbers = {chunk.number: chunk for chunk in chunks if chunk.state is not ChunkState.MERGED}
-    done = sum(chunk.rows for chunk in merged)
-    for batch in run.ledger.batches(run.id):
-        chunk = open_numbers.get(batch.chunk)
-        if chunk and (batch.attempt, batch.posting) == (chunk.attempt, chunk.posting):
-            done += chunk.rows - chunk.requests + min(batch.completed or 0, chunk.requests)
-    return Progress("answering", done, total, "rows", f"{len(merged)}/{len(chunks)} chunks merged")
+def _take_along(
+    run: Run, chunk: ChunkRecord, posted: BatchRecord | None, progress: RowProgress, reporter: Reporter
+) -> ChunkRecord:
+    """One chunk, step by step, until it has to wait or is merged."""
+    while (step := _next_step(run, chunk, posted)) in _STEPS:
+        chunk = _perform(run, chunk, step, reporter)
+        posted = run.ledger.batch(chunk) if chunk.state in _POSTED else None
+        progress.update(chunk, posted)
+        reporter.progress(progress.progress)
+    return chunk
 
 
-def _next(run: Run, chunk: ChunkRecord) -> Step:
-    posted = chunk.state in (ChunkState.SUBMITTED, ChunkState.ENDED)
+def _next_step(run: Run, chunk: ChunkRecord, posted: BatchRecord | None) -> Step:
     provider = run.job.provider
-    batch = run.ledger.batch(chunk) if posted else None
     now = run.clock.now()
-    at = situation(
+    seen = situation(
         chunk,
-        batch,
+        posted,
         now,
         window_seconds=seconds(provider.completion_window) if provider.ends_in_time else None,
         longest_wait=timedelta(seconds=run.job.pace.max_seconds),
         giving_up=run.giving_up,
     )
-    return next_step(at, now)
+    return next_step(seen, now)
 
 
 def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> ChunkRecord:
     try:
-        after = _DO[step](run, chunk)
+        after = _STEPS[step](run, chunk)
     except TransientError as error:
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
-        latest = next(c for c in run.ledger.chunks(run.id) if c.number == chunk.number)
-        wait = fault_delay(latest.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
-        if isinstance(error, LostReply):  # what it created may be listed a little later
-            wait = max(wait, timedelta(seconds=run.job.pace.first_seconds))
-        reason = _silence(run, latest, reporter) + str(error)
-        return run.ledger.postpone(run.lease, latest, run.clock.now() + wait, reason, fault=True)
-    _warn_of_loss(run, chunk, after, reporter)
+        return _wait_after_fault(run, run.ledger.chunk(chunk.number), error, reporter)
+    if chunk.at_risk_since is None and after.at_risk_since is not None:
+        run.ledger.note("at risk", f"chunk {after.number}: {after.waiting_for}")
+        reporter.note(f"warning: chunk {after.number}: {after.waiting_for}")
     return after
 
 
-def _warn_of_loss(run: Run, before: ChunkRecord, after: ChunkRecord, reporter: Reporter) -> None:
-    """Say once that a batch is about to be lost whole."""
-    was, now = before.waiting_for or "", after.waiting_for or ""
-    if now.startswith(AT_RISK) and not was.startswith(AT_RISK):
-        run.ledger.note(run.lease, "at risk", f"chunk {after.number}: {now.removeprefix(AT_RISK)}")
-        reporter.note(f"warning: chunk {after.number}: {now}")
+def _wait_after_fault(run: Run, chunk: ChunkRecord, error: TransientError, reporter: Reporter) -> ChunkRecord:
+    now = run.clock.now()
+    wait = fault_delay(chunk.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
+    if isinstance(error, LostReply):  # what it created may be listed a little later
+        wait = max(wait, timedelta(seconds=run.job.pace.first_seconds))
+    if not _is_silent_for_too_long(run, chunk):
+        return run.ledger.postpone_after_fault(chunk, now + wait, str(error))
+    reason = f"no proper answer for over {run.job.run.warn_after}: {error}"
+    if chunk.silence_warned_at is None:
+        reporter.note(f"warning: chunk {chunk.number}: {reason}; the run goes on trying")
+    warned = chunk.silence_warned_at or now
+    return run.ledger.postpone_after_fault(chunk, now + wait, reason, silence_warned_at=warned)
 
 
-def _silence(run: Run, chunk: ChunkRecord, reporter: Reporter) -> str:
-    """A warning once the provider has given no proper answer for as long as the job says; never a failure."""
+def _is_silent_for_too_long(run: Run, chunk: ChunkRecord) -> bool:
+    """Whether the provider has given no proper answer for as long as the job says; a warning, never a failure."""
     limit = run.job.run.warn_after
     if limit is None or chunk.silent_since is None:
-        return ""
-    if run.clock.now() - chunk.silent_since < timedelta(seconds=seconds(limit)):
-        return ""
-    warning = f"no proper answer for over {limit}: "
-    if not (chunk.waiting_for or "").startswith(warning):
-        reporter.note(f"warning: chunk {chunk.number}: {warning}{chunk.waiting_for}; the run goes on trying")
-    return warning
+        return False
+    return run.clock.now() - chunk.silent_since >= timedelta(seconds=seconds(limit))

@@ -21,6 +21,8 @@ from tasks.runs.queries import find_run, open_ledger
 from tasks.runs.session import Run, hold
 from tasks.runs.submission import adopt
 
+_MAY_HAVE_A_BATCH = (ChunkState.UPLOADED, ChunkState.SUBMITTED)
+
 
 def cancel_run(
     home: Home, environ: Mapping[str, str], clock: Clock, name: str, reporter: Reporter
@@ -35,20 +37,21 @@ def cancel_run(
         return [f"{record.title} is finished; there is nothing to cancel"]
     service = blocks.connect(Job.model_validate(record.spec).provider, home, environ)
     with hold(record, service, home, clock, to_stop_it=True) as run:
-        run.ledger.update_run(run.lease, state=RunState.CANCELLED)
+        run.ledger.update_run(state=RunState.CANCELLED)
+        chunks = run.ledger.chunks()
         done, failed = [], []
-        for chunk in run.ledger.chunks(run.id):
-            if _is_out(chunk):
+        for chunk in chunks:
+            if chunk.state in _MAY_HAVE_A_BATCH:
                 try:
                     done.append(_cancel(run, chunk))
                 except (TransientError, TerminalError) as error:  # the others still cost money
                     failed.append(f"chunk {chunk.number}: {error}")
-        run.ledger.note(run.lease, "cancelled", f"{len(done)} batches, {len(failed)} not yet")
+        run.ledger.note("cancelled", f"{len(done)} batches, {len(failed)} not yet")
         if failed:
             raise TransientError(
                 f"{failed[0]}; {len(failed)} batches may still cost money, run the same command again"
             )
-        if run.job.run.publish_cancelled and run.ledger.chunks(run.id):
+        if run.job.run.publish_cancelled and chunks:
             while wake := advance(run, reporter):
                 sleep_until(wake, "waiting for the cancelled batches", clock)
             publish(run)
@@ -56,24 +59,20 @@ def cancel_run(
     return [*done, f"{record.title} is cancelled; `nightmail run` with the same job and key goes on with it"]
 
 
-def _is_out(chunk: ChunkRecord) -> bool:
-    return chunk.state in (ChunkState.UPLOADED, ChunkState.SUBMITTED)
-
-
 def _cancel(run: Run, chunk: ChunkRecord) -> str:
     """Cancel a chunk's batch, also one whose creation nobody has confirmed yet."""
-    out: ChunkRecord | None = chunk
+    posted: ChunkRecord | None = chunk
     if chunk.state is ChunkState.UPLOADED:
         try:
-            out = adopt(run, chunk)
+            posted = adopt(run, chunk)
         except LostReply:
             run.clock.sleep(run.job.pace.first_seconds)
-            out = adopt(run, chunk)
-    if out is None:
+            posted = adopt(run, chunk)
+    if posted is None:
         return f"chunk {chunk.number}: nothing was posted"
-    batch = run.ledger.batch(out)
+    batch = run.ledger.batch(posted)
     if batch.cancel_asked_at is None:
-        cancel_batch(run, out)
+        cancel_batch(run, posted)
     else:  # asked before, and noted then: the wait for its end goes on
         with suppress(NotFound):
             run.service.cancel(batch.batch_id or "")

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from configs.errors import NotFound
-from tasks.ledger.records import STOPPED, ChunkRecord
+from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
 from tasks.runs.session import Run
 from tasks.runs.submission import adopt
 
-_ENDED = "batch_cancelled"  # the code that rows without an answer get
+_BATCH_CANCELLED = "batch_cancelled"  # the code that rows without an answer get
 
 
 @step("cancel batch", "cancel batch of chunk {chunk.number}")
@@ -24,11 +24,11 @@ def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     except NotFound:
         return _ended(run, chunk, "the provider does not have the batch any more")
     now = run.clock.now()
-    again = now + timedelta(seconds=run.job.pace.first_seconds)
+    next_look = now + timedelta(seconds=run.job.pace.first_seconds)
     values: dict[str, Any] = {"cancel_asked_at": now}
     if run.stopping:  # somebody's wish and not the batch's fault: it is no attempt
-        values["history"] = [*map(list, batch.history), [STOPPED, now.isoformat()]]
-    return run.ledger.postpone(run.lease, chunk, again, f"cancelling {batch.batch_id}", batch_values=values)
+        values["stopped_at"] = now
+    return run.ledger.postpone(chunk, next_look, f"cancelling {batch.batch_id}", batch_values=values)
 
 
 @step("abandon", "abandon chunk {chunk.number}")
@@ -40,17 +40,14 @@ def abandon(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         adopted = adopt(run, chunk)
         if adopted is not None:  # end it like any other
             return adopted
-    return run.ledger.move(
-        run.lease,
-        chunk,
-        ChunkState.COLLECTED,
-        "not posted: the run gives up",
-        batch_values=None
-        if chunk.state is ChunkState.PREPARED
-        else {"ended_at": run.clock.now(), "error_code": _ENDED, "error_message": "the run gave up"},
-    )
+    # A prepared chunk may have earlier batches, but none of its current posting.
+    values = None if chunk.state is ChunkState.PREPARED else _end(run, "the run gave up")
+    return run.ledger.move(chunk, ChunkState.COLLECTED, "not posted: the run gives up", batch_values=values)
 
 
-def _ended(run: Run, chunk: ChunkRecord, why: str) -> ChunkRecord:
-    values = {"ended_at": run.clock.now(), "error_code": _ENDED, "error_message": why}
-    return run.ledger.move(run.lease, chunk, ChunkState.ENDED, why, batch_values=values)
+def _ended(run: Run, chunk: ChunkRecord, reason: str) -> ChunkRecord:
+    return run.ledger.move(chunk, ChunkState.ENDED, reason, batch_values=_end(run, reason))
+
+
+def _end(run: Run, reason: str) -> dict[str, Any]:
+    return {"ended_at": run.clock.now(), "error_code": _BATCH_CANCELLED, "error_message": reason}

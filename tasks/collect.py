@@ -14,9 +14,10 @@ from tasks.runs.chunk_files import line_id, requests_name, results_name
 from tasks.runs.session import Run
 from tasks.stages.wire.formats import dialect
 
-_GONE = "results_gone"
-_WAY_OUT = "--set run.give_up_after=1s publishes what the other chunks have"
-_LOOKED_AT = 1_000  # results that tell whose they are
+_RESULTS_GONE = "results_gone"
+_NOT_OURS = "not_ours"
+_NEXT_STEP = "--set run.give_up_after=1s publishes what the other chunks have"
+_RESULTS_COMPARED = 1_000  # enough to tell whose they are
 
 
 @step("collect", "collect chunk {chunk.number}")
@@ -26,25 +27,25 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     A chunk that had nothing to post, or a batch refused as a whole, has no files and goes on to the merge.
     """
     if chunk.state is ChunkState.PREPARED:
-        return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, "nothing to post")
+        return run.ledger.move(chunk, ChunkState.COLLECTED, "nothing to post")
     batch = run.ledger.batch(chunk)
-    gone = _fetch(run, chunk, batch)
+    loss = _fetch(run, chunk, batch)
     if _is_foreign(run, chunk, batch):
         return _start_over(run, chunk, batch)
     fetch_videos(run, chunk, batch)
-    fetched = f"{len(batch.result_files)} result files"
+    detail = f"{len(batch.result_files)} result files"
     values: dict[str, Any] = {}
-    if gone:
-        values = {"error_code": _GONE, "error_message": gone}
-    elif batch.error_code:
-        values = {"error_message": _name_the_row(run, chunk, batch)}
-    return run.ledger.move(run.lease, chunk, ChunkState.COLLECTED, fetched, batch_values=values)
+    if loss:
+        values = _error(_RESULTS_GONE, loss)
+    elif batch.error_line is not None:
+        values = {"error_custom_id": _custom_id_at(run, chunk, batch.error_line)}
+    return run.ledger.move(chunk, ChunkState.COLLECTED, detail, batch_values=values)
 
 
 def _fetch(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:
-    """Copy the files. One that the provider has thrown away is an error, or what is said of it when the run gives up:
-    the other chunks are published then."""
-    gone = None
+    """Copy the files. One that the provider has thrown away is an error; when the run gives up, its message is returned
+    instead, and the other chunks are published."""
+    loss = None
     for index, file_id in enumerate(batch.result_files):
         name = results_name(chunk.number, chunk.attempt, index)
         if run.folder.exists(name):
@@ -55,10 +56,10 @@ def _fetch(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:
             except TerminalError as error:
                 if not run.giving_up:
                     raise TerminalError(
-                        f"chunk {chunk.number}: {error}; {_WAY_OUT}", code=error.code
+                        f"chunk {chunk.number}: {error}; {_NEXT_STEP}", code=error.code
                     ) from error
-                gone = str(error)
-    return gone
+                loss = str(error)
+    return loss
 
 
 def _is_foreign(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> bool:
@@ -71,7 +72,8 @@ def _is_foreign(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> bool:
         return False
     parser = dialect(run.job.provider.dialect).parser(run.job.prompt.endpoint)
     with run.folder.read(results_name(chunk.number, chunk.attempt, 0)) as results:
-        answered = {parser.parse_line(line).custom_id for line in islice(results, _LOOKED_AT) if line.strip()}
+        compared = islice(results, _RESULTS_COMPARED)
+        answered = {parser.parse_line(line).custom_id for line in compared if line.strip()}
     with run.folder.read(requests_name(chunk.number, chunk.attempt)) as requests:
         return bool(answered) and not any(line_id(line) in answered for line in requests)
 
@@ -79,28 +81,16 @@ def _is_foreign(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> bool:
 def _start_over(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> ChunkRecord:
     for index in range(len(batch.result_files)):
         run.folder.remove(results_name(chunk.number, chunk.attempt, index))
-    why = f"{batch.batch_id} answers other rows: it was somebody else's"
-    values: dict[str, Any] = {
-        "batch_id": None,
-        "result_files": [],
-        "error_code": "not_ours",
-        "error_message": why,
-    }
-    return run.ledger.move(
-        run.lease, chunk, ChunkState.PREPARED, why, batch_values=values, posting=chunk.posting + 1
-    )
+    reason = f"{batch.batch_id} answers other rows: it was somebody else's"
+    values = {"batch_id": None, "result_files": [], **_error(_NOT_OURS, reason)}
+    return run.ledger.move(chunk, ChunkState.PREPARED, reason, batch_values=values, posting=chunk.posting + 1)
 
 
-def _name_the_row(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> str | None:
-    """The batch's error with the custom_id of the line it names, since nobody sees the posted file."""
-    message = batch.error_message
-    if not message or not message.startswith("line "):
-        return message
-    number, _, said = message.removeprefix("line ").partition(": ")
-    if not number.isdigit():
-        return message
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error_code": code, "error_message": message, "error_line": None}
+
+
+def _custom_id_at(run: Run, chunk: ChunkRecord, number: int) -> str | None:
+    """The custom_id on that line of the posted file, since nobody sees the file; None where there is no such line."""
     with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
-        for index, line in enumerate(file, start=1):
-            if index == int(number):
-                return f"line {number} (custom_id {line_id(line)}): {said}"
-    return message
+        return next((line_id(line) for index, line in enumerate(file, start=1) if index == number), None)

@@ -28,16 +28,15 @@ from tasks.stages.wire.formats import dialect
 @step("merge", "merge chunk {chunk.number}")
 def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
-    batches = _last_postings(run, chunk)
+    # The posting that counts of every attempt: a queue that was full answered nothing.
+    batches = list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
     stats, shape = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
     if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
-    return run.ledger.move(
-        run.lease, chunk, ChunkState.MERGED, detail, batch_values=spent or None, stats=_as_json(stats, shape)
-    )
+    return run.ledger.move(chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, shape))
 
 
 def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, Shape]:
@@ -71,11 +70,13 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
 
 def _shape(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser) -> Shape:
     """What this chunk's answers become. The first vector of a run decides how long all of them are."""
-    shape = shape_of(run.job.prompt, vectors.size_of(run.ledger.chunks(run.id)), Assets(run, chunk))
+    shape = shape_of(run.job.prompt, files=Assets(run, chunk))
     if shape != Vectors(None):
         return shape
-    found = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
-    return shape_of(run.job.prompt, found)
+    size = vectors.known_size(run)
+    if size is None:
+        size = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
+    return shape_of(run.job.prompt, size)
 
 
 def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
@@ -88,13 +89,7 @@ def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack)
         with run.folder.read(requests_name(chunk.number, batch.attempt)) as file:
             posted = [line_id(line) for line in file]
     code = batch.error_code or (f"batch_{batch.status}" if batch.status in ("expired", "cancelled") else None)
-    return Attempt(files, posted, batch.batch_id, (code, batch.error_message) if code else None)
-
-
-def _last_postings(run: Run, chunk: ChunkRecord) -> list[BatchRecord]:
-    """The posting that counts of every attempt so far: a queue that was full answered nothing."""
-    mine = [batch for batch in run.ledger.batches(run.id) if batch.chunk == chunk.number]
-    return list({batch.attempt: batch for batch in mine}.values())
+    return Attempt(files, posted, batch.batch_id, (code, batch.error_text) if code else None)
 
 
 def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[str, Any]) -> ChunkRecord:
@@ -112,11 +107,10 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
                 size += len(line)
                 tokens += estimate(line)
     return run.ledger.move(
-        run.lease,
         chunk,
         ChunkState.PREPARED,
         f"{len(wanted):,} rows without an answer go into attempt {attempt}",
-        batch_values=spent or None,
+        batch_values=spent,
         attempt=attempt,
         posting=1,
         requests=len(wanted),

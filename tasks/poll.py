@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.records import BatchRecord, ChunkRecord, describe_error
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.providers.base import BatchStatus, ServiceBatch
@@ -15,7 +15,6 @@ from tasks.runs.session import Run
 _FILES_MAY_FOLLOW = timedelta(minutes=10)
 # Before a batch that would be lost whole expires: a night in which somebody may look.
 _LOSS_IS_NEAR = timedelta(hours=12)
-AT_RISK = "at risk: "
 
 
 @step("poll", "poll chunk {chunk.number}")
@@ -26,19 +25,23 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     now = run.clock.now()
     values = _values(batch, seen, now)
     if seen.status.ended and not _files_may_follow(seen, values["history"], now):
-        values |= {"ended_at": now, "error_code": seen.error_code, "error_message": _message(seen)}
-        detail = f"{seen.id} {seen.status}" + (f": {_message(seen)}" if seen.error_code else "")
-        return run.ledger.move(run.lease, chunk, ChunkState.ENDED, detail, batch_values=values)
+        values |= {
+            "ended_at": now,
+            "error_code": seen.error_code,
+            "error_message": seen.error_message,
+            "error_line": _line_of(batch, seen),
+        }
+        return run.ledger.move(chunk, ChunkState.ENDED, _end(seen), batch_values=values)
     wait = poll_delay(batch.polls + 1, run.job.pace.first_seconds, run.job.pace.max_seconds)
-    counted = f", {seen.completed:,} of {seen.total:,}" if seen.completed is not None and seen.total else ""
-    reason = f"batch {seen.id}: {seen.status}{counted}"
+    reason, at_risk_since = _state(seen), None
     if run.service.limits.all_or_nothing and seen.expires_at and now > seen.expires_at - _LOSS_IS_NEAR:
+        at_risk_since = chunk.at_risk_since or now
         reason = (
-            f"{AT_RISK}{reason}; if it is not done by {seen.expires_at:%Y-%m-%d %H:%M} UTC the provider drops it"
+            f"at risk: {reason}; if it is not done by {seen.expires_at:%Y-%m-%d %H:%M} UTC the provider drops it"
             " with all it has answered, and its rows are posted again; smaller batches"
             " (limits.max_requests, in another run) lose less"
         )
-    return run.ledger.postpone(run.lease, chunk, now + wait, reason, batch_values=values)
+    return run.ledger.postpone(chunk, now + wait, reason, batch_values=values, at_risk_since=at_risk_since)
 
 
 def _values(batch: BatchRecord, seen: ServiceBatch, now: datetime) -> dict[str, Any]:
@@ -63,7 +66,17 @@ def _files_may_follow(seen: ServiceBatch, history: list[list[str]], now: datetim
     return now - datetime.fromisoformat(history[-1][1]) < _FILES_MAY_FOLLOW
 
 
-def _message(seen: ServiceBatch) -> str | None:
-    if seen.error_line is None:
-        return seen.error_message
-    return f"line {seen.error_line}: {seen.error_message}"
+def _line_of(batch: BatchRecord, seen: ServiceBatch) -> int | None:
+    """The line at fault; a number beyond the posted file is none of its lines."""
+    line = seen.error_line
+    return line if line is not None and 0 <= line <= batch.requests else None
+
+
+def _state(seen: ServiceBatch) -> str:
+    counted = f", {seen.completed:,} of {seen.total:,}" if seen.completed is not None and seen.total else ""
+    return f"batch {seen.id}: {seen.status}{counted}"
+
+
+def _end(seen: ServiceBatch) -> str:
+    reason = f": {describe_error(seen.error_message, seen.error_line)}" if seen.error_code else ""
+    return f"{seen.id} {seen.status}{reason}"

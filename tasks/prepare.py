@@ -29,7 +29,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
 
     A prepare that was interrupted starts over: nothing of it was posted.
     """
-    if run.record.state in (RunState.RUNNING, RunState.PUBLISHING) or run.ledger.chunks(run.id):
+    if run.record.state in (RunState.RUNNING, RunState.PUBLISHING) or run.ledger.chunks():
         return
     try:
         run.folder.remove("chunks")
@@ -41,12 +41,11 @@ def prepare(run: Run, reporter: Reporter) -> None:
         )
     except ConfigError:
         run.folder.remove("")
-        run.ledger.forget(run.lease)
+        run.ledger.delete_run()
         raise
     for line in request_plan.dataset.bad_lines:
-        run.ledger.note(run.lease, "bad line", f"{line.path} line {line.line}: {line.reason}")
+        run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
     run.ledger.replace_chunks(
-        run.lease,
         chunks,
         state=RunState.RUNNING,
         source_fingerprint=request_plan.dataset.fingerprint,

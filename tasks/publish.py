@@ -24,12 +24,12 @@ def publish(run: Run) -> None:
 
     Raises IntegrityError, and publishes nothing, when rows do not add up.
     """
-    chunks = run.ledger.chunks(run.id)
+    chunks = run.ledger.chunks()
     if not run.stopping:
-        run.ledger.update_run(run.lease, state=RunState.PUBLISHING)
-    batches = run.ledger.batches(run.id)
+        run.ledger.update_run(state=RunState.PUBLISHING)
+    batches = run.ledger.batches()
     receipt = _receipt(run, chunks, batches)
-    output = EnrichedOutput(run.job.output.path, run.job.name, run.id, lambda: run.ledger.check(run.lease))
+    output = EnrichedOutput(run.job.output.path, run.job.name, run.id, run.ledger.check)
     output.check_owner()
     vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
@@ -39,11 +39,11 @@ def publish(run: Run) -> None:
     if run.stopping:
         return
     _tidy(run)
-    run.ledger.update_run(run.lease, state=RunState.FINISHED, receipt=receipt, finished_at=run.clock.now())
+    run.ledger.update_run(state=RunState.FINISHED, receipt=receipt, finished_at=run.clock.now())
 
 
 def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> dict[str, Any]:
-    record = run.ledger.get_run(run.id) or run.record  # it was read before there was anything to count
+    record = run.ledger.read_run()  # it was read before there was anything to count
     stats = [chunk.stats for chunk in chunks if chunk.stats]
     by_status = rows_by_status(stats)
     total = sum(chunk.rows for chunk in chunks)
@@ -101,7 +101,7 @@ def _tidy(run: Run) -> None:
     """
     files = {
         file
-        for batch in run.ledger.batches(run.id)
+        for batch in run.ledger.batches()
         if batch.tidied_at is None
         for file in (batch.file_id, *batch.result_files)
         if file
@@ -110,6 +110,6 @@ def _tidy(run: Run) -> None:
         try:
             run.service.delete_file(file)
         except NightmailError as error:
-            run.ledger.note(run.lease, "untidy", f"{file} is still at the provider: {error}")
+            run.ledger.note("untidy", f"{file} is still at the provider: {error}")
             return
-    run.ledger.tidied(run.lease)
+    run.ledger.mark_tidied()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
+from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import requests_name
@@ -21,9 +21,9 @@ def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """
     begun_before = chunk.state is not ChunkState.PREPARED
     if chunk.state is ChunkState.PREPARED:
-        waiting = _wait_for_room(run, chunk)
-        if waiting is not None:
-            return waiting
+        postponed = _wait_for_room(run, chunk)
+        if postponed is not None:
+            return postponed
         chunk = _intend(run, chunk)
     if chunk.state is ChunkState.INTENDED:
         chunk = _upload(run, chunk, look_first=begun_before)
@@ -36,46 +36,35 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Post the same file again after a failure that was not the file's: a full queue, a file not found yet."""
     batch = run.ledger.batch(chunk)
     wait = poll_delay(chunk.posting, run.job.pace.first_seconds, run.job.pace.max_seconds)
-    why = batch.error_message or batch.error_code or "the batch failed"
-    again: dict[str, Any] = {
+    reason = batch.error_text or batch.error_code or "the batch failed"
+    values: dict[str, Any] = {
         "posting": chunk.posting + 1,
         "not_before": run.clock.now() + wait,
-        "waiting_for": why,
+        "waiting_for": reason,
     }
     if batch.error_code != QUEUE_FULL and chunk.posting % SAME_FILE_POSTINGS == 0:
-        return run.ledger.move(run.lease, chunk, ChunkState.PREPARED, f"uploading again: {why}", **again)
+        return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
     next_batch = _new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
-    return run.ledger.move(
-        run.lease,
-        chunk,
-        ChunkState.UPLOADED,
-        f"posting the same file again: {why}",
-        batch=next_batch,
-        **again,
-    )
+    detail = f"posting the same file again: {reason}"
+    return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch=next_batch, **values)
 
 
 def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     cap = run.job.limits.max_enqueued_tokens
     if cap is None:
         return None
-    enqueued = run.ledger.enqueued_tokens(run.service.account, run.job.prompt.model)
+    enqueued = run.all_runs.enqueued_tokens(run.service.account, run.job.prompt.model)
     if enqueued == 0 or enqueued + chunk.tokens_estimate <= cap:
         return None
     until = run.clock.now() + timedelta(seconds=run.job.pace.first_seconds)
     reason = f"waiting for room: about {enqueued:,} of {cap:,} tokens are enqueued (estimate)"
-    return run.ledger.postpone(run.lease, chunk, until, reason)
+    return run.ledger.postpone(chunk, until, reason)
 
 
 def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batch = _new_batch(run, chunk, chunk.posting)
-    return run.ledger.move(
-        run.lease,
-        chunk,
-        ChunkState.INTENDED,
-        f"posting {chunk.requests:,} requests as {batch.submission_key}",
-        batch=batch,
-    )
+    detail = f"posting {chunk.requests:,} requests as {batch.submission_key}"
+    return run.ledger.move(chunk, ChunkState.INTENDED, detail, batch=batch)
 
 
 def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
@@ -83,11 +72,11 @@ def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     name = file_name(batch)
     file_id = run.service.find_upload(name, batch.intended_at) if look_first else None
     if file_id is None:
-        run.ledger.check(run.lease)
+        run.ledger.check()
         with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
             file_id = run.service.upload(name, file)
-    what = f"{name} is {file_id}" if file_id else "nothing to upload, the requests go with the batch"
-    return run.ledger.move(run.lease, chunk, ChunkState.UPLOADED, what, batch_values={"file_id": file_id})
+    detail = f"{name} is {file_id}" if file_id else "nothing to upload, the requests go with the batch"
+    return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch_values={"file_id": file_id})
 
 
 def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
@@ -95,9 +84,9 @@ def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     if adopted is not None:
         return adopted
     batch = run.ledger.batch(chunk)
-    run.ledger.mark(run.lease, chunk, CREATING)
-    made = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
-    return confirm(run, chunk, made, "created")
+    run.ledger.update_batch(chunk, create_sent_at=run.clock.now())
+    created = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
+    return confirm(run, chunk, created, "created")
 
 
 def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
+
+from tasks.ledger.records import RunRecord
 
 _PROC = Path("/proc")
 
@@ -22,6 +25,13 @@ def owner_is_dead(owner: str) -> bool:
         return bool(started) and machine == _machine() and _started(int(pid)) != started
     except ValueError:
         return False
+
+
+def is_held(run: RunRecord, now: datetime) -> bool:
+    """Whether a process works on the run: its lease has not lapsed, and its owner is not known to be dead."""
+    if run.lease_owner is None or run.lease_until is None or run.lease_until <= now:
+        return False
+    return not owner_is_dead(run.lease_owner)
 
 
 def describe_owner(owner: str) -> str:

@@ -15,20 +15,6 @@ from tasks.ledger.transitions import (
     Situation,
 )
 
-# What a batch's history holds beside the statuses that its service reports.
-CREATING = "creating"  # the call that creates it goes out
-STOPPED = "stopped"  # somebody had the run cancelled
-RETRIED = "retried"  # somebody had the finished run ask again
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to write for a run. `fence` grows with every owner; an old number is refused."""
-
-    run_id: str
-    owner: str
-    fence: int
-
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -77,6 +63,8 @@ class ChunkRecord:
     waiting_for: str | None = None
     faults: int = 0
     silent_since: datetime | None = None
+    silence_warned_at: datetime | None = None
+    at_risk_since: datetime | None = None
     stats: dict[str, Any] | None = None
 
 
@@ -105,10 +93,15 @@ class BatchRecord:
     result_files: tuple[str, ...] = ()
     error_code: str | None = None
     error_message: str | None = None
+    error_line: int | None = None
+    error_custom_id: str | None = None
+    create_sent_at: datetime | None = None
     submitted_at: datetime | None = None
     ended_at: datetime | None = None
     expires_at: datetime | None = None
     cancel_asked_at: datetime | None = None
+    stopped_at: datetime | None = None
+    retried_at: datetime | None = None
     polls: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -120,7 +113,12 @@ class BatchRecord:
     @property
     def is_attempt(self) -> bool:
         """Whether it counts against `retry.max_attempts`: it was posted, nobody stopped it, and no retry has begun since."""
-        return self.batch_id is not None and not {STOPPED, RETRIED} & {status for status, _ in self.history}
+        return self.batch_id is not None and self.stopped_at is None and self.retried_at is None
+
+    @property
+    def error_text(self) -> str | None:
+        """The error's message for people, with the line and the row at fault where they are known."""
+        return describe_error(self.error_message, self.error_line, self.error_custom_id)
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,14 @@ class Event:
     detail: str
     chunk: int | None = None
     attempt: int | None = None
+
+
+def describe_error(message: str | None, line: int | None, custom_id: str | None = None) -> str | None:
+    """`line 3 (custom_id t-2): the message`, as far as line and custom_id are known."""
+    if line is None:
+        return message
+    place = f"line {line}" + (f" (custom_id {custom_id})" if custom_id else "")
+    return f"{place}: {message}" if message else place
 
 
 def situation(

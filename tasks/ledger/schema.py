@@ -88,6 +88,8 @@ chunks = Table(
     Column("waiting_for", Text),  # why
     Column("faults", Integer, nullable=False, default=0),  # transient errors in a row
     Column("silent_since", UtcDateTime),  # the first of them
+    Column("silence_warned_at", UtcDateTime),  # somebody was told that it takes longer than the job allows
+    Column("at_risk_since", UtcDateTime),  # its batch may expire, and all its answers with it
     Column("stats", JSON),  # of the merge
     ForeignKeyConstraint(["run_id"], ["runs.id"]),
 )
@@ -108,18 +110,23 @@ batches = Table(
     Column("file_id", String(200)),
     Column("batch_id", String(200)),
     Column("status", String(32)),
-    Column("history", JSON, nullable=False),  # [[status, seen at], ...]
+    Column("history", JSON, nullable=False),  # [[status of its service, first seen at], ...]
     Column("total", BigInteger),
     Column("completed", BigInteger),
     Column("failed", BigInteger),
     Column("result_files", JSON),  # the provider's ids of output and error file
     Column("error_code", String(200)),
     Column("error_message", Text),
+    Column("error_line", Integer),  # of the posted file, from 1, where the error is one line's
+    Column("error_custom_id", Text),  # on that line
     Column("intended_at", UtcDateTime, nullable=False),
+    Column("create_sent_at", UtcDateTime),  # the call that creates it went out, the last time
     Column("submitted_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("cancel_asked_at", UtcDateTime),
+    Column("stopped_at", UtcDateTime),  # somebody had the run cancelled
+    Column("retried_at", UtcDateTime),  # somebody had the finished run ask again
     Column("polls", Integer, nullable=False, default=0),
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),

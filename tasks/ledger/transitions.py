@@ -35,7 +35,7 @@ MOVES: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
     ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),
     ChunkState.COLLECTED: frozenset({ChunkState.MERGED, ChunkState.PREPARED}),
-    ChunkState.MERGED: frozenset({ChunkState.COLLECTED}),  # a run that was over goes on: Ledger.reopen
+    ChunkState.MERGED: frozenset({ChunkState.COLLECTED}),  # a run that was over goes on: RunLedger.reopen
 }
 
 
@@ -49,7 +49,10 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
-OVER = (RunState.FINISHED, RunState.CANCELLED)  # nothing goes on in such a run
+INACTIVE = (
+    RunState.FINISHED,
+    RunState.CANCELLED,
+)  # nothing goes on in such a run unless somebody runs it again
 
 
 class Step(StrEnum):
@@ -89,17 +92,17 @@ OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck do
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
 LONGEST_WAIT = timedelta(hours=1)  # also when Retry-After asks for more, or the clock was set back
 SAME_FILE_POSTINGS = 3
-MAX_LOST_FILES = 6
+MAX_FILE_NOT_FOUND_POSTINGS = 6
 
 
-def worth_reposting(at: Situation) -> bool:
+def worth_reposting(situation: Situation) -> bool:
     """Whether a failed batch may be posted again as it is."""
-    if at.error_code == FILE_NOT_FOUND:
-        return at.posting < MAX_LOST_FILES
-    return at.error_code == QUEUE_FULL
+    if situation.error_code == FILE_NOT_FOUND:
+        return situation.posting < MAX_FILE_NOT_FOUND_POSTINGS
+    return situation.error_code == QUEUE_FULL
 
 
-_AFTER: dict[ChunkState, Step] = {
+_STEP_FROM: dict[ChunkState, Step] = {
     ChunkState.PREPARED: Step.SUBMIT,
     ChunkState.INTENDED: Step.SUBMIT,
     ChunkState.UPLOADED: Step.SUBMIT,
@@ -110,22 +113,24 @@ _AFTER: dict[ChunkState, Step] = {
 }
 
 
-def next_step(at: Situation, now: datetime) -> Step:
+def next_step(situation: Situation, now: datetime) -> Step:
     """What to do for a chunk now; `WAIT` until its `not_before`."""
-    if at.giving_up and at.state in (ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED):
+    state = situation.state
+    if situation.giving_up and state in (ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED):
         return Step.ABANDON
-    if at.state is ChunkState.SUBMITTED and (at.giving_up or at.overdue):
-        if not at.cancel_asked:
+    if state is ChunkState.SUBMITTED and (situation.giving_up or situation.overdue):
+        if not situation.cancel_asked:
             return Step.CANCEL
-        if at.cancel_ignored:
+        if situation.cancel_ignored:
             return Step.ABANDON
-    if at.not_before is not None and now < at.not_before and at.state is not ChunkState.MERGED:
+    wait = situation.not_before
+    if wait is not None and now < wait and state is not ChunkState.MERGED:
         return Step.WAIT
-    if at.state is ChunkState.PREPARED and at.requests == 0:
+    if state is ChunkState.PREPARED and situation.requests == 0:
         return Step.COLLECT
-    if at.state is ChunkState.ENDED and worth_reposting(at) and not at.giving_up:
+    if state is ChunkState.ENDED and worth_reposting(situation) and not situation.giving_up:
         return Step.REPOST
-    return _AFTER[at.state]
+    return _STEP_FROM[state]
 
 
 def poll_delay(polls: int, first_seconds: float, max_seconds: float) -> timedelta:

@@ -1,4 +1,4 @@
-"""What finished and cancelled runs left behind: found, shown, removed.
+"""Find and remove what finished and cancelled runs left behind.
 
 At the providers: files that we uploaded, result files of our batches, open batches that nobody waits for. Here: the
 folders of runs that finished longer ago than their job's `run.keep`; the ledger keeps its rows.
@@ -18,11 +18,12 @@ from configs.clock import Clock
 from configs.errors import ConfigError, LeaseLost, NightmailError, RunBusy, TransientError
 from configs.home import Home
 from configs.job import Job
-from tasks.ledger.leases import current_owner, owner_is_dead
-from tasks.ledger.records import Lease, RunRecord
+from tasks.ledger.leases import current_owner, is_held, owner_is_dead
+from tasks.ledger.records import RunRecord
+from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import OVER
-from tasks.maintenance.leftovers import Kind, Leftover, at_provider, old_folder
+from tasks.ledger.transitions import INACTIVE
+from tasks.maintenance.leftovers import Leftover, LeftoverKind, expired_folder, leftovers_at_provider
 from tasks.orchestration import blocks
 from tasks.providers.base import BatchService
 from tasks.runs.queries import open_ledger
@@ -41,7 +42,7 @@ class CleanupResult:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _InactiveRun:
     record: RunRecord
     job: Job
     service: BatchService | None
@@ -54,63 +55,64 @@ def clean(
 
     Without `folders` only the providers are looked at.
     """
-    done = CleanupResult(removed=remove)
+    result = CleanupResult(removed=remove)
     ledger = open_ledger(home)
     if ledger is None:
-        return done
+        return result
     records = ledger.recent_runs(limit=sys.maxsize)
-    over = _open_all([record for record in records if _is_over(record, clock)], home, environ, done)
-    services = {run.service.account: run.service for run in over if run.service is not None}
-    found = []
+    inactive = _open_all([record for record in records if _is_inactive(record, clock)], home, environ, result)
+    services = {run.service.account: run.service for run in inactive if run.service is not None}
+    leftovers = []
     for service in services.values():
-        mine = [run.record for run in over if run.service and run.service.account == service.account]
+        of_account = [
+            run.record for run in inactive if run.service and run.service.account == service.account
+        ]
         try:
-            found += list(at_provider(service, ledger, {run.id: run for run in mine}))
+            leftovers += list(leftovers_at_provider(service, ledger, {run.id: run for run in of_account}))
         except NightmailError as error:
-            done.notes.append(f"{service.account}: {error}")
-            done.complete = done.complete and not isinstance(error, TransientError)
+            result.notes.append(f"{service.account}: {error}")
+            result.complete = result.complete and not isinstance(error, TransientError)
     if folders:
-        old = (old_folder(run.record, run.job.run.keep, records, home, clock) for run in over)
-        found += [folder for folder in old if folder]
+        expired = (expired_folder(run.record, run.job.run.keep, records, home, clock) for run in inactive)
+        leftovers += [folder for folder in expired if folder]
     if not remove:
-        done.leftovers = found
-        return done
-    found.sort(key=lambda item: item.run.id)  # stable
-    for _, items in groupby(found, key=lambda item: item.run.id):
-        _remove_of_run(ledger, services, list(items), done)
-    return done
+        result.leftovers = leftovers
+        return result
+    leftovers.sort(key=lambda leftover: leftover.run.id)  # stable: batches stay before their files
+    for _, of_run in groupby(leftovers, key=lambda leftover: leftover.run.id):
+        _remove_of_run(ledger, services, list(of_run), result)
+    return result
 
 
 def as_data(cleaning: CleanupResult) -> dict[str, Any]:
     """The same as plain data."""
-    kinds = [item.kind for item in cleaning.leftovers]
+    kinds = [leftover.kind for leftover in cleaning.leftovers]
     return {
         "removed": cleaning.removed,
         "leftovers": [
             {
-                "kind": str(item.kind),
-                "id": item.id,
-                "name": item.name,
-                "where": item.where,
-                "run": f"{item.run.job}/{item.run.key}",
-                "run_id": item.run.id,
-                "reason": item.reason,
+                "kind": str(leftover.kind),
+                "id": leftover.id,
+                "name": leftover.name,
+                "where": leftover.where,
+                "run": f"{leftover.run.job}/{leftover.run.key}",
+                "run_id": leftover.run.id,
+                "reason": leftover.reason,
             }
-            for item in cleaning.leftovers
+            for leftover in cleaning.leftovers
         ],
-        "totals": {str(kind): kinds.count(kind) for kind in Kind},
+        "totals": {str(kind): kinds.count(kind) for kind in LeftoverKind},
         "notes": cleaning.notes,
     }
 
 
-def _is_over(run: RunRecord, clock: Clock) -> bool:
-    held = run.lease_owner is not None and run.lease_until is not None and run.lease_until > clock.now()
-    return run.state in OVER and not (held and not owner_is_dead(run.lease_owner or ""))
+def _is_inactive(run: RunRecord, clock: Clock) -> bool:
+    return run.state in INACTIVE and not is_held(run, clock.now())
 
 
 def _open_all(
-    records: list[RunRecord], home: Home, environ: Mapping[str, str], done: CleanupResult
-) -> list[_Run]:
+    records: list[RunRecord], home: Home, environ: Mapping[str, str], result: CleanupResult
+) -> list[_InactiveRun]:
     """The runs with their jobs and services. A service whose key is not here is a note, and left out."""
     opened = []
     missing: dict[str, int] = {}
@@ -118,62 +120,65 @@ def _open_all(
         try:
             job = Job.model_validate(record.spec)
         except ValidationError:
-            done.notes.append(f"{record.title}: its job was written by another version; it is left alone")
+            result.notes.append(f"{record.title}: its job was written by another version; it is left alone")
             continue
         service = None
         try:
             service = blocks.connect(job.provider, home, environ)
         except ConfigError as error:
             missing[str(error)] = missing.get(str(error), 0) + 1
-        opened.append(_Run(record, job, service))
-    done.notes += [f"{error} ({count} runs of it were not looked at)" for error, count in missing.items()]
+        opened.append(_InactiveRun(record, job, service))
+    result.notes += [f"{error} ({count} runs of it were not looked at)" for error, count in missing.items()]
     return opened
 
 
 def _remove_of_run(
-    ledger: Ledger, services: Mapping[str, BatchService], items: list[Leftover], done: CleanupResult
+    ledger: Ledger, services: Mapping[str, BatchService], leftovers: list[Leftover], result: CleanupResult
 ) -> None:
     """Remove one run's leftovers while holding its lease, so that nobody goes on with the run meanwhile."""
-    run = items[0].run
+    run = leftovers[0].run
     try:
-        lease = ledger.claim(run.id, current_owner(), LEASE_SECONDS, owner_is_dead)
+        run_ledger = ledger.claim(run.id, current_owner(), LEASE_SECONDS, owner_is_dead)
     except RunBusy as error:
-        done.notes.append(str(error))
+        result.notes.append(str(error))
         return
     try:
-        if lease.fence != run.fence + 1:
-            done.notes.append(f"{run.title}: somebody went on with it just now; it is left alone")
+        if run_ledger.fence != run.fence + 1:
+            result.notes.append(f"{run.title}: somebody went on with it just now; it is left alone")
             return
-        _remove_all(ledger, lease, services, items, done)
+        _remove_all(run_ledger, services, leftovers, result)
     except LeaseLost as error:
-        done.notes.append(str(error))
+        result.notes.append(str(error))
     finally:
-        ledger.release(lease)
+        run_ledger.release()
 
 
 def _remove_all(
-    ledger: Ledger,
-    lease: Lease,
+    run_ledger: RunLedger,
     services: Mapping[str, BatchService],
-    items: list[Leftover],
-    done: CleanupResult,
+    leftovers: list[Leftover],
+    result: CleanupResult,
 ) -> None:
-    for item in items:
-        ledger.renew(lease, LEASE_SECONDS)
+    for leftover in leftovers:
+        run_ledger.renew(LEASE_SECONDS)
         try:
-            if item.kind is Kind.FOLDER:
-                RunFolder(item.where, guard=lambda: ledger.check(lease)).remove("")
-            elif item.kind is Kind.BATCH:
-                services[item.where].cancel(item.id)
-            else:
-                services[item.where].delete_file(item.id)
+            _remove(run_ledger, services, leftover)
         except LeaseLost:
             raise
         except (NightmailError, OSError) as error:
-            done.complete = False
-            done.notes.append(f"{item.kind} {item.id} is still there: {error}")
+            result.complete = False
+            result.notes.append(f"{leftover.kind} {leftover.id} is still there: {error}")
             if isinstance(error, TransientError):
                 return  # the rest would wait as long, and fail as well
         else:
-            done.leftovers.append(item)
-            ledger.note(lease, "cleaned", f"{item.kind} {item.id}: {item.reason}")
+            result.leftovers.append(leftover)
+            run_ledger.note("cleaned", f"{leftover.kind} {leftover.id}: {leftover.reason}")
+
+
+def _remove(run_ledger: RunLedger, services: Mapping[str, BatchService], leftover: Leftover) -> None:
+    if leftover.kind is LeftoverKind.FOLDER:
+        RunFolder(leftover.where, guard=run_ledger.check).remove("")
+    elif leftover.kind is LeftoverKind.BATCH:
+        services[leftover.where].cancel(leftover.id)
+    else:
+        services[leftover.where].delete_file(leftover.id)

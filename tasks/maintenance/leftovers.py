@@ -1,4 +1,4 @@
-"""What is left of runs that are over, and who still needs it: finding only, nothing is changed here.
+"""Find what finished and cancelled runs left at their providers and on disk. Nothing is changed here.
 
 Ours is what carries the id of such a run of this ledger, in its name or in its metadata, and the batches that the ledger
 knows by their own id; nothing else is found. A cancelled run can go on: what it would still fetch or post is left to it.
@@ -23,10 +23,10 @@ from tasks.providers.base import BatchService, BatchStatus, ServiceBatch
 from tasks.storage.run_folder import RunFolder, join
 
 _UPLOAD = re.compile(r"nightmail-([0-9a-z]+)-\d+-\d+(?:\.\d+)?\.jsonl")
-_WAITING = (ChunkState.INTENDED, ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.ENDED)
+_NOT_COLLECTED = (ChunkState.INTENDED, ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.ENDED)
 
 
-class Kind(StrEnum):
+class LeftoverKind(StrEnum):
     """What can be left behind."""
 
     BATCH = "batch"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class Leftover:
     """One thing to be removed; a batch is cancelled. `where` is the provider account or the folder's URL."""
 
-    kind: Kind
+    kind: LeftoverKind
     id: str
     name: str
     where: str
@@ -46,7 +46,9 @@ class Leftover:
     reason: str
 
 
-def at_provider(service: BatchService, ledger: Ledger, runs: dict[str, RunRecord]) -> Iterator[Leftover]:
+def leftovers_at_provider(
+    service: BatchService, ledger: Ledger, runs: dict[str, RunRecord]
+) -> Iterator[Leftover]:
     """Leftovers of these runs in one account: batches first, so that none loses its input before its end."""
     since = min(run.created_at for run in runs.values())
     batches = [(key, batch) for key, batch in service.list_batches(since) if _run_id(key) in runs]
@@ -54,24 +56,24 @@ def at_provider(service: BatchService, ledger: Ledger, runs: dict[str, RunRecord
     for key, batch in _unlisted(service, ledger, runs, {batch.id for _, batch in batches}):
         batches.append((key, batch))
         files |= dict.fromkeys(batch.result_files, "")
-    waiting = {row.submission_key: row for run in runs.values() for row in _waited_for(ledger, run)}
+    awaited = {row.submission_key: row for run in runs.values() for row in _awaited_batches(ledger, run)}
     for key, batch in batches:
-        if _is_open(batch):  # also one that a cancel did not reach: a run that is over wants none
-            run = runs[_run_id(key)]
+        if _is_open(batch):  # also one that a cancel did not reach: an inactive run wants none
             reason = "open, and nobody waits for it: it costs money"
-            yield Leftover(Kind.BATCH, batch.id, key, service.account, run, reason)
-    needed = _needed(waiting, batches)
+            yield Leftover(LeftoverKind.BATCH, batch.id, key, service.account, runs[_run_id(key)], reason)
+    needed = _needed_files(awaited, batches)
     for key, batch in batches:
         run = runs[_run_id(key)]
         for file_id in batch.result_files:
             if file_id in files and file_id not in needed:
-                reason = f"results of {batch.id}; {_ended(run)}"
-                yield Leftover(Kind.FILE, file_id, files.pop(file_id), service.account, run, reason)
+                reason = f"results of {batch.id}; {_run_state(run)}"
+                yield Leftover(LeftoverKind.FILE, file_id, files.pop(file_id), service.account, run, reason)
     for file_id, name in files.items():
-        ours = _UPLOAD.fullmatch(name)
-        if ours and ours[1] in runs and file_id not in needed:
-            run = runs[ours[1]]
-            yield Leftover(Kind.FILE, file_id, name, service.account, run, f"requests; {_ended(run)}")
+        upload = _UPLOAD.fullmatch(name)
+        if upload and upload[1] in runs and file_id not in needed:
+            run = runs[upload[1]]
+            reason = f"requests; {_run_state(run)}"
+            yield Leftover(LeftoverKind.FILE, file_id, name, service.account, run, reason)
 
 
 def _unlisted(
@@ -93,7 +95,7 @@ def _run_id(key: str) -> str:
     return key.partition("/")[0]
 
 
-def _ended(run: RunRecord) -> str:
+def _run_state(run: RunRecord) -> str:
     return f"{run.title} is {run.state}"
 
 
@@ -101,22 +103,22 @@ def _is_open(batch: ServiceBatch) -> bool:
     return not batch.status.ended and batch.status is not BatchStatus.CANCELLING
 
 
-def _waited_for(ledger: Ledger, run: RunRecord) -> Iterator[BatchRecord]:
+def _awaited_batches(ledger: Ledger, run: RunRecord) -> Iterator[BatchRecord]:
     """A cancelled run goes on with the current batches of those chunks that have not been collected."""
     if run.state is not RunState.CANCELLED:
         return
-    chunks = [chunk for chunk in ledger.chunks(run.id) if chunk.state in _WAITING]
+    chunks = [chunk for chunk in ledger.chunks(run.id) if chunk.state in _NOT_COLLECTED]
     waiting = {(chunk.number, chunk.attempt, chunk.posting) for chunk in chunks}
     for batch in ledger.batches(run.id):
         if (batch.chunk, batch.attempt, batch.posting) in waiting:
             yield batch
 
 
-def _needed(waiting: Mapping[str, BatchRecord], batches: list[tuple[str, ServiceBatch]]) -> set[str]:
+def _needed_files(awaited: Mapping[str, BatchRecord], batches: list[tuple[str, ServiceBatch]]) -> set[str]:
     """Files that a cancelled run fetches, or posts, when it goes on."""
-    needed = {row.file_id for row in waiting.values() if row.file_id}
+    needed = {row.file_id for row in awaited.values() if row.file_id}
     for key, batch in batches:
-        row = waiting.get(key)
+        row = awaited.get(key)
         if row is not None and row.batch_id in (None, batch.id):
             needed |= set(batch.result_files)
             if batch.status.ended:
@@ -124,7 +126,7 @@ def _needed(waiting: Mapping[str, BatchRecord], batches: list[tuple[str, Service
     return needed - {None}
 
 
-def old_folder(
+def expired_folder(
     run: RunRecord, keep: str | None, others: Collection[RunRecord], home: Home, clock: Clock
 ) -> Leftover | None:
     """The folder of a run that finished longer ago than `keep`, unless another run or an output is in it."""
@@ -136,7 +138,7 @@ def old_folder(
     if not due or folder.is_empty or any(_lives_in(folder, run, other) for other in others):
         return None
     reason = f"{run.title} finished {finished:%Y-%m-%d}, run.keep is {keep}"
-    return Leftover(Kind.FOLDER, run.folder, "", folder.url, run, reason)
+    return Leftover(LeftoverKind.FOLDER, run.folder, "", folder.url, run, reason)
 
 
 def _lives_in(folder: RunFolder, run: RunRecord, other: RunRecord) -> bool:

@@ -73,9 +73,9 @@ def publish_batches(run: Run) -> None:
             "posted": _local(run, batch.submitted_at),
             "ended": _local(run, batch.ended_at),
             "cost": batch.cost_usd,
-            "error": batch.error_message or batch.error_code,
+            "error": batch.error_text or batch.error_code,
         }
-        for batch in run.ledger.batches(run.id)
+        for batch in run.ledger.batches()
     ]
     keep_table(f"batches-{run.job.name}", rows, f"Batches of {run.title} at {run.service.account}")
 

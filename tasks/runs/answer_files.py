@@ -67,7 +67,7 @@ def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
                 if sink is not None:
                     service.download_video(video_id, sink)
         except TerminalError as error:
-            run.ledger.note(run.lease, "no video", f"{custom_id}: {error}")
+            run.ledger.note("no video", f"{custom_id}: {error}")
 
 
 def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:

@@ -114,7 +114,7 @@ def list_batches(home: Home, search: str) -> list[dict[str, Any]]:
     if ledger is None:
         return []
     batches = ledger.all_batches()
-    runs = {batch.run_id: ledger.get_run(batch.run_id) for batch in batches}
+    runs = {run_id: ledger.get_run(run_id) for run_id in {batch.run_id for batch in batches}}
     rows = [_batch(batch, runs[batch.run_id]) for batch in batches]
     wanted = search.lower()
     return [row for row in rows if wanted in " ".join(str(value) for value in row.values()).lower()]
@@ -154,7 +154,7 @@ def _batch(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
         "posted": batch.submitted_at,
         "ended": batch.ended_at,
         "cost": batch.cost_usd,
-        "error": batch.error_message or batch.error_code,
+        "error": batch.error_text or batch.error_code,
         "submission_key": batch.submission_key,
         "file": batch.file_id,
         "account": batch.account,

@@ -34,7 +34,7 @@ def make_page(
             stopped=run.stopping,
         )
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the rows from anyone
-        run.ledger.note(run.lease, "no report", f"{type(error).__name__}: {error}")
+        run.ledger.note("no report", f"{type(error).__name__}: {error}")
         return None
 
 
@@ -51,7 +51,7 @@ def _shown(batch: BatchRecord) -> BatchView:
         phases=tuple((status, datetime.fromisoformat(at)) for status, at in batch.history),
         priced=batch.input_tokens is not None,
         cost_usd=batch.cost_usd,
-        error=batch.error_message or batch.error_code,
+        error=batch.error_text or batch.error_code,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from configs.errors import ConfigError
-from tasks.ledger.records import RETRIED, ChunkRecord
+from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState, RunState
 from tasks.runs.chunk_files import rows_name
 from tasks.runs.request import Order
@@ -30,10 +30,9 @@ def resume(run: Run, order: Order) -> None:
 
 def _go_on(run: Run, order: Order) -> None:
     run.ledger.reopen(
-        run.lease,
         _lacking(run, order),
         "the cancelled run goes on",
-        state=RunState.RUNNING if run.ledger.chunks(run.id) else RunState.PREPARING,
+        state=RunState.RUNNING if run.ledger.chunks() else RunState.PREPARING,
         spec=_spec(order),
         # The flow run with which it was cancelled is none to follow: a sweep would cancel this run as well.
         origin=order.origin,
@@ -44,7 +43,7 @@ def _go_on(run: Run, order: Order) -> None:
 def _adopt(run: Run, order: Order) -> None:
     values = {"spec": _spec(order), "origin": order.origin or run.record.origin}
     if values != {"spec": run.record.spec, "origin": run.record.origin}:
-        run.ledger.update_run(run.lease, **values)
+        run.ledger.update_run(**values)
         run.reload()
 
 
@@ -64,10 +63,9 @@ def _retry(run: Run, order: Order) -> None:
             " --redo asks all of them"
         )
     run.ledger.reopen(
-        run.lease,
         waiting,
         "its unanswered rows are asked again",
-        mark=RETRIED,
+        retry=True,
         state=RunState.RUNNING,
         receipt=None,
         finished_at=None,
@@ -86,7 +84,7 @@ def _lacking(run: Run, order: Order) -> list[ChunkRecord]:
     wider = bool(set(order.job.retry.on) - set(run.job.retry.on))
     return [
         chunk
-        for chunk in run.ledger.chunks(run.id)
+        for chunk in run.ledger.chunks()
         if chunk.state is ChunkState.MERGED and chunk.stats and _lacks(chunk.stats, wider=wider)
     ]
 

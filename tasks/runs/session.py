@@ -18,7 +18,8 @@ from configs.load import changes, identity
 from configs.providers.limits import ServiceLimits
 from tasks.ledger import database
 from tasks.ledger.leases import current_owner, owner_is_dead
-from tasks.ledger.records import Lease, RunRecord
+from tasks.ledger.records import RunRecord
+from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService
@@ -39,8 +40,8 @@ class Run:
     def __init__(
         self,
         record: RunRecord,
-        lease: Lease,
-        ledger: Ledger,
+        ledger: RunLedger,
+        all_runs: Ledger,
         folder: RunFolder,
         service: BatchService,
         clock: Clock,
@@ -51,8 +52,8 @@ class Run:
         self.title = record.title
         self.record = record
         self.job = Job.model_validate(record.spec)
-        self.lease = lease
         self.ledger = ledger
+        self.all_runs = all_runs
         self.folder = folder
         self.service = service
         self.clock = clock
@@ -71,13 +72,12 @@ class Run:
 
     def reload(self) -> None:
         """Read the run and its job from the ledger again."""
-        self.record = self.ledger.get_run(self.id) or self.record
+        self.record = self.ledger.read_run()
         self.job = Job.model_validate(self.record.spec)
 
     def receipt(self) -> dict[str, Any] | None:
         """The receipt, once the run is finished."""
-        record = self.ledger.get_run(self.id)
-        return record.receipt if record else None
+        return self.ledger.read_run().receipt
 
 
 @contextmanager
@@ -101,18 +101,17 @@ def hold(
     record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
 ) -> Iterator[Run]:
     """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
-    ledger = Ledger(home.ledger_url, clock)
-    lease = ledger.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_stop_it)
-    keeper = _Keeper(ledger, lease, clock)
+    all_runs = Ledger(home.ledger_url, clock)
+    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_stop_it)
+    keeper = _Keeper(ledger, clock)
     try:
         with keeper.beating():
-            folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=lease.fence)
+            folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
             folder.sweep()
             service.guard = keeper.check_time
-            held = ledger.get_run(record.id) or record
-            yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
+            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=to_stop_it)
     finally:
-        ledger.release(lease)
+        ledger.release()
 
 
 def _resumes(order: Order, latest: RunRecord) -> bool:
@@ -192,13 +191,13 @@ def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord
 class _Keeper:
     """Keeps a lease alive, and says before every effect outside the ledger whether it still is."""
 
-    def __init__(self, ledger: Ledger, lease: Lease, clock: Clock) -> None:
-        self._ledger, self._lease, self._clock = ledger, lease, clock
+    def __init__(self, ledger: RunLedger, clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
         self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
 
     def check(self) -> None:
         """Raise LeaseLost unless the ledger says that the run is ours."""
-        self._ledger.check(self._lease)
+        self._ledger.check()
         self.check_time()
 
     def check_time(self) -> None:
@@ -210,7 +209,7 @@ class _Keeper:
 
     def _renew(self) -> None:
         began = self._clock.now()
-        self._ledger.renew(self._lease, LEASE_SECONDS)
+        self._ledger.renew(LEASE_SECONDS)
         self._until = began + timedelta(seconds=LEASE_SECONDS)
 
     @contextmanager

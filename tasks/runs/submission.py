@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from configs.errors import LostReply
-from tasks.ledger.records import CREATING, BatchRecord, ChunkRecord
+from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import ServiceBatch, Submission
 from tasks.runs.chunk_files import requests_name
@@ -25,36 +26,33 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
         requests=batch.requests,
         lines=partial(run.folder.read, requests_name(chunk.number, batch.attempt)),
         metadata={**provider.metadata, "job": run.job.name, "run": run.record.key},
-        known_batch_ids=run.ledger.batch_ids(batch.account, batch.intended_at),
         file_id=batch.file_id or "",
-        unconfirmed_others=run.ledger.unconfirmed(batch),
     )
 
 
 def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     """Take over the batch of a posting that nobody confirmed. None when there is none; LostReply: not known yet."""
-    found = _find_posted(run, chunk)
-    return None if found is None else confirm(run, chunk, found, "adopted")
+    posted = _find_posted(run, chunk)
+    return None if posted is None else confirm(run, chunk, posted, "adopted")
 
 
-def confirm(run: Run, chunk: ChunkRecord, made: ServiceBatch, how: str) -> ChunkRecord:
-    """Write down that the chunk's posting has this batch."""
+def confirm(run: Run, chunk: ChunkRecord, posted: ServiceBatch, how: str) -> ChunkRecord:
+    """Write down that the chunk's posting has this batch; `how` it came to it goes into the history."""
     now = run.clock.now()
     values = {
-        "batch_id": made.id,
-        "status": made.status,
-        "history": [[made.status, now.isoformat()]],
+        "batch_id": posted.id,
+        "status": posted.status,
+        "history": [[posted.status, now.isoformat()]],
         "submitted_at": now,
-        "expires_at": made.expires_at,
+        "expires_at": posted.expires_at,
     }
     return run.ledger.move(
-        run.lease,
         chunk,
         ChunkState.SUBMITTED,
-        f"{how} {made.id}",
+        f"{how} {posted.id}",
         batch_values=values,
         not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
-        waiting_for=f"batch {made.id}",
+        waiting_for=f"batch {posted.id}",
     )
 
 
@@ -65,14 +63,17 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     It is believed after as long as a new batch is left alone before it is looked at; LostReply until then.
     """
     batch = run.ledger.batch(chunk)
-    found = run.service.find(submission_of(run, chunk, batch), batch.intended_at)
-    begun = max(
-        (datetime.fromisoformat(at) for status, at in batch.history if status == CREATING), default=None
+    submission = replace(
+        submission_of(run, chunk, batch),
+        known_batch_ids=run.all_runs.batch_ids(batch.account, batch.intended_at),
+        unconfirmed_others=run.all_runs.unconfirmed(batch),
     )
+    posted = run.service.find(submission, batch.intended_at)
     settled = timedelta(seconds=run.job.pace.first_seconds)
-    if found is None and begun is not None and run.clock.now() - begun < settled:
+    sent = batch.create_sent_at
+    if posted is None and sent is not None and run.clock.now() - sent < settled:
         raise LostReply(f"batch {batch.submission_key}: may still be under creation; it is looked for again")
-    return found
+    return posted
 
 
 def file_name(batch: BatchRecord) -> str:

@@ -20,15 +20,14 @@ def size_stats(size: int | None) -> dict[str, int | None]:
     return {_SIZE: size}
 
 
-def size_of(chunks: Iterable[ChunkRecord]) -> int | None:
-    """The size that the merged chunks know; None before the first vector."""
-    return next((chunk.stats[_SIZE] for chunk in chunks if chunk.stats and chunk.stats.get(_SIZE)), None)
+def known_size(run: Run) -> int | None:
+    """The size that a merged chunk has noted; None before the first vector."""
+    return run.ledger.first_stat(_SIZE)
 
 
 def settle(run: Run, chunks: Iterable[ChunkRecord]) -> None:
     """Give the chunks that were merged before the size was known, and so hold no vector, the type of the others."""
-    chunks = tuple(chunks)
-    size = size_of(chunks)
+    size = known_size(run)
     if size is None:
         return
     column = run.job.output.prefix + "answer"
@@ -37,12 +36,12 @@ def settle(run: Run, chunks: Iterable[ChunkRecord]) -> None:
             _retype(run, enriched_name(chunk.number), column, Vectors(size).column)
 
 
-def _retype(run: Run, name: str, column: str, kind: pa.DataType) -> None:
+def _retype(run: Run, name: str, column: str, column_type: pa.DataType) -> None:
     """Rewrite a file whose `column` is all null, row group by row group."""
     with run.folder.read(name) as source:
         old = pq.ParquetFile(source)
-        at = old.schema_arrow.get_field_index(column)
-        schema = old.schema_arrow.set(at, pa.field(column, kind))
+        index = old.schema_arrow.get_field_index(column)
+        schema = old.schema_arrow.set(index, pa.field(column, column_type))
         with (
             run.folder.write(name) as sink,
             pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1) as writer,
@@ -50,5 +49,5 @@ def _retype(run: Run, name: str, column: str, kind: pa.DataType) -> None:
             for group in range(old.num_row_groups):
                 table = old.read_row_group(group)
                 arrays = [*table.columns]
-                arrays[at] = pa.chunked_array([pa.nulls(table.num_rows, kind)])
+                arrays[index] = pa.chunked_array([pa.nulls(table.num_rows, column_type)])
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema))

@@ -31,7 +31,7 @@ import tasks.providers.openai.openai
 from configs.errors import NightmailError
 from flows.enrich import enrich
 from tasks import advance
-from tasks.ledger.store import Ledger
+from tasks.ledger.transactions import Transactions
 from tasks.runs import session
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
@@ -80,17 +80,17 @@ def install(points: Points, folder: str) -> None:
 
 
 def _hook_ledger(points: Points) -> None:
-    real = Ledger._write
+    real = Transactions.write
 
     @contextmanager
-    def write(self: Ledger) -> Iterator[Any]:
+    def write(self: Transactions) -> Iterator[Any]:
         points.reach("before transaction")
         with real(self) as connection:
             yield connection
             points.reach("before commit")
         points.reach("after commit")
 
-    Ledger._write = write  # type: ignore[method-assign]
+    Transactions.write = write  # type: ignore[method-assign]
 
 
 def _hook_http(points: Points) -> None:

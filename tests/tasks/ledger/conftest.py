@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rigs.clock import HandClock
-from tasks.ledger.records import ChunkRecord, Lease
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState, RunState
 
@@ -36,12 +37,12 @@ def ledger(ledger_url: str, clock: HandClock) -> Ledger:
 
 
 @pytest.fixture
-def new_run(ledger: Ledger) -> Callable[..., Lease]:
-    """Make a run and hold its lease."""
+def new_run(ledger: Ledger) -> Callable[..., RunLedger]:
+    """Make a run and claim it."""
 
     def make(
         run_id: str = "r1", key: str = "2026-11-21", chunks: int = 1, origin: str | None = None
-    ) -> Lease:
+    ) -> RunLedger:
         ledger.create_run(
             run_id,
             job="letters",
@@ -53,12 +54,12 @@ def new_run(ledger: Ledger) -> Callable[..., Lease]:
             folder=f"letters/{key}",
             origin=origin,
         )
-        lease = ledger.claim(run_id, "me", 60, lambda _: False)
+        run = ledger.claim(run_id, "me", 60, lambda _: False)
         prepared = tuple(
             ChunkRecord(run_id, number, number * 5, 5, ChunkState.PREPARED, 1, 1, 5, 100, 25)
             for number in range(1, chunks + 1)
         )
-        ledger.replace_chunks(lease, prepared, state=RunState.RUNNING)
-        return lease
+        run.replace_chunks(prepared, state=RunState.RUNNING)
+        return run
 
     return make

@@ -48,9 +48,9 @@ class Bench:
     def set_state(self, state: RunState) -> None:
         """Write a run's state as if it had come that far."""
         ledger = self.works.ledger
-        lease = ledger.claim(self.run_id, "test/x/1/1", 60, lambda _: False)
-        ledger.update_run(lease, state=state)
-        ledger.release(lease)
+        held = ledger.claim(self.run_id, "test/x/1/1", 60, lambda _: False)
+        held.update_run(state=state)
+        held.release()
 
     def file(self, name: str) -> str:
         """An upload made by hand."""
@@ -225,14 +225,14 @@ def test_a_run_that_somebody_went_on_with_since_the_look_is_left_alone(
 ) -> None:
     run = bench.finish(RunState.CANCELLED)
     upload = bench.file(f"nightmail-{run}-1-1.jsonl")
-    look = cleanup.at_provider
+    look = cleanup.leftovers_at_provider
 
     def look_and_be_overtaken(*args: Any) -> list[Any]:
         found = list(look(*args))
         bench.set_state(RunState.RUNNING)
         return found
 
-    monkeypatch.setattr(cleanup, "at_provider", look_and_be_overtaken)
+    monkeypatch.setattr(cleanup, "leftovers_at_provider", look_and_be_overtaken)
     done = bench.clean("--yes")
     assert done["leftovers"] == []
     assert "somebody went on with it" in done["notes"][0]

@@ -110,7 +110,7 @@ def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_stranger
     assert waiting.state.name == "Sleeping"
     wake = waiting.state.state_details.scheduled_time
     assert wake > works.ledger.get_run(record.id).lease_until
-    works.ledger.release(zombie)
+    zombie.release()
     deployed.client.set_flow_run_state(mine, Scheduled(), force=True)
     assert deployed.until_over(mine).state.name == "Completed", deployed.log[-3000:]
     assert works.paid() == {"1/1": 1}

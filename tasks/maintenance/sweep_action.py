@@ -1,4 +1,4 @@
-"""What a sweep does for a run, given what the ledger and Prefect say about it."""
+"""The decision what a sweep does for a run, given what the ledger and Prefect say about it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ QUIET = timedelta(minutes=10)
 """A process that starts, falls asleep or ends is between two states for seconds, an image being pulled for minutes."""
 
 
-class Remedy(StrEnum):
-    """What to do."""
+class SweepAction(StrEnum):
+    """What to do for a run."""
 
     LEAVE = "leave"
     WAKE = "wake"  # let a worker take the flow run up again
@@ -19,16 +19,17 @@ class Remedy(StrEnum):
     REPORT = "report"  # a person has to start it again
 
 
-def remedy(flow_state: str | None, *, held: bool, still_for: timedelta, deployed: bool) -> Remedy:
+def choose_action(flow_state: str | None, *, held: bool, still_for: timedelta, deployed: bool) -> SweepAction:
     """For an unfinished run of the ledger.
 
     `flow_state` is the state type of its flow run (None: there is none), `still_for` how long it has been in it, `held`
     whether a live process has the run's lease. Only a `deployed` flow run can be taken up by a worker.
     """
     if flow_state == "CANCELLED":
-        return Remedy.CANCEL if still_for >= QUIET else Remedy.LEAVE  # the automation is quicker, as a rule
+        # The automation is quicker, as a rule.
+        return SweepAction.CANCEL if still_for >= QUIET else SweepAction.LEAVE
     if held or flow_state in ("SCHEDULED", "PAUSED") or still_for < QUIET:
-        return Remedy.LEAVE
+        return SweepAction.LEAVE
     if flow_state in ("RUNNING", "PENDING", "CRASHED"):
-        return Remedy.WAKE if deployed else Remedy.REPORT
-    return Remedy.END if flow_state == "CANCELLING" else Remedy.REPORT
+        return SweepAction.WAKE if deployed else SweepAction.REPORT
+    return SweepAction.END if flow_state == "CANCELLING" else SweepAction.REPORT

@@ -1,0 +1,265 @@
+"""One run in the ledger, read and written by the process that holds its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from configs.clock import Clock
+from configs.errors import IntegrityError, LeaseLost
+from tasks.ledger.reading import current_batch, query_batches, query_runs, read_batches, read_chunks
+from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
+from tasks.ledger.schema import batches, chunks, events, runs
+from tasks.ledger.transactions import Transactions
+from tasks.ledger.transitions import MOVES, ChunkState, RunState
+
+# What a chunk notes while it waits or its provider fails; progress clears it.
+_NO_FAULTS: dict[str, Any] = {"faults": 0, "silent_since": None, "silence_warned_at": None}
+_NOT_WAITING: dict[str, Any] = {**_NO_FAULTS, "not_before": None, "waiting_for": None, "at_risk_since": None}
+
+
+class RunLedger:
+    """The ledger of one run, from `Ledger.claim`.
+
+    `fence` is the number of its lease and grows with every owner. Each change is one transaction that first checks it,
+    and raises LeaseLost, changing nothing, when a later owner has taken over.
+    """
+
+    def __init__(self, transactions: Transactions, clock: Clock, run_id: str, fence: int) -> None:
+        self._transactions = transactions
+        self._clock = clock
+        self.run_id = run_id
+        self.fence = fence
+        self._is_this_run = runs.c.id == run_id
+
+    # The lease
+
+    def renew(self, seconds: float) -> None:
+        """Push the lease's end to `seconds` from now."""
+        self.update_run(lease_until=self._clock.now() + timedelta(seconds=seconds))
+
+    def release(self) -> None:
+        """Let the next process take over at once. Silent when the lease is already someone else's."""
+        with self._transactions.write() as connection:
+            self._write_if_ours(connection, lease_owner=None, lease_until=None)
+
+    def check(self) -> None:
+        """Raise LeaseLost unless the lease is still ours: called right before an effect outside the ledger."""
+        with self._change():
+            pass
+
+    # The run
+
+    def read_run(self) -> RunRecord:
+        """The run as it is now."""
+        return query_runs(self._transactions, runs.select().where(self._is_this_run))[0]
+
+    def update_run(self, **values: Any) -> None:
+        """Set columns of the run."""
+        with self._change() as connection:
+            self._set_run(connection, values)
+
+    def replace_chunks(
+        self, prepared: tuple[ChunkRecord, ...], *, state: RunState, **run_values: Any
+    ) -> None:
+        """Make `prepared` the run's chunks, once, when preparing is complete."""
+        with self._change() as connection:
+            connection.execute(chunks.delete().where(chunks.c.run_id == self.run_id))
+            if prepared:
+                connection.execute(chunks.insert(), [asdict(chunk) for chunk in prepared])
+            self._set_run(connection, {"state": state, **run_values})
+            self._log(connection, "prepared", f"{len(prepared)} chunks")
+
+    def reopen(
+        self, waiting: Sequence[ChunkRecord], reason: str, *, retry: bool = False, **run_values: Any
+    ) -> None:
+        """A run that was over goes on: the merged chunks `waiting` are merged anew, which posts what they still lack.
+
+        With `retry` the attempts that they have had do not count any more.
+        """
+        with self._change() as connection:
+            for chunk in waiting:
+                self._set_chunk(connection, chunk, {"state": ChunkState.COLLECTED})
+                self._log(connection, ChunkState.COLLECTED, reason, chunk)
+                if retry:
+                    of_chunk = (batches.c.run_id == self.run_id) & (batches.c.chunk == chunk.number)
+                    retried = batches.update().where(of_chunk)
+                    connection.execute(retried.values(retried_at=self._clock.now()))
+            self._set_run(connection, run_values)
+
+    def delete_run(self) -> None:
+        """Remove a run of which nothing was prepared: its input turned out to be wrong."""
+        with self._change() as connection:
+            connection.execute(events.delete().where(events.c.run_id == self.run_id))
+            connection.execute(runs.delete().where(self._is_this_run))
+
+    # Its chunks
+
+    def chunks(self) -> tuple[ChunkRecord, ...]:
+        """All of them, in source order."""
+        return read_chunks(self._transactions, self.run_id)
+
+    def chunk(self, number: int) -> ChunkRecord:
+        """One of them as it is now."""
+        return read_chunks(self._transactions, self.run_id, chunks.c.number == number)[0]
+
+    def first_stat(self, name: str) -> int | None:
+        """The whole number that the first merged chunk to have one notes under that name in its `stats`."""
+        value = chunks.c.stats[name].as_integer()
+        noted = sa.select(value).where(chunks.c.run_id == self.run_id, value.is_not(None))
+        first = self._transactions.read(noted.order_by(chunks.c.number).limit(1))
+        return first[0][0] if first else None
+
+    def move(
+        self,
+        chunk: ChunkRecord,
+        to: ChunkState,
+        detail: str,
+        *,
+        batch: BatchRecord | None = None,
+        batch_values: Mapping[str, Any] | None = None,
+        **chunk_values: Any,
+    ) -> ChunkRecord:
+        """One step of a chunk's life: its new state, its batch (inserted, or updated) and an event, together.
+
+        Progress ends a wait and a row of faults: what tells of them is cleared unless given.
+        """
+        if to not in MOVES[chunk.state]:
+            raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
+        values = {**_NOT_WAITING, **chunk_values, "state": to}
+        with self._change() as connection:
+            self._set_chunk(connection, chunk, values)
+            if batch is not None:
+                connection.execute(batches.insert().values(**asdict(batch)))
+            self._set_batch(connection, chunk, batch_values)
+            self._log(connection, to, detail, chunk)
+        return replace(chunk, **values)
+
+    def postpone(
+        self,
+        chunk: ChunkRecord,
+        until: datetime,
+        reason: str,
+        *,
+        batch_values: Mapping[str, Any] | None = None,
+        **chunk_values: Any,
+    ) -> ChunkRecord:
+        """Nothing to do for the chunk before `until`, and nothing is wrong: this ends a row of faults."""
+        values = {**_NO_FAULTS, "not_before": until, "waiting_for": reason, **chunk_values}
+        with self._change() as connection:
+            self._set_chunk(connection, chunk, values)
+            self._set_batch(connection, chunk, batch_values)
+        return replace(chunk, **values)
+
+    def postpone_after_fault(
+        self, chunk: ChunkRecord, until: datetime, reason: str, **chunk_values: Any
+    ) -> ChunkRecord:
+        """The same after a transient error, which is counted and goes into the history."""
+        values = {
+            "not_before": until,
+            "waiting_for": reason,
+            "faults": chunk.faults + 1,
+            "silent_since": chunk.silent_since or self._clock.now(),
+            **chunk_values,
+        }
+        with self._change() as connection:
+            self._set_chunk(connection, chunk, values)
+            self._log(connection, "fault", reason, chunk)
+        return replace(chunk, **values)
+
+    # Its batches
+
+    def batches(self) -> tuple[BatchRecord, ...]:
+        """Every posting, by chunk, attempt and posting."""
+        return read_batches(self._transactions, self.run_id)
+
+    def batches_of(self, chunk: ChunkRecord) -> tuple[BatchRecord, ...]:
+        """Every posting of a chunk, by attempt and posting."""
+        return read_batches(self._transactions, self.run_id, batches.c.chunk == chunk.number)
+
+    def batch(self, chunk: ChunkRecord) -> BatchRecord:
+        """The batch of the chunk's current attempt and posting."""
+        return read_batches(self._transactions, self.run_id, current_batch(chunk))[0]
+
+    def posted_batches(self) -> dict[int, BatchRecord]:
+        """By chunk, the batches that the run waits for or is about to collect."""
+        posted = chunks.c.state.in_((ChunkState.SUBMITTED, ChunkState.ENDED))
+        query = batches.select().join(
+            chunks,
+            sa.and_(
+                chunks.c.run_id == batches.c.run_id,
+                chunks.c.number == batches.c.chunk,
+                chunks.c.attempt == batches.c.attempt,
+                chunks.c.posting == batches.c.posting,
+            ),
+        )
+        found = query_batches(self._transactions, query.where(batches.c.run_id == self.run_id, posted))
+        return {batch.chunk: batch for batch in found}
+
+    def update_batch(self, chunk: ChunkRecord, **values: Any) -> None:
+        """Set columns of the chunk's current batch."""
+        with self._change() as connection:
+            self._set_batch(connection, chunk, values)
+
+    def mark_tidied(self) -> None:
+        """All provider files of the run are deleted."""
+        untidy = (batches.c.run_id == self.run_id) & batches.c.tidied_at.is_(None)
+        with self._change() as connection:
+            connection.execute(batches.update().where(untidy).values(tidied_at=self._clock.now()))
+
+    # Its history
+
+    def note(self, kind: str, detail: str) -> None:
+        """Add an event to the run's history."""
+        with self._change() as connection:
+            self._log(connection, kind, detail)
+
+    # How it is done
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        """The transaction of every change but the release of the lease."""
+        with self._transactions.write() as connection:
+            # An update rather than a read: on PostgreSQL it holds the row until this transaction ends.
+            if not self._write_if_ours(connection, fence=self.fence):
+                raise LeaseLost(
+                    f"run {self.run_id}: cancelled, or taken over by another process; this one stops here"
+                )
+            yield connection
+
+    def _write_if_ours(self, connection: Connection, **values: Any) -> bool:
+        ours = self._is_this_run & (runs.c.fence == self.fence)
+        return connection.execute(runs.update().where(ours).values(**values)).rowcount == 1
+
+    def _set_run(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        connection.execute(runs.update().where(self._is_this_run).values(**values))
+
+    def _set_chunk(self, connection: Connection, chunk: ChunkRecord, values: Mapping[str, Any]) -> None:
+        as_read = sa.and_(
+            chunks.c.run_id == self.run_id, chunks.c.number == chunk.number, chunks.c.state == chunk.state
+        )
+        if connection.execute(chunks.update().where(as_read).values(**values)).rowcount != 1:
+            raise IntegrityError(f"chunk {chunk.number}: is no longer {chunk.state} in the ledger")
+
+    def _set_batch(
+        self, connection: Connection, chunk: ChunkRecord, values: Mapping[str, Any] | None
+    ) -> None:
+        if values:
+            connection.execute(batches.update().where(current_batch(chunk)).values(**values))
+
+    def _log(self, connection: Connection, kind: str, detail: str, chunk: ChunkRecord | None = None) -> None:
+        values: dict[str, Any] = {
+            "run_id": self.run_id,
+            "at": self._clock.now(),
+            "kind": kind,
+            "detail": detail,
+        }
+        if chunk is not None:
+            values |= {"chunk": chunk.number, "attempt": chunk.attempt}
+        connection.execute(events.insert().values(**values))
