@@ -87,7 +87,7 @@ def enrich(
                 sleep_until(wake, why(run, wake), clock)
             publish(run)
         publish_batches(run)
-        receipt = run.receipt() or {}
+        receipt = run.receipt()
     publish_receipt(receipt)
     announce(run.record, receipt, reporter)
     return receipt

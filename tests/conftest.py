@@ -431,10 +431,10 @@ class Works:
         return str(self.job_file)
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Run the flow without a Prefect server; the receipt."""
+        """Run the flow without a Prefect server; the receipt as JSON."""
         from flows.enrich import enrich  # Prefect takes seconds to import, and few tests need it
 
-        return enrich.fn(self.write(), **{"key": "k", **options})
+        return enrich.fn(self.write(), **{"key": "k", **options}).as_json()
 
     @property
     def out(self) -> pa.Table:

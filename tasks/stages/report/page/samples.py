@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.stages.prompt import values
+from tasks.stages.row_status import RowStatus
 
 _MOST_COLUMNS = 6
 _FEW_ROWS = 64
@@ -95,7 +96,7 @@ def _sample(row: pa.RecordBatch, number: int, before: list[str], prefix: str) ->
     elif answer := _text(row.column(f"{prefix}answer")):
         after.append(("answer", answer))
     status = _text(row.column(f"{prefix}status"))
-    if status != "succeeded":
+    if status != RowStatus.SUCCEEDED:
         reasons = ((name, _text(row.column(prefix + name))) for name in _REASONS)
         after += [(name.replace("_", " "), text) for name, text in reasons if text]
     return Sample(number, status, _text(row.column(f"{prefix}custom_id")), tuple(texts.items()), tuple(after))
