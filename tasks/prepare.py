@@ -39,7 +39,9 @@ def prepare(run: Run, reporter: Reporter) -> None:
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
         chunks = tuple(
-            write_chunks(run.folder, run.id, request_plan.dataset.schema, _watched(request_plan, reporter))
+            write_chunks(
+                run.folder, run.id, request_plan.dataset.schema, _with_progress(request_plan, reporter)
+            )
         )
     except ConfigError:
         run.folder.remove("")
@@ -90,7 +92,7 @@ def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str],
     """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
-    for row_slice in _watched(request_plan, reporter):
+    for row_slice in _with_progress(request_plan, reporter):
         piece = row_slice.piece
         skips.update(skip.code for _, skip in piece.skipped)
         totals.update(
@@ -125,7 +127,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     written: list[Path] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for row_slice in _watched(request_plan, reporter):
+        for row_slice in _with_progress(request_plan, reporter):
             if file is None or row_slice.piece.new_chunk:
                 stack.close()
                 name = f"requests-{len(written) + 1:05d}.jsonl"
@@ -135,7 +137,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     return written
 
 
-def _watched(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
+def _with_progress(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
     done, total = 0, request_plan.dataset.rows_hint
     for row_slice in request_plan.row_slices():
         yield row_slice

@@ -1,4 +1,4 @@
-"""Put the enriched rows at their place, write receipt and report, tidy up at the provider."""
+"""Publish the enriched rows with receipt and report, and delete our files at the provider."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ def _odd_lines(stats: list[dict[str, Any]]) -> OddLines:
 
 
 def _tidy(run: Run) -> None:
-    """Delete our files at the provider: everything of theirs is in the run folder, whole.
+    """Delete our files at the provider: all of them are whole in the run folder.
 
-    What cannot be deleted now is noted and does not keep the answers from anyone.
+    What cannot be deleted now is noted; the run is finished all the same.
     """
     files = {
         file

@@ -13,11 +13,11 @@ from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import budget_line
 
 
-def announce(before: RunRecord, receipt: Receipt, reporter: Reporter) -> None:
+def emit_run_finished(before: RunRecord, receipt: Receipt, reporter: Reporter) -> None:
     """Emit `nightmail.run.finished` or `nightmail.run.over-error-budget`; nothing outside a flow run.
 
-    A run that was finished `before` by another flow run has been announced there. Telling the same twice, after a
-    crash, gives the same event: its id is made of the run.
+    For a run that was finished `before` by another flow run, that one has emitted it. Emitting it twice, after a crash,
+    gives the same event: its id is made of the run.
     """
     here = current_flow_run()
     if here is None or (before.receipt is not None and before.origin != here.id):

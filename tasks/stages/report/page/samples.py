@@ -33,8 +33,8 @@ class Sample:
 
 def shown_columns(names: Sequence[str], first: Iterable[str]) -> list[str]:
     """As many columns as fit: key and prompt's columns `first`, then the others as they come."""
-    liked = [name for name in dict.fromkeys(first) if name in names]
-    chosen = set([*liked, *(name for name in names if name not in liked)][:_MOST_COLUMNS])
+    preferred = [name for name in dict.fromkeys(first) if name in names]
+    chosen = set([*preferred, *(name for name in names if name not in preferred)][:_MOST_COLUMNS])
     return [name for name in names if name in chosen]
 
 
@@ -49,16 +49,16 @@ def find_samples(
     names = table.schema_arrow.names
     carried = names.index(f"{prefix}answer")
     before, added = shown_columns(names[:carried], first), names[carried:]
-    left, found = dict(wanted), []
+    left, samples = dict(wanted), []
     for group in range(table.num_row_groups):
         places = _places(table, group, prefix, left)
         for place, row in _rows(table, group, [*before, *added], places):
             number = first_row + place + 1
-            found.append(_sample(row, number, before, prefix))
+            samples.append(_sample(row, number, before, prefix))
         first_row += table.metadata.row_group(group).num_rows
         if not any(left.values()):
             break
-    return found
+    return samples
 
 
 def _places(table: pq.ParquetFile, group: int, prefix: str, left: dict[str, int]) -> list[int]:
@@ -66,9 +66,9 @@ def _places(table: pq.ParquetFile, group: int, prefix: str, left: dict[str, int]
     statuses = table.read_row_group(group, columns=[f"{prefix}status"]).column(0)
     places: list[int] = []
     for status, count in left.items():
-        here = np.flatnonzero(pc.equal(statuses, status).to_numpy())[:count].tolist()
-        left[status] -= len(here)
-        places += here
+        found = np.flatnonzero(pc.equal(statuses, status).to_numpy())[:count].tolist()
+        left[status] -= len(found)
+        places += found
     return sorted(places)
 
 
