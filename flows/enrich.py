@@ -12,7 +12,7 @@ from tasks.advance import advance, describe_wait
 from tasks.orchestration.blocks import connect, open_home
 from tasks.orchestration.busy_run import our_turn
 from tasks.orchestration.current_run import current_flow_run
-from tasks.orchestration.events import announce
+from tasks.orchestration.events import emit_run_finished
 from tasks.orchestration.reporters import current_reporter, publish_batches, publish_plan, publish_receipt
 from tasks.orchestration.run_states import missed, one_line_failures, title
 from tasks.orchestration.sleep import sleep_until
@@ -87,7 +87,7 @@ def enrich(
                 sleep_until(wake, describe_wait(run, wake), clock)
             publish(run)
         publish_batches(run)
-        receipt = run.receipt() or {}
+        receipt = run.receipt()
     publish_receipt(receipt)
-    announce(run.record, receipt, reporter)
+    emit_run_finished(run.record, receipt, reporter)
     return receipt

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from configs.errors import ConfigError
 from configs.progress import Progress, Reporter
@@ -19,6 +19,7 @@ from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
+from tasks.stages.report.plan import Estimate, Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
@@ -37,7 +38,9 @@ def prepare(run: Run, reporter: Reporter) -> None:
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
         chunks = tuple(
-            write_chunks(run.folder, run.id, request_plan.dataset.schema, _watched(request_plan, reporter))
+            write_chunks(
+                run.folder, run.id, request_plan.dataset.schema, _with_progress(request_plan, reporter)
+            )
         )
     except ConfigError:
         run.folder.remove("")
@@ -54,16 +57,40 @@ def prepare(run: Run, reporter: Reporter) -> None:
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
 
 
-def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
+def plan(order: Order, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = order.job
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
     first = request_plan.first_prompt()
+    totals, skips = _count(request_plan, reporter)
+    return Plan(
+        job=job.name,
+        key=order.key,
+        job_file=order.job_file,
+        source=job.source.path,
+        output=job.output.path,
+        provider=job.provider.name,
+        endpoint=job.prompt.endpoint,
+        model=job.prompt.model,
+        rows=totals["rows"],
+        chunks=totals["chunks"],
+        requests=totals["requests"],
+        bytes=totals["bytes"],
+        skipped=totals["rows"] - totals["requests"],
+        skips=dict(skips),
+        bad_lines=request_plan.dataset.bad_line_count,
+        estimate=_estimate(price_of(job, order.now), tokens.to_tokens(totals["units"]), totals["requests"]),
+        first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
+    )
+
+
+def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str], Counter[str]]:
+    """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
-    for row_slice in _watched(request_plan, reporter):
+    for row_slice in _with_progress(request_plan, reporter):
         piece = row_slice.piece
         skips.update(skip.code for _, skip in piece.skipped)
         totals.update(
@@ -73,31 +100,17 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
             bytes=len(piece.payload),
             units=piece.token_units,
         )
-    prompt_tokens = tokens.to_tokens(totals["units"])
-    price = price_of(job, order.now)
-    return {
-        "job": job.name,
-        "key": order.key,
-        "job_file": order.job_file,
-        "source": job.source.path,
-        "output": job.output.path,
-        "provider": job.provider.name,
-        "endpoint": job.prompt.endpoint,
-        "model": job.prompt.model,
-        **{name: totals[name] for name in ("rows", "chunks", "requests", "bytes")},
-        "skipped": totals["rows"] - totals["requests"],
-        "skips": dict(skips),
-        "bad_lines": request_plan.dataset.bad_line_count,
-        "prompt_tokens": prompt_tokens,
-        "tokens_method": tokens.METHOD,
-        "prompt_cost_usd": None if price is None else _prompt_cost(price, prompt_tokens, totals["requests"]),
-        "first_prompt": "\n".join(f"[{name}] {text}" for name, text in first),
-    }
+    return totals, skips
 
 
-def _prompt_cost(price: Price, tokens_in_all: int, requests: int) -> float:
+def _estimate(price: Price | None, prompt_tokens: int, requests: int) -> Estimate:
+    cost = None if price is None else _prompt_cost(price, prompt_tokens, requests)
+    return Estimate(prompt_tokens=prompt_tokens, method=tokens.METHOD, cost_usd=cost)
+
+
+def _prompt_cost(price: Price, prompt_tokens: int, requests: int) -> float:
     """By the average prompt: what a token costs may go by the length of the prompt it is in."""
-    size, longer = divmod(tokens_in_all, max(1, requests))
+    size, longer = divmod(prompt_tokens, max(1, requests))
     return price.cost_usd(size) * (requests - longer) + price.cost_usd(size + 1) * longer
 
 
@@ -112,7 +125,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     written: list[Path] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for row_slice in _watched(request_plan, reporter):
+        for row_slice in _with_progress(request_plan, reporter):
             if file is None or row_slice.piece.new_chunk:
                 stack.close()
                 name = f"requests-{len(written) + 1:05d}.jsonl"
@@ -122,7 +135,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
     return written
 
 
-def _watched(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
+def _with_progress(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
     done, total = 0, request_plan.dataset.rows_hint
     for row_slice in request_plan.row_slices():
         yield row_slice

@@ -1,8 +1,7 @@
-"""Put the enriched rows at their place, write receipt and report, tidy up at the provider."""
+"""Publish the enriched rows with receipt and report, and delete our files at the provider."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,15 @@ from tasks.runs import answer_files, vectors
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
 from tasks.runs.session import Run
-from tasks.stages.report.receipt import rows_by_status, top_errors
+from tasks.stages.report.receipt import (
+    BatchCounts,
+    OddLines,
+    Receipt,
+    RowCounts,
+    TokenSums,
+    rows_by_status,
+    top_errors,
+)
 from tasks.storage.output import EnrichedOutput
 
 
@@ -33,71 +40,95 @@ def publish(run: Run) -> None:
     output.check_owner()
     vectors.settle(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
-    receipt = output.publish(parts, receipt, make_page(run, receipt, chunks, batches), answer_files.kept(run))
+    report = output.publish(
+        parts,
+        lambda place: receipt.with_report(place).to_bytes(),
+        make_page(run, receipt, chunks, batches),
+        answer_files.kept(run),
+    )
+    published = receipt.with_report(report)
     with run.folder.write("receipt.json") as file:
-        file.write(json.dumps(receipt, indent=2, ensure_ascii=False).encode())
+        file.write(published.to_bytes())
     if run.stopping:
         return
     _tidy(run)
-    run.ledger.update_run(state=RunState.FINISHED, receipt=receipt, finished_at=run.clock.now())
+    run.ledger.update_run(state=RunState.FINISHED, receipt=published.as_json(), finished_at=run.clock.now())
 
 
-def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> dict[str, Any]:
+def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> Receipt:
     record = run.ledger.read_run()  # it was read before there was anything to count
     stats = [chunk.stats for chunk in chunks if chunk.stats]
-    by_status = rows_by_status(stats)
-    total = sum(chunk.rows for chunk in chunks)
-    if sum(by_status.values()) != total or len(stats) != len(chunks):
+    answering = [batch for batch in batches if batch.input_tokens is not None]
+    finished = run.clock.now()
+    return Receipt(
+        job=run.job.name,
+        key=record.key,
+        generation=record.generation,
+        run=run.id,
+        date=record.logical_date,
+        source=run.job.source.path,
+        source_fingerprint=record.source_fingerprint,
+        output=run.job.output.path,
+        run_folder=run.folder.url,
+        provider=run.job.provider.name,
+        answered_by=run.job.provider.answered_by,
+        model=run.job.prompt.model,
+        rows=_row_counts(run, chunks),
+        bad_lines=record.bad_lines,
+        chunks=len(chunks),
+        batches=_batch_counts(batches),
+        tokens=_token_sums(answering),
+        cost_usd=_cost(answering),
+        retryable=sum(chunk["unanswered"] for chunk in stats),
+        errors=top_errors(stats),
+        error_budget=run.job.run.error_budget,
+        odd_lines=_odd_lines(stats),
+        started_at=record.created_at,
+        finished_at=finished,
+        seconds=round((finished - record.created_at).total_seconds(), 1),
+    )
+
+
+def _row_counts(run: Run, chunks: tuple[ChunkRecord, ...]) -> RowCounts:
+    """IntegrityError unless every row of every chunk has one status."""
+    by_status = rows_by_status(chunk.stats for chunk in chunks if chunk.stats)
+    total, counted = sum(chunk.rows for chunk in chunks), sum(by_status.values())
+    if counted != total or not all(chunk.stats for chunk in chunks):
         raise IntegrityError(
-            f"{run.title}: {total:,} rows went in but {sum(by_status.values()):,} came out;"
+            f"{run.title}: {total:,} rows went in but {counted:,} came out;"
             f" nothing was published, see {run.folder.url}"
         )
-    answering = [batch for batch in batches if batch.input_tokens is not None]
+    return RowCounts(total=total, by_status=by_status)
+
+
+def _batch_counts(batches: tuple[BatchRecord, ...]) -> BatchCounts:
+    posted = [batch for batch in batches if batch.batch_id is not None]
+    return BatchCounts(posted=len(posted), follow_ups=sum(batch.attempt > 1 for batch in posted))
+
+
+def _token_sums(answering: list[BatchRecord]) -> TokenSums:
+    return TokenSums(
+        input=sum(batch.input_tokens or 0 for batch in answering),
+        output=sum(batch.output_tokens or 0 for batch in answering),
+        cached=sum(batch.cached_tokens or 0 for batch in answering),
+        reasoning=sum(batch.reasoning_tokens or 0 for batch in answering),
+    )
+
+
+def _cost(answering: list[BatchRecord]) -> float | None:
+    """None when one of them has no price."""
     costs = [batch.cost_usd for batch in answering]
-    finished = run.clock.now()
-    return {
-        "job": run.job.name,
-        "key": record.key,
-        "generation": record.generation,
-        "run": run.id,
-        "date": record.logical_date.isoformat(),
-        "source": run.job.source.path,
-        "source_fingerprint": record.source_fingerprint,
-        "output": run.job.output.path,
-        "report": None,
-        "run_folder": run.folder.url,
-        "provider": run.job.provider.name,
-        "answered_by": run.job.provider.answered_by,
-        "model": run.job.prompt.model,
-        "rows": {"total": total, **by_status},
-        "bad_lines": record.bad_lines,
-        "chunks": len(chunks),
-        "batches": {
-            "posted": sum(batch.batch_id is not None for batch in batches),
-            "follow_ups": sum(batch.attempt > 1 and batch.batch_id is not None for batch in batches),
-        },
-        "tokens": {
-            kind: sum(getattr(batch, f"{kind}_tokens") or 0 for batch in answering)
-            for kind in ("input", "output", "cached", "reasoning")
-        },
-        "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
-        "retryable": sum(chunk["unanswered"] for chunk in stats),
-        "errors": top_errors(stats),
-        "error_budget": run.job.run.error_budget,
-        "odd_lines": {
-            kind: sum(chunk[kind] for chunk in stats)
-            for kind in ("unknown_ids", "duplicate_lines", "unparsable_lines")
-        },
-        "started_at": record.created_at.isoformat(),
-        "finished_at": finished.isoformat(),
-        "seconds": round((finished - record.created_at).total_seconds(), 1),
-    }
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _odd_lines(stats: list[dict[str, Any]]) -> OddLines:
+    return OddLines(**{kind: sum(chunk[kind] for chunk in stats) for kind in OddLines.model_fields})
 
 
 def _tidy(run: Run) -> None:
-    """Delete our files at the provider: everything of theirs is in the run folder, whole.
+    """Delete our files at the provider: all of them are whole in the run folder.
 
-    What cannot be deleted now is noted and does not keep the answers from anyone.
+    What cannot be deleted now is noted; the run is finished all the same.
     """
     files = {
         file

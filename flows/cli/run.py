@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import sys
 from collections.abc import Callable
@@ -66,13 +65,16 @@ def run(
     """Run a job, or go on with it: the same job and key is the same run, resumed where it stopped."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
-    from tasks.stages.report.receipt import as_text, retry_line, unanswered
+    from tasks.stages.report.plan import Plan
+    from tasks.stages.report.plan_text import plan_as_text
+    from tasks.stages.report.receipt import Receipt
+    from tasks.stages.report.receipt_text import as_text, retry_line
 
     began = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
     call: Callable[..., Any] = enrich if prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result: dict[str, Any] = call(
+        result: Receipt | Plan = call(
             job,
             date=date,
             limit=limit,
@@ -85,17 +87,17 @@ def run(
         )
     if as_json:
         terminal.show_json(result)
-    elif dry_run:
-        terminal.show_plan(result)
+    elif isinstance(result, Plan):
+        sys.stdout.write(plan_as_text(result) + "\n")
     else:
-        if datetime.datetime.fromisoformat(result["finished_at"]) < began:
+        if result.finished_at < began:
             sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
         sys.stdout.write(as_text(result) + "\n")
         if more := retry_line(result):
             sys.stderr.write(f"{more}: run the same command with --retry.\n")
-        if result["answered_by"] == "echo":
+        if result.answered_by == "echo":
             sys.stderr.write(_ECHOES)
-    return ALL_ANSWERED if dry_run or not unanswered(result) else ROWS_UNANSWERED
+    return ROWS_UNANSWERED if isinstance(result, Receipt) and result.rows.unanswered else ALL_ANSWERED
 
 
 @app.command

@@ -1,10 +1,10 @@
-"""The commands that only look: at a batch file, at the ledger, at the job file's schema."""
+"""The commands that only read: a batch file, the ledger, the schemas of published files."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -116,9 +116,17 @@ def batches(
 
 
 @app.command
-def schema() -> int:
-    """Print the JSON Schema of job files, so that editors complete them."""
+def schema(
+    kind: Annotated[
+        Literal["job", "receipt", "plan"],
+        Parameter(help="Of which file or output: job, receipt or plan."),
+    ] = "job",
+) -> int:
+    """Print the JSON Schema of job files, so that editors complete them; or that of a receipt or a plan."""
     from configs.load import job_schema
+    from tasks.stages.report.plan import Plan
+    from tasks.stages.report.receipt import Receipt
 
-    terminal.show_json(job_schema())
+    schemas = {"job": job_schema, "receipt": Receipt.json_schema, "plan": Plan.json_schema}
+    terminal.show_json(schemas[kind]())
     return ALL_ANSWERED

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -19,7 +20,6 @@ from rich.text import Text
 from configs.errors import ConfigError
 from configs.progress import Progress, Reporter, Silent
 from tasks.ledger.leases import describe_owner
-from tasks.stages.report.receipt import counted
 from tasks.stages.report.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ class _BarReporter:
 
 def show_json(value: Any) -> None:
     """Data on stdout, for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_as_json) + "\n")
+
+
+def _as_json(value: Any) -> Any:
+    """A document as its JSON, anything else that JSON does not know as its text."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 class OutputFormat(StrEnum):
@@ -142,25 +147,6 @@ def show_preview(frame: pd.DataFrame) -> None:
     console.print(table, "")
 
 
-def show_plan(plan: Mapping[str, Any]) -> None:
-    """What a run would do, in a few lines."""
-    out = sys.stdout.write
-    out(
-        f"{plan['job']} {plan['key']}: {plan['rows']:,} rows → {counted(plan['chunks'], 'batch', 'batches')} at {plan['provider']}\n"
-    )
-    out(f"  source   {plan['source']}\n  output   {plan['output']}\n")
-    out(f"  model    {plan['model']} at {plan['endpoint']}\n")
-    out(f"  requests {plan['requests']:,} in {plan['bytes']:,} bytes; {plan['skipped']:,} rows skipped\n")
-    out(f"  tokens   about {plan['prompt_tokens']:,} in the prompts ({plan['tokens_method']})\n")
-    cost = plan["prompt_cost_usd"]
-    priced = "unknown price" if cost is None else f"about ${cost:,.4f} for the prompts, answers come on top"
-    out(f"  cost     {'free' if cost == 0 else priced}\n")
-    for reason, count in plan["skips"].items():
-        out(f"  skipped  {count:,} × {reason}\n")
-    out(f"\nFirst prompt:\n{plan['first_prompt']}\n")
-    out(f"\nNothing was written or posted. To do it: nightmail run {plan['job_file']}\n")
-
-
 def show_run(run: Mapping[str, Any]) -> None:
     """One run: where it is, its chunks, its last events."""
     out = sys.stdout.write
@@ -170,8 +156,8 @@ def show_run(run: Mapping[str, Any]) -> None:
     if run["held_by"]:
         out(f"held by {describe_owner(run['held_by'])}\n")
     for name in ("output", "report"):
-        if where := (run["receipt"] or {}).get(name):
-            out(f"{name} {where}\n")
+        if run["receipt"] and (path := getattr(run["receipt"], name)):
+            out(f"{name} {path}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
     show_table(

@@ -13,9 +13,9 @@ from tasks.backfill.dates import Night, NightState
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
+from tasks.runs.receipts import receipt_of
 from tasks.runs.request import Order, place_order
 from tasks.stages.read import rows_for_free
-from tasks.stages.report.receipt import unanswered
 
 
 def survey(job: str, days: Sequence[date], overrides: Sequence[str], home: Home, clock: Clock) -> list[Night]:
@@ -43,15 +43,15 @@ def outcome(job: str, day: date, home: Home) -> dict[str, Any]:
     """What came of a date, from the ledger: state, rows, unanswered, cost, output."""
     ledger = open_ledger(home)
     run = ledger.latest_run(job, day.isoformat()) if ledger else None
-    receipt = run.receipt if run and run.receipt else {}
+    receipt = receipt_of(run) if run else None
     return {
         "date": day.isoformat(),
         "state": ("done" if run.state is RunState.FINISHED else str(run.state)) if run else "not bought",
-        "rows": receipt.get("rows", {}).get("total"),
-        "unanswered": unanswered(receipt) if receipt else None,
-        "cost": receipt.get("cost_usd"),
-        "output": receipt.get("output"),
-        "report": receipt.get("report"),
+        "rows": receipt and receipt.rows.total,
+        "unanswered": receipt and receipt.rows.unanswered,
+        "cost": receipt and receipt.cost_usd,
+        "output": receipt and receipt.output,
+        "report": receipt and receipt.report,
     }
 
 

@@ -1,10 +1,10 @@
-"""What people see: progress while a run works, a receipt at its end; in the Prefect UI, on a terminal, or both."""
+"""Show progress while a run works and leave its receipt at the end: in the Prefect UI, on a terminal, or both."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -16,8 +16,10 @@ from prefect.logging import get_run_logger
 from configs.progress import Progress, Reporter, Silent
 from tasks.orchestration.artifacts import keep, keep_markdown, keep_table
 from tasks.runs.session import Run
-from tasks.stages.report.plan_page import plan_as_markdown
-from tasks.stages.report.receipt import as_markdown
+from tasks.stages.report.plan import Plan
+from tasks.stages.report.plan_text import plan_as_markdown
+from tasks.stages.report.receipt import Receipt
+from tasks.stages.report.receipt_text import as_markdown
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 _on_terminal: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
@@ -41,14 +43,14 @@ def current_reporter(name: str) -> Reporter:
     return shown[0] if len(shown) == 1 else _Several(shown) if shown else Silent()
 
 
-def publish_receipt(receipt: Mapping[str, Any]) -> None:
+def publish_receipt(receipt: Receipt) -> None:
     """Leave the receipt as an artifact of the flow run, if there is one."""
-    keep_markdown(f"receipt-{receipt['job']}", as_markdown(receipt), f"Receipt of {receipt['key']}")
+    keep_markdown(f"receipt-{receipt.job}", as_markdown(receipt), f"Receipt of {receipt.key}")
 
 
-def publish_plan(plan: Mapping[str, Any]) -> None:
+def publish_plan(plan: Plan) -> None:
     """Leave a dry run's plan as an artifact of the flow run, if there is one."""
-    keep_markdown(f"plan-{plan['job']}", plan_as_markdown(plan), f"What a run for {plan['key']} would do")
+    keep_markdown(f"plan-{plan.job}", plan_as_markdown(plan), f"What a run for {plan.key} would do")
 
 
 def publish_lines(key: str, lines: Sequence[str], title: str) -> None:
@@ -97,8 +99,8 @@ class _PrefectReporter:
         if not now.total or (too_soon and now.done < now.total):
             return
         self._updated = time.monotonic()
-        said = f"{now.phase}: {now.done:,} of {now.total:,} {now.unit}. {now.detail}"
-        keep("progress", self._key, 100.0 * now.done / now.total, said)
+        text = f"{now.phase}: {now.done:,} of {now.total:,} {now.unit}. {now.detail}"
+        keep("progress", self._key, 100.0 * now.done / now.total, text)
 
     def note(self, text: str) -> None:
         self._log.info(text)

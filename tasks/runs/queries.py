@@ -12,7 +12,7 @@ from tasks.ledger import database
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState
-from tasks.stages.report.receipt import unanswered
+from tasks.runs.receipts import receipt_of
 
 # The columns of each table as CSV and Markdown have them, by the names that the JSON has. People read these files with
 # programs: a column may be added at the end, and none is renamed or moved.
@@ -101,7 +101,7 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
         **_summary(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
-        "receipt": run.receipt,
+        "receipt": receipt_of(run),
         "chunk_list": [asdict(chunk) for chunk in chunks],
         "batches": [_batch(batch, run) for batch in ledger.batches(run.id)],
         "history": [asdict(event) for event in ledger.history(run.id)],
@@ -124,13 +124,14 @@ def _summary(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
     merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
     rows = sum(chunk.rows for chunk in chunks)
     waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
+    receipt = receipt_of(run)
     return {
         "run": run.id,
         "job": run.job,
         "key": run.key,
         "state": str(run.state),
         "rows": rows,
-        "answered": rows - unanswered(run.receipt) if run.receipt else None,
+        "answered": receipt.rows.answered if receipt else None,
         "chunks": f"{merged}/{len(chunks)}",
         "chunks_merged": merged,  # a spreadsheet takes 1/12 for a date
         "chunks_total": len(chunks),

@@ -1,10 +1,9 @@
-"""The run report of a finished run, from what the ledger and the run folder hold."""
+"""Make the run report of a finished run from what the ledger and the run folder hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -14,20 +13,22 @@ from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
 from tasks.stages.prompt.render import Renderer
 from tasks.stages.report.page import BatchView, Sample, find_samples, render_page
+from tasks.stages.report.receipt import Receipt
+from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.formats import dialect
 
-_ANSWERED_SHOWN = 3
+_SUCCEEDED_SHOWN = 3
 
 
 def make_page(
-    run: Run, receipt: Mapping[str, Any], chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]
+    run: Run, receipt: Receipt, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]
 ) -> bytes | None:
     """The page as HTML. None, and the reason in the run's history, when it cannot be made: rows matter more."""
     try:
         columns = _columns(run, chunks)
         return render_page(
             receipt,
-            [_shown(batch) for batch in batches],
+            [_batch_view(batch) for batch in batches],
             _samples(run, chunks, columns),
             zone=run.job.zone,
             columns=len(columns),
@@ -38,7 +39,7 @@ def make_page(
         return None
 
 
-def _shown(batch: BatchRecord) -> BatchView:
+def _batch_view(batch: BatchRecord) -> BatchView:
     return BatchView(
         chunk=batch.chunk,
         attempt=batch.attempt,
@@ -67,25 +68,25 @@ def _columns(run: Run, chunks: tuple[ChunkRecord, ...]) -> list[str]:
 def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> list[Sample]:
     """Of every status, rows of the first chunk that has it."""
     seen: set[str] = set()
-    found = []
+    samples = []
     for chunk in chunks:
         new = sorted({*(chunk.stats or {}).get("by_status", ())} - seen)
         if not new:
             continue
         seen.update(new)
         with run.folder.read(enriched_name(chunk.number)) as file:
-            found += find_samples(
+            samples += find_samples(
                 file,
-                {status: _ANSWERED_SHOWN if status == "succeeded" else 1 for status in new},
+                {status: _SUCCEEDED_SHOWN if status == RowStatus.SUCCEEDED else 1 for status in new},
                 prefix=run.job.output.prefix,
-                first=[*run.job.source.key_columns, *_asked(run, columns)],
+                first=[*run.job.source.key_columns, *_prompt_columns(run, columns)],
                 first_row=chunk.first_row,
             )
-    return found
+    return samples
 
 
-def _asked(run: Run, columns: list[str]) -> tuple[str, ...]:
-    """The columns that the prompt speaks of; none when it speaks of some that were not carried."""
+def _prompt_columns(run: Run, columns: list[str]) -> tuple[str, ...]:
+    """The columns that the prompt uses; none when it uses some that were not carried."""
     try:
         tree = dialect(run.job.provider.dialect).request_tree(run.job.prompt, run.job.provider)
         return Renderer(tree, columns).columns

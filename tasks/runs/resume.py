@@ -10,7 +10,7 @@ from tasks.ledger.transitions import ChunkState, RunState
 from tasks.runs.chunk_files import rows_name
 from tasks.runs.request import Order
 from tasks.runs.session import Run
-from tasks.stages.report.receipt import ANSWERED
+from tasks.stages.row_status import RowStatus
 
 
 def resume(run: Run, order: Order) -> None:
@@ -90,5 +90,5 @@ def _lacking(run: Run, order: Order) -> list[ChunkRecord]:
 
 
 def _lacks(stats: dict[str, Any], *, wider: bool) -> bool:
-    failed = (count for status, count in stats["by_status"].items() if status not in (*ANSWERED, "skipped"))
-    return bool(stats["unanswered"]) or (wider and any(failed))
+    lacking = (status for status in RowStatus if not status.has_answer and status is not RowStatus.SKIPPED)
+    return bool(stats["unanswered"]) or (wider and any(stats["by_status"].get(status) for status in lacking))

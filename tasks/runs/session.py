@@ -7,10 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from configs.clock import Clock
-from configs.errors import ConfigError, InputError, LeaseLost, NightmailError
+from configs.errors import ConfigError, InputError, IntegrityError, LeaseLost, NightmailError
 from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
@@ -23,10 +22,12 @@ from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService
+from tasks.runs.receipts import receipt_of
 from tasks.runs.request import Order
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits
 from tasks.stages.read import source_fingerprint
+from tasks.stages.report.receipt import Receipt
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder, join
 
@@ -75,9 +76,12 @@ class Run:
         self.record = self.ledger.read_run()
         self.job = Job.model_validate(self.record.spec)
 
-    def receipt(self) -> dict[str, Any] | None:
-        """The receipt, once the run is finished."""
-        return self.ledger.read_run().receipt
+    def receipt(self) -> Receipt:
+        """The receipt, once the run is finished; IntegrityError before that."""
+        receipt = receipt_of(self.ledger.read_run())
+        if receipt is None:
+            raise IntegrityError(f"{self.title}: has no receipt yet; run the same command again")
+        return receipt
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,14 +32,28 @@ _COPIES_AT_ONCE = 8
 _LARGE_PART = 64 << 20  # bytes; one file may be a whole dataset, and S3 takes 10,000 parts
 
 
+MakeReceipt = Callable[[str | None], bytes]
+"""The receipt as a JSON file, given where the run report is (None: nowhere)."""
+
+
 @dataclass(frozen=True)
 class _Delivery:
     """What a run publishes."""
 
     parts: Iterable[Open]
-    receipt: dict[str, Any]
+    receipt: MakeReceipt
     report: bytes | None
     assets: Iterable[tuple[str, Open]]
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What a receipt says of the output beside it; of a folder that has none yet, only whose it is."""
+
+    job: str | None
+    run: str = ""
+    key: str = ""
+    rows: int = 0
 
 
 class EnrichedOutput:
@@ -73,11 +87,11 @@ class EnrichedOutput:
     def refuse_fewer(self, key: str, limit: int | None) -> None:
         """ConfigError when a trial over `limit` rows would replace what another key published, and more of it."""
         with self._explained("nothing was done"):
-            there = self._receipt()
-        if limit is None or there is None or there["key"] == key or there["rows"]["total"] <= limit:
+            there = self._published()
+        if limit is None or there is None or there.key == key or there.rows <= limit:
             return
         raise ConfigError(
-            f"output.path: {self.path} holds {there['rows']['total']:,} rows of {there['key']}, and this run is limited"
+            f"output.path: {self.path} holds {there.rows:,} rows of {there.key}, and this run is limited"
             f" to {limit:,}; put {{key}} into output.path, or --set output.path=... for the trial"
         )
 
@@ -97,14 +111,14 @@ class EnrichedOutput:
     def publish(
         self,
         parts: Iterable[Open],
-        receipt: dict[str, Any],
+        receipt: MakeReceipt,
         report: bytes | None = None,
         assets: Iterable[tuple[str, Open]] = (),
-    ) -> dict[str, Any]:
+    ) -> str | None:
         """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order.
 
         `assets` are files the rows point to, each with its path below the folder of that name.
-        The receipt as it was written: its `report` says where the page is, None when it is not there.
+        Where the report is, as the receipt was told; None when it is not there.
         """
         folder = self._publish_folder if self._local else self._publish_objects
         publish = self._publish_file if self._single else folder
@@ -120,7 +134,7 @@ class EnrichedOutput:
             self._fs.info(str(self._place))
         except FileNotFoundError as error:
             if is_file_absent(error):
-                return self._read_json(*self._interrupted()) is not None
+                return self._read_receipt(*self._interrupted()) is not None
             raise
         return self._single or self._local or bool(self._entries())
 
@@ -129,32 +143,32 @@ class EnrichedOutput:
         found = (str(entry).rstrip("/") for entry in self._fs.ls(str(self._place), detail=False))
         return [entry for entry in found if entry != str(self._place)]
 
-    def _receipt(self) -> dict[str, Any] | None:
-        """The receipt of what is there, if Nightmail wrote it."""
+    def _published(self) -> _Published | None:
+        """What is there, if Nightmail wrote it and a receipt says so."""
         name = self._place.with_suffix(".receipt.json") if self._single else self._place / RECEIPT
-        return self._read_json(name, *self._interrupted())
+        return self._read_receipt(name, *self._interrupted())
 
     def _interrupted(self) -> list[PurePosixPath]:
         """The receipt as it was before a publication on a disk that was killed while it took the old folder away."""
         old = leftovers(Path(self._place)) if self._local and not self._single else []
         return [PurePosixPath(folder) / RECEIPT for folder in old]
 
-    def _read_json(self, *names: PurePosixPath) -> dict[str, Any] | None:
+    def _read_receipt(self, *names: PurePosixPath) -> _Published | None:
         """The first of these files that is there."""
         for name in names:
             with (
                 suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError),
                 self._fs.open(str(name), "rb") as file,
             ):
-                found = json.load(file)
-                if isinstance(found, dict):
-                    return cast("dict[str, Any]", found)
+                content = json.load(file)
+                if isinstance(content, dict):
+                    return _published_of(content)
         return None
 
     def _owner_of_folder(self) -> str | None:
-        receipt = self._receipt() or self._read_json(self._place / OWNER)
-        if receipt is not None:
-            return receipt.get("job")
+        published = self._published() or self._read_receipt(self._place / OWNER)
+        if published is not None:
+            return published.job
         is_empty = self._fs.isdir(str(self._place)) and not self._entries()
         return self._job if is_empty else None
 
@@ -166,18 +180,18 @@ class EnrichedOutput:
             return None
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
-    def _publish_file(self, given: _Delivery) -> dict[str, Any]:
+    def _publish_file(self, given: _Delivery) -> str | None:
         self._copy_assets(given.assets, self._place.parent)
         with self._appearing(self._place) as file:
             _concatenate(given.parts, file, self._job)
         self._drop_replaced_assets()
         page = self._place.with_suffix(".report.html")
-        receipt = self._with_report(given, lambda: self._appearing(page))
-        if receipt["report"] is None and self._fs.exists(str(page)):
-            self._fs.rm(str(page))  # it would speak of another run
+        report = self._write_report(given, lambda: self._appearing(page))
+        if report is None and self._fs.exists(str(page)):
+            self._fs.rm(str(page))  # it is of another run
         with self._appearing(self._place.with_suffix(".receipt.json")) as file:
-            file.write(_json(receipt))
-        return receipt
+            file.write(given.receipt(report))
+        return report
 
     def _copy_assets(self, assets: Iterable[tuple[str, Open]], folder: PurePosixPath) -> set[str]:
         """Put the assets below that folder, where no other run's are; their full paths."""
@@ -193,47 +207,48 @@ class EnrichedOutput:
 
     def _drop_replaced_assets(self) -> None:
         """Delete the assets of the run whose rows were here: the receipt still names it, and nothing else is ours."""
-        before = str((self._receipt() or {}).get("run", ""))
+        published = self._published()
+        before = published.run if published else ""
         if before in (self._run_id, "", ".", "..") or "/" in before:
             return
         stale = str(self._place.with_suffix(".assets") / before)
         if self._fs.exists(stale):
             self._fs.rm(stale, recursive=True)
 
-    def _publish_objects(self, given: _Delivery) -> dict[str, Any]:
+    def _publish_objects(self, given: _Delivery) -> str | None:
         page = self._place / REPORT
         folder = ObjectFolder(self._fs, self._place, self._job, self._run_id, self._guard)
         folder.upload(given.parts)
         ours = self._copy_assets(given.assets, self._place)
-        receipt = self._with_report(given, lambda: self._appearing(page))
-        folder.publish(_json(receipt), ours | ({str(page)} if receipt["report"] else set()))
-        return receipt
+        report = self._write_report(given, lambda: self._appearing(page))
+        folder.publish(given.receipt(report), ours | ({str(page)} if report else set()))
+        return report
 
-    def _with_report(
+    def _write_report(
         self, given: _Delivery, opened: Callable[[], AbstractContextManager[BinaryIO]]
-    ) -> dict[str, Any]:
-        """Write the page, and say in the receipt where it is. Without room for it the rows are still published."""
+    ) -> str | None:
+        """Write the page; where it is. None when there is none, or no room for it: the rows are still published."""
         if given.report is None:
-            return {**given.receipt, "report": None}
+            return None
         try:
             with opened() as file:
                 file.write(given.report)
         except OSError:
-            return {**given.receipt, "report": None}
-        return {**given.receipt, "report": self.report}
+            return None
+        return self.report
 
-    def _publish_folder(self, given: _Delivery) -> dict[str, Any]:
+    def _publish_folder(self, given: _Delivery) -> str | None:
         folder = LocalFolder(Path(self._place), self._run_id, self._guard)
         staging = folder.begin()
         for number, part in enumerate(given.parts, start=1):
             with part() as source, folder.file(part_name(number, self._run_id)) as target:
                 shutil.copyfileobj(source, target, BLOCK)
         self._copy_assets(given.assets, PurePosixPath(staging))
-        receipt = self._with_report(given, lambda: folder.file(REPORT))
+        report = self._write_report(given, lambda: folder.file(REPORT))
         with folder.file(RECEIPT) as target:
-            target.write(_json(receipt))
+            target.write(given.receipt(report))
         folder.publish()
-        return receipt
+        return report
 
     @contextmanager
     def _appearing(self, place: PurePosixPath) -> Iterator[BinaryIO]:
@@ -266,5 +281,11 @@ def _concatenate(parts: Iterable[Open], file: BinaryIO, job: str) -> None:
                     writer.write_table(table.read_row_group(group).replace_schema_metadata(metadata))
 
 
-def _json(receipt: dict[str, Any]) -> bytes:
-    return json.dumps(receipt, indent=2, ensure_ascii=False).encode()
+def _published_of(receipt: Mapping[str, Any]) -> _Published:
+    rows = receipt.get("rows")
+    return _Published(
+        job=receipt.get("job"),
+        run=str(receipt.get("run", "")),
+        key=str(receipt.get("key", "")),
+        rows=rows.get("total", 0) if isinstance(rows, Mapping) else 0,
+    )

@@ -49,16 +49,39 @@ def commands() -> str:
 
 
 def output_columns() -> str:
-    """The columns that a run adds, with their types, from the merge itself."""
+    """The columns that a run adds, with their types."""
     import pyarrow as pa
 
-    from tasks.stages.merge.chunk import output_schema
+    from tasks.stages.output_columns import typed_columns
 
-    added = output_schema(pa.schema([]), "llm_", parsed=pa.struct([]))
     lines = ["| column | type | what it holds |", "|---|---|---|"]
-    for field in added:
-        kind = "struct" if pa.types.is_struct(field.type) else str(field.type)
-        lines.append(f"| `{field.name}` | {kind} | {_COLUMNS[field.name.removeprefix('llm_')]} |")
+    for column, kind in typed_columns(pa.string(), pa.struct([])):
+        type_name = "struct" if pa.types.is_struct(kind) else str(kind)
+        lines.append(f"| `llm_{column.name}` | {type_name} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def row_statuses() -> str:
+    """The statuses of rows, what they mean, and what follows from them."""
+    from tasks.stages.row_status import RowStatus
+
+    lines = [
+        "| status | meaning | counts as answered | the model answered: not posted again |",
+        "|---|---|:-:|:-:|",
+    ]
+    for status in RowStatus:
+        marks = ["✓" if fact else "" for fact in (status.is_success, status.has_answer)]
+        lines.append(f"| `{status}` | {status.meaning} | {' | '.join(marks)} |")
+    return "\n".join(lines) + "\n"
+
+
+def receipt_fields() -> str:
+    """Every field of the receipt, from the JSON Schema of its model."""
+    from tasks.stages.report.receipt import Receipt
+
+    schema = Receipt.json_schema()
+    lines = ["| field | type | meaning |", "|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in _fields("", schema, schema["$defs"])]
     return "\n".join(lines) + "\n"
 
 
@@ -85,23 +108,6 @@ def providers() -> str:
 
 
 _CODE = re.compile(r"`[^`]*`")
-_COLUMNS = {
-    "answer": "the answer's text; what it is at other endpoints and with several answers a row is told below",
-    "parsed": "only with `prompt.schema`: the answer's fields, typed; null where the answer does not satisfy the schema",
-    "status": "one of the words below, never null",
-    "error_code": "why there is no answer: the provider's own code, or `template_error`, `row_too_large`, ...",
-    "error_message": "the same in words",
-    "finish_reason": "why the model stopped, as the provider says it",
-    "model": "the model that answered, as the provider says it",
-    "input_tokens": "tokens of the prompt",
-    "output_tokens": "tokens of the answer, reasoning included",
-    "cached_tokens": "the part of `input_tokens` that was read from the provider's cache",
-    "reasoning_tokens": "the part of `output_tokens` that was spent on reasoning",
-    "attempts": "how often the row was posted; 0 for a skipped one",
-    "custom_id": "the row's id at the provider",
-    "batch_id": "the provider's batch that the status comes from",
-}
-
 _MEANINGS = {  # for keys that the model does not describe
     "prompt.endpoint": "The provider's endpoint for the rows.",
     "prompt.system": "The system message; a template.",
@@ -119,6 +125,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "commands": commands,
         "output-columns": output_columns,
+        "row-statuses": row_statuses,
+        "receipt-fields": receipt_fields,
         "cell-rules": cell_rules,
         "providers": providers,
     },
@@ -170,6 +178,20 @@ def _rows(
         yield f"`{key}`", value, default, _cell(meaning)
 
 
+def _fields(prefix: str, model: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(field, type, meaning) of a document, parts included; the statuses of rows, told elsewhere, as one."""
+    from tasks.stages.row_status import RowStatus
+
+    for name, node in model["properties"].items():
+        inner = _models(node, defs)
+        for part in inner:
+            yield from _fields(f"{prefix}{name}{'[]' if node.get('type') == 'array' else ''}.", part, defs)
+        if not inner and name not in list(RowStatus):
+            yield f"`{prefix}{name}`", _kind(node), _cell(node.get("description", ""))
+    if set(RowStatus) <= set(model["properties"]):
+        yield f"`{prefix}STATUS`", "integer", "Rows with that status; not there when there are none."
+
+
 def _first(models: list[Mapping[str, Any]]) -> str:
     return (
         str(models[0].get("description", "")).split("\n")[0]
@@ -203,6 +225,8 @@ def _kind(node: Mapping[str, Any]) -> str:
     kind = {"string": "text", "object": "mapping", "null": "null", None: "any value"}.get(
         node.get("type"), str(node.get("type"))
     )
+    if "format" in node:
+        return f"{kind}, {node['format']}"
     if "exclusiveMinimum" in node:
         return f"{kind} > {node['exclusiveMinimum']}"
     if "minimum" in node and "maximum" in node:

@@ -6,7 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,10 +61,11 @@ class Workspace:
         return str(self.job_file)
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Run the flow without a Prefect server; the receipt."""
+        """Run the flow without a Prefect server; the receipt as JSON."""
         from flows.enrich import enrich  # Prefect takes seconds to import, and few tests need it
 
-        return cast("dict[str, Any]", enrich.fn(self.write(), **{"key": "k", **options}))
+        receipt: Any = enrich.fn(self.write(), **{"key": "k", **options})
+        return cast("dict[str, Any]", receipt.as_json())
 
     @property
     def out(self) -> pa.Table:

@@ -1,150 +1,179 @@
-"""The receipt: a finished run in one JSON object, and as text for people."""
+"""The receipt: what a finished run came to, as one published JSON document."""
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
-from urllib.parse import quote
+from typing import Annotated, Any, Literal, Self
 
-ANSWERED = ("succeeded", "reused")
-STATUSES = (
-    "succeeded",
-    "truncated",
-    "refused",
-    "invalid",
-    "failed",
-    "expired",
-    "cancelled",
-    "missing",
-    "skipped",
-    "reused",
-)
+from pydantic import Field, PlainSerializer, WithJsonSchema, model_serializer, model_validator
+
+from tasks.stages.report.document import Document
+from tasks.stages.row_status import RowStatus
+
 _ERRORS_SHOWN = 10
 
+Moment = Annotated[
+    datetime.datetime,
+    PlainSerializer(datetime.datetime.isoformat, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A time with its offset: `2026-11-21T17:40:13+00:00`."""
 
-def rows_by_status(stats: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Sum of the chunks' counts, in the order of the words, zeros left out."""
+
+class RowCounts(Document):
+    """The rows, in all and by the status they ended with; a status without rows is left out."""
+
+    total: int
+    by_status: dict[RowStatus, int]
+
+    @property
+    def answered(self) -> int:
+        """Rows that count as answered."""
+        return sum(count for status, count in self.by_status.items() if status.is_success)
+
+    @property
+    def unanswered(self) -> int:
+        """Rows that came out without an answer that counts."""
+        return sum(count for status, count in self.by_status.items() if not status.is_success)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        """In JSON the statuses stand beside the total."""
+        if not isinstance(value, Mapping) or "by_status" in value:
+            return value
+        by_status = {status: count for status, count in value.items() if status != "total"}
+        return {"total": value.get("total"), "by_status": by_status}
+
+    @model_serializer
+    def _to_json(self) -> dict[str, int]:
+        return {"total": self.total, **{str(status): count for status, count in self.by_status.items()}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
+        statuses = {
+            str(status): {"type": "integer", "minimum": 1, "description": status.meaning}
+            for status in RowStatus
+        }
+        total = {"type": "integer", "minimum": 0, "description": "All rows."}
+        return {
+            "type": "object",
+            "title": cls.__name__,
+            "description": cls.__doc__,
+            "properties": {"total": total, **statuses},
+            "required": ["total"],
+            "additionalProperties": False,
+        }
+
+
+class BatchCounts(Document):
+    """The batches that were created at the provider."""
+
+    posted: int = Field(description="Batches created.")
+    follow_ups: int = Field(description="Those of them that asked again, for rows without an answer.")
+
+
+class TokenSums(Document):
+    """Tokens as the provider counted them, over all attempts."""
+
+    input: int = Field(description="Tokens of the prompts.")
+    output: int = Field(description="Tokens of the answers, reasoning included.")
+    cached: int = Field(description="The part of `input` that was read from the provider's cache.")
+    reasoning: int = Field(description="The part of `output` that was spent on reasoning.")
+
+
+class ErrorSummary(Document):
+    """One error code, and how many rows ended with it."""
+
+    code: str = Field(description="The error code, as in the output.")
+    rows: int = Field(description="Rows that ended with it.")
+    example: str = Field(description="The message of the first of them.")
+
+
+class OddLines(Document):
+    """Lines of the result files that did no harm to any row."""
+
+    unknown_ids: int = Field(description="Lines for rows that were not asked.")
+    duplicate_lines: int = Field(description="Lines beyond the first for a row.")
+    unparsable_lines: int = Field(description="Lines that could not be read.")
+
+
+class Receipt(Document):
+    """What a finished run came to: rows by status, tokens, cost, batches, times."""
+
+    version: Literal[1] = Field(
+        1, description="Version of this format; a receipt without one is of the first."
+    )
+    job: str = Field(description="Name of the job.")
+    key: str = Field(description="Key of the run: its logical date, or the name it was given.")
+    generation: int = Field(description="1, and one more for every redo.")
+    run: str = Field(description="Id of the run.")
+    date: datetime.date = Field(description="Logical date.")
+    source: str = Field(description="Path of the dataset.")
+    source_fingerprint: str | None = Field(
+        None, description="Changes when the dataset's files change; null when they were never read."
+    )
+    output: str = Field(description="Path of the enriched dataset.")
+    report: str | None = Field(None, description="Path of the run report; null when it could not be written.")
+    run_folder: str = Field(description="Where the run's own files are.")
+    provider: str = Field(description="Batch service that was asked.")
+    answered_by: str = Field(description="Who answered there: the service, its URL, or `echo`.")
+    model: str = Field(description="The model that was asked for.")
+    rows: RowCounts = Field(description="Rows, in all and by status.")
+    bad_lines: int = Field(0, description="Lines of the source that were left out as the job says.")
+    chunks: int = Field(description="Chunks that the rows were cut into.")
+    batches: BatchCounts = Field(description="Batches at the provider.")
+    tokens: TokenSums = Field(description="Tokens, over all attempts.")
+    cost_usd: float | None = Field(description="What all attempts cost; null when a price is unknown.")
+    retryable: int = Field(0, description="Rows without an answer that may get one when asked again.")
+    errors: tuple[ErrorSummary, ...] = Field(description="The ten most frequent error codes.")
+    error_budget: float | None = Field(
+        None, description="The job's `run.error_budget`: the share of rows that may lack an answer."
+    )
+    odd_lines: OddLines = Field(
+        description="Lines of the result files that belong to no row, or cannot be read."
+    )
+    started_at: Moment = Field(description="When the run began.")
+    finished_at: Moment = Field(description="When all rows had their status.")
+    seconds: float = Field(description="Seconds from start to finish.")
+
+    @property
+    def is_over_budget(self) -> bool:
+        """More rows lack an answer than the job's error budget allows."""
+        total = self.rows.total
+        return (
+            self.error_budget is not None and total > 0 and self.rows.unanswered > self.error_budget * total
+        )
+
+    def with_report(self, place: str | None) -> Self:
+        """The same receipt, and where the run report is."""
+        return self.model_copy(update={"report": place})
+
+    def to_bytes(self) -> bytes:
+        """The JSON file."""
+        return json.dumps(self.as_json(), indent=2, ensure_ascii=False).encode()
+
+
+def rows_by_status(stats: Iterable[Mapping[str, Any]]) -> dict[RowStatus, int]:
+    """The sum of the chunks' counts, in the order of the statuses, zeros left out."""
     total: Counter[str] = Counter()
     for chunk in stats:
         total.update(chunk["by_status"])
-    return {status: total[status] for status in STATUSES if total[status]}
+    return {status: total[status] for status in RowStatus if total[status]}
 
 
-def top_errors(stats: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The most frequent error codes with a count and one message each."""
+def top_errors(stats: Iterable[Mapping[str, Any]]) -> tuple[ErrorSummary, ...]:
+    """The most frequent error codes of the chunks, with one message each."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for chunk in stats:
         for code, (count, example) in chunk["errors"].items():
             counts[code] += count
             examples.setdefault(code, example)
-    return [
-        {"code": code, "rows": count, "example": examples[code]}
+    return tuple(
+        ErrorSummary(code=code, rows=count, example=examples[code])
         for code, count in counts.most_common(_ERRORS_SHOWN)
-    ]
-
-
-def unanswered(receipt: Mapping[str, Any]) -> int:
-    """Rows that came out without an answer."""
-    return int(sum(count for status, count in receipt["rows"].items() if status not in (*ANSWERED, "total")))
-
-
-def retry_line(receipt: Mapping[str, Any]) -> str:
-    """How many of the unanswered rows may be answered when they are asked again; empty when none."""
-    count = receipt.get("retryable", 0)
-    return f"{counted(count, 'row', 'rows')} may be answered when asked again" if count else ""
-
-
-def budget_line(receipt: Mapping[str, Any]) -> str:
-    """What to say when more rows have no answer than `run.error_budget` allows; empty otherwise."""
-    budget, total = receipt.get("error_budget"), receipt["rows"]["total"]
-    if budget is None or not total or unanswered(receipt) <= budget * total:
-        return ""
-    share = unanswered(receipt) / total
-    return f"{share:.1%} of the rows have no answer; run.error_budget allows {budget:.1%}"
-
-
-def as_markdown(receipt: Mapping[str, Any]) -> str:
-    """The receipt as a Prefect artifact."""
-    rows = receipt["rows"]
-    lines = [
-        f"## {receipt['job']} {receipt['key']}",
-        f"{rows['total']:,} rows → `{receipt['output']}`",
-        "",
-        "| status | rows |",
-        "|---|---:|",
-        *(f"| {status} | {count:,} |" for status, count in rows.items() if status != "total"),
-        "",
-        f"cost {_money(receipt)} · tokens {_tokens(receipt)} · batches {_batches(receipt)} · time {duration(receipt['seconds'])}",
-    ]
-    if over := budget_line(receipt):
-        lines += ["", f"**Over the error budget:** {over}."]
-    if more := retry_line(receipt):
-        lines += ["", f"{more}: run the same job and key with `retry`."]
-    if receipt.get("report"):
-        lines += ["", _link(receipt["report"])]
-    if receipt["errors"]:
-        lines += ["", "| error | rows | example |", "|---|---:|---|"]
-        lines += [f"| {e['code']} | {e['rows']:,} | {_cell(e['example'])} |" for e in receipt["errors"]]
-    return "\n".join(lines)
-
-
-def as_text(receipt: Mapping[str, Any]) -> str:
-    """The receipt in a few lines for a terminal."""
-    rows = receipt["rows"]
-    counted = ", ".join(f"{count:,} {status}" for status, count in rows.items() if status != "total")
-    lines = [
-        f"{receipt['job']} {receipt['key']}: {rows['total']:,} rows ({counted})",
-        f"  output   {receipt['output']}",
-        *([f"  report   {receipt['report']}"] if receipt.get("report") else []),
-        f"  batches  {_batches(receipt)}",
-        f"  tokens   {_tokens(receipt)}",
-        f"  cost     {_money(receipt)}",
-        f"  time     {duration(receipt['seconds'])}",
-        *([f"  budget   {over}"] if (over := budget_line(receipt)) else []),
-    ]
-    lines += [f"  error    {e['rows']:,} × {e['code']}: {e['example'][:120]}" for e in receipt["errors"][:3]]
-    return "\n".join(lines)
-
-
-def _link(report: str) -> str:
-    """The run report as Markdown; a place that no browser opens is only named."""
-    if "://" in report:
-        return f"[Report]({report})" if report.startswith("http") else f"Report: `{report}`"
-    return f"[Report](file://{quote(report)}): `{report}`"
-
-
-def _money(receipt: Mapping[str, Any]) -> str:
-    cost = receipt["cost_usd"]
-    if cost is None:
-        return "unknown price"
-    return "free" if cost == 0 else f"${cost:,.4f}"
-
-
-def _tokens(receipt: Mapping[str, Any]) -> str:
-    tokens = receipt["tokens"]
-    return f"{tokens['input']:,} in, {tokens['output']:,} out"
-
-
-def _batches(receipt: Mapping[str, Any]) -> str:
-    batches = receipt["batches"]
-    again = f", {batches['follow_ups']} of them for rows without an answer" if batches["follow_ups"] else ""
-    return f"{batches['posted']} posted for {counted(receipt['chunks'], 'chunk', 'chunks')}{again}"
-
-
-def duration(seconds: float) -> str:
-    """`6.2 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """`1 chunk`, `1,200 chunks`."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split())[:200].replace("|", "\\|")
+    )

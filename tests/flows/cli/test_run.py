@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from flows.cli.main import main
@@ -249,9 +250,30 @@ def test_status_and_batches_tell_what_the_ledger_knows(
     assert nightmail("batches") == 0
 
 
-def test_schema_is_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert nightmail("schema") == 0
-    assert {"source", "prompt", "output"} <= set(json.loads(capsys.readouterr().out)["properties"])
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ((), {"source", "prompt", "output"}),
+        (("job",), {"source", "prompt", "output"}),
+        (("receipt",), {"version", "rows", "cost_usd"}),
+        (("plan",), {"version", "requests", "estimate"}),
+    ],
+)
+def test_schema_is_json_schema(
+    capsys: pytest.CaptureFixture[str], kind: tuple[str, ...], keys: set[str]
+) -> None:
+    assert nightmail("schema", *kind) == 0
+    assert keys <= set(json.loads(capsys.readouterr().out)["properties"])
+
+
+@pytest.mark.parametrize(("command", "kind"), [("run", "receipt"), ("plan", "plan")])
+def test_what_is_printed_as_json_satisfies_its_schema(
+    works: Any, capsys: pytest.CaptureFixture[str], command: str, kind: str
+) -> None:
+    nightmail("schema", kind)
+    schema = json.loads(capsys.readouterr().out)
+    assert nightmail(command, works.write(), "--key", "k", "--json") == 0
+    jsonschema_rs.validator_for(schema).validate(json.loads(capsys.readouterr().out))
 
 
 def test_a_killed_run_goes_on_where_it_was_and_pays_once(works: Any) -> None:

@@ -12,7 +12,8 @@ from configs.progress import Silent
 from flows.cli.main import main
 from tasks.cancel import cancel_run
 from tasks.runs import report_page
-from tasks.stages.report.receipt import as_markdown
+from tasks.stages.report.receipt import Receipt
+from tasks.stages.report.receipt_text import as_markdown
 
 
 def read(works: Any, path: str = "out/letters/_report.html") -> str:
@@ -127,5 +128,5 @@ def test_the_terminal_names_it(works: Any, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_the_receipt_artifact_leads_to_it(works: Any, place: str | None, said: str | None) -> None:
-    shown = as_markdown({**works.run(), "report": place})
+    shown = as_markdown(Receipt.model_validate({**works.run(), "report": place}))
     assert (said in shown) if said else ("eport" not in shown)

@@ -27,11 +27,13 @@ def part(*values: int) -> Any:
     return lambda: io.BytesIO(buffer.getvalue())
 
 
-RECEIPT = {"job": "letters", "rows": {"total": 3}}
+def content(run: str, report: str | None) -> dict[str, Any]:
+    return {"job": "letters", "rows": {"total": 3}, "run": run, "report": report}
 
 
-def receipt(run: str) -> dict[str, Any]:
-    return {**RECEIPT, "run": run}
+def receipt(run: str) -> Callable[[str | None], bytes]:
+    """The receipt of that run, made when it is known where the report is."""
+    return lambda report: json.dumps(content(run, report)).encode()
 
 
 def publish(path: str, run: str, *parts: Any, guard: Callable[[], None] = lambda: None) -> None:
@@ -75,18 +77,18 @@ def test_parts_appear_in_order_with_the_receipt(place: str, name: str) -> None:
     assert numbers(place + name) == [1, 2, 3]
     fs, where = filesystem_of(place)
     written = f"{where}/all.receipt.json" if name else f"{where}/_receipt.json"
-    assert json.loads(fs.cat_file(written)) == {**receipt("r1"), "report": None}
+    assert json.loads(fs.cat_file(written)) == content("r1", None)
 
 
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
 def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, page: str) -> None:
     fs, where = filesystem_of(place)
-    written = EnrichedOutput(place + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>one")
-    assert written["report"] == place + page
+    report = EnrichedOutput(place + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>one")
+    assert report == place + page
     assert fs.cat_file(where + page) == b"<p>one"
     EnrichedOutput(place + name, "letters", "r2").publish([part(2)], receipt("r2"), b"<p>two")
     assert fs.cat_file(where + page) == b"<p>two"
-    assert EnrichedOutput(place + name, "letters", "r3").publish([part(3)], receipt("r3"))["report"] is None
+    assert EnrichedOutput(place + name, "letters", "r3").publish([part(3)], receipt("r3")) is None
     assert not fs.exists(where + page)
     assert numbers(place + name) == [3]
 
@@ -94,7 +96,7 @@ def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, p
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
 def test_a_browser_shows_the_report_from_the_store(store: Any, name: str, page: str) -> None:
     path = f"{store.url}/out"
-    EnrichedOutput(path + name, "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
+    EnrichedOutput(path + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>")
     assert store.fs.info(path + page)["ContentType"] == "text/html; charset=utf-8"
 
 
@@ -111,8 +113,8 @@ def test_a_report_without_room_keeps_the_rows_from_nobody(
         return real(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    written = EnrichedOutput(str(tmp_path / name), "letters", "r1").publish([part(1)], RECEIPT, b"<p>")
-    assert written["report"] is None
+    report = EnrichedOutput(str(tmp_path / name), "letters", "r1").publish([part(1)], receipt("r1"), b"<p>")
+    assert report is None
     assert numbers(str(tmp_path / name)) == [1]
     assert not list(tmp_path.rglob("*report*"))
 
@@ -154,9 +156,9 @@ def test_a_folder_that_happens_to_have_the_name_keeps_what_is_in_it(tmp_path: Pa
 
 
 def test_part_names_tell_runs_apart_so_that_no_reader_mixes_two(tmp_path: Path) -> None:
-    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1)], RECEIPT)
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1)], receipt("r1"))
     first = {path.name for path in (tmp_path / "out").glob("*.parquet")}
-    EnrichedOutput(str(tmp_path / "out"), "letters", "r2").publish([part(1)], RECEIPT)
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r2").publish([part(1)], receipt("r2"))
     assert first.isdisjoint(path.name for path in (tmp_path / "out").glob("*.parquet"))
 
 
@@ -483,7 +485,7 @@ def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: 
     import duckdb
     import pandas as pd
 
-    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], RECEIPT, b"<p>")
+    EnrichedOutput(str(tmp_path / "out"), "letters", "r1").publish([part(1, 2)], receipt("r1"), b"<p>")
     assert (tmp_path / "out/_report.html").exists()
     assert pd.read_parquet(tmp_path / "out")["n"].tolist() == [1, 2]
     assert pq.read_table(tmp_path / "out").num_rows == 2
@@ -495,7 +497,7 @@ def test_readers_of_the_folder_do_not_stumble_over_receipt_and_report(tmp_path: 
 def test_the_owner_is_recognised_and_strangers_are_refused(place: str, name: str) -> None:
     path = place + name
     EnrichedOutput(path, "letters").check_owner()
-    EnrichedOutput(path, "letters", "r1").publish([part(1)], RECEIPT)
+    EnrichedOutput(path, "letters", "r1").publish([part(1)], receipt("r1"))
     EnrichedOutput(path, "letters").check_owner()
     with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
         EnrichedOutput(path, "other").check_owner()

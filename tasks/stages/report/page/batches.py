@@ -76,8 +76,8 @@ class Timeline:
     @property
     def kinds(self) -> list[str]:
         """The kinds of spans that occur."""
-        there = {span.kind for _, spans in self.bars for span in spans}
-        return [kind for kind in _PHASES.values() if kind in there]
+        occurring = {span.kind for _, spans in self.bars for span in spans}
+        return [kind for kind in _PHASES.values() if kind in occurring]
 
 
 def notable(batches: Sequence[BatchView], most: int) -> list[BatchView]:
@@ -87,9 +87,13 @@ def notable(batches: Sequence[BatchView], most: int) -> list[BatchView]:
     nothing = timedelta(0)
     ranked = sorted(
         range(len(batches)),
-        key=lambda at: (batches[at].status == "completed", -(batches[at].took or nothing), at),
+        key=lambda number: (
+            batches[number].status == "completed",
+            -(batches[number].took or nothing),
+            number,
+        ),
     )
-    return [batches[at] for at in sorted(ranked[:most])]
+    return [batches[number] for number in sorted(ranked[:most])]
 
 
 def latency(batches: Sequence[BatchView]) -> Latency | None:
@@ -105,10 +109,10 @@ def timeline(batches: Sequence[BatchView], until: datetime, zone: ZoneInfo) -> T
     posted = [(batch.posted, batch) for batch in batches if batch.posted]
     if not posted:
         return None
-    start = min(at for at, _ in posted)
+    start = min(time for time, _ in posted)
     end = max(batch.ended or until for _, batch in posted)
     whole = max(end - start, timedelta(milliseconds=1))
-    bars = tuple((batch, tuple(_spans(batch, at, until, start, whole))) for at, batch in posted)
+    bars = tuple((batch, tuple(_spans(batch, time, until, start, whole))) for time, batch in posted)
     return Timeline(bars, tuple(_ticks(start, whole, zone)))
 
 
@@ -116,12 +120,12 @@ def _spans(
     batch: BatchView, posted: datetime, until: datetime, start: datetime, whole: timedelta
 ) -> Iterator[Span]:
     ended = max(batch.ended or until, posted)
-    seen = [(kind, at) for status, at in batch.phases if (kind := _PHASES.get(status))]
-    if all(kind == "waiting" for kind, _ in seen):
-        seen = [("running", posted)]  # nobody looked while it ran
-    starts = [posted, *(min(max(at, posted), ended) for _, at in seen[1:]), ended]
-    for (kind, _), left, right in zip(seen, starts, starts[1:], strict=False):
-        if right > left or len(seen) == 1:
+    phases = [(kind, since) for status, since in batch.phases if (kind := _PHASES.get(status))]
+    if all(kind == "waiting" for kind, _ in phases):
+        phases = [("running", posted)]  # nobody looked while it ran
+    starts = [posted, *(min(max(since, posted), ended) for _, since in phases[1:]), ended]
+    for (kind, _), left, right in zip(phases, starts, starts[1:], strict=False):
+        if right > left or len(phases) == 1:
             yield Span(kind, 100 * ((left - start) / whole), 100 * ((right - left) / whole))
 
 
@@ -129,9 +133,11 @@ def _ticks(start: datetime, whole: timedelta, zone: ZoneInfo) -> Iterator[tuple[
     step = next((step for step in _STEPS if whole / step <= _MOST_TICKS), None)
     if step is None:
         step = timedelta(days=-(-whole.days // _MOST_TICKS))
-    shown = "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M" if step < timedelta(days=1) else "%b %-d"
+    time_format = (
+        "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M" if step < timedelta(days=1) else "%b %-d"
+    )
     midnight = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    at = midnight + ((start - midnight) // step + 1) * step
-    while at <= start + whole:
-        yield 100 * ((at - start) / whole), at.astimezone(zone).strftime(shown)
-        at += step
+    tick = midnight + ((start - midnight) // step + 1) * step
+    while tick <= start + whole:
+        yield 100 * ((tick - start) / whole), tick.astimezone(zone).strftime(time_format)
+        tick += step

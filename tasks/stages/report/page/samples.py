@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tasks.stages import arrow_columns
 from tasks.stages.prompt import values
+from tasks.stages.row_status import RowStatus
 
 _MOST_COLUMNS = 6
 _FEW_ROWS = 64
@@ -33,8 +34,8 @@ class Sample:
 
 def shown_columns(names: Sequence[str], first: Iterable[str]) -> list[str]:
     """As many columns as fit: key and prompt's columns `first`, then the others as they come."""
-    liked = [name for name in dict.fromkeys(first) if name in names]
-    chosen = set([*liked, *(name for name in names if name not in liked)][:_MOST_COLUMNS])
+    preferred = [name for name in dict.fromkeys(first) if name in names]
+    chosen = set([*preferred, *(name for name in names if name not in preferred)][:_MOST_COLUMNS])
     return [name for name in names if name in chosen]
 
 
@@ -49,16 +50,16 @@ def find_samples(
     names = table.schema_arrow.names
     carried = names.index(f"{prefix}answer")
     before, added = shown_columns(names[:carried], first), names[carried:]
-    left, found = dict(wanted), []
+    left, samples = dict(wanted), []
     for group in range(table.num_row_groups):
         places = _places(table, group, prefix, left)
         for place, row in _rows(table, group, [*before, *added], places):
             number = first_row + place + 1
-            found.append(_sample(row, number, before, prefix))
+            samples.append(_sample(row, number, before, prefix))
         first_row += table.metadata.row_group(group).num_rows
         if not any(left.values()):
             break
-    return found
+    return samples
 
 
 def _places(table: pq.ParquetFile, group: int, prefix: str, left: dict[str, int]) -> list[int]:
@@ -97,7 +98,7 @@ def _sample(row: pa.RecordBatch, number: int, before: list[str], prefix: str) ->
     elif answer := cell_text(row.column(f"{prefix}answer")):
         after.append(("answer", answer))
     status = cell_text(row.column(f"{prefix}status"))
-    if status != "succeeded":
+    if status != RowStatus.SUCCEEDED:
         reasons = ((name, cell_text(row.column(prefix + name))) for name in _REASONS)
         after += [(name.replace("_", " "), text) for name, text in reasons if text]
     return Sample(

@@ -11,33 +11,36 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tasks.stages.report.page import BatchView, Sample, render_page
+from tasks.stages.report.receipt import Receipt
 
 START = datetime(2026, 11, 21, 17, 40, 13, tzinfo=UTC)
-RECEIPT: dict[str, Any] = {
-    "job": "letters",
-    "key": "2026-11-21",
-    "generation": 1,
-    "run": "ab12",
-    "date": "2026-11-21",
-    "source": "rows.parquet",
-    "output": "out/letters",
-    "report": None,
-    "run_folder": "runs/letters/2026-11-21",
-    "provider": "openai",
-    "answered_by": "openai",
-    "model": "m",
-    "rows": {"total": 120, "succeeded": 118, "failed": 2},
-    "bad_lines": 0,
-    "chunks": 1,
-    "batches": {"posted": 1, "follow_ups": 0},
-    "tokens": {"input": 1000, "output": 200, "cached": 30, "reasoning": 40},
-    "cost_usd": 0.0123,
-    "errors": [],
-    "odd_lines": {"unknown_ids": 0, "duplicate_lines": 0, "unparsable_lines": 0},
-    "started_at": START.isoformat(),
-    "finished_at": (START + timedelta(minutes=20)).isoformat(),
-    "seconds": 1200.0,
-}
+RECEIPT = Receipt.model_validate(
+    {
+        "job": "letters",
+        "key": "2026-11-21",
+        "generation": 1,
+        "run": "ab12",
+        "date": "2026-11-21",
+        "source": "rows.parquet",
+        "output": "out/letters",
+        "report": None,
+        "run_folder": "runs/letters/2026-11-21",
+        "provider": "openai",
+        "answered_by": "openai",
+        "model": "m",
+        "rows": {"total": 120, "succeeded": 118, "failed": 2},
+        "bad_lines": 0,
+        "chunks": 1,
+        "batches": {"posted": 1, "follow_ups": 0},
+        "tokens": {"input": 1000, "output": 200, "cached": 30, "reasoning": 40},
+        "cost_usd": 0.0123,
+        "errors": [],
+        "odd_lines": {"unknown_ids": 0, "duplicate_lines": 0, "unparsable_lines": 0},
+        "started_at": START.isoformat(),
+        "finished_at": (START + timedelta(minutes=20)).isoformat(),
+        "seconds": 1200.0,
+    }
+)
 _VOID = {"meta", "link", "br", "hr", "img"}
 
 
@@ -85,7 +88,7 @@ def page(
     **receipt: Any,
 ) -> Page:
     made = render_page(
-        {**RECEIPT, **receipt},
+        Receipt.model_validate({**RECEIPT.as_json(), **receipt}),
         [batch()] if batches is None else batches,
         samples or [],
         zone=ZoneInfo("Asia/Tokyo"),

@@ -1,0 +1,150 @@
+"""What the page says of a run in words and figures, made from its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from tasks.stages.report.formatting import counted, duration
+from tasks.stages.report.page.formatting import dollars, local_and_utc, share
+from tasks.stages.report.receipt import Receipt
+from tasks.stages.row_status import RowStatus
+
+_ODD_LINES = {
+    "unknown_ids": "for rows that were not asked",
+    "duplicate_lines": "beyond the first for a row",
+    "unparsable_lines": "that could not be read",
+}
+
+
+class Figure(NamedTuple):
+    """A number that people look for first."""
+
+    name: str
+    value: str
+    remark: str
+
+
+class Fact(NamedTuple):
+    """Something that identifies the run; `is_code` is how it is set."""
+
+    name: str
+    value: str
+    is_code: bool
+
+
+class StatusRow(NamedTuple):
+    """The rows of one status; `percent` of all rows."""
+
+    status: RowStatus
+    rows: int
+    percent: float
+
+
+def headline(receipt: Receipt, *, stopped: bool) -> str:
+    """The run in one sentence: `118 of 120 rows answered; 2 failed.`"""
+    rows = receipt.rows
+    if rows.total == 0:
+        sentence = "There were no rows"
+    elif rows.answered == rows.total:
+        sentence = "The only row was answered" if rows.total == 1 else f"All {rows.total:,} rows answered"
+    else:
+        others = ", ".join(
+            f"{count:,} {status}" for status, count in rows.by_status.items() if not status.is_success
+        )
+        sentence = f"{rows.answered:,} of {rows.total:,} rows answered; {others}"
+    return f"Stopped before its end: {sentence}." if stopped else f"{sentence}."
+
+
+def tone(receipt: Receipt, *, stopped: bool) -> str:
+    """How the headline is coloured: `good`, `mixed` or `bad`."""
+    unanswered = receipt.rows.unanswered
+    if unanswered and unanswered == receipt.rows.total:
+        return "bad"
+    return "mixed" if unanswered or stopped else "good"
+
+
+def figures(receipt: Receipt) -> list[Figure]:
+    """Rows, tokens, cost and time."""
+    rows, tokens = receipt.rows, receipt.tokens
+    parts = {"in": tokens.input, "out": tokens.output}
+    parts |= {name: count for name, count in _parts_of_tokens(receipt).items() if count}
+    return [
+        Figure(
+            "Answered",
+            share(rows.answered, rows.total) or "–",
+            f"{rows.answered:,} of {rows.total:,} rows",
+        ),
+        Figure(
+            "Tokens",
+            f"{tokens.input + tokens.output:,}",
+            ", ".join(f"{count:,} {name}" for name, count in parts.items()),
+        ),
+        _cost_figure(receipt),
+        Figure(
+            "Time",
+            duration(receipt.seconds),
+            counted(receipt.batches.posted, "batch", "batches") + " posted",
+        ),
+    ]
+
+
+def _parts_of_tokens(receipt: Receipt) -> dict[str, int]:
+    return {"cached": receipt.tokens.cached, "reasoning": receipt.tokens.reasoning}
+
+
+def _cost_figure(receipt: Receipt) -> Figure:
+    if receipt.cost_usd is None:
+        return Figure("Cost", "unknown", "no price is known for it")
+    if _is_free(receipt):
+        return Figure("Cost", "free", "embedded service")
+    cost, answered = receipt.cost_usd, receipt.rows.answered
+    remark = f"per 1,000 answers ${1000 * cost / answered:,.4f}" if cost and answered else ""
+    return Figure("Cost", dollars(cost), remark)
+
+
+def _is_free(receipt: Receipt) -> bool:
+    return receipt.provider == "local" and receipt.cost_usd == 0
+
+
+def facts(receipt: Receipt, zone: ZoneInfo) -> list[Fact]:
+    """What the run was, where its rows came from and where they went."""
+    answerer = Fact("Answered by", receipt.answered_by, is_code=True)
+    if receipt.answered_by == "echo":
+        answerer = Fact("Answered by", "echoes of the embedded service", is_code=False)
+    redo = f", redo number {receipt.generation - 1}" if receipt.generation > 1 else ""
+    cost = "free (embedded service)" if _is_free(receipt) else dollars(receipt.cost_usd)
+    tokens = {"input": receipt.tokens.input, "output": receipt.tokens.output, **_parts_of_tokens(receipt)}
+    return [
+        Fact("Output", receipt.output, is_code=True),
+        Fact("Source", receipt.source, is_code=True),
+        Fact("Model", receipt.model, is_code=True),
+        Fact("Provider", receipt.provider, is_code=False),
+        answerer,
+        Fact("Started", local_and_utc(receipt.started_at, zone), is_code=False),
+        Fact("Finished", local_and_utc(receipt.finished_at, zone), is_code=False),
+        Fact("Tokens", ", ".join(f"{count:,} {kind}" for kind, count in tokens.items()), is_code=False),
+        Fact("Cost", cost, is_code=False),
+        Fact("Logical date", receipt.date.isoformat(), is_code=False),
+        Fact("Run", receipt.run + redo, is_code=True),
+        Fact("Run folder", receipt.run_folder, is_code=True),
+    ]
+
+
+def status_rows(receipt: Receipt) -> Iterator[StatusRow]:
+    """The statuses that rows ended with, in their order."""
+    rows = receipt.rows
+    for status in RowStatus:
+        if count := rows.by_status.get(status):
+            yield StatusRow(status, count, 100 * count / max(1, rows.total))
+
+
+def odd_lines(receipt: Receipt) -> list[str]:
+    """`2 lines for rows that were not asked`."""
+    counts = receipt.odd_lines.as_json()
+    return [
+        f"{counted(counts[kind], 'line', 'lines')} {text}"
+        for kind, text in _ODD_LINES.items()
+        if counts[kind]
+    ]

@@ -1,0 +1,55 @@
+"""The plan: what a run would do, counted by a dry run, as one published JSON document."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, computed_field
+
+from tasks.stages.report.document import Document
+
+
+class Estimate(Document):
+    """What the prompts would take. Answers come on top."""
+
+    prompt_tokens: int = Field(description="Tokens of all prompts, about.")
+    method: str = Field(description="How they were counted, and how far off that may be.")
+    cost_usd: float | None = Field(description="Price of the prompts; null when it is unknown.")
+
+
+class Plan(Document):
+    """What a run would post and where its rows would go. Nothing was written or posted for it."""
+
+    version: Literal[1] = Field(1, description="Version of this format.")
+    job: str = Field(description="Name of the job.")
+    key: str = Field(description="Key of the run: its logical date, or the name it was given.")
+    job_file: str = Field(description="Path of the job file.")
+    source: str = Field(description="Path of the dataset.")
+    output: str = Field(description="Path of the enriched dataset.")
+    provider: str = Field(description="Batch service that would be asked.")
+    endpoint: str = Field(description="Endpoint of the requests.")
+    model: str = Field(description="Model that would be asked.")
+    rows: int = Field(description="Rows of the dataset.")
+    chunks: int = Field(description="Chunks, each of them one batch.")
+    requests: int = Field(description="Rows that would be posted.")
+    bytes: int = Field(description="Size of the request files.")
+    skipped: int = Field(description="Rows that would not be posted.")
+    skips: dict[str, int] = Field(description="The same by reason.")
+    bad_lines: int = Field(description="Lines of the source that are left out as the job says.")
+    estimate: Estimate = Field(description="Tokens and price of the prompts.")
+    first_prompt: str = Field(description="The first row's prompt, a part a line.")
+
+    @computed_field(description="The same as `estimate.prompt_tokens`.")
+    def prompt_tokens(self) -> int:
+        """Under the name it had before there was an `estimate`."""
+        return self.estimate.prompt_tokens
+
+    @computed_field(description="The same as `estimate.method`.")
+    def tokens_method(self) -> str:
+        """Under the name it had before there was an `estimate`."""
+        return self.estimate.method
+
+    @computed_field(description="The same as `estimate.cost_usd`.")
+    def prompt_cost_usd(self) -> float | None:
+        """Under the name it had before there was an `estimate`."""
+        return self.estimate.cost_usd

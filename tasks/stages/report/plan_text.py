@@ -1,0 +1,63 @@
+"""A dry run's plan as text for people: a Markdown page, and a few lines for a terminal."""
+
+from __future__ import annotations
+
+from tasks.stages.report.formatting import counted
+from tasks.stages.report.plan import Plan
+
+
+def plan_as_markdown(plan: Plan) -> str:
+    """A dry run's plan as a Prefect artifact."""
+    cost = plan.estimate.cost_usd
+    facts = {
+        "rows": f"{plan.rows:,}, of which {plan.skipped:,} are skipped",
+        "batches": f"{plan.chunks:,} at {plan.provider}, {plan.model}",
+        "requests": f"{plan.requests:,} in {plan.bytes:,} bytes",
+        "prompt tokens": f"about {plan.estimate.prompt_tokens:,} ({plan.estimate.method})",
+        "price of the prompts": "unknown price" if cost is None else f"about ${cost:,.4f}",
+        "source": f"`{plan.source}`",
+        "output": f"`{plan.output}`",
+    }
+    return "\n".join(
+        [
+            f"## {plan.job} {plan.key}",
+            "Nothing was written or posted.",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {text} |" for name, text in facts.items()),
+            *(f"| skipped: {reason} | {count:,} |" for reason, count in plan.skips.items()),
+            "",
+            "First prompt:",
+            "",
+            *(f"    {line}" for line in plan.first_prompt.splitlines()),
+        ]
+    )
+
+
+def plan_as_text(plan: Plan) -> str:
+    """A dry run's plan in a few lines for a terminal."""
+    estimate = plan.estimate
+    return "\n".join(
+        [
+            f"{plan.job} {plan.key}: {plan.rows:,} rows → {counted(plan.chunks, 'batch', 'batches')} at {plan.provider}",
+            f"  source   {plan.source}",
+            f"  output   {plan.output}",
+            f"  model    {plan.model} at {plan.endpoint}",
+            f"  requests {plan.requests:,} in {plan.bytes:,} bytes; {plan.skipped:,} rows skipped",
+            f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
+            f"  cost     {_price(estimate.cost_usd)}",
+            *(f"  skipped  {count:,} × {reason}" for reason, count in plan.skips.items()),
+            "",
+            "First prompt:",
+            plan.first_prompt,
+            "",
+            f"Nothing was written or posted. To do it: nightmail run {plan.job_file}",
+        ]
+    )
+
+
+def _price(cost_usd: float | None) -> str:
+    if cost_usd is None:
+        return "unknown price"
+    return f"about ${cost_usd:,.4f} for the prompts, answers come on top" if cost_usd else "free"

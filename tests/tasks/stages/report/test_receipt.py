@@ -1,0 +1,148 @@
+"""The receipt and the plan are contracts: their JSON stays as it is, and what earlier versions wrote can be read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from pydantic import ValidationError
+
+from tasks.stages.report.plan import Estimate, Plan
+from tasks.stages.report.plan_text import plan_as_markdown, plan_as_text
+from tasks.stages.report.receipt import Receipt
+from tasks.stages.report.receipt_text import as_markdown, as_text
+
+# As 0.1.0 wrote it, before there was a version.
+FIRST_RECEIPT: dict[str, Any] = {
+    "job": "letters",
+    "key": "2026-11-21",
+    "generation": 2,
+    "run": "96a1c0ffee",
+    "date": "2026-11-21",
+    "source": "/data/rows.parquet",
+    "source_fingerprint": "b1946ac92492d234",
+    "output": "/data/out/letters",
+    "report": "/data/out/letters/_report.html",
+    "run_folder": "/data/.nightmail/runs/letters/2026-11-21@2",
+    "provider": "openai",
+    "answered_by": "openai",
+    "model": "gpt-5.4-mini",
+    "rows": {"total": 120, "succeeded": 115, "refused": 1, "failed": 3, "skipped": 1},
+    "bad_lines": 2,
+    "chunks": 2,
+    "batches": {"posted": 3, "follow_ups": 1},
+    "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
+    "cost_usd": 0.0123,
+    "retryable": 3,
+    "errors": [{"code": "server_error", "rows": 3, "example": "The server had an error"}],
+    "error_budget": 0.05,
+    "odd_lines": {"unknown_ids": 1, "duplicate_lines": 2, "unparsable_lines": 3},
+    "started_at": "2026-11-21T17:40:13.123456+00:00",
+    "finished_at": "2026-11-21T18:00:13+00:00",
+    "seconds": 1200.1,
+}
+
+PLAN = Plan(
+    job="letters",
+    key="2026-11-21",
+    job_file="letters.yaml",
+    source="rows.parquet",
+    output="out/letters",
+    provider="openai",
+    endpoint="/v1/chat/completions",
+    model="gpt-5.4-mini",
+    rows=12,
+    chunks=1,
+    requests=10,
+    bytes=4096,
+    skipped=2,
+    skips={"row_too_large": 2},
+    bad_lines=0,
+    estimate=Estimate(prompt_tokens=1000, method="estimate, ± 20 %", cost_usd=0.5),
+    first_prompt="[user] Say hi",
+)
+
+
+def test_a_receipt_of_the_previous_version_loads_and_is_the_same_but_for_its_version() -> None:
+    receipt = Receipt.model_validate(FIRST_RECEIPT)
+    assert receipt.as_json() == {"version": 1, **FIRST_RECEIPT}
+    assert list(receipt.as_json()) == ["version", *FIRST_RECEIPT], "people read it, too"
+    assert json.loads(receipt.to_bytes()) == receipt.as_json()
+    assert Receipt.model_validate(receipt.as_json()) == receipt
+
+
+def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
+    later = ("report", "retryable", "error_budget", "source_fingerprint", "bad_lines")
+    receipt = Receipt.model_validate({k: v for k, v in FIRST_RECEIPT.items() if k not in later})
+    assert (receipt.report, receipt.retryable, receipt.error_budget) == (None, 0, None)
+
+
+def test_what_a_later_version_adds_is_left_out_and_another_format_is_refused() -> None:
+    assert Receipt.model_validate({**FIRST_RECEIPT, "moon": "full"}) == Receipt.model_validate(FIRST_RECEIPT)
+    with pytest.raises(ValidationError, match="version"):
+        Receipt.model_validate({**FIRST_RECEIPT, "version": 2})
+
+
+@pytest.mark.parametrize("document", [Receipt.model_validate(FIRST_RECEIPT), PLAN], ids=["receipt", "plan"])
+def test_what_is_written_satisfies_the_published_schema(document: Receipt | Plan) -> None:
+    schema = type(document).json_schema()
+    validator = jsonschema_rs.validator_for(schema)
+    validator.validate(document.as_json())
+    assert set(schema["properties"]) == set(document.as_json())
+    for name in schema["properties"]:
+        without = {key: value for key, value in document.as_json().items() if key != name}
+        assert validator.is_valid(without) == (name not in schema["required"])
+    assert not validator.is_valid({**document.as_json(), "version": 2})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [{"succeeded": 1}, {"total": 1, "unparsable": 1}, {"total": "many"}, [1], None, {"total": 1, "no": 1}],
+)
+def test_rows_that_cannot_be_counted_are_refused(rows: Any) -> None:
+    with pytest.raises(ValidationError):
+        Receipt.model_validate({**FIRST_RECEIPT, "rows": rows})
+
+
+@pytest.mark.parametrize(
+    ("budget", "over"), [(None, False), (0.05, False), (0.04, True), (0, True), (5 / 120, False)]
+)
+def test_a_run_is_over_budget_when_more_of_its_rows_lack_an_answer(budget: float | None, over: bool) -> None:
+    receipt = Receipt.model_validate({**FIRST_RECEIPT, "error_budget": budget})
+    assert receipt.is_over_budget is over
+    assert ("Over the error budget" in as_markdown(receipt)) is over
+    assert ("  budget   4.2% of the rows have no answer" in as_text(receipt)) is over
+
+
+def test_a_run_without_rows_is_never_over_budget() -> None:
+    assert not Receipt.model_validate(
+        {**FIRST_RECEIPT, "rows": {"total": 0}, "error_budget": 0}
+    ).is_over_budget
+
+
+def test_the_plan_keeps_the_names_it_had_before_its_estimate() -> None:
+    written = PLAN.as_json()
+    assert written["estimate"] == {"prompt_tokens": 1000, "method": "estimate, ± 20 %", "cost_usd": 0.5}
+    assert (written["prompt_tokens"], written["tokens_method"], written["prompt_cost_usd"]) == (
+        1000,
+        "estimate, ± 20 %",
+        0.5,
+    )
+    assert Plan.model_validate(written) == PLAN
+
+
+@pytest.mark.parametrize(
+    ("cost", "text", "page"),
+    [
+        (None, "unknown price", "unknown price"),
+        (0.0, "  cost     free", "about $0.0000"),
+        (0.5, "about $0.5000 for the prompts, answers come on top", "about $0.5000"),
+    ],
+)
+def test_the_plan_as_text_never_guesses_a_price(cost: float | None, text: str, page: str) -> None:
+    plan = PLAN.model_copy(update={"estimate": PLAN.estimate.model_copy(update={"cost_usd": cost})})
+    assert text in plan_as_text(plan)
+    assert page in plan_as_markdown(plan)
+    assert "2 × row_too_large" in plan_as_text(plan)

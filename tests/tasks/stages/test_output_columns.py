@@ -1,0 +1,40 @@
+"""The table of added columns is what the merge writes, and names fields that outcomes have."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tasks.stages.answers.types import MODERATION
+from tasks.stages.merge.chunk import output_schema, writer_options
+from tasks.stages.output_columns import OUTPUT_COLUMNS, OutputColumn
+from tasks.stages.wire.outcome import OUTCOME_FIELDS
+
+SOURCE = pa.schema([("t", pa.string())])
+PARSED = pa.struct([("label", pa.string())])
+
+
+@pytest.mark.parametrize("column", OUTPUT_COLUMNS, ids=lambda column: column.name)
+def test_a_column_says_what_it_holds_and_where_it_comes_from(column: OutputColumn) -> None:
+    assert column.meaning
+    assert column.outcome_field is None or column.outcome_field in OUTCOME_FIELDS
+    assert column.type == pa.string() or not column.repeats
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(None, pa.string()), (MODERATION, MODERATION)])
+@pytest.mark.parametrize("parsed", [None, PARSED])
+def test_the_schema_has_the_columns_in_their_order(
+    answer: pa.DataType | None, kind: pa.DataType, parsed: pa.DataType | None
+) -> None:
+    schema = output_schema(SOURCE, "x_", answer=answer, parsed=parsed)
+    types = {"answer": kind, "parsed": parsed}
+    wanted = [(f"x_{column.name}", column.type or types[column.name]) for column in OUTPUT_COLUMNS]
+    assert [(field.name, field.type) for field in schema][1:] == [
+        (name, kind) for name, kind in wanted if kind is not None
+    ]
+
+
+def test_texts_that_repeat_are_written_with_a_dictionary() -> None:
+    rows = pa.record_batch([pa.array(["a long text that is seldom seen twice " * 3])], schema=SOURCE)
+    options = writer_options(rows, output_schema(SOURCE, "x_"), "x_")
+    assert options["use_dictionary"] == [f"x_{column.name}" for column in OUTPUT_COLUMNS if column.repeats]
