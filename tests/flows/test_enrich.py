@@ -169,12 +169,12 @@ def test_a_source_that_changes_after_it_was_prepared_does_not_matter(works: Any)
 
     from tasks import advance as steps
 
-    submit = steps._DO[steps.Step.SUBMIT]
-    steps._DO[steps.Step.SUBMIT] = lambda run, chunk: (vanish(), submit(run, chunk))[1]
+    submit = steps._STEPS[steps.Step.SUBMIT]
+    steps._STEPS[steps.Step.SUBMIT] = lambda run, chunk: (vanish(), submit(run, chunk))[1]
     try:
         works.run()
     finally:
-        steps._DO[steps.Step.SUBMIT] = submit
+        steps._STEPS[steps.Step.SUBMIT] = submit
     assert works.column("id") == [f"t-{n}" for n in range(10)]
     assert works.statuses() == {"succeeded": 10}
 
