@@ -238,13 +238,15 @@ def test_a_second_runner_of_the_same_run_leaves_with_3(
 ) -> None:
     from configs.clock import SystemClock
     from configs.home import Home
+    from configs.request import RunRequest
     from tasks.providers.registry import connect
-    from tasks.runs.request import place_order
+    from tasks.runs.request import resolve_request
     from tasks.runs.session import open_run
 
     clock = SystemClock()
-    order = place_order(works.write(), Home.from_environment(os.environ), clock, key="k")
-    with open_run(order, connect(order.job.provider, works.home, os.environ), works.home, clock):
+    request = RunRequest(works.write(), key="k")
+    resolved = resolve_request(request, Home.from_environment(os.environ), clock)
+    with open_run(resolved, connect(resolved.job.provider, works.home, os.environ), works.home, clock):
         assert nightmail("run", str(works.job_file), "--key", "k") == 3
     assert "is working on this run" in capsys.readouterr().err
 

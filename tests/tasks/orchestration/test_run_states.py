@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from configs.forms import ROOT
 from configs.load import load_job
+from configs.request import ROOT
 from tasks.orchestration.current_run import FlowRunFacts, missed_by
 
 DUE = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
