@@ -49,7 +49,10 @@ class Option:
 def options(model: type) -> dict[str, Option]:
     """The options of a dataclass by the names of its fields."""
     hints = get_type_hints(model, include_extras=True)
-    return {field.name: _option(hints[field.name]) for field in fields(model)}
+    return {
+        field.name: next(part for part in hints[field.name].__metadata__ if isinstance(part, Option))
+        for field in fields(model)
+    }
 
 
 def parameters_from(
@@ -65,11 +68,11 @@ def parameters_from(
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        further = [*inspect.signature(function, eval_str=True).parameters.values()][len(models) :]
-        ours = [[*_parameters(model, without, annotate)] for model in models]
+        own = [*inspect.signature(function, eval_str=True).parameters.values()][len(models) :]
+        groups = [[*_parameters(model, without, annotate)] for model in models]
         # Python wants parameters without a default first; so do people who fill in a form.
         parameters = sorted(
-            (parameter for group in (*ours, further) for parameter in group),
+            (parameter for group in (*groups, own) for parameter in group),
             key=lambda parameter: (parameter.kind, parameter.default is not parameter.empty),
         )
         signature = inspect.Signature(parameters)
@@ -77,11 +80,11 @@ def parameters_from(
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
             given = signature.bind(*args, **kwargs).arguments
-            made = [
+            instances = [
                 model(**{one.name: given.pop(one.name) for one in group if one.name in given})
-                for model, group in zip(models, ours, strict=True)
+                for model, group in zip(models, groups, strict=True)
             ]
-            return function(*made, **given)
+            return function(*instances, **given)
 
         call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         call.__signature__ = signature  # type: ignore[attr-defined]  # what inspect.signature looks at first
@@ -91,7 +94,7 @@ def parameters_from(
 
 
 def _parameters(model: type, without: Collection[str], annotate: Annotate) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(model, include_extras=True)
+    hints, declared = get_type_hints(model, include_extras=True), options(model)
     for field in fields(model):
         if field.name in without:
             continue
@@ -101,8 +104,4 @@ def _parameters(model: type, without: Collection[str], annotate: Annotate) -> It
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        yield parameter.replace(annotation=annotate(parameter, _option(parameter.annotation)))
-
-
-def _option(hint: Any) -> Option:
-    return next(part for part in hint.__metadata__ if isinstance(part, Option))
+        yield parameter.replace(annotation=annotate(parameter, declared[field.name]))

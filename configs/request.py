@@ -40,7 +40,7 @@ class RunRequest:
     date: Annotated[
         datetime.date | None,
         Option(
-            "Logical date; by default the day before the run was to start, in the job's time zone.",
+            "Logical date; by default the day before the run is due, in the job's time zone.",
             flags=("--date", "-d"),
             shown_with_none=True,
         ),
@@ -108,7 +108,10 @@ class DateRange:
 
     start: Annotated[datetime.date, Option("First date.")]
     end: Annotated[datetime.date, Option("Last date.")]
-    max_parallel: Annotated[int, Option("At most this many dates at a time.", minimum=1)] = 2
+    max_parallel: Annotated[
+        int,
+        Option("At most this many dates at a time; one, where they replace each other's output.", minimum=1),
+    ] = 2
     order: Annotated[DateOrder, Option("Which dates come first.")] = "oldest first"
     only_missing: Annotated[
         bool, Option("Leave finished dates alone, except those that redo or retry is for.")

@@ -51,14 +51,14 @@ def options_of(
 def _for_cyclopts(parameter: inspect.Parameter, option: Option) -> Any:
     """The parameter's type with what the command line says of it."""
     is_on = parameter.default is True
-    told = Parameter(
+    shown = Parameter(
         name=option.flags or f"--{parameter.name.replace('_', '-')}",
         help=option.help,
         negative=None if is_on else (),  # `--no-...` only for what is on unless told
         show_default=bool(parameter.default),
         validator=validators.Number(gte=option.minimum) if option.minimum is not None else (),
     )
-    return Annotated[parameter.annotation, told]
+    return Annotated[parameter.annotation, shown]
 
 
 def prefect_server() -> bool:

@@ -37,7 +37,7 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
     if request.dry_run:
         return ALL_ANSWERED
     with terminal.progress_bar() as bar:
-        shown = _Dates(bar)
+        shown = _DatesBar(bar)
         with runs_in_threads(_runner(shown), shown.overview) as runs:
             plan = run_dates(plan, runs, home, SystemClock())
     rows = outcome_as_rows(plan, runs.started(), home)
@@ -46,7 +46,7 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
     return ALL_ANSWERED
 
 
-def _runner(shown: _Dates) -> Callable[[RunRequest], None]:
+def _runner(shown: _DatesBar) -> Callable[[RunRequest], None]:
     """What runs a date: the `enrich` flow, or its plain function where there is no Prefect server."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
@@ -67,7 +67,7 @@ def _runner(shown: _Dates) -> Callable[[RunRequest], None]:
     return run
 
 
-class _Dates:
+class _DatesBar:
     """One bar for all dates: how many are done, and where those are that run now."""
 
     def __init__(self, bar: Reporter) -> None:
@@ -83,7 +83,7 @@ class _Dates:
 
     def of(self, day: date | None) -> Reporter:
         """What the run of a date reports to."""
-        return _OneDate(self, day)
+        return _DateReporter(self, day)
 
     def update(self, day: date | None, now: Progress) -> None:
         with self._lock:
@@ -102,8 +102,8 @@ class _Dates:
         self._bar.progress(replace(self._now, detail=", ".join(self._latest.values())))
 
 
-class _OneDate:
-    def __init__(self, dates: _Dates, day: date | None) -> None:
+class _DateReporter:
+    def __init__(self, dates: _DatesBar, day: date | None) -> None:
         self._dates, self._day = dates, day
 
     def progress(self, now: Progress) -> None:

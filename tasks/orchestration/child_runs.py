@@ -91,8 +91,8 @@ class ChildRuns:
             raise ConfigError(f"{DEPLOYMENT}: is not deployed; run `nightmail deploy`") from error
         except PrefectHTTPStatusError as error:
             if error.response.status_code < 500:
-                said = error.response.json().get("detail", error.response.text)
-                raise ConfigError(f"{DEPLOYMENT} refuses {title}: {said}") from error
+                detail = error.response.json().get("detail", error.response.text)
+                raise ConfigError(f"{DEPLOYMENT} refuses {title}: {detail}") from error
             raise
         return _child_run(made)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
 
@@ -70,3 +72,9 @@ def test_who_reads_the_signature_may_be_told_more() -> None:
 
 def test_a_class_tells_its_options() -> None:
     assert options(Letter) == {"to": Option("Who gets it."), "copies": Option("How many.", minimum=1)}
+
+
+def test_what_the_doors_share_loads_neither_of_their_libraries() -> None:
+    code = "import sys, configs.request; print(*{'cyclopts', 'prefect'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -75,6 +75,10 @@ def test_unanswered_rows_end_with_1(works: Any, capsys: pytest.CaptureFixture[st
         ("run",),
         ("fly", "me"),
         ("run", "job.yaml", "--limit", "many"),
+        ("run", "job.yaml", "--limit", "-1"),
+        ("run", "job.yaml", "--provider", "nobody"),
+        ("run", "job.yaml", "--redo", "--retry"),
+        ("plan", "job.yaml", "--retry"),
         ("run", "job.yaml", "--date", "yesterday"),
         ("run", "job.yaml", "--key", "../up"),
         ("run", "job.yaml", "--set", "prompt.parms=1"),
@@ -108,6 +112,16 @@ def test_plan_shows_the_first_prompt_and_writes_nothing(
     assert "3 rows → 1 batch at openai" in said
     assert "Say word 0" in said
     assert sorted(works.folder.rglob("*")) == before
+
+
+def test_options_change_the_job_and_set_wins(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--provider", "alibaba", "--model", "other", "--limit", "5", "--set", "source.limit=2")
+    assert nightmail("plan", works.write(), *words, "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["provider"], plan["model"], plan["rows"]) == ("alibaba", "other", 2)
+    assert nightmail("render", works.write(), "--model", "other", "--out", str(works.folder / "files")) == 0
+    (path,) = capsys.readouterr().out.split()
+    assert json.loads(Path(path).read_text().splitlines()[0])["body"]["model"] == "other"
 
 
 def test_render_writes_files_that_check_accepts(works: Any, capsys: pytest.CaptureFixture[str]) -> None:

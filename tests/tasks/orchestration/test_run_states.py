@@ -1,4 +1,4 @@
-"""Missed nights are not all bought."""
+"""Scheduled runs that were missed are not all made up for at once."""
 
 from __future__ import annotations
 
