@@ -124,7 +124,7 @@ class RunOptions(Frozen):
     )
     start_within: Duration | None = Field(
         "12h",
-        description="A scheduled run that would begin later than this after its time is skipped, not bought.",
+        description="A scheduled run that would begin later than this after its time is skipped.",
     )
     error_budget: float | None = Field(
         0.05,

@@ -1,6 +1,5 @@
-"""One `enrich` run per date of a range: plan ▸ start a few, sleep until they end ▸ tell."""
+"""One `enrich` run per date of a range: plan ▸ start a few, sleep until they end ▸ publish what came of them."""
 
-import datetime
 import os
 from typing import Any
 
@@ -8,12 +7,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from configs.clock import SystemClock
-from configs.forms import JobFile, Number, ProviderName, Text
-from tasks.backfill.dates import BackfillOrder
-from tasks.backfill.run import Backfill, publish_backfill, publish_backfill_plan, tend
+from configs.options import parameters_from
+from configs.request import DateRange, RunRequest
+from tasks.backfill.plan import plan_as_rows, plan_backfill
+from tasks.backfill.publish import publish_outcome, publish_plan
+from tasks.backfill.run import run_dates
 from tasks.orchestration.blocks import open_home
+from tasks.orchestration.child_runs import child_runs_of_current_run
 from tasks.orchestration.run_states import job_name, one_line_failures
-from tasks.orchestration.sleep import sleep_until
 
 
 def _name() -> str:
@@ -23,38 +24,18 @@ def _name() -> str:
 
 @flow(name="backfill", flow_run_name=_name, persist_result=False, retries=0)
 @one_line_failures
-def backfill(
-    job: JobFile,
-    start: datetime.date,
-    end: datetime.date,
-    max_parallel: int = 2,
-    order: BackfillOrder = "oldest first",
-    only_missing: bool = True,
-    redo: bool = False,
-    provider: ProviderName = None,
-    model: Text = "",
-    limit: Number = 0,
-) -> Any:
+@parameters_from(DateRange, RunRequest, without=("date", "key"))
+def backfill(dates: DateRange, request: RunRequest) -> Any:
     """Enrich every date of a range, each in a run of its own.
 
     One date's failure does not stop the others. Started again, it goes on with what is missing.
-
-    Args:
-        job: The job file.
-        start: First date.
-        end: Last date.
-        max_parallel: At most this many dates at a time.
-        order: Which dates come first.
-        only_missing: Leave finished dates alone.
-        redo: Do finished dates again and replace their output.
-        provider: Another batch service than the job's.
-        model: Another model than the job's; empty for the job's own.
-        limit: At most this many rows of each date; 0 for all of them.
     """
     clock, home = SystemClock(), open_home(os.environ)
-    shortcuts = {"provider": provider, "model": model, "limit": limit}
-    asked = Backfill(job, start, end, order, only_missing, redo, shortcuts)
-    publish_backfill_plan(asked, home, clock)
-    while later := tend(asked, max(1, max_parallel), home, clock):
-        sleep_until(*later, clock)
-    return publish_backfill(asked, home, clock)
+    plan = plan_backfill(request, dates, home)
+    with child_runs_of_current_run(plan.job_name, clock) as runs:
+        if not runs.started():
+            publish_plan(plan)
+        if request.dry_run:
+            return plan_as_rows(plan)
+        plan = run_dates(plan, runs, home, clock)
+        return publish_outcome(plan, runs.started(), home)

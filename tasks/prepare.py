@@ -14,7 +14,7 @@ from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.prices import price_of
-from tasks.runs.request import Order
+from tasks.runs.request import ResolvedRun
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
 from tasks.stages.plan import RequestPlan, RowSlice
@@ -57,9 +57,9 @@ def prepare(run: Run, reporter: Reporter) -> None:
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
 
 
-def plan(order: Order, reporter: Reporter) -> Plan:
+def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
-    job = order.job
+    job = resolved.job
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
@@ -67,8 +67,8 @@ def plan(order: Order, reporter: Reporter) -> Plan:
     totals, skips = _count(request_plan, reporter)
     return Plan(
         job=job.name,
-        key=order.key,
-        job_file=order.job_file,
+        key=resolved.key,
+        job_file=resolved.job_file,
         source=job.source.path,
         output=job.output.path,
         provider=job.provider.name,
@@ -81,7 +81,9 @@ def plan(order: Order, reporter: Reporter) -> Plan:
         skipped=totals["rows"] - totals["requests"],
         skips=dict(skips),
         bad_lines=request_plan.dataset.bad_line_count,
-        estimate=_estimate(price_of(job, order.now), tokens.to_tokens(totals["units"]), totals["requests"]),
+        estimate=_estimate(
+            price_of(job, resolved.now), tokens.to_tokens(totals["units"]), totals["requests"]
+        ),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
 
@@ -114,12 +116,12 @@ def _prompt_cost(price: Price, prompt_tokens: int, requests: int) -> float:
     return price.cost_usd(size) * (requests - longer) + price.cost_usd(size + 1) * longer
 
 
-def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
+def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[Path]:
     """Write the request files alone into an empty or new folder; their paths."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
-    limits = order.job.provider.limits
-    request_plan = RequestPlan(order.job, shard_limits(order.job, limits), limits.custom_id)
+    limits = resolved.job.provider.limits
+    request_plan = RequestPlan(resolved.job, shard_limits(resolved.job, limits), limits.custom_id)
     request_plan.first_prompt()
     folder = RunFolder(str(out.absolute()))
     written: list[Path] = []

@@ -1,16 +1,20 @@
-"""The command line's frame: its name, its exit codes, and the options that several commands have."""
+"""The command line's frame: its name, its exit codes, and how commands get the options that they share with the forms."""
 
 from __future__ import annotations
 
-import datetime
+import inspect
 import os
+from collections.abc import Callable, Collection
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter, validators
 
 from configs.errors import ConfigError
 from configs.home import Home
+from configs.options import Option, parameters_from
+
+R = TypeVar("R")
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -34,26 +38,29 @@ PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
     suppress_keyboard_interrupt=False,
 )
 
-JobFile = Annotated[str, Parameter(help="Path of the job file (YAML).")]
-Day = Annotated[
-    datetime.date | None, Parameter(name=["--date", "-d"], help="Logical date; yesterday by default.")
-]
-Key = Annotated[str | None, Parameter(name=["--key", "-k"], help="Name of the run, instead of the date.")]
-Limit = Annotated[
-    int | None,
-    Parameter(name=["--limit", "-n"], help="At most this many rows.", validator=validators.Number(gte=1)),
-]
-Sets = Annotated[
-    tuple[str, ...],
-    Parameter(
-        name=["--set", "-s"],
-        help="Set a job key, e.g. --set prompt.model=gpt-5.4-mini. Repeatable.",
-        negative=(),
-    ),
-]
 AsJson = Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())]
 AsCsv = Annotated[bool, Parameter(name="--csv", help="CSV on stdout; for one run, its chunks.", negative=())]
 AsMarkdown = Annotated[bool, Parameter(name="--markdown", help="The same as a Markdown table.", negative=())]
+
+
+def options_of(
+    *models: type, without: Collection[str] = ()
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Give a command the options of these classes (see `parameters_from`), all but `without`."""
+    return parameters_from(*models, without=without, annotate=_for_cyclopts)
+
+
+def _for_cyclopts(parameter: inspect.Parameter, option: Option) -> Any:
+    """The parameter's type with what the command line says of it."""
+    is_on = parameter.default is True
+    shown = Parameter(
+        name=option.flags or f"--{parameter.name.replace('_', '-')}",
+        help=option.help,
+        negative=None if is_on else (),  # `--no-...` only for what is on unless told
+        show_default=bool(parameter.default),
+        validator=validators.Number(gte=option.minimum) if option.minimum is not None else (),
+    )
+    return Annotated[parameter.annotation, shown]
 
 
 def prefect_server() -> bool:

@@ -12,20 +12,12 @@ from cyclopts import Parameter, validators
 
 from configs.clock import SystemClock
 from configs.errors import ConfigError
+from configs.request import RunRequest
 from flows.cli import terminal
-from flows.cli.app import (
-    ALL_ANSWERED,
-    ROWS_UNANSWERED,
-    AsJson,
-    Day,
-    JobFile,
-    Key,
-    Limit,
-    Sets,
-    app,
-    prefect_server,
-)
+from flows.cli.app import ALL_ANSWERED, ROWS_UNANSWERED, AsJson, app, options_of, prefect_server
 
+# plan and render look at no earlier run, and write nothing anyway.
+_ONLY_FOR_RUNS = ("redo", "retry", "snapshot", "dry_run")
 _ECHOES = """
 These answers are echoes of the embedded service. For real ones:
 
@@ -38,30 +30,8 @@ For your own rows, copy the job file and change source, prompt and output; `nigh
 
 
 @app.command
-def run(
-    job: JobFile,
-    *,
-    date: Day = None,
-    key: Key = None,
-    limit: Limit = None,
-    overrides: Sets = (),
-    redo: Annotated[
-        bool, Parameter(help="Do a finished run again and replace its output.", negative=())
-    ] = False,
-    retry: Annotated[
-        bool,
-        Parameter(
-            help="Ask a finished run's unanswered rows again, where that can help; the others are kept.",
-            negative=(),
-        ),
-    ] = False,
-    snapshot: Annotated[
-        bool,
-        Parameter(help="Go on with the rows as they were read, though the source has changed.", negative=()),
-    ] = False,
-    dry_run: Annotated[bool, Parameter(help="The same as `nightmail plan`.", negative=())] = False,
-    as_json: AsJson = False,
-) -> int:
+@options_of(RunRequest)
+def run(request: RunRequest, *, as_json: AsJson = False) -> int:
     """Run a job, or go on with it: the same job and key is the same run, resumed where it stopped."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
@@ -74,17 +44,7 @@ def run(
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
     call: Callable[..., Any] = enrich if prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result: Receipt | Plan = call(
-            job,
-            date=date,
-            limit=limit,
-            dry_run=dry_run,
-            key=key,
-            redo=redo,
-            retry=retry,
-            snapshot=snapshot,
-            overrides=list(overrides),
-        )
+        result: Receipt | Plan = call(**request.parameters)
     if as_json:
         terminal.show_json(result)
     elif isinstance(result, Plan):
@@ -101,13 +61,10 @@ def run(
 
 
 @app.command
+@options_of(RunRequest, without=_ONLY_FOR_RUNS)
 def plan(
-    job: JobFile,
+    request: RunRequest,
     *,
-    date: Day = None,
-    key: Key = None,
-    limit: Limit = None,
-    overrides: Sets = (),
     sample: Annotated[
         int | None,
         Parameter(
@@ -125,35 +82,28 @@ def plan(
             )
         from tasks.orchestration.blocks import open_home
         from tasks.runs.preview import preview
-        from tasks.runs.request import place_order
+        from tasks.runs.request import resolve_request
 
-        order = place_order(
-            job, open_home(os.environ), SystemClock(), day=date, key=key, limit=limit, overrides=overrides
-        )
-        terminal.show_preview(preview(order, sample))
-    return run(job, date=date, key=key, limit=limit, overrides=overrides, dry_run=True, as_json=as_json)
+        resolved = resolve_request(request, open_home(os.environ), SystemClock())
+        terminal.show_preview(preview(resolved, sample))
+    return run(**request.parameters, dry_run=True, as_json=as_json)
 
 
 @app.command
+@options_of(RunRequest, without=_ONLY_FOR_RUNS)
 def render(
-    job: JobFile,
+    request: RunRequest,
     *,
     out: Annotated[Path, Parameter(help="Folder for the files; made if needed, must be empty.")],
-    date: Day = None,
-    key: Key = None,
-    limit: Limit = None,
-    overrides: Sets = (),
 ) -> int:
     """Write the JSONL request files alone, for those who submit them elsewhere."""
     from tasks.orchestration.blocks import open_home
     from tasks.prepare import render_files
-    from tasks.runs.request import place_order
+    from tasks.runs.request import resolve_request
 
-    order = place_order(
-        job, open_home(os.environ), SystemClock(), day=date, key=key, limit=limit, overrides=overrides
-    )
+    resolved = resolve_request(request, open_home(os.environ), SystemClock())
     with terminal.progress_bar() as reporter:
-        written = render_files(order, out, reporter)
+        written = render_files(resolved, out, reporter)
     for path in written:
         sys.stdout.write(f"{path}\n")
     return ALL_ANSWERED

@@ -1,68 +1,131 @@
-"""What a backfill would do: every date against the ledger and the source's metadata. Writes nothing."""
+"""What a backfill would do, and what came of it: every date against the ledger and the source's metadata. Writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from configs.clock import Clock
 from configs.errors import InputError
 from configs.home import Home
-from tasks.backfill.dates import Night, NightState
+from configs.job import Job
+from configs.load import resolve
+from configs.request import DateRange, RunRequest
+from tasks.backfill.date_runs import DateRun
+from tasks.backfill.dates import DatePlan, DateState, at_once, dates_of, dates_to_run
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
 from tasks.runs.receipts import receipt_of
-from tasks.runs.request import Order, place_order
+from tasks.runs.request import requested_job
 from tasks.stages.read import rows_for_free
 
 
-def survey(job: str, days: Sequence[date], overrides: Sequence[str], home: Home, clock: Clock) -> list[Night]:
-    """One entry a date. Raises ConfigError for a job file that is wrong; a missing source is its date's own."""
-    ledger = open_ledger(home)
-    orders = (place_order(job, home, clock, day=day, overrides=overrides) for day in days)
-    return [_night(order, ledger) for order in orders]
+@dataclass(frozen=True)
+class BackfillPlan:
+    """What was asked for, and how every date of the range stands."""
+
+    request: RunRequest
+    range: DateRange
+    job_name: str
+    dates: tuple[DatePlan, ...]
+
+    @property
+    def days_to_run(self) -> list[date]:
+        """The dates that need a run."""
+        asked = self.request
+        return dates_to_run(
+            self.dates, only_missing=self.range.only_missing, redo=asked.redo, retry=asked.retry
+        )
+
+    @property
+    def at_once(self) -> int:
+        """How many of them may run at a time."""
+        return at_once(self.dates, self.range.max_parallel)
+
+    def request_for(self, day: date) -> RunRequest:
+        """What is asked for that date."""
+        return replace(self.request, date=day)
 
 
-def as_rows(nights: Sequence[Night]) -> list[dict[str, Any]]:
+def plan_backfill(request: RunRequest, asked: DateRange, home: Home) -> BackfillPlan:
+    """Look at every date. Raises ConfigError for a job file that is wrong; a missing source is its date's own."""
+    job = requested_job(request)
+    return BackfillPlan(request, asked, job.name, tuple(_plans(job, dates_of(asked), home)))
+
+
+def look_again(plan: BackfillPlan, days: Collection[date], home: Home) -> BackfillPlan:
+    """The plan with those dates as they are now."""
+    if not days:
+        return plan
+    now = {entry.day: entry for entry in _plans(requested_job(plan.request), days, home)}
+    return replace(plan, dates=tuple(now.get(entry.day, entry) for entry in plan.dates))
+
+
+def plan_as_rows(plan: BackfillPlan) -> list[dict[str, Any]]:
     """The plan as a table."""
     return [
         {
-            "date": night.day.isoformat(),
-            "state": str(night.state),
-            "rows": night.rows,
-            "batches": night.batches,
-            "note": night.problem,
+            "date": entry.day.isoformat(),
+            "state": str(entry.state),
+            "rows": entry.rows,
+            "batches": entry.batches,
+            "note": entry.problem,
         }
-        for night in nights
+        for entry in plan.dates
     ]
 
 
-def outcome(job: str, day: date, home: Home) -> dict[str, Any]:
-    """What came of a date, from the ledger: state, rows, unanswered, cost, output."""
+def outcome_as_rows(plan: BackfillPlan, runs: Mapping[date, DateRun], home: Home) -> list[dict[str, Any]]:
+    """What came of every date, from the ledger, as a table; `failure` says why a date has no output."""
     ledger = open_ledger(home)
+    rows = []
+    for entry in plan.dates:
+        run = runs.get(entry.day)
+        failure = run.failure if run else entry.problem if entry.state is DateState.NO_SOURCE else ""
+        row = {**_outcome(plan.job_name, entry.day, ledger), "failure": failure}
+        rows.append({**row, "state": "failed"} if failure else row)
+    return rows
+
+
+def _plans(job: Job, days: Collection[date], home: Home) -> Iterator[DatePlan]:
+    ledger = open_ledger(home)
+    for day in days:
+        yield _plan(resolve(job, day, day.isoformat()), day, ledger)
+
+
+def _plan(job: Job, day: date, ledger: Ledger | None) -> DatePlan:
+    output = job.output.path
+    run = ledger.latest_run(job.name, day.isoformat()) if ledger else None
+    if run is None or ledger is None:
+        try:
+            return DatePlan(day, DateState.NOT_RUN, rows_for_free(job.source), output=output)
+        except InputError as error:
+            return DatePlan(day, DateState.NO_SOURCE, problem=str(error), output=output)
+    done = run.state is RunState.FINISHED
+    receipt = receipt_of(run)
+    return DatePlan(
+        day,
+        DateState.DONE if done else DateState.UNFINISHED,
+        rows=sum(chunk.rows for chunk in ledger.chunks(run.id)) or None,
+        batches=sum(batch.batch_id is not None for batch in ledger.batches(run.id)),
+        problem="" if done else f"is {run.state}",
+        unanswered=receipt.rows.unanswered if receipt else 0,
+        output=output,
+    )
+
+
+def _outcome(job: str, day: date, ledger: Ledger | None) -> dict[str, Any]:
     run = ledger.latest_run(job, day.isoformat()) if ledger else None
     receipt = receipt_of(run) if run else None
+    state = str(DateState.NOT_RUN) if run is None else str(run.state)
     return {
         "date": day.isoformat(),
-        "state": ("done" if run.state is RunState.FINISHED else str(run.state)) if run else "not bought",
+        "state": str(DateState.DONE) if run and run.state is RunState.FINISHED else state,
         "rows": receipt and receipt.rows.total,
         "unanswered": receipt and receipt.rows.unanswered,
         "cost": receipt and receipt.cost_usd,
         "output": receipt and receipt.output,
         "report": receipt and receipt.report,
     }
-
-
-def _night(order: Order, ledger: Ledger | None) -> Night:
-    run = ledger.latest_run(order.job.name, order.key) if ledger else None
-    if run is None or ledger is None:
-        try:
-            return Night(order.day, NightState.TO_BUY, rows_for_free(order.job.source))
-        except InputError as error:
-            return Night(order.day, NightState.NO_SOURCE, problem=str(error))
-    state = NightState.DONE if run.state is RunState.FINISHED else NightState.UNFINISHED
-    rows = sum(chunk.rows for chunk in ledger.chunks(run.id)) or None
-    posted = sum(batch.batch_id is not None for batch in ledger.batches(run.id))
-    return Night(order.day, state, rows, posted, "" if state is NightState.DONE else f"is {run.state}")

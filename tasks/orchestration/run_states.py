@@ -14,10 +14,10 @@ from prefect.states import Completed, Failed
 
 from configs.clock import SystemClock
 from configs.errors import NightmailError
-from configs.forms import job_path
 from configs.load import load_job, logical_date
+from configs.request import job_path
 from tasks.orchestration.current_run import FlowRunFacts, current_flow_run, missed_by
-from tasks.runs.request import Order
+from tasks.runs.request import ResolvedRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,17 +43,18 @@ def job_name(file: str) -> str:
         return Path(file).stem
 
 
-def missed(order: Order, here: FlowRunFacts | None) -> State[Any] | None:
+def missed(resolved: ResolvedRun, here: FlowRunFacts | None) -> State[Any] | None:
     """The end of a scheduled run whose time is past; None for all others."""
-    late = missed_by(here, order.job, order.now)
+    late = missed_by(here, resolved.job, resolved.now)
     if late is None:
         return None
-    said = (
-        f"{order.job.name} {order.key} is {late.total_seconds() / 3600:.1f} hours late (run.start_within is"
-        f" {order.job.run.start_within}) and was not bought; to buy it, run `backfill` with start and end {order.day}"
+    message = (
+        f"{resolved.job.name} {resolved.key} is {late.total_seconds() / 3600:.1f} hours late (run.start_within is"
+        f" {resolved.job.run.start_within}) and was skipped; to make up for it, run `backfill` with start and end"
+        f" {resolved.logical_date}"
     )
-    get_run_logger().warning(said)
-    return Completed(name="Skipped", message=said)
+    get_run_logger().warning(message)
+    return Completed(name="Skipped", message=message)
 
 
 def one_line_failures(function: Callable[P, R]) -> Callable[P, R | State[Any]]:

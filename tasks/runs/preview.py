@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.runs.request import Order
+from tasks.runs.request import ResolvedRun
 from tasks.runs.session import shard_limits
 from tasks.stages.arrow_columns import strings
 from tasks.stages.plan import RenderedRow, RequestPlan
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd  # loaded by `to_pandas` alone
 
 
-def preview(order: Order, count: int) -> pd.DataFrame:
+def preview(resolved: ResolvedRun, count: int) -> pd.DataFrame:
     """Up to `count` rows: the key's columns, those that the prompt reads, the custom_id, and the rendered text."""
-    job = order.job
+    job = resolved.job
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     columns = dict.fromkeys((*job.source.key_columns, *request_plan.renderer.columns))

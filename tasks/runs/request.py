@@ -1,8 +1,7 @@
-"""What was asked for: a job file, a date or key, and what to change of it."""
+"""From what was asked for to what one run does: a job file read, changed and filled in for one date and key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -11,18 +10,22 @@ from configs.errors import ConfigError
 from configs.home import Home
 from configs.job import Job
 from configs.load import load_job, logical_date, resolve, run_key
+from configs.request import RunRequest
 from tasks.ledger import database
 from tasks.ledger.records import RunRecord
 from tasks.ledger.store import Ledger
 
 
 @dataclass(frozen=True)
-class Order:
-    """What was asked for: a job with everything filled in, for one key."""
+class ResolvedRun:
+    """A job with everything filled in for one key, and what to do with a run that is there already.
+
+    `now` is when it was resolved; `origin` the flow run that asks for it.
+    """
 
     job: Job
     key: str
-    day: date
+    logical_date: date
     now: datetime
     job_file: str
     redo: bool = False
@@ -31,44 +34,39 @@ class Order:
     origin: str | None = None
 
 
-def place_order(
-    job: str,
-    home: Home,
-    clock: Clock,
-    *,
-    day: date | None = None,
-    key: str | None = None,
-    limit: int | None = None,
-    overrides: Iterable[str] = (),
-    redo: bool = False,
-    retry: bool = False,
-    snapshot: bool = False,
-    origin: str | None = None,
-    due: datetime | None = None,
-) -> Order:
-    """Load the job file and fill in date, key and overrides.
+def requested_job(request: RunRequest) -> Job:
+    """The job file as the request changes it, with `{date}` and the like still to be filled in.
 
-    Without `day` the date is the one before `due`: when the run was to start, however late that is done.
-    A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
+    Raises ConfigError for a job file or a request that is wrong, whatever the date.
     """
-    if redo and retry:
+    if request.redo and request.retry:
         raise ConfigError(
             "retry asks a finished run's unanswered rows again, redo all its rows: give one of the two"
         )
-    items = [*overrides, *([f"source.limit={limit}"] if limit is not None else [])]
-    loaded = load_job(job, items)
+    return load_job(request.job_path, request.job_overrides)
+
+
+def resolve_request(
+    request: RunRequest, home: Home, clock: Clock, *, origin: str | None = None, due: datetime | None = None
+) -> ResolvedRun:
+    """Load the job file and fill in date, key and overrides.
+
+    Without a date it is the one before `due`: when the run was to start, however late that is done.
+    A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
+    """
+    job = requested_job(request)
     begun = _begun_by(origin, home, clock)
-    when = begun.logical_date if begun else logical_date(loaded, day, due or clock.now())
-    name = begun.key if begun else run_key(when, key)
-    return Order(
-        resolve(loaded, when, name),
-        name,
-        when,
+    day = begun.logical_date if begun else logical_date(job, request.date, due or clock.now())
+    key = begun.key if begun else run_key(day, request.key or None)
+    return ResolvedRun(
+        resolve(job, day, key),
+        key,
+        day,
         clock.now(),
-        job,
-        redo=redo and begun is None,
-        retry=retry and begun is None,
-        snapshot=snapshot,
+        request.job_path,
+        redo=request.redo and begun is None,
+        retry=request.retry and begun is None,
+        snapshot=request.snapshot,
         origin=origin,
     )
 

@@ -23,7 +23,7 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService
 from tasks.runs.receipts import receipt_of
-from tasks.runs.request import Order
+from tasks.runs.request import ResolvedRun
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits
 from tasks.stages.read import source_fingerprint
@@ -85,17 +85,17 @@ class Run:
 
 
 @contextmanager
-def open_run(order: Order, service: BatchService, home: Home, clock: Clock) -> Iterator[Run]:
+def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Clock) -> Iterator[Run]:
     """The run of (job, key), made or resumed, held by this process alone until the block ends.
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
     known = database.exists(home.ledger_url)
-    latest = Ledger(home.ledger_url, clock).latest_run(order.job.name, order.key) if known else None
-    record = latest if latest is not None and _resumes(order, latest) else None
+    latest = Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if known else None
+    record = latest if latest is not None and _resumes(resolved, latest) else None
     if record is None:
-        _survey(order, service.limits)
-        record = _create(order, latest, Ledger(home.ledger_url, clock))
+        _check_job_and_dataset(resolved, service.limits)
+        record = _create(resolved, latest, Ledger(home.ledger_url, clock))
     with hold(record, service, home, clock) as run:
         yield run
 
@@ -118,15 +118,15 @@ def hold(
         ledger.release()
 
 
-def _resumes(order: Order, latest: RunRecord) -> bool:
-    """Whether the order is for that run, or for a new generation after it."""
-    if order.redo and latest.state is RunState.FINISHED:
+def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
+    """Whether that run is asked for, rather than a new generation after it."""
+    if resolved.redo and latest.state is RunState.FINISHED:
         return False
-    changed = changes(latest.identity, identity(order.job))
+    changed = changes(latest.identity, identity(resolved.job))
     if not changed:
-        _refuse_drift(order, latest)
+        _refuse_drift(resolved, latest)
         return True  # also a redo that was interrupted
-    if order.redo:
+    if resolved.redo:
         return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
@@ -134,29 +134,29 @@ def _resumes(order: Order, latest: RunRecord) -> bool:
     )
 
 
-def _refuse_drift(order: Order, latest: RunRecord) -> None:
+def _refuse_drift(resolved: ResolvedRun, latest: RunRecord) -> None:
     """A source that changed under a run with rows to ask needs a decision; a flow run that wakes has had it."""
-    asks_again = order.retry and latest.state is RunState.FINISHED
+    asks_again = resolved.retry and latest.state is RunState.FINISHED
     posting = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
-    if not posting or order.snapshot or (order.origin and order.origin == latest.origin):
+    if not posting or resolved.snapshot or (resolved.origin and resolved.origin == latest.origin):
         return
     try:
-        what = "has changed" if source_fingerprint(order.job.source) != latest.source_fingerprint else ""
+        what = "has changed" if source_fingerprint(resolved.job.source) != latest.source_fingerprint else ""
     except InputError:
         what = "is gone"
     if what:
         raise ConfigError(
-            f"{latest.title}: {order.job.source.path} {what} since this run read it;"
+            f"{latest.title}: {resolved.job.source.path} {what} since this run read it;"
             " --snapshot goes on with the rows as they were, another --key starts anew"
         )
 
 
-def _survey(order: Order, limits: ServiceLimits) -> None:
+def _check_job_and_dataset(resolved: ResolvedRun, limits: ServiceLimits) -> None:
     """Everything that can be wrong with job and dataset and be found early, before anything is written."""
-    job = order.job
+    job = resolved.job
     output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
-    output.refuse_fewer(order.key, job.source.limit)
+    output.refuse_fewer(resolved.key, job.source.limit)
     RequestPlan(job, shard_limits(job, limits), limits.custom_id).first_prompt()
 
 
@@ -170,7 +170,7 @@ def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
     )
 
 
-def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
+def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
     """The generation after `latest`; RunBusy when somebody else has made it since we looked."""
     generation = latest.generation + 1 if latest else 1
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
@@ -178,14 +178,14 @@ def _create(order: Order, latest: RunRecord | None, ledger: Ledger) -> RunRecord
     suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
     ledger.create_run(
         run_id,
-        job=order.job.name,
-        key=order.key,
+        job=resolved.job.name,
+        key=resolved.key,
         generation=generation,
-        logical_date=order.day,
-        spec=order.job.model_dump(mode="json", by_alias=True),
-        identity=identity(order.job),
-        folder=join(order.job.name, order.key + suffix),
-        origin=order.origin,
+        logical_date=resolved.logical_date,
+        spec=resolved.job.model_dump(mode="json", by_alias=True),
+        identity=identity(resolved.job),
+        folder=join(resolved.job.name, resolved.key + suffix),
+        origin=resolved.origin,
     )
     made = ledger.get_run(run_id)
     assert made is not None

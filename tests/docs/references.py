@@ -40,7 +40,7 @@ def commands() -> str:
             if positional:
                 usage.append(value if argument.required else f"[{value}]")
                 continue
-            flags = ", ".join(f"`{flag}`" for flag in argument.names if not flag.startswith("--no-"))
+            flags = ", ".join(f"`{flag}`" for flag in argument.names)
             options.setdefault((flags, _default_of(argument)), []).append(name)
         lines.append(f"| `nightmail {' '.join(usage)}` | {_cell(app[name].help)} |")
     lines += ["", "| option | of | what it does |", "|---|---|---|"]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
-def nights(deployed: Any) -> Any:
+def dated(deployed: Any) -> Any:
     """A job with a source per date; the one of the 2nd is missing."""
     works = deployed.works
     for day in ("2026-11-01", "2026-11-03"):
@@ -28,11 +28,13 @@ def nights(deployed: Any) -> Any:
 
 
 def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_is_missing(
-    deployed: Any, nights: Any
+    deployed: Any, dated: Any
 ) -> None:
     deployment = deployed.deploy(backfill, "backfill", enforce_parameter_schema=False)
-    asked = {"job": nights.write(), "start": "2026-11-01", "end": "2026-11-03"}
-    first = deployed.start(deployment, **asked, max_parallel=1)
+    asked = {"job": dated.write(), "start": "2026-11-01", "end": "2026-11-03"}
+    first = deployed.start(
+        deployment, **asked, max_parallel=1, overrides=["prompt.params.seed=7"], snapshot=True
+    )
     napping = deployed.until_state(first, "Sleeping")
     assert napping.name == "backfill letters 2026-11-01 to 2026-11-03"
     assert napping.state.message == "0/3 dates done, 1 running, 2 others"
@@ -43,9 +45,9 @@ def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_
     shown = deployed.artifacts(first)
     plan = json.loads(shown["backfill-plan-letters"].data)
     assert [(row["date"], row["state"], row["rows"]) for row in plan] == [
-        ("2026-11-01", "would be bought", 2),
+        ("2026-11-01", "not run yet", 2),
         ("2026-11-02", "no source", None),
-        ("2026-11-03", "would be bought", 2),
+        ("2026-11-03", "not run yet", 2),
     ]
     came = json.loads(shown["backfill-letters"].data)
     assert [(row["date"], row["state"], row["rows"]) for row in came] == [
@@ -55,8 +57,16 @@ def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_
     ]
     children = [run for run in deployed.client.read_flow_runs() if f"backfill-{first}" in run.tags]
     assert sorted(run.name for run in children) == ["letters 2026-11-01", "letters 2026-11-03"]
+    assert all(run.parameters["overrides"] == ["prompt.params.seed=7"] for run in children)
+    assert all(run.parameters["snapshot"] for run in children)
 
-    pq.write_table(pa.table({"id": ["a"], "text": ["x"]}), nights.folder / "2026-11-02.parquet")
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"]}), dated.folder / "2026-11-02.parquet")
+    planned = deployed.start(deployment, **asked, dry_run=True)
+    assert deployed.until_over(planned).state.name == "Completed", deployed.log[-3000:]
+    plan = json.loads(deployed.artifacts(planned)["backfill-plan-letters"].data)
+    assert [row["state"] for row in plan] == ["done", "not run yet", "done"]
+
+    asked["overrides"] = ["prompt.params.seed=7"]
     second = deployed.start(deployment, **asked)
     assert deployed.until_over(second, 400).state.name == "Completed", deployed.log[-3000:]
     children = [run for run in deployed.client.read_flow_runs() if f"backfill-{second}" in run.tags]

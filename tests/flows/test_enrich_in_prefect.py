@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from configs.options import options
+from configs.request import RunRequest
 from flows.cancel import cancel
 from flows.enrich import enrich
 
@@ -87,7 +89,7 @@ def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> No
     assert "'provider'" in refused.value.response.json()["detail"]
     kept = deployed.client.read_deployment(deployment).parameter_openapi_schema["properties"]
     assert "configs/jobs/quickstart.yaml" in kept["job"]["enum"]
-    assert kept["job"]["description"] == "The job file."
+    assert kept["job"]["description"] == options(RunRequest)["job"].help
 
 
 def test_a_dry_run_leaves_its_plan(deployed: Any) -> None:
@@ -121,15 +123,15 @@ def test_an_expected_failure_is_one_line(deployed: Any) -> None:
     assert "tasks/runs/session.py" not in deployed.log
 
 
-def test_a_missed_night_is_skipped_and_says_how_to_buy_it(deployed: Any) -> None:
+def test_a_date_that_was_missed_is_skipped_and_says_how_to_run_it(deployed: Any) -> None:
     works = deployed.works
     works.change("run.start_within", "2h")
     now = datetime.now(UTC)
     run = deployed.on_schedule(enrich, "missed", now - timedelta(days=2), job=works.write())
     over = deployed.until_over(run)
     assert (over.state.type, over.state.name) == ("COMPLETED", "Skipped"), over.state.message
-    night = now.date() - timedelta(days=3)
-    assert f"run `backfill` with start and end {night}" in over.state.message
+    missed = now.date() - timedelta(days=3)
+    assert f"was skipped; to make up for it, run `backfill` with start and end {missed}" in over.state.message
     assert not works.home.folder.exists() or not works.ledger.recent_runs()
 
 
@@ -139,7 +141,7 @@ def test_a_late_run_is_of_the_day_it_was_scheduled_for(deployed: Any) -> None:
     due = datetime.now(UTC) - timedelta(days=2)
     run = deployed.on_schedule(enrich, "late", due, job=works.write())
     over = deployed.until_over(run)
-    night = due.date() - timedelta(days=1)
+    day_before = due.date() - timedelta(days=1)
     assert over.state.name == "Completed", over.state.message
-    assert over.name == f"letters {night}"
-    assert [found.logical_date for found in works.ledger.recent_runs()] == [night]
+    assert over.name == f"letters {day_before}"
+    assert [found.logical_date for found in works.ledger.recent_runs()] == [day_before]

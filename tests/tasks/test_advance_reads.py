@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from configs.clock import SystemClock
 from configs.progress import Progress, Silent
+from configs.request import RunRequest
 from tasks.advance import advance
 from tasks.ledger import schema
 from tasks.ledger.database import open_database
@@ -20,7 +21,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.prepare import prepare
 from tasks.providers.registry import connect
-from tasks.runs.request import place_order
+from tasks.runs.request import resolve_request
 from tasks.runs.session import Run, open_run
 
 REAL = 5  # chunks that take their steps at the service; the others lie beside them
@@ -95,9 +96,9 @@ def reads_of_a_run(works: Any, count: int) -> Reads:
     url, clock, key = works.home.ledger_url, SystemClock(), f"k{count}"
     works.faults("row_error:500:t-3")
     works.service.fault("retrieve", "status:503", times=9)  # the SDK asks three times before a poll fails
-    order = place_order(works.write(), works.home, clock, key=key)
-    service = connect(order.job.provider, works.home, os.environ)
-    with open_run(order, service, works.home, clock) as run, counted(url) as reads:
+    resolved = resolve_request(RunRequest(works.write(), key=key), works.home, clock)
+    service = connect(resolved.job.provider, works.home, os.environ)
+    with open_run(resolved, service, works.home, clock) as run, counted(url) as reads:
         prepare(run, Silent())
         fill_up(run, url, count)
         while unmerged := [c for c in run.ledger.chunks()[:REAL] if c.state is not ChunkState.MERGED]:

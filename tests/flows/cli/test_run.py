@@ -77,6 +77,10 @@ def test_unanswered_rows_end_with_1(works: Any, capsys: pytest.CaptureFixture[st
         ("run",),
         ("fly", "me"),
         ("run", "job.yaml", "--limit", "many"),
+        ("run", "job.yaml", "--limit", "-1"),
+        ("run", "job.yaml", "--provider", "nobody"),
+        ("run", "job.yaml", "--redo", "--retry"),
+        ("plan", "job.yaml", "--retry"),
         ("run", "job.yaml", "--date", "yesterday"),
         ("run", "job.yaml", "--key", "../up"),
         ("run", "job.yaml", "--set", "prompt.parms=1"),
@@ -147,6 +151,16 @@ def test_on_a_terminal_a_sample_is_a_line_a_row_and_no_wider_than_that(
     assert second.split() == ["t-1", "short", "t-1", "Say", "short"]
     assert blank == ""
     assert max(len(line) for line in (header, first, second)) <= 60
+
+
+def test_options_change_the_job_and_set_wins(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--provider", "alibaba", "--model", "other", "--limit", "5", "--set", "source.limit=2")
+    assert nightmail("plan", works.write(), *words, "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["provider"], plan["model"], plan["rows"]) == ("alibaba", "other", 2)
+    assert nightmail("render", works.write(), "--model", "other", "--out", str(works.folder / "files")) == 0
+    (path,) = capsys.readouterr().out.split()
+    assert json.loads(Path(path).read_text().splitlines()[0])["body"]["model"] == "other"
 
 
 def test_render_writes_files_that_check_accepts(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,13 +320,15 @@ def test_a_second_runner_of_the_same_run_leaves_with_3(
 ) -> None:
     from configs.clock import SystemClock
     from configs.home import Home
+    from configs.request import RunRequest
     from tasks.providers.registry import connect
-    from tasks.runs.request import place_order
+    from tasks.runs.request import resolve_request
     from tasks.runs.session import open_run
 
     clock = SystemClock()
-    order = place_order(works.write(), Home.from_environment(os.environ), clock, key="k")
-    with open_run(order, connect(order.job.provider, works.home, os.environ), works.home, clock):
+    request = RunRequest(works.write(), key="k")
+    resolved = resolve_request(request, Home.from_environment(os.environ), clock)
+    with open_run(resolved, connect(resolved.job.provider, works.home, os.environ), works.home, clock):
         assert nightmail("run", str(works.job_file), "--key", "k") == 3
     assert "is working on this run" in capsys.readouterr().err
 

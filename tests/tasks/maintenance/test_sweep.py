@@ -42,16 +42,17 @@ class Told:
 def left(works: Any) -> Any:
     """A run of the flow run `f-1` that nobody works on: its process died while its batch was out."""
     from configs.clock import SystemClock
+    from configs.request import RunRequest
     from tasks.advance import advance
     from tasks.prepare import prepare
     from tasks.providers.registry import connect
-    from tasks.runs.request import place_order
+    from tasks.runs.request import resolve_request
     from tasks.runs.session import open_run
 
     works.faults("stuck:in_progress")
-    order = place_order(works.write(), works.home, SystemClock(), key="k", origin="f-1")
+    resolved = resolve_request(RunRequest(works.write(), key="k"), works.home, SystemClock(), origin="f-1")
     with open_run(
-        order, connect(order.job.provider, works.home, os.environ), works.home, SystemClock()
+        resolved, connect(resolved.job.provider, works.home, os.environ), works.home, SystemClock()
     ) as run:
         prepare(run, _silent())
         advance(run, _silent())

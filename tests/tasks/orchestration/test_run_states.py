@@ -1,4 +1,4 @@
-"""Missed nights are not all bought."""
+"""Scheduled runs that were missed are not all made up for at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from configs.forms import ROOT
 from configs.load import load_job
+from configs.request import ROOT
 from tasks.orchestration.current_run import FlowRunFacts, missed_by
 
 DUE = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)

@@ -11,12 +11,12 @@ import model_prices
 import pytest
 
 from configs.errors import ConfigError
-from configs.forms import provider_names
 from configs.home import Home
 from configs.load import load_provider
 from configs.prompt import Endpoint
 from configs.providers.base import HostedProviderSettings, KeyedProviderSettings, ProviderSettings
 from configs.providers.registry import PROVIDERS, provider_class
+from configs.request import provider_names
 from fakes.contract import STAGES
 from tasks.providers.registry import connect
 from tasks.stages.wire.formats import dialect

@@ -10,14 +10,15 @@ import pytest
 
 from configs.clock import SystemClock
 from configs.errors import InputError
+from configs.request import RunRequest
 from tasks.runs.preview import preview, preview_table
-from tasks.runs.request import place_order
+from tasks.runs.request import resolve_request
 from tasks.stages.plan import RenderedRow
 from tasks.stages.prompt.render import Skip
 
 
 def rows_of(works: Any, count: int, **options: Any) -> tuple[list[str], list[tuple[str, ...]]]:
-    frame = preview(place_order(works.write(), works.home, SystemClock(), **options), count)
+    frame = preview(resolve_request(RunRequest(works.write(), **options), works.home, SystemClock()), count)
     return list(frame.columns), list(frame.itertuples(index=False, name=None))
 
 

@@ -1,0 +1,100 @@
+"""What is asked for, and what of it the form of a run offers."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from configs.load import load_job
+from configs.request import ROOT, RunRequest, job_files, job_path, provider_names
+from flows.enrich import enrich
+
+QUICKSTART = "configs/jobs/quickstart.yaml"
+
+
+@pytest.fixture(scope="module")
+def form() -> dict[str, Any]:
+    return parameter_schema(enrich).properties
+
+
+def test_the_job_is_a_choice_of_the_job_files(form: dict[str, Any]) -> None:
+    assert form["job"]["enum"] == job_files()
+    assert QUICKSTART in job_files()
+
+
+def test_the_choices_are_looked_up_when_the_form_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "configs/jobs").mkdir(parents=True)
+    (tmp_path / "configs/jobs/new.yaml").touch()
+    monkeypatch.setattr("configs.request.ROOT", tmp_path)
+    assert parameter_schema(enrich).properties["job"]["enum"] == ["configs/jobs/new.yaml"]
+
+
+def test_the_provider_is_a_choice_of_those_a_job_file_knows(form: dict[str, Any]) -> None:
+    assert form["provider"]["enum"] == provider_names()
+    assert {"local", "openai", None} <= set(provider_names())
+
+
+def test_only_the_date_has_a_tab_that_says_none(form: dict[str, Any]) -> None:
+    assert [name for name in form if "anyOf" in form[name]] == ["date"]
+
+
+def test_a_form_sent_as_it_is_changes_nothing(form: dict[str, Any]) -> None:
+    untouched = {name: field["default"] for name, field in form.items() if "default" in field}
+    request = RunRequest(QUICKSTART, **untouched)
+    assert request.job_overrides == []
+    assert request.parameters == {"job": QUICKSTART}
+
+
+def test_the_form_has_what_everyone_needs_first(form: dict[str, Any]) -> None:
+    order = sorted(form, key=lambda name: form[name]["position"])
+    assert order[:6] == ["job", "date", "provider", "model", "limit", "dry_run"]
+
+
+def test_no_secret_is_a_parameter(form: dict[str, Any]) -> None:
+    assert not [
+        name for name in form if ("key" in name and name != "key") or "secret" in name or "token" in name
+    ]
+
+
+def test_a_job_of_the_form_is_found_from_any_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert job_path(QUICKSTART) == str(ROOT / QUICKSTART)
+    (tmp_path / "configs/jobs").mkdir(parents=True)
+    (tmp_path / QUICKSTART).touch()
+    assert job_path(QUICKSTART) == QUICKSTART
+    assert job_path("absent.yaml") == "absent.yaml"
+
+
+def test_options_change_the_job_and_overrides_win_over_them() -> None:
+    request = RunRequest(
+        QUICKSTART,
+        provider="openai",
+        model="7",
+        limit=3,
+        overrides=("poll.first_seconds=5", "source.limit=4"),
+    )
+    job = load_job(ROOT / QUICKSTART, request.job_overrides)
+    assert (job.provider.name, job.prompt.model, job.source.limit) == ("openai", "7", 4)
+    assert job.poll.first_seconds == 5
+
+
+def test_null_and_empty_say_that_an_option_is_not_given() -> None:
+    request = RunRequest(QUICKSTART, provider=None, model=None, limit=None, key=None, overrides=None)
+    assert request.job_overrides == []
+    assert request.parameters == {"job": QUICKSTART}
+
+
+def test_a_flow_is_called_with_what_was_given_and_nothing_else() -> None:
+    day = datetime.date(2026, 11, 1)
+    request = RunRequest("job.yaml", date=day, limit=3, retry=True, overrides=("a=1",))
+    given = {"job": "job.yaml", "date": day, "limit": 3, "retry": True, "overrides": ("a=1",)}
+    assert request.parameters == given
+    assert RunRequest(**given) == request
