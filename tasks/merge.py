@@ -80,7 +80,7 @@ def _shape(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser
 
 def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
     files = [
-        stack.enter_context(run.folder.read_near(results_name(chunk.number, batch.attempt, index)))
+        stack.enter_context(run.folder.read_local_copy(results_name(chunk.number, batch.attempt, index)))
         for index in range(len(batch.result_files))
     ]
     posted = None

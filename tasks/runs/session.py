@@ -106,7 +106,7 @@ def hold(
     try:
         with keeper.beating():
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=lease.fence)
-            folder.sweep()
+            folder.delete_unfinished()
             service.guard = keeper.check_time
             held = ledger.get_run(record.id) or record
             yield Run(held, lease, ledger, folder, service, clock, stopping=to_stop_it)
@@ -152,7 +152,7 @@ def _survey(order: Order, limits: ServiceLimits) -> None:
     job = order.job
     output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
-    output.refuse_fewer(order.key, job.source.limit)
+    output.check_limit(order.key, job.source.limit)
     RequestPlan(job, shard_limits(job, limits), limits.custom_id).first_prompt()
 
 

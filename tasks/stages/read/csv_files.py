@@ -21,7 +21,7 @@ from tasks.stages.read.csv_text import END, LARGEST_RECORD, MARK, Blocks, CsvTex
 from tasks.stages.read.discover import ending
 from tasks.stages.read.filters import Where
 from tasks.stages.read.values import TYPES, first_misfit, from_text
-from tasks.storage.source_files import BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
@@ -31,7 +31,7 @@ _BLOCK = 1 << 20
 class CsvReader:
     """`schema` is that of the first file, with the types the job asks for; `headers` has one per path."""
 
-    storage: Storage
+    storage: SourceFilesystem
     source: Source
     schema: Any
     headers: dict[str, list[str]]
@@ -47,14 +47,14 @@ class CsvReader:
         """
         del where  # text has no statistics to prune with
         scan = _Scan(self, fragment, names)
-        with self.storage.guard(fragment.path):
+        with self.storage.input_errors(fragment.path):
             try:
                 for batch in scan.batches():
                     bad.total += scan.newly_left_out()
                     yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
             finally:
                 bad.total += scan.newly_left_out()
-                bad.examples.extend(scan.examples(bad.room))
+                bad.examples.extend(scan.examples(bad.examples_wanted))
 
 
 class _Scan:
@@ -186,7 +186,7 @@ class _Scan:
 
 
 def inspect_csv(
-    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> CsvReader:
     """Read the headers and check that the files fit together. Raises InputError."""
     _check_options(source)
@@ -202,7 +202,7 @@ def inspect_csv(
     return CsvReader(storage, source, schema, headers)
 
 
-def csv_text(storage: Storage, fragment: Fragment, source: Source) -> CsvText:
+def csv_text(storage: SourceFilesystem, fragment: Fragment, source: Source) -> CsvText:
     """A fragment's text as the job describes it; a .tsv is split at tabs unless the job says otherwise."""
     csv = source.csv
     tabs = ending(fragment.path) == ".tsv" and "delimiter" not in csv.model_fields_set

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import InputError
-from tasks.storage.source_files import BadLine, Fragment, Storage
+from tasks.storage.source_files import BadLine, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 # Unicode noncharacters: never text, so they can stand for what is not text.
@@ -35,7 +35,7 @@ codecs.register_error("nightmail_mark", _mark)
 class CsvText:
     """How one fragment's text is written, and the means to open it."""
 
-    storage: Storage
+    storage: SourceFilesystem
     fragment: Fragment
     encoding: str
     delimiter: str
@@ -57,7 +57,7 @@ class CsvText:
 
     def header(self) -> list[str]:
         """Column names. Raises InputError when there are none."""
-        with self.storage.guard(self.fragment.path), self.open(1, checked=True) as text:
+        with self.storage.input_errors(self.fragment.path), self.open(1, checked=True) as text:
             names = next((fields for _, fields in self._parsed(text)), [END])
         if names == [END]:
             raise InputError(f"{self.shown}: is empty; a CSV file needs a header line")
@@ -74,7 +74,7 @@ class CsvText:
         """
         csv.field_size_limit(LARGEST_RECORD)  # process-wide; Python's own 128 KB is less than a cell may hold
         line, last = 1, [""]
-        with self.storage.guard(self.fragment.path), self.open(columns, checked=True) as text:
+        with self.storage.input_errors(self.fragment.path), self.open(columns, checked=True) as text:
             parsed = self._parsed(text)
             next(parsed, None)
             for line, fields in parsed:

@@ -18,7 +18,7 @@ from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import redacted
 
 
@@ -152,7 +152,7 @@ def rows_for_free(source: Source) -> int | None:
 
 
 def _inspect(
-    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:
     match fragments[0].format:
         case "parquet":

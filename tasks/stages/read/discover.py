@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.storage.source_files import Format, Fragment, Storage, connect
+from tasks.storage.source_files import Format, Fragment, SourceFilesystem, source_filesystem
 from tasks.storage.urls import is_file_absent, redacted
 
 _FORMATS: dict[str, Format] = {
@@ -27,14 +27,14 @@ _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated"
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-def discover(source: Source) -> tuple[Storage, tuple[Fragment, ...]]:
+def discover(source: Source) -> tuple[SourceFilesystem, tuple[Fragment, ...]]:
     """The dataset's files, sorted by path, all of one format. Raises InputError.
 
     In folders and globs, names that start with `_` or `.` are left out. `name=value` folders count as
     partitions below the folder or the glob's first wildcard, not in the part of the path that was spelled out.
     """
-    storage, path = connect(source.path)
-    with storage.guard(path, "be listed"):
+    storage, path = source_filesystem(source.path)
+    with storage.input_errors(path, "be listed"):
         found, base = _listed(storage, path)
     files = {name: info for name, info in found.items() if base is None or not _hidden(name, base)}
     chosen = _of_one_format(source, files, exact=base is None)
@@ -62,7 +62,7 @@ def ending(path: str) -> str:
     return posixpath.splitext(stem)[1] if last in _PACKED else last
 
 
-def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str | None]:
+def _listed(storage: SourceFilesystem, path: str) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Files under a path, and the folder below which names are found; None for one exact file."""
     fs = storage.fs
     fs.invalidate_cache()
@@ -77,7 +77,7 @@ def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str
     return dict(fs.find(path, detail=True)), path
 
 
-def _globbed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str]:
+def _globbed(storage: SourceFilesystem, path: str) -> tuple[dict[str, dict[str, Any]], str]:
     first = next((i for i, char in enumerate(path) if char in "*?["), None)
     if first is None:
         raise InputError(f"{storage.display_path(path)}: no such file or folder; {_nearest(storage, path)}")
@@ -89,7 +89,7 @@ def _globbed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], st
     return found, path[:first].rpartition("/")[0]
 
 
-def _nearest(storage: Storage, path: str) -> str:
+def _nearest(storage: SourceFilesystem, path: str) -> str:
     parent, _, name = path.rstrip("/").rpartition("/")
     try:
         siblings = [str(item).rstrip("/").rpartition("/")[2] for item in storage.fs.ls(parent, detail=False)]
@@ -157,7 +157,7 @@ def _partition(folders: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
     return tuple((unquote(name), None if value == _HIVE_NULL else unquote(value)) for name, value in pairs)
 
 
-def _same_partitions(storage: Storage, fragments: tuple[Fragment, ...]) -> None:
+def _same_partitions(storage: SourceFilesystem, fragments: tuple[Fragment, ...]) -> None:
     names = [name for name, _ in fragments[0].partition]
     for fragment in fragments:
         if [name for name, _ in fragment.partition] != names:

@@ -16,7 +16,7 @@ import pyarrow.json as pa_json
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
 from tasks.stages.read.jsonl_types import Conflict, WideNumbers, as_text, dotted, merge, settled, wide_field
-from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
@@ -46,7 +46,7 @@ class Block:
 class JsonlReader:
     """`schema` holds every field met in any line; a line without a field has null there."""
 
-    storage: Storage
+    storage: SourceFilesystem
     schema: Any
     skip: bool
     rows: int | None = field(default=None, init=False)
@@ -57,18 +57,18 @@ class JsonlReader:
         """Batches with the columns `names`. A line that is no object raises InputError, or counts in `bad`."""
         del where  # text has no statistics to prune with
         schema = pa.schema([self.schema.field(name) for name in names])
-        with self.storage.guard(fragment.path):
+        with self.storage.input_errors(fragment.path):
             for block in _blocks(self.storage, fragment):
                 table = _parsed(block, schema, bad.add if self.skip else None)
                 for batch in table.combine_chunks().to_batches(max_chunksize=rows):
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def inspect_jsonl(storage: Storage, fragments: tuple[Fragment, ...], *, skip: bool) -> JsonlReader:
+def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *, skip: bool) -> JsonlReader:
     """Read every line once and put the types together. Raises InputError."""
     known, wide = pa.struct([]), WideNumbers()
     for fragment in fragments:
-        with storage.guard(fragment.path):
+        with storage.input_errors(fragment.path):
             for block in _blocks(storage, fragment):
                 table = _parsed(block, None, _ignore if skip else None, likely=known)
                 known = _extended(known, block, table)
@@ -89,7 +89,7 @@ def _ignore(line: BadLine) -> None:
     """The first pass looks at types only; the second one counts."""
 
 
-def _blocks(storage: Storage, fragment: Fragment) -> Iterator[Block]:
+def _blocks(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Block]:
     shown, line = storage.display_path(fragment.path), 1
     with storage.open_stream(fragment) as stream:
         for data in _whole_lines(stream, shown):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from tasks.stages.read.columns import distinct, same_columns
 from tasks.stages.read.filters import Where
-from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, Storage
+from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
 
 _LOCAL_BUFFER = 1 << 20
 
@@ -25,7 +25,7 @@ _LOCAL_BUFFER = 1 << 20
 class ParquetReader:
     """`schema` is that of the files, `rows` their total."""
 
-    storage: Storage
+    storage: SourceFilesystem
     schema: Any
     rows: int
 
@@ -38,7 +38,7 @@ class ParquetReader:
         groups = self._groups(fragment, where)
         if groups == []:
             return
-        with self.storage.guard(fragment.path), opened(self.storage, fragment) as file:
+        with self.storage.input_errors(fragment.path), opened(self.storage, fragment) as file:
             for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
                 yield _fitted(batch, schema)
 
@@ -50,14 +50,14 @@ class ParquetReader:
         import pyarrow.dataset as pd_
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-        with self.storage.guard(fragment.path):
+        with self.storage.input_errors(fragment.path):
             filesystem = PyFileSystem(FSSpecHandler(self.storage.fs))
             whole = pd_.ParquetFileFormat().make_fragment(fragment.path, filesystem)
             return [group.id for group in whole.subset(expression).row_groups]
 
 
 def inspect_parquet(
-    storage: Storage, fragments: tuple[Fragment, ...], only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], only: frozenset[str] | None
 ) -> ParquetReader:
     """Read the footers and check that the files fit together. Raises InputError."""
     fields: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def inspect_parquet(
     rows = 0
     for number, fragment in enumerate(fragments):
         shown = storage.display_path(fragment.path)
-        with storage.guard(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
+        with storage.input_errors(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
             rows += file.metadata.num_rows
             schema = file.schema_arrow
         distinct(schema.names, shown)
@@ -80,7 +80,7 @@ def inspect_parquet(
 
 
 @contextmanager
-def opened(storage: Storage, fragment: Fragment) -> Iterator[Any]:
+def opened(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
     """A ParquetFile that reads ahead one buffer per column and keeps nothing."""
     buffer = _LOCAL_BUFFER if storage.local else REMOTE_BLOCK
     source = storage.open_random(fragment)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from tasks.stages.read.values import TYPES, from_text, text_array
-from tasks.storage.source_files import Fragment, Storage
+from tasks.storage.source_files import Fragment, SourceFilesystem
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -33,7 +33,7 @@ class Partitions:
 
 
 def find_partitions(
-    storage: Storage, fragments: tuple[Fragment, ...], own: Collection[str], types: Mapping[str, str]
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], own: Collection[str], types: Mapping[str, str]
 ) -> Partitions:
     """Partition columns: int64 where every folder holds a whole number, else text, or what `types` says.
 
