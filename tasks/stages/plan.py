@@ -14,8 +14,8 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.job import Job
 from configs.prompt import Prompt
+from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.answers.types import shape_of
 from tasks.stages.merge.chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
@@ -59,7 +59,7 @@ class RequestPlan:
         self.output_schema = output_schema(
             self.dataset.schema,
             job.output.prefix,
-            answer=shape_of(job.prompt).column,
+            answer=answer_column_of(job.prompt).type,
             parsed=checker and checker.type,
             carried=self.dataset.carried,
         )

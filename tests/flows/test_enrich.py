@@ -13,7 +13,7 @@ import pytest
 
 from configs.errors import ConfigError, InputError
 from tasks.stages.answers.files import VIDEO
-from tasks.stages.answers.types import MODERATION
+from tasks.stages.answers.columns import MODERATION
 
 UTC = datetime.UTC
 

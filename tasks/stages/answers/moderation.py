@@ -1,4 +1,4 @@
-"""What moderation tells apart."""
+"""OpenAI moderation category names."""
 
 from __future__ import annotations
 

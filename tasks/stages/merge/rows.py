@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
+from tasks.stages.answers.columns import AnswerColumn, Problems
 from tasks.stages.answers.schema import Checker
-from tasks.stages.answers.types import Problems, Shape
 from tasks.stages.merge.lines import ANSWERED_CODES, COUNTS, ERROR_CLASSES, STATUSES, Numbers, ParsedLines
 from tasks.stages.wire.outcome import RowStatus, classify, failure_status
 
@@ -184,10 +184,14 @@ class Columns:
     """The added columns of row ranges, in the order of `output_schema`."""
 
     def __init__(
-        self, rows: ChunkRows, attempts: Sequence[Attempt], shape: Shape, checker: Checker | None
+        self,
+        rows: ChunkRows,
+        attempts: Sequence[Attempt],
+        answer_column: AnswerColumn,
+        checker: Checker | None,
     ) -> None:
         self._rows = rows
-        self._shape = shape
+        self._answer_column = answer_column
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
@@ -202,7 +206,7 @@ class Columns:
         messages = self._spoken(
             picked["error_message"], self._messages, batch, self._rows.skip_message[lo:hi]
         )
-        answer, problems = self._shape.fit(picked["answer"], self._rows.ids[lo:hi])
+        answer, problems = self._answer_column.convert(picked["answer"], self._rows.ids[lo:hi])
         out = {"answer": answer}
         if self._checker is not None:
             out["parsed"], problems = self._check(self._checker, answer, status)
@@ -222,7 +226,7 @@ class Columns:
     def _picked(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
         names = ("answer", "error_code", "error_message", "finish_reason", "model", *COUNTS)
         if parsed is None:
-            kinds = {"answer": self._shape.wire} | dict.fromkeys(COUNTS, pa.int64())
+            kinds = {"answer": self._answer_column.parsed_type} | dict.fromkeys(COUNTS, pa.int64())
             return {name: pa.nulls(len(line), kinds.get(name, pa.string())) for name in names}
         at = arrow_columns.indices(line)
         return {name: parsed.table.column(name).chunk(0).take(at) for name in names}
