@@ -62,7 +62,7 @@ def plan(order: Order, reporter: Reporter) -> dict[str, Any]:
     limits = registry.limits(job.provider)
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
-    first = request_plan.first_prompt()
+    first = request_plan.preview()
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
     for row_slice in _watched(request_plan, reporter):
@@ -109,7 +109,7 @@ def render_files(order: Order, out: Path, reporter: Reporter) -> list[Path]:
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
     limits = registry.limits(order.job.provider)
     request_plan = RequestPlan(order.job, shard_limits(order.job, limits), limits.custom_id)
-    request_plan.first_prompt()
+    request_plan.preview()
     folder = RunFolder(str(out.absolute()))
     written: list[Path] = []
     with ExitStack() as stack:

@@ -153,7 +153,7 @@ def _survey(order: Order, limits: ServiceLimits) -> None:
     output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
     output.check_limit(order.key, job.source.limit)
-    RequestPlan(job, shard_limits(job, limits), limits.custom_id).first_prompt()
+    RequestPlan(job, shard_limits(job, limits), limits.custom_id).preview()
 
 
 def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:

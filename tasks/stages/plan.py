@@ -17,7 +17,7 @@ from configs.prompt import Prompt
 from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.chunk import output_schema
-from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
 from tasks.stages.prompt.tokens import line_units
@@ -64,9 +64,9 @@ class RequestPlan:
             carried=self.dataset.carried,
         )
 
-    def first_prompt(self) -> list[tuple[str, str]]:
-        """(where, text) of what the first row is asked. InputError when there is no row."""
-        first = self.renderer.first_prompt(next(self.dataset.batches(1)))
+    def preview(self) -> list[tuple[str, str]]:
+        """The prompt of the first row, as (name, text) of each template. InputError when there is no row."""
+        first = self.renderer.preview(next(self.dataset.batches(1)))
         return [("skipped", first.message)] if isinstance(first, Skip) else first
 
     def row_slices(self) -> Iterator[RowSlice]:
@@ -92,7 +92,7 @@ class RequestPlan:
         duplicates.close()
         if not suspects:
             return
-        found = confirm(suspects, self._all_ids())
+        found = confirm_duplicates(suspects, self._all_ids())
         if not found:
             return
         some = "; ".join(
