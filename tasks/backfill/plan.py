@@ -14,7 +14,7 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
 from tasks.runs.request import Order, place_order
-from tasks.stages.read import rows_for_free
+from tasks.stages.read import row_count_without_reading
 from tasks.stages.report.receipt import unanswered
 
 
@@ -59,7 +59,7 @@ def _night(order: Order, ledger: Ledger | None) -> Night:
     run = ledger.latest_run(order.job.name, order.key) if ledger else None
     if run is None or ledger is None:
         try:
-            return Night(order.day, NightState.TO_BUY, rows_for_free(order.job.source))
+            return Night(order.day, NightState.TO_BUY, row_count_without_reading(order.job.source))
         except InputError as error:
             return Night(order.day, NightState.NO_SOURCE, problem=str(error))
     state = NightState.DONE if run.state is RunState.FINISHED else NightState.UNFINISHED
