@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError, IntegrityError
 from configs.prompt import Prompt
-from tasks.stages.answers.schema import AnswerChecker, checker_of
 from tasks.stages.answers.columns import VectorColumn, answer_column_of
+from tasks.stages.answers.schema import AnswerChecker, checker_of
 from tasks.stages.cost.price import Price
 from tasks.stages.merge.chunk import Attempt, MergeStats, merge_chunk, output_schema
 from tasks.stages.wire.openai.results import ResultParser
