@@ -15,9 +15,9 @@ from tasks.runs.answer_files import Assets
 from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
 from tasks.runs.prices import price_of
 from tasks.runs.session import Run
-from tasks.stages.answers.files import Images
+from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
+from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.answers.types import Shape, Vectors, shape_of
 from tasks.stages.merge.chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.prompt.tokens import estimate
@@ -30,16 +30,18 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
     # The posting that counts of every attempt: a queue that was full answered nothing.
     batches = list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
-    stats, shape = _write(run, chunk, batches)
+    stats, answer_column = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
     if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
-    return run.ledger.move(chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, shape))
+    return run.ledger.move(
+        chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column)
+    )
 
 
-def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, Shape]:
+def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, AnswerColumn]:
     job = run.job
     parser = dialect(job.provider.dialect).parser_of(job.prompt)
     with ExitStack() as stack:
@@ -48,7 +50,7 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
             attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
-        shape = _shape(run, chunk, attempts, parser)
+        answer_column = _answer_column(run, chunk, attempts, parser)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
         stats = merge_chunk(
             rows,
@@ -56,32 +58,32 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
             attempts,
             sink,
             parser=parser,
-            shape=shape,
+            answer_column=answer_column,
             prefix=job.output.prefix,
             carried=job.source.columns,
             checker=checker_of(job.prompt),
             price=price_of(job, run.record.created_at),
             retry_on=job.retry.on,
             # a line with a picture is a thousand times as long as one with text, and is held several times over
-            whole_bytes=RANGE_BYTES if isinstance(shape, Images) else WHOLE_BYTES,
+            whole_bytes=RANGE_BYTES if isinstance(answer_column, ImageColumn) else WHOLE_BYTES,
         )
-    return stats, shape
+    return stats, answer_column
 
 
-def _shape(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser) -> Shape:
+def _answer_column(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser) -> AnswerColumn:
     """What this chunk's answers become. The first vector of a run decides how long all of them are."""
-    shape = shape_of(run.job.prompt, files=Assets(run, chunk))
-    if shape != Vectors(None):
-        return shape
+    answer_column = answer_column_of(run.job.prompt, assets=Assets(run, chunk))
+    if answer_column != VectorColumn(None):
+        return answer_column
     size = vectors.known_size(run)
     if size is None:
         size = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
-    return shape_of(run.job.prompt, size)
+    return answer_column_of(run.job.prompt, size)
 
 
 def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
     files = [
-        stack.enter_context(run.folder.read_near(results_name(chunk.number, batch.attempt, index)))
+        stack.enter_context(run.folder.read_local_copy(results_name(chunk.number, batch.attempt, index)))
         for index in range(len(batch.result_files))
     ]
     posted = None
@@ -133,9 +135,9 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
     }
 
 
-def _as_json(stats: MergeStats, shape: Shape) -> dict[str, Any]:
+def _as_json(stats: MergeStats, answer_column: AnswerColumn) -> dict[str, Any]:
     return {
-        **(vectors.size_stats(shape.size) if isinstance(shape, Vectors) else {}),
+        **(vectors.size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
         "rows": stats.rows,
         "by_status": stats.by_status,
         "errors": {error.code: [error.rows, error.example or ""] for error in stats.errors},

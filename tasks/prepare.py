@@ -63,7 +63,7 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
-    first = request_plan.first_prompt()
+    first = request_plan.preview()
     totals, skips = _count(request_plan, reporter)
     return Plan(
         job=job.name,
@@ -122,7 +122,7 @@ def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[P
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
     limits = resolved.job.provider.limits
     request_plan = RequestPlan(resolved.job, shard_limits(resolved.job, limits), limits.custom_id)
-    request_plan.first_prompt()
+    request_plan.preview()
     folder = RunFolder(str(out.absolute()))
     written: list[Path] = []
     with ExitStack() as stack:

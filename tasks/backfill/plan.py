@@ -19,7 +19,7 @@ from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import requested_job
-from tasks.stages.read import rows_for_free
+from tasks.stages.read import row_count_without_reading
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _plan(job: Job, day: date, ledger: Ledger | None) -> DatePlan:
     run = ledger.latest_run(job.name, day.isoformat()) if ledger else None
     if run is None or ledger is None:
         try:
-            return DatePlan(day, DateState.NOT_RUN, rows_for_free(job.source), output=output)
+            return DatePlan(day, DateState.NOT_RUN, row_count_without_reading(job.source), output=output)
         except InputError as error:
             return DatePlan(day, DateState.NO_SOURCE, problem=str(error), output=output)
     done = run.state is RunState.FINISHED

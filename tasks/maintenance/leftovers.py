@@ -143,4 +143,6 @@ def expired_folder(
 
 def _lives_in(folder: RunFolder, run: RunRecord, other: RunRecord) -> bool:
     # Key `k.2` and the second generation of key `k` had the same folder once; runs keep the one they began with.
-    return (other.folder == run.folder and other.id != run.id) or folder.holds(other.spec["output"]["path"])
+    return (other.folder == run.folder and other.id != run.id) or folder.contains(
+        other.spec["output"]["path"]
+    )

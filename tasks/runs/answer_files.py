@@ -15,7 +15,7 @@ from tasks.runs.session import Run
 from tasks.stages.answers.files import video_name
 from tasks.stages.merge.lines import read_blocks
 from tasks.stages.wire.formats import dialect
-from tasks.storage.object_output import Open
+from tasks.storage.object_output import OpenFile
 from tasks.storage.output import EnrichedOutput
 
 FOLDER = "assets"
@@ -82,7 +82,7 @@ def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[
                         yield outcome.custom_id, video["id"]
 
 
-def kept(run: Run) -> Iterator[tuple[str, Open]]:
+def kept(run: Run) -> Iterator[tuple[str, OpenFile]]:
     """(path below the output's folder of assets, how to open it) of all files of the run."""
     for name in run.folder.names(FOLDER):
         yield name.removeprefix(f"{FOLDER}/"), partial(run.folder.read, name)

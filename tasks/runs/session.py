@@ -111,7 +111,7 @@ def hold(
     try:
         with keeper.beating():
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
-            folder.sweep()
+            folder.delete_unfinished()
             service.guard = keeper.check_time
             yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=to_stop_it)
     finally:
@@ -156,8 +156,8 @@ def _check_job_and_dataset(resolved: ResolvedRun, limits: ServiceLimits) -> None
     job = resolved.job
     output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
-    output.refuse_fewer(resolved.key, job.source.limit)
-    RequestPlan(job, shard_limits(job, limits), limits.custom_id).first_prompt()
+    output.check_limit(resolved.key, job.source.limit)
+    RequestPlan(job, shard_limits(job, limits), limits.custom_id).preview()
 
 
 def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:

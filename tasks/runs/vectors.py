@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tasks.ledger.records import ChunkRecord
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
-from tasks.stages.answers.types import Vectors
+from tasks.stages.answers.columns import VectorColumn
 
 _SIZE = "vector_size"
 
@@ -33,7 +33,7 @@ def settle(run: Run, chunks: Iterable[ChunkRecord]) -> None:
     column = run.job.output.prefix + "answer"
     for chunk in chunks:
         if chunk.stats and _SIZE in chunk.stats and chunk.stats[_SIZE] is None:
-            _retype(run, enriched_name(chunk.number), column, Vectors(size).column)
+            _retype(run, enriched_name(chunk.number), column, VectorColumn(size).type)
 
 
 def _retype(run: Run, name: str, column: str, column_type: pa.DataType) -> None:

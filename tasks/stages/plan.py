@@ -14,10 +14,10 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.job import Job
 from configs.prompt import Prompt
+from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.answers.types import shape_of
 from tasks.stages.merge.chunk import output_schema
-from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
 from tasks.stages.prompt.tokens import line_units
@@ -68,14 +68,14 @@ class RequestPlan:
         self.output_schema = output_schema(
             self.dataset.schema,
             job.output.prefix,
-            answer=shape_of(job.prompt).column,
+            answer=answer_column_of(job.prompt).type,
             parsed=checker and checker.type,
             carried=self.dataset.carried,
         )
 
-    def first_prompt(self) -> list[tuple[str, str]]:
-        """(where, text) of what the first row is asked. InputError when there is no row."""
-        first = self.renderer.first_prompt(next(self.dataset.batches(1)))
+    def preview(self) -> list[tuple[str, str]]:
+        """The prompt of the first row, as (name, text) of each template. InputError when there is no row."""
+        first = self.renderer.preview(next(self.dataset.batches(1)))
         return [("skipped", first.message)] if isinstance(first, Skip) else first
 
     def first_rows(self, count: int) -> Iterator[RenderedRow]:
@@ -85,7 +85,7 @@ class RequestPlan:
             ids = self._ids.ids(batch, done)
             for place in range(min(batch.num_rows, count - done)):
                 row = batch.slice(place, 1)
-                yield RenderedRow(row, ids[place], self.renderer.first_prompt(row))
+                yield RenderedRow(row, ids[place], self.renderer.preview(row))
             done += batch.num_rows
             if done >= count:
                 return
@@ -113,7 +113,7 @@ class RequestPlan:
         duplicates.close()
         if not suspects:
             return
-        found = confirm(suspects, self._all_ids())
+        found = confirm_duplicates(suspects, self._all_ids())
         if not found:
             return
         some = "; ".join(

@@ -1,7 +1,15 @@
-"""Is this file a valid batch input? The rules of OpenAI's batch validation, with its error codes.
+"""Validate a batch input file by the rules of OpenAI's batch validation, with its error codes and texts.
 
-Limits are counted in bytes of UTF-8, newlines included, and hold to the byte. Codes that OpenAI has not published
-(`file_too_large`, `line_too_large`, `invalid_custom_id`, `too_many_embedding_inputs`, `mismatched_*`) are ours.
+Limits are counted in bytes of UTF-8, newlines included, and hold to the byte. Where codes and texts come from:
+
+    invalid_json_line, missing_required_parameter, invalid_url, streaming_unsupported
+                            replies of the real service, as recorded in the tests of ogx
+    mismatched_model        https://platform.openai.com/docs/guides/batch: one model a file
+    duplicate_custom_id     the text from OpenAI's community forum (topic 723696); the code is Azure's
+    too_many_tasks, empty_file
+                            Azure's published codes; OpenAI publishes no list
+    file_too_large, line_too_large, invalid_custom_id, too_many_embedding_inputs, mismatched_* of other fields
+                            ours: no service has published one
 """
 
 from __future__ import annotations
@@ -13,11 +21,12 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+# https://platform.openai.com/docs/guides/batch
 MAX_REQUESTS: Final = 50_000
-MAX_BYTES: Final = 209_715_200  # "200 MB" as the service enforces it
+MAX_BYTES: Final = 209_715_200  # documented as "200 MB"; the service's own error text names this number
 MAX_EMBEDDING_INPUTS: Final = 50_000  # over the whole file
 MAX_EDITED_IMAGES: Final = 16
-# "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+# Models that answer "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 NO_MAX_TOKENS: Final = re.compile(r"(gpt-[5-9]|o[1-9])(?![0-9])")
 
 # What a body must hold besides its model; any one of a tuple is enough.
@@ -32,8 +41,14 @@ REQUIRED_BY_ENDPOINT: Final[dict[str, tuple[str, ...]]] = {
     "/v1/videos": ("prompt",),
 }
 MODEL_OPTIONAL: Final = frozenset({"/v1/moderations", "/v1/videos"})
-_UNSEEN: Final = object()
-_NAMES: Final = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", list: "an array"}
+_NOT_SEEN: Final = object()
+_TYPE_NAMES: Final = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+    list: "an array",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,7 @@ class Problem:
     param: str | None = None
 
 
-class _Bad(Exception):
+class _LineError(Exception):
     """A line's problem, on its way out of the nested checks."""
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
@@ -90,7 +105,7 @@ def check_lines(
 
 
 class InputCheck:
-    """`check_lines` that also knows, once its problems are read, what it saw: `requests`, `bytes`, `model`."""
+    """The check of one file. Once its problems have been read, it also knows `requests`, `bytes` and `model`."""
 
     def __init__(
         self,
@@ -112,7 +127,7 @@ class InputCheck:
         self._max_line_bytes = max_line_bytes
         self._pattern = re.compile(custom_id_pattern) if custom_id_pattern else None
         self._endpoints = endpoints
-        self._uniform: dict[str, Any] = dict.fromkeys(uniform, _UNSEEN)
+        self._uniform: dict[str, Any] = dict.fromkeys(uniform, _NOT_SEEN)
         self._seen: set[str] = set()
         self._inputs = 0
 
@@ -130,8 +145,8 @@ class InputCheck:
                 return
             try:
                 self._check_line(line)
-            except _Bad as bad:
-                yield Problem(self.requests, bad.code, bad.message, bad.param)
+            except _LineError as error:
+                yield Problem(self.requests, error.code, error.message, error.param)
         if not self.requests:
             yield Problem(None, "empty_file", "The batch input file is empty.")
 
@@ -145,12 +160,12 @@ class InputCheck:
 
     def _check_line(self, line: bytes) -> None:
         if self._max_line_bytes is not None and len(line) > self._max_line_bytes:
-            raise _Bad("line_too_large", f"This line is larger than {self._max_line_bytes} bytes.")
+            raise _LineError("line_too_large", f"This line is larger than {self._max_line_bytes} bytes.")
         request = _parse(line)
         self._check_custom_id(request.get("custom_id"))
         if _string(request, "method") != "POST":
             text = f"Invalid value: '{request['method']}'. Supported values are: 'POST'."
-            raise _Bad("invalid_value", text, "method")
+            raise _LineError("invalid_value", text, "method")
         self._check_url(_string(request, "url"))
         self._check_body(_present(request, "body"))
 
@@ -159,8 +174,8 @@ class InputCheck:
             raise _missing("custom_id")
         if type(value) is not str:
             raise _wrong_type("custom_id", "a string", value)
-        if value in self._seen:
-            raise _Bad(
+        if value in self._seen:  # as they are: services compare ids without trimming or folding case
+            raise _LineError(
                 "duplicate_custom_id",
                 "The custom_id for this request is a duplicate of another request. "
                 "The custom_id parameter must be unique for each request in a batch.",
@@ -168,15 +183,19 @@ class InputCheck:
             )
         self._seen.add(value)
         if self._pattern and not self._pattern.fullmatch(value):
-            raise _Bad("invalid_custom_id", f"The custom_id must match {self._pattern.pattern}.", "custom_id")
+            raise _LineError(
+                "invalid_custom_id", f"The custom_id must match {self._pattern.pattern}.", "custom_id"
+            )
 
     def _check_url(self, url: str) -> None:
         if self.endpoint is None:
             if url not in self._endpoints:
-                raise _Bad("invalid_url", "The URL provided for this request is no batch endpoint.", "url")
+                raise _LineError(
+                    "invalid_url", "The URL provided for this request is no batch endpoint.", "url"
+                )
             self.endpoint = url
         if url != self.endpoint:
-            raise _Bad(
+            raise _LineError(
                 "invalid_url",
                 "The URL provided for this request does not match the batch endpoint.",
                 "url",
@@ -192,21 +211,23 @@ class InputCheck:
         if model is not None and type(model) is not str:
             raise _wrong_type("body.model", "a string", model)
         if body.get("stream"):
-            raise _Bad("streaming_unsupported", "Streaming is not supported in the Batch API.", "body.stream")
-        self._check_question(endpoint, body)
+            raise _LineError(
+                "streaming_unsupported", "Streaming is not supported in the Batch API.", "body.stream"
+            )
+        self._check_required(endpoint, body)
         if self.model is None:
             self.model = model
         elif model is not None and model != self.model:
-            raise _Bad(
+            raise _LineError(
                 "mismatched_model", "Each batch must contain requests for a single model.", "body.model"
             )
         for name, value in self._uniform.items():
-            if value is _UNSEEN:
+            if value is _NOT_SEEN:
                 self._uniform[name] = body.get(name)
             elif value != body.get(name):
-                raise _Bad(f"mismatched_{name}", f"Each batch must have one {name}.", f"body.{name}")
+                raise _LineError(f"mismatched_{name}", f"Each batch must have one {name}.", f"body.{name}")
 
-    def _check_question(self, endpoint: str, body: dict[str, Any]) -> None:
+    def _check_required(self, endpoint: str, body: dict[str, Any]) -> None:
         names = REQUIRED_BY_ENDPOINT.get(endpoint, ())
         if names and all(body.get(name) is None for name in names):
             raise _missing(f"body.{names[0]}")
@@ -216,10 +237,11 @@ class InputCheck:
             self._count_inputs(body["input"])
 
     def _count_inputs(self, value: Any) -> None:
-        several = type(value) is list and value and type(value[0]) is not int
-        self._inputs += len(value) if several else 1
+        # A list of numbers is one input, given as tokens.
+        is_list = type(value) is list and value and type(value[0]) is not int
+        self._inputs += len(value) if is_list else 1
         if self._inputs > MAX_EMBEDDING_INPUTS:
-            raise _Bad(
+            raise _LineError(
                 "too_many_embedding_inputs",
                 f"A batch may hold at most {MAX_EMBEDDING_INPUTS} embedding inputs over all its requests.",
                 "body.input",
@@ -230,14 +252,15 @@ def _parse(line: bytes) -> dict[str, Any]:
     try:
         request = orjson.loads(line)
     except orjson.JSONDecodeError:
+        # Azure answers a byte order mark with an error about the deployment's name.
         hint = (
             " It starts with a byte order mark: write UTF-8 without one."
             if line[:3] == b"\xef\xbb\xbf"
             else ""
         )
-        raise _Bad("invalid_json_line", f"This line is not parseable as valid JSON.{hint}") from None
+        raise _LineError("invalid_json_line", f"This line is not parseable as valid JSON.{hint}") from None
     if type(request) is not dict:
-        raise _Bad("invalid_json_line", "This line is not a JSON object.")
+        raise _LineError("invalid_json_line", "This line is not a JSON object.")
     return request
 
 
@@ -255,12 +278,12 @@ def _string(request: dict[str, Any], name: str) -> str:
     return value
 
 
-def _missing(param: str) -> _Bad:
-    return _Bad("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
+def _missing(param: str) -> _LineError:
+    return _LineError("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
 
 
-def _wrong_type(param: str, wanted: str, value: Any) -> _Bad:
-    got = _NAMES.get(type(value), "an object" if isinstance(value, dict) else "null")
-    return _Bad(
-        "invalid_type", f"Invalid type for '{param}': expected {wanted}, but got {got} instead.", param
+def _wrong_type(param: str, expected: str, value: Any) -> _LineError:
+    actual = _TYPE_NAMES.get(type(value), "an object" if isinstance(value, dict) else "null")
+    return _LineError(
+        "invalid_type", f"Invalid type for '{param}': expected {expected}, but got {actual} instead.", param
     )

@@ -1,0 +1,1 @@
+"""Everything that opens files: source datasets, run folders, published outputs; on a local disk or at any fsspec URL."""

@@ -1,4 +1,4 @@
-"""Files and renames on a local disk that survive power loss."""
+"""Write and rename files on a local disk so that they survive power loss, and are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,33 +11,37 @@ from typing import BinaryIO
 
 @contextmanager
 def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is on the disk when the block ends; without room for it there is none."""
+    """A file that is on the disk when the block ends; when the disk fails or is full, there is none."""
     try:
         with path.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except OSError:  # half a file would take up the room that somebody has to make
         path.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
 def atomic_file(target: Path, temporary: Path, guard: Callable[[], None]) -> Iterator[BinaryIO]:
-    """A file that appears whole or not at all: written as `temporary` beside it; `guard` may refuse to let it appear."""
+    """A file that appears when the block ends, whole or not at all.
+
+    Written as `temporary`, which must be on the same filesystem: a rename is atomic only there. `guard` is called right
+    before it appears, and raises when this process may not write any more.
+    """
     try:
         with durable_file(temporary) as file:
             yield file
         guard()
         temporary.replace(target)
         sync_folder(target.parent)
-    except BaseException:
+    except BaseException:  # also KeyboardInterrupt: nobody would look for the temporary file again
         temporary.unlink(missing_ok=True)
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was created or renamed in the folder survive power loss."""
+    """Make what was created or renamed in the folder survive power loss: names are the folder's data, not the file's."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

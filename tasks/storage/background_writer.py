@@ -1,4 +1,7 @@
-"""A Parquet file written by another thread, while the next row group is made."""
+"""Write a Parquet file in another thread, one row group while the next is made.
+
+Arrow encodes and compresses outside the interpreter's lock, so both go on at the same time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pyarrow.parquet as pq
 
 
 class BackgroundWriter:
-    """Writes one row group while the next is made; at most one is under way."""
+    """A Parquet writer whose `write` does not wait; at most one row group is under way, so memory holds two."""
 
     def __init__(self, sink: BinaryIO, schema: pa.Schema, group_rows: int, **options: Any) -> None:
         self._writer = pq.ParquetWriter(sink, schema, **options)
@@ -19,11 +22,11 @@ class BackgroundWriter:
         self._pending: Future[None] | None = None
 
     def write(self, table: pa.Table) -> None:
-        """Raises what the write before this one raised."""
-        self._settle()
+        """Begin to write a table, once the one before it is written. Raises what writing that one raised."""
+        self._wait_for_pending()
         self._pending = self._pool.submit(self._writer.write_table, table, self._group_rows)
 
-    def _settle(self) -> None:
+    def _wait_for_pending(self) -> None:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
@@ -34,4 +37,4 @@ class BackgroundWriter:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
         self._writer.close()
-        self._settle()
+        self._wait_for_pending()

@@ -1,8 +1,8 @@
-"""A folder of Parquet parts on a local disk, replaced as a whole.
+"""Publish a folder of Parquet parts on a local disk: the whole folder is replaced by renaming.
 
-The new folder is written beside its place. Then the old one is renamed away and the new one to its place: one rename
-shows all of it, so a reader never sees half a run, as one would in a folder that is filled or emptied file by file.
-What is not ours goes away with the old folder and is moved back right after. A publication that was killed leaves
+The new folder is written beside the published one. Then the old one is renamed away and the new one to its place: one
+rename shows all of it, so a reader never sees half a run, as one would in a folder that is filled or emptied file by
+file. Files of others that lay in the old folder are moved back right after. A publication that was killed leaves
 `.NAME.RUN.old`, which holds the only copy of such files: the next one moves them back before it does anything else.
 """
 
@@ -20,24 +20,27 @@ from typing import BinaryIO
 
 from configs.errors import LeaseLost
 from tasks.storage.atomic import durable_file, sync_folder
-from tasks.storage.object_output import ASSETS, RECEIPT, is_ours
+from tasks.storage.object_output import ASSETS, RECEIPT, is_nightmail_file
 
 
-class LocalFolder:
-    """The folder `place`, to be replaced by the run `run_id`."""
+class LocalOutputFolder:
+    """The output folder `path`, to be replaced by the run `run_id`.
 
-    def __init__(self, place: Path, run_id: str, guard: Callable[[], None]) -> None:
-        self._place = place.resolve()  # a link is followed: what is renamed is the folder behind it
+    `guard` raises LeaseLost once another process has taken the run over; it is asked before every step that shows.
+    """
+
+    def __init__(self, path: Path, run_id: str, guard: Callable[[], None]) -> None:
+        self._path = path.resolve()  # a link is followed: what is renamed is the folder behind it
         self._guard = guard
         self._old, self._staging = (
-            self._place.with_name(f".{self._place.name}.{run_id}.{what}") for what in ("old", "new")
+            self._path.with_name(f".{self._path.name}.{run_id}.{suffix}") for suffix in ("old", "new")
         )
 
     def begin(self) -> Path:
-        """Put right what killed publications left, of this run and of others; an empty folder to write the new one in."""
-        for old in leftovers(self._place):
+        """Finish what killed publications left, of this run and of others; an empty folder to write the new one in."""
+        for old in interrupted_publications(self._path):
             self._guard()
-            _put_back(old, self._place)
+            _restore_foreign_files(old, self._path)
         self._guard()
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir(parents=True)
@@ -56,62 +59,70 @@ class LocalFolder:
             yield file
 
     def publish(self) -> None:
-        """Let what was written appear."""
+        """Put the new folder in place of the old one, and the files of others back into it."""
         self._guard()
         sync_folder(self._staging)
-        if self._place.exists():
-            _refuse_immovable(self._place)
-            self._place.rename(self._old)
+        if self._path.exists():
+            _refuse_immovable(self._path)
+            self._path.rename(self._old)
         try:
-            self._staging.rename(self._place)
-            sync_folder(self._place.parent)
+            self._staging.rename(self._path)
+            sync_folder(self._path.parent)
         finally:  # also when somebody made a folder of that name meanwhile: then the old output is put back
-            _put_back(self._old, self._place)
+            _restore_foreign_files(self._old, self._path)
 
 
-def leftovers(place: Path) -> list[Path]:
-    """Old folders of publications that did not come to their end; `.NAME.RUN.old`, and no run has a dot in its id."""
-    place = place.resolve()
-    name = re.compile(re.escape(f".{place.name}.") + r"\w+\.old")
+def interrupted_publications(path: Path) -> list[Path]:
+    """Old folders of publications to `path` that did not come to their end.
+
+    They are called `.NAME.RUN.old`, and no run has a dot in its id: an output called NAME.x is never mistaken for one.
+    """
+    path = path.resolve()
+    name = re.compile(re.escape(f".{path.name}.") + r"\w+\.old")
     with suppress(FileNotFoundError, NotADirectoryError):
         return sorted(
-            path for path in place.parent.iterdir() if name.fullmatch(path.name) and _is_folder(path)
+            entry for entry in path.parent.iterdir() if name.fullmatch(entry.name) and _is_folder(entry)
         )
     return []
 
 
-def _put_back(old: Path, place: Path) -> None:
-    """Move what is in `old` to `place`, but what is ours and was replaced: that is deleted.
+def _restore_foreign_files(old: Path, published: Path) -> None:
+    """Move what is in the old folder to the published one, but Nightmail's own files that were replaced: delete those.
 
-    Ours was replaced when the place has a receipt. An old folder loses its own first: without one it is half deleted.
+    They were replaced when the published folder has a receipt. The receipt of an old folder is the first of its files
+    to be deleted: an old folder without one is half deleted, so what else is Nightmail's in it was replaced, too.
     """
     whole = (old / RECEIPT).exists()
     with suppress(FileNotFoundError):  # there was none, or another run's publication has just put it right
-        if whole and not os.path.lexists(place):
-            old.rename(place)
+        if whole and not os.path.lexists(published):
+            old.rename(published)
         elif old.exists():
-            place.mkdir(exist_ok=True)
-            replaced = not whole or (place / RECEIPT).exists()
+            published.mkdir(exist_ok=True)
+            replaced = not whole or (published / RECEIPT).exists()
             if replaced:
                 _delete(old / RECEIPT)
-            _empty(old, place, replaced=replaced)
-            sync_folder(place)
+            _move_contents(old, published, replaced=replaced)
+            sync_folder(published)
 
 
-def _empty(old: Path, place: Path, below: str = "", *, replaced: bool) -> None:
-    """As `_put_back`, for the folder `below` the top one. The receipt goes last: it tells how to go on when killed."""
+def _move_contents(old: Path, target: Path, below: str = "", *, replaced: bool) -> None:
+    """Move or delete the entries of `old`, which lies at the path `below` in the output folder; then remove it.
+
+    The receipt goes last: it tells how to go on when this is killed.
+    """
     for entry in sorted(old.iterdir(), key=lambda entry: entry.name == RECEIPT):
-        name, target = below + entry.name, place / entry.name
+        name, destination = below + entry.name, target / entry.name
         if _is_folder(entry) and replaced and name.partition("/")[0] == ASSETS:
-            _empty(entry, target, f"{name}/", replaced=True)
-        elif _is_folder(entry) and _is_folder(target):
+            _move_contents(entry, destination, f"{name}/", replaced=True)
+        elif _is_folder(entry) and _is_folder(destination):
             # Made anew meanwhile, perhaps as the output of another job.
-            _empty(entry, target, replaced=(entry / RECEIPT).exists() and (target / RECEIPT).exists())
-        elif replaced and not _is_folder(entry) and is_ours(name):
+            both_published = (entry / RECEIPT).exists() and (destination / RECEIPT).exists()
+            _move_contents(entry, destination, replaced=both_published)
+        elif replaced and not _is_folder(entry) and is_nightmail_file(name):
             _delete(entry)
         else:
-            _move(entry, target)
-    with suppress(OSError):
+            _move(entry, destination)
+    with suppress(OSError):  # not empty: somebody has put something there, or a file could not be deleted
         old.rmdir()
 
 
@@ -121,7 +132,7 @@ def _delete(file: Path) -> None:
 
 
 def _move(entry: Path, target: Path) -> None:
-    """Give a file or folder its place again; beside what somebody has put there meanwhile."""
+    """Move a file or folder to its path; to a numbered name beside it where somebody has put something meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True)
     numbered = (target.with_name(f"{target.name}.{number}") for number in count(1))
     while os.path.lexists(target):
@@ -129,9 +140,9 @@ def _move(entry: Path, target: Path) -> None:
     entry.rename(target)
 
 
-def _refuse_immovable(place: Path) -> None:
-    """OSError when something that is not ours could be renamed away with the folder, but not be moved back."""
-    for entry in place.iterdir():
+def _refuse_immovable(folder: Path) -> None:
+    """OSError when something in the folder could be renamed away with it, but not be moved back by itself."""
+    for entry in folder.iterdir():
         if _is_folder(entry) and (os.path.ismount(entry) or not os.access(entry, os.W_OK)):
             raise OSError(errno.EACCES, f"the folder {entry.name} in it cannot be moved")
 

@@ -1,4 +1,4 @@
-"""Objects on a remote store: written in parts, and there whole or not at all."""
+"""Write objects to a remote store in parts, so that they are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from tasks.storage.urls import s3_error_code
 # One request each, held in memory once. S3 takes 10,000 parts a file: 156 GiB.
 PART_BYTES = 16 << 20
 _HTML = "text/html; charset=utf-8"  # else a browser saves the page instead of showing it
-_LISTS_NONE = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "501", "405")
+# What stores answer that have no list of unfinished uploads, or none for this key.
+_CANNOT_LIST = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "501", "405")
 
 
 @contextmanager
 def atomic_object(
     fs: Any, path: str, guard: Callable[[], None], part_bytes: int | None = None
 ) -> Iterator[BinaryIO]:
-    """An object that appears when the block ends; on an exception it does not, nor what was uploaded of it.
+    """An object that appears when the block ends; on an exception it does not, and its parts are deleted.
 
     `guard` is called right before it appears.
     """
-    shown_as = {"ContentType": _HTML} if path.endswith(".html") and hasattr(fs, "call_s3") else {}
-    file = fs.open(path, "wb", block_size=part_bytes or PART_BYTES, **shown_as)
+    options = {"ContentType": _HTML} if path.endswith(".html") and hasattr(fs, "call_s3") else {}
+    file = fs.open(path, "wb", block_size=part_bytes or PART_BYTES, **options)
     try:
         yield cast(BinaryIO, file)
         guard()
         file.close()
     except BaseException:
-        _forget(file)
+        _discard(file)
         raise
 
 
-class Upload:
-    """An object that is uploaded whole and not there yet, until `show`."""
+class UncommittedUpload:
+    """An object that is uploaded whole, and does not appear until `commit`."""
 
     def __init__(self, fs: Any, path: str) -> None:
         self.path = path
@@ -47,21 +48,23 @@ class Upload:
             yield cast(BinaryIO, self._file)
             self._file.close()
         except BaseException:
-            self.forget()
+            self.abort()
             raise
 
-    def show(self) -> None:
+    def commit(self) -> None:
         """Let it appear: one request."""
         self._file.commit()
-        self._file.mpu = None  # nothing to take back any more
+        self._file.mpu = None  # nothing to abort any more
 
-    def forget(self) -> None:
-        """Take back what was uploaded; one that is shown stays."""
-        _forget(self._file)
+    def abort(self) -> None:
+        """Delete what was uploaded; an object that has appeared stays."""
+        _discard(self._file)
 
 
-def abort_unfinished(fs: Any, path: str, mine: Callable[[str], bool] = lambda _: True) -> None:
-    """Take back uploads below a path that were begun and never finished; whoever still writes them gets an error.
+def abort_unfinished_uploads(fs: Any, path: str, selected: Callable[[str], bool] = lambda _: True) -> None:
+    """Abort uploads below a path that were begun and never finished, where `selected` says so of their key.
+
+    S3 keeps and charges their parts for ever otherwise. Whoever still writes one of them gets an error.
 
     Does nothing where the store is not S3, or does not list them.
     """
@@ -71,27 +74,27 @@ def abort_unfinished(fs: Any, path: str, mine: Callable[[str], bool] = lambda _:
     page: dict[str, str] = {}
     while True:
         try:
-            found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **page)
+            listing = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **page)
         except OSError as error:
-            if s3_error_code(error.__cause__) not in _LISTS_NONE:
+            if s3_error_code(error.__cause__) not in _CANNOT_LIST:
                 raise
             return
-        for upload in found.get("Uploads", ()):
-            if mine(upload["Key"]):
-                with suppress(FileNotFoundError):  # it has just been finished, or taken back
+        for upload in listing.get("Uploads", ()):
+            if selected(upload["Key"]):
+                with suppress(FileNotFoundError):  # it has just been finished, or aborted
                     fs.call_s3(
                         "abort_multipart_upload",
                         Bucket=bucket,
                         Key=upload["Key"],
                         UploadId=upload["UploadId"],
                     )
-        if not found.get("IsTruncated"):
+        if not listing.get("IsTruncated"):
             return
-        page = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
+        page = {"KeyMarker": listing["NextKeyMarker"], "UploadIdMarker": listing["NextUploadIdMarker"]}
 
 
-def _forget(file: Any) -> None:
+def _discard(file: Any) -> None:
     with suppress(Exception):  # what went wrong before is what people must hear of
         if not file.closed or getattr(file, "mpu", None):
             file.discard()
-    file.closed = True  # else it is finished, and shown, when it is collected as garbage
+    file.closed = True  # else fsspec finishes it, and lets it appear, when it is collected as garbage

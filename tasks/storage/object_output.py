@@ -1,6 +1,6 @@
-"""A folder of Parquet parts on an object store, replaced without renaming.
+"""Publish a folder of Parquet parts on an object store, which cannot rename: the receipt says which parts count.
 
-Parts carry their run in their name. They are uploaded whole before the first of them is shown; then the receipt is
+Parts carry their run in their name. They are uploaded whole before the first of them appears; then the receipt is
 put, which names the run; then everything that is not that run's is deleted. A reader who follows the receipt sees
 one run, whole, at every moment; one who takes every file that is there may meet two between the first and the last
 of these steps. What else lies in the folder, or below it, is left alone.
@@ -17,17 +17,19 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from configs.errors import StorageError
-from tasks.storage.multipart import Upload, abort_unfinished
+from tasks.storage.multipart import UncommittedUpload, abort_unfinished_uploads
 from tasks.storage.urls import s3_error_code
 
 # Readers of a dataset folder skip names that begin with an underscore.
 RECEIPT, REPORT, ASSETS = "_receipt.json", "_report.html", "_assets"
-OWNER = "_nightmail.json"  # says whose a folder is until it has its first receipt
-BLOCK = 1 << 22
+OWNER = "_nightmail.json"  # says which job a folder belongs to until it has its first receipt
+COPY_BYTES = 1 << 22  # in memory while a file is copied
+_KEYS_A_DELETE = 1000  # S3's own limit
 _PART = re.compile(r"part-\d{5,}-\w+\.parquet")
 _ASSET = re.compile(rf"{ASSETS}/\w+/\d{{5,}}/[^/]+")  # run, chunk, name
 
-Open = Callable[[], BinaryIO]
+OpenFile = Callable[[], BinaryIO]
+"""Opens a file that is to be published, for reading."""
 
 
 def part_name(number: int, run_id: str) -> str:
@@ -35,83 +37,86 @@ def part_name(number: int, run_id: str) -> str:
     return f"part-{number:05d}-{run_id}.parquet"
 
 
-def is_ours(name: str) -> bool:
-    """Whether a file is Nightmail's, by its path in an output folder; all others are left alone."""
+def is_nightmail_file(name: str) -> bool:
+    """Whether Nightmail wrote a file, by its path in an output folder; all others are left alone."""
     return name in (RECEIPT, REPORT, OWNER) or bool(_PART.fullmatch(name) or _ASSET.fullmatch(name))
 
 
-class ObjectFolder:
-    """The folder `place` of `job`, to be filled by the run `run_id`."""
+class ObjectOutputFolder:
+    """The output folder `path` of `job`, whose parts the run `run_id` replaces."""
 
     def __init__(
-        self, fs: Any, place: PurePosixPath, job: str, run_id: str, guard: Callable[[], None]
+        self, fs: Any, path: PurePosixPath, job: str, run_id: str, guard: Callable[[], None]
     ) -> None:
         self._fs = fs
-        self._place = place
+        self._path = path
         self._job = job
         self._run_id = run_id
         self._guard = guard
-        self._before: str | None = None
-        self._there: set[str] = set()
-        self._shown: set[str] = set()
+        self._receipt_before: str | None = None
+        self._files_before: set[str] = set()
+        self._parts: set[str] = set()
 
-    def upload(self, parts: Iterable[Open]) -> None:
-        """Upload every part, then show them one right after the other."""
-        self._before = self._receipt_version()
-        self._there = self._ours()
-        self._take_back_earlier_uploads()
-        if self._before is None:
+    def upload(self, parts: Iterable[OpenFile]) -> None:
+        """Upload every part; once all are there whole, let them appear one right after the other."""
+        self._receipt_before = self._receipt_version()
+        self._files_before = self._own_files()
+        self._abort_earlier_uploads()
+        if self._receipt_before is None:
             self._guard()
-            self._fs.pipe_file(str(self._place / OWNER), json.dumps({"job": self._job}).encode())
-        self._shown = self._show_all(parts)
+            self._fs.pipe_file(str(self._path / OWNER), json.dumps({"job": self._job}).encode())
+        self._parts = self._upload_all(parts)
 
-    def publish(self, receipt: bytes, beside: set[str]) -> None:
-        """Put the receipt of what was uploaded; then delete what earlier runs left, but the files `beside` it.
+    def publish(self, receipt: bytes, keep: set[str]) -> None:
+        """Put the receipt of what was uploaded; then delete what earlier runs left, but the paths in `keep`.
 
         StorageError when another run published since `upload` looked.
         """
         self._guard()
         self._put_receipt(receipt)
-        if self._is_ours():
-            self._delete(self._there - self._shown - beside)
+        if self._receipt_is_ours():
+            self._delete(self._files_before - self._parts - keep)
 
-    def _ours(self) -> set[str]:
-        """What Nightmail has put there, but the receipt; and the mark, which may follow."""
+    def _own_files(self) -> set[str]:
+        """The paths of what Nightmail has put there, but the receipt; the owner file is among them, there or not."""
         try:
-            found = set(self._fs.ls(str(self._place), detail=False))
+            paths = set(self._fs.ls(str(self._path), detail=False))
         except FileNotFoundError:
-            found = set()
-        found |= {*self._fs.find(str(self._place / ASSETS)), str(self._place / OWNER)}
-        ours = {path for path in found if is_ours(path.removeprefix(f"{self._place}/"))}
-        return ours - {str(self._place / RECEIPT)}
+            paths = set()
+        paths |= {*self._fs.find(str(self._path / ASSETS)), str(self._path / OWNER)}
+        own = {path for path in paths if is_nightmail_file(path.removeprefix(f"{self._path}/"))}
+        return own - {str(self._path / RECEIPT)}
 
-    def _take_back_earlier_uploads(self) -> None:
-        """Those of this run alone: whoever else publishes here is not disturbed."""
-        mine = f"-{self._run_id}.parquet"
-        abort_unfinished(self._fs, str(self._place / "part-"), lambda key: key.endswith(mine))
+    def _abort_earlier_uploads(self) -> None:
+        """Abort what an earlier process of this run left unfinished; whoever else publishes here is not disturbed."""
+        ending = f"-{self._run_id}.parquet"
+        abort_unfinished_uploads(self._fs, str(self._path / "part-"), lambda key: key.endswith(ending))
 
-    def _show_all(self, parts: Iterable[Open]) -> set[str]:
-        """The paths of the parts, uploaded and shown."""
-        uploads: list[Upload] = []
+    def _upload_all(self, parts: Iterable[OpenFile]) -> set[str]:
+        """Upload the parts and let them appear; their paths."""
+        uploads: list[UncommittedUpload] = []
         try:
             for number, part in enumerate(parts, start=1):
-                upload = Upload(self._fs, str(self._place / part_name(number, self._run_id)))
+                upload = UncommittedUpload(self._fs, str(self._path / part_name(number, self._run_id)))
                 uploads.append(upload)
                 with part() as source, upload.writing() as target:
-                    shutil.copyfileobj(source, target, BLOCK)
+                    shutil.copyfileobj(source, target, COPY_BYTES)
             self._guard()
             for upload in uploads:
-                upload.show()
+                upload.commit()
         except BaseException:
             for upload in uploads:
-                upload.forget()
+                upload.abort()
             raise
         return {upload.path for upload in uploads}
 
     def _put_receipt(self, receipt: bytes) -> None:
-        """Put it in place of the one seen before. Servers that know no conditions just take it."""
-        path = str(self._place / RECEIPT)
-        condition = {"IfMatch": self._before} if self._before else {"IfNoneMatch": "*"}
+        """Replace the receipt seen before, on condition that it is still the same: two runs may publish at once.
+
+        A server that knows no conditional writes just takes it.
+        """
+        path = str(self._path / RECEIPT)
+        condition = {"IfMatch": self._receipt_before} if self._receipt_before else {"IfNoneMatch": "*"}
         try:
             self._fs.pipe_file(path, receipt, **(condition if hasattr(self._fs, "call_s3") else {}))
         except OSError as error:
@@ -120,31 +125,33 @@ class ObjectFolder:
                 self._fs.pipe_file(path, receipt)
             elif code not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
                 raise
-            elif not self._is_ours():  # ours: an earlier try of the same request got through
-                self._delete(self._shown)
+            elif not self._receipt_is_ours():  # ours: an earlier try of the same request got through
+                self._delete(self._parts)
                 raise StorageError(
-                    f"{self._fs.unstrip_protocol(str(self._place))}: another run published there at the same time;"
+                    f"{self._fs.unstrip_protocol(str(self._path))}: another run published there at the same time;"
                     " every answer is kept, run the same command again to replace its output"
                 ) from error
 
-    def _is_ours(self) -> bool:
+    def _receipt_is_ours(self) -> bool:
         """Whether the receipt that is there now names this run."""
-        found = json.loads(self._fs.cat_file(str(self._place / RECEIPT)))
-        return isinstance(found, dict) and found.get("run") == self._run_id
+        receipt = json.loads(self._fs.cat_file(str(self._path / RECEIPT)))
+        return isinstance(receipt, dict) and receipt.get("run") == self._run_id
 
     def _receipt_version(self) -> str | None:
+        """The ETag of the receipt that is there; None without one."""
         with suppress(FileNotFoundError):
-            found = self._fs.info(str(self._place / RECEIPT))
-            return str(found.get("ETag") or found.get("etag") or "") or None
+            info = self._fs.info(str(self._path / RECEIPT))
+            return str(info.get("ETag") or info.get("etag") or "") or None
         return None
 
     def _delete(self, paths: set[str]) -> None:
-        listed = sorted(paths)
-        for start in range(0, len(listed), 1000):
-            self._fs.rm(listed[start : start + 1000])
+        ordered = sorted(paths)
+        for start in range(0, len(ordered), _KEYS_A_DELETE):
+            self._fs.rm(ordered[start : start + _KEYS_A_DELETE])
 
 
 def _code(error: OSError) -> str:
+    """S3's error code; s3fs makes a FileExistsError of a failed condition, without one."""
     if isinstance(error, FileExistsError):
         return "PreconditionFailed"
     return s3_error_code(error.__cause__)

@@ -1,4 +1,4 @@
-"""Threads for what waits outside the interpreter: read the next item while one is worked on, write several at a time."""
+"""Use threads for what waits outside the interpreter: read items ahead while one is worked on, map a slow function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
-_LOOK_SECONDS = 0.1
+_STOP_CHECK_SECONDS = 0.1
 
 
 def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
@@ -20,13 +20,14 @@ def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     For sources that wait or compute outside the interpreter, as Arrow's readers do. An exception of the source
     is raised where its item would have come. Closing the generator ends the thread.
     """
-    waiting: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
+    fetched: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 
     def hand_over(item: object, error: BaseException | None = None) -> bool:
-        while not stopped.is_set():
+        """Wait for room and put the item there; False when nobody wants it any more."""
+        while not stopped.is_set():  # a plain `put` would wait for ever once the reader is gone
             try:
-                waiting.put((item, error), timeout=_LOOK_SECONDS)
+                fetched.put((item, error), timeout=_STOP_CHECK_SECONDS)
             except queue.Full:
                 continue
             return True
@@ -43,7 +44,7 @@ def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     thread.start()
     try:
         while True:
-            item, error = waiting.get()
+            item, error = fetched.get()
             if error is not None:
                 raise error
             if item is _END:

@@ -1,4 +1,4 @@
-"""The run folder: where a run's bulk bytes live, at any fsspec URL. The only module that writes run files.
+"""Read and write the files of a run: its rows, requests and results, at any fsspec URL. Nothing else writes them.
 
 <runs url>/<job>/<key>[@generation]/
     chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
 from tasks.storage.atomic import atomic_file
-from tasks.storage.multipart import abort_unfinished, atomic_object
+from tasks.storage.multipart import abort_unfinished_uploads, atomic_object
 from tasks.storage.urls import filesystem_of, one_line, redacted, storage_errors
 
 _TEMPORARY = ".part"
@@ -33,18 +33,18 @@ _BUFFER = 1 << 20
 _ABSENT = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
 
 
-def _always() -> None:
-    return None
+def _no_guard() -> None:
+    """For those who only read."""
 
 
 class RunFolder:
-    """Files below one URL. A file appears under its name whole or not at all.
+    """The files below one URL. A file appears under its name whole or not at all.
 
     `guard` is called right before a file appears and raises when this process may not write any more;
     `stamp` keeps the temporary files of two owners apart.
     """
 
-    def __init__(self, url: str, *, guard: Callable[[], None] = _always, stamp: int = 0) -> None:
+    def __init__(self, url: str, *, guard: Callable[[], None] = _no_guard, stamp: int = 0) -> None:
         self.url = url
         self._guard = guard
         self._stamp = stamp
@@ -64,76 +64,78 @@ class RunFolder:
 
     def exists(self, name: str) -> bool:
         """Whether the file is there, whole."""
-        with self._explained(self.path(name)):
+        with self._storage_errors(self.path(name)):
             return bool(self._fs.exists(self.path(name)))
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in the folder, or no folder."""
-        with self._explained(str(self._root)):
+        with self._storage_errors(str(self._root)):
             return not self._files(str(self._root))
 
     def size(self, name: str) -> int:
-        """Bytes."""
-        with self._explained(self.path(name)):
+        """The size of a file in bytes."""
+        with self._storage_errors(self.path(name)):
             return int(self._fs.size(self.path(name)))
 
     def names(self, below: str = "") -> tuple[str, ...]:
         """The files below a folder, sorted, temporary ones left out."""
-        with self._explained(self.path(below)):
-            found = self._files(self.path(below))
-        names = (str(PurePosixPath(path).relative_to(self._root)) for path in found)
+        with self._storage_errors(self.path(below)):
+            paths = self._files(self.path(below))
+        names = (str(PurePosixPath(path).relative_to(self._root)) for path in paths)
         return tuple(sorted(name for name in names if not name.endswith(_TEMPORARY)))
 
-    def holds(self, url: str) -> bool:
-        """Whether that place is this folder or lies in it."""
+    def contains(self, url: str) -> bool:
+        """Whether a path or URL is this folder, or lies in it."""
         fs, path = filesystem_of(url)
         return type(fs) is type(self._fs) and PurePosixPath(path).is_relative_to(self._root)
 
     def read(self, name: str) -> BinaryIO:
         """Open for reading from front to back; seekable, at the price of a request where it is remote."""
         path = self.path(name)
-        with self._explained(path):
+        with self._storage_errors(path):
             if self._local:
                 return cast(BinaryIO, Path(path).open("rb"))
-            raw = _Remote(self._fs.open(path, "rb", block_size=_READ_AHEAD), lambda: self._explained(path))
+            raw = _RemoteFile(
+                self._fs.open(path, "rb", block_size=_READ_AHEAD), lambda: self._storage_errors(path)
+            )
         return cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
 
-    def read_near(self, name: str) -> BinaryIO:
+    def read_local_copy(self, name: str) -> BinaryIO:
         """Open for reading in any order: a remote file is copied to this machine until it is closed."""
         if self._local:
             return self.read(name)
-        with self._explained(self.path(name)), self.read(name) as far:
-            near = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
-            shutil.copyfileobj(far, near, _BUFFER)
-            near.seek(0)
-            return cast(BinaryIO, near)
+        with self._storage_errors(self.path(name)), self.read(name) as remote:
+            copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+            shutil.copyfileobj(remote, copy, _BUFFER)
+            copy.seek(0)
+            return cast(BinaryIO, copy)
 
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:
         """Write a file; on leaving the block it is durable under its name, on an exception it is not there."""
         path = self.path(name)
         remote = None if self._local else atomic_object(self._fs, path, self._guard)
-        with self._explained(path), remote or self._write_local(path) as file:
+        with self._storage_errors(path), remote or self._write_local(path) as file:
             yield file
 
     def remove(self, below: str) -> None:
         """Delete a file or a folder with all that is in it; what is not there is fine."""
         path = self.path(below)
         self._guard()
-        with self._explained(path):
+        with self._storage_errors(path):
             if not self._local:
-                abort_unfinished(self._fs, f"{path}/")
+                abort_unfinished_uploads(self._fs, f"{path}/")
             if self._fs.exists(path):
                 self._fs.rm(path, recursive=True)
             if not self._local and self._files(path):  # s3fs passes over what it may not delete
                 raise PermissionError("cannot be deleted")
 
-    def sweep(self) -> None:
+    def delete_unfinished(self) -> None:
         """Delete what earlier owners left unfinished; on S3 that also ends an upload one of them still makes."""
-        with self._explained(str(self._root)):
+        with self._storage_errors(str(self._root)):
             if not self._local:
-                abort_unfinished(self._fs, f"{self._root}/")
+                abort_unfinished_uploads(self._fs, f"{self._root}/")
                 return
             for path in self._fs.find(str(self._root)):
                 if path.endswith(_TEMPORARY) and not path.endswith(self._suffix):
@@ -141,6 +143,7 @@ class RunFolder:
 
     @property
     def _suffix(self) -> str:
+        """The ending of this owner's own temporary files, which `delete_unfinished` spares."""
         return f".{self._stamp}{_TEMPORARY}"
 
     @contextmanager
@@ -153,23 +156,25 @@ class RunFolder:
 
     def _files(self, path: str) -> list[str]:
         """Every file below; SeaweedFS also finds the folder itself, once it was there."""
-        return [found for found in self._fs.find(path) if found != path]
+        return [entry for entry in self._fs.find(path) if entry != path]
 
-    def _shown(self, path: str) -> str:
+    def _display_path(self, path: str) -> str:
         return path if self._local else redacted(str(self._fs.unstrip_protocol(path)))
 
-    def _explained(self, path: str) -> AbstractContextManager[None]:
-        """Whatever a disk or a store raises becomes one line."""
-        return storage_errors(lambda: self._shown(path), "nothing is lost", local=self._local, absent=_ABSENT)
+    def _storage_errors(self, path: str) -> AbstractContextManager[None]:
+        """Whatever a disk or a store raises becomes one line that names the file."""
+        return storage_errors(
+            lambda: self._display_path(path), "nothing is lost", local=self._local, absent=_ABSENT
+        )
 
 
-class _Remote(io.RawIOBase):
-    """A remote file whose errors are storage_errors, also in the middle of reading."""
+class _RemoteFile(io.RawIOBase):
+    """A remote file whose errors become StorageErrors, also in the middle of reading."""
 
     def __init__(self, file: Any, storage_errors: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__()
         self._file = file
-        self._explained = storage_errors
+        self._storage_errors = storage_errors
 
     def readable(self) -> bool:
         return True
@@ -178,7 +183,7 @@ class _Remote(io.RawIOBase):
         return True
 
     def readinto(self, target: Any) -> int:
-        with self._explained():
+        with self._storage_errors():
             return int(self._file.readinto(target))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

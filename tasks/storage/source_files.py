@@ -1,4 +1,4 @@
-"""Where fragments live and how their bytes are opened: local or any fsspec filesystem."""
+"""The files of a source dataset: where they are, how their bytes are opened, and which of their lines were left out."""
 
 from __future__ import annotations
 
@@ -42,33 +42,37 @@ class BadLine:
 
 @dataclass
 class BadLines:
-    """What was left out so far: every line counted, the first twenty kept as examples."""
+    """The lines left out so far: every one counted, the first twenty kept as examples."""
 
     total: int = 0
     examples: list[BadLine] = field(default_factory=list)
 
     @property
-    def room(self) -> int:
+    def examples_wanted(self) -> int:
+        """How many more examples there is room for."""
         return _EXAMPLES - len(self.examples)
 
     def add(self, line: BadLine) -> None:
+        """Count a line."""
         self.total += 1
-        if self.room > 0:
+        if self.examples_wanted > 0:
             self.examples.append(line)
 
     def clear(self) -> None:
+        """Forget all of them: the dataset is read from the start again."""
         self.total = 0
         self.examples.clear()
 
 
 @dataclass(frozen=True)
-class Storage:
-    """A filesystem and the way its paths are named and opened."""
+class SourceFilesystem:
+    """The filesystem a dataset lies on: how its paths are shown to people, and how its files are opened."""
 
     fs: Any
 
     @property
     def local(self) -> bool:
+        """Whether it is this machine's disk."""
         return isinstance(self.fs, LocalFileSystem)
 
     def display_path(self, path: str) -> str:
@@ -85,14 +89,17 @@ class Storage:
         return pa.CompressedInputStream(raw, fragment.compression) if fragment.compression else raw
 
     def open_random(self, fragment: Fragment) -> Any:
-        """The fragment for random access: a local path, or an uncached remote file."""
+        """The fragment for random access: a local path, or a remote file.
+
+        Uncached, because the Parquet reader asks for exactly the ranges it needs.
+        """
         if self.local:
             return fragment.path
         return pa.PythonFile(self.fs.open(fragment.path, "rb", cache_type="none"), mode="r")
 
     @contextmanager
-    def guard(self, path: str, what: str = "be read") -> Iterator[None]:
-        """Anything that goes wrong below becomes one InputError that names the path."""
+    def input_errors(self, path: str, action: str = "be read") -> Iterator[None]:
+        """Turn anything that goes wrong in the block into an InputError of one line that names the path."""
         # A remote backend has error classes of its own, which cannot be named without importing its SDK.
         expected = (OSError, EOFError, UnicodeError, pa.ArrowException) if self.local else (Exception,)
         try:
@@ -101,13 +108,13 @@ class Storage:
             raise
         except expected as error:
             hint = "check its permissions" if isinstance(error, PermissionError) else "check the file"
-            said = None if self.local else explanation_of(error)
+            reason = None if self.local else explanation_of(error)
             raise InputError(
-                f"{self.display_path(path)}: {said or f'cannot {what} ({one_line(error)}); {hint}'}"
+                f"{self.display_path(path)}: {reason or f'cannot {action} ({one_line(error)}); {hint}'}"
             ) from error
 
 
-def connect(url: str) -> tuple[Storage, str]:
+def source_filesystem(url: str) -> tuple[SourceFilesystem, str]:
     """The filesystem behind a path or URL, and the path inside it. Raises InputError."""
     try:
         fs, path = filesystem_of(url)
@@ -115,4 +122,4 @@ def connect(url: str) -> tuple[Storage, str]:
         raise InputError(
             f"{redacted(url)}: cannot be opened ({one_line(error)}); check source.path and that its protocol is installed"
         ) from error
-    return Storage(fs), path
+    return SourceFilesystem(fs), path

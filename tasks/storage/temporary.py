@@ -1,4 +1,4 @@
-"""Temporary files: in memory while they are small, then on this machine's disk."""
+"""Temporary files that stay in memory while they are small, and go to this machine's disk when they grow."""
 
 from __future__ import annotations
 

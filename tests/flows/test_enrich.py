@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, InputError
+from tasks.stages.answers.columns import MODERATION
 from tasks.stages.answers.files import VIDEO
-from tasks.stages.answers.types import MODERATION
 
 UTC = datetime.UTC
 

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
 }
 DOORS: dict[str, tuple[Callable[[str], Any], type[NightmailError]]] = {
     "source": (lambda url: open_dataset(Source(path=f"{url}/in.csv")), InputError),
-    "run folder": (lambda url: RunFolder(f"{url}/runs").sweep(), StorageError),
+    "run folder": (lambda url: RunFolder(f"{url}/runs").delete_unfinished(), StorageError),
     "output": (lambda url: EnrichedOutput(f"{url}/out", "letters").check_owner(), StorageError),
     "one file": (lambda url: EnrichedOutput(f"{url}/out.parquet", "letters").check_owner(), StorageError),
 }

@@ -42,10 +42,10 @@ def answer_text(question: Question) -> tuple[str, bytes]:
 @lru_cache(maxsize=64)
 def _sampler(response_format: bytes) -> SchemaSampler | None:
     """For `{"type":"json_schema",...}` of chat (nested) or responses (flat), or `{"type":"json_object"}`."""
-    wanted = orjson.loads(response_format)
-    if not isinstance(wanted, dict):
+    spec = orjson.loads(response_format)
+    if not isinstance(spec, dict):
         return None
-    if wanted.get("type") == "json_object":
+    if spec.get("type") == "json_object":
         return SchemaSampler({"type": "object", "properties": {"echo": {"type": "string"}}})
-    schema = (wanted.get("json_schema") or wanted).get("schema")
+    schema = (spec.get("json_schema") or spec).get("schema")
     return SchemaSampler(schema) if isinstance(schema, dict) else None

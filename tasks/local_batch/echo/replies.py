@@ -146,8 +146,8 @@ def _output_message(row_hash: str, status: str, text: str) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _format_field(text: bytes) -> bytes:
     """The `format` of a Responses body's `text`, as JSON; null where there is none."""
-    wanted = orjson.loads(text)
-    return orjson.dumps(wanted.get("format") if isinstance(wanted, dict) else None)
+    spec = orjson.loads(text)
+    return orjson.dumps(spec.get("format") if isinstance(spec, dict) else None)
 
 
 def _completions(row: RequestLine, body: RequestBody, created: int) -> Reply:

@@ -1,4 +1,4 @@
-"""Answers that promise JSON: the Arrow type of a JSON Schema, and the check of one answer against it."""
+"""Structured output: the Arrow type of a JSON Schema, and the check of answers against it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from configs.errors import ConfigError
 from configs.prompt import Prompt
 
 _TEXT = pa.string()
-# stands for "a string holding JSON text" while types are worked out, to tell it from plain text
+# Stands for "a string that holds JSON text" while types are worked out, to tell it from plain text; large_string is
+# never the type of anything else here.
 _JSON = pa.large_string()
 _LEAVES = {"string": _TEXT, "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 _INT64 = range(-(2**63), 2**63)
-_EXACT_FLOAT = 2**53
-_FLOAT_RANGE = 2**1000
-_REASON_LENGTH = 300
+_EXACT_FLOAT = 2**53  # up to here a float holds every whole number
+_FLOAT_RANGE = 2**1000  # beyond 2**1024, float() of an integer raises
+_REASON_CHARS = 300
 
 
 def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
@@ -27,30 +28,30 @@ def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
 
     object with `properties` -> struct of exactly those, array with `items` -> list, integer -> int64,
     number -> float64, boolean, string (also enum and const of strings); a union with null is the type itself.
-    Whatever has no single shape (free-form objects, mixed unions, recursion) is a string that holds JSON.
+    Whatever has no single type (free-form objects, mixed unions, recursion) is a string that holds JSON.
     """
-    return _plain(_type_of(schema, schema, ()))
+    return _without_marks(_type_of(schema, schema, ()))
 
 
 class Checker(Protocol):
-    """Answers as they came -> typed values."""
+    """Checks the answers of a job's rows against its schema, and makes typed values of them."""
 
     type: pa.DataType
 
     def check(self, answer: Any) -> tuple[Any, str | None]:
-        """(value of `type`, what is wrong with it). Not every problem leaves no value."""
+        """(value of `type`, what is wrong with it). There may be both: of several answers, one may be wrong."""
 
 
 def checker_of(prompt: Prompt) -> Checker | None:
     """The check of a job's answers; None for a job without a schema."""
     if prompt.answer_schema is None:
         return None
-    one = AnswerChecker(prompt.answer_schema)
-    return one if prompt.choices == 1 else EachChecked(one)
+    checker = AnswerChecker(prompt.answer_schema)
+    return checker if prompt.choices == 1 else ChoicesChecker(checker)
 
 
 class AnswerChecker:
-    """Answer text -> value, for one schema. Raises ConfigError when the schema itself is wrong.
+    """Checks one answer's text against a schema. Raises ConfigError when the schema itself is wrong.
 
     The schema is compiled once and never fetches a remote `$ref`.
     """
@@ -63,9 +64,9 @@ class AnswerChecker:
             raise ConfigError(
                 f"prompt.schema is not a JSON Schema: {reason}; correct it in the job file"
             ) from None
-        shape = _type_of(schema, schema, ())
-        self.type = _plain(shape)
-        self._convert = _converter(shape)
+        marked_type = _type_of(schema, schema, ())
+        self.type = _without_marks(marked_type)
+        self._convert = _converter(marked_type)
 
     def check(self, text: str | None) -> tuple[Any, str | None]:
         """(value, None) where the value fits `self.type`, or (None, one line with the path and the reason)."""
@@ -77,31 +78,33 @@ class AnswerChecker:
             return None, f"not JSON: {_one_line(str(error))}"
         if not self._validator.is_valid(value):
             return None, self._first_problem(value)
-        try:
+        try:  # valid against the schema, and still too large for its Arrow type
             return None if value is None else self._convert(value), None
-        except _LossError as loss:
-            return None, f"{_path(loss.path)}: {loss.reason}"
+        except _ConversionError as error:
+            return None, f"{_path(error.path)}: {error.reason}"
 
     def _first_problem(self, value: Any) -> str:
         error = next(iter(self._validator.iter_errors(value)))
         return f"{_path(error.instance_path)}: {_one_line(error.message)}"
 
 
-class EachChecked:
-    """Several answers a row, each against the schema: null for those that do not fit it."""
+class ChoicesChecker:
+    """Checks several answers a row, each against the schema: null for those that do not satisfy it."""
 
-    def __init__(self, one: AnswerChecker) -> None:
-        self._one = one
-        self.type = pa.list_(one.type)
+    def __init__(self, checker: AnswerChecker) -> None:
+        self._checker = checker
+        self.type = pa.list_(checker.type)
 
     def check(self, answer: list[str | None] | None) -> tuple[list[Any], str | None]:
         """(values, the first problem among them)."""
-        checked = [self._one.check(text) for text in answer or [None]]
-        problem = next((f"answer {at}: {p}" for at, (_, p) in enumerate(checked, start=1) if p), None)
-        return [value for value, _ in checked], problem
+        checked = [self._checker.check(text) for text in answer or [None]]
+        problems = (
+            f"answer {number}: {problem}" for number, (_, problem) in enumerate(checked, start=1) if problem
+        )
+        return [value for value, _ in checked], next(problems, None)
 
 
-class _LossError(Exception):
+class _ConversionError(Exception):
     """A valid value that the Arrow type cannot hold."""
 
     def __init__(self, reason: str) -> None:
@@ -115,18 +118,20 @@ def _path(parts: list[str | int]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_REASON_LENGTH]
+    return " ".join(text.split())[:_REASON_CHARS]
 
 
-def _plain(shape: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(shape):
-        return pa.struct([(field.name, _plain(field.type)) for field in shape])
-    if pa.types.is_list(shape):
-        return pa.list_(_plain(shape.value_type))
-    return _TEXT if shape == _JSON else shape
+def _without_marks(kind: pa.DataType) -> pa.DataType:
+    """The type with text in place of `_JSON`."""
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _without_marks(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_without_marks(kind.value_type))
+    return _TEXT if kind == _JSON else kind
 
 
 def _type_of(schema: Any, root: Mapping[str, Any], seen: tuple[str, ...]) -> pa.DataType:
+    """The type of `schema` within `root`; `seen` are the $refs on the way here, so that a recursion ends."""
     if not isinstance(schema, Mapping):
         return _JSON
     reference = schema.get("$ref")
@@ -142,12 +147,14 @@ def _type_of(schema: Any, root: Mapping[str, Any], seen: tuple[str, ...]) -> pa.
     values = schema.get("enum", [schema["const"]] if "const" in schema else None)
     if values is not None:
         return _common([_LEAVES.get(_json_type(value), _JSON) for value in values if value is not None])
-    return _typed(schema, root, seen)
+    return _type_by_keyword(schema, root, seen)
 
 
-def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], seen: tuple[str, ...]) -> pa.DataType:
-    named = schema.get("type", "object" if "properties" in schema else None)
-    names = [name for name in (named if isinstance(named, list) else [named]) if name != "null"]
+def _type_by_keyword(
+    schema: Mapping[str, Any], root: Mapping[str, Any], seen: tuple[str, ...]
+) -> pa.DataType:
+    declared = schema.get("type", "object" if "properties" in schema else None)
+    names = [name for name in (declared if isinstance(declared, list) else [declared]) if name != "null"]
     if len(names) != 1:
         return _common([_LEAVES.get(str(name), _JSON) for name in names])
     if names[0] == "object":
@@ -165,11 +172,12 @@ def _struct(schema: Mapping[str, Any], root: Mapping[str, Any], seen: tuple[str,
 
 
 def _union(parts: list[Any], root: Mapping[str, Any], seen: tuple[str, ...]) -> pa.DataType:
-    real = [part for part in parts if part not in ({"type": "null"}, {"const": None}, {"enum": [None]})]
-    return _common([_type_of(part, root, seen) for part in real])
+    not_null = [part for part in parts if part not in ({"type": "null"}, {"const": None}, {"enum": [None]})]
+    return _common([_type_of(part, root, seen) for part in not_null])
 
 
 def _common(types: list[pa.DataType]) -> pa.DataType:
+    """The type that holds values of all these types; JSON text where there is no narrower one."""
     kinds = set(types)
     if kinds == {pa.int64(), pa.float64()}:
         return pa.float64()
@@ -183,37 +191,40 @@ def _json_type(value: Any) -> str:
 
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
-    """The schema at a local pointer such as #/$defs/Item; anything else has no known shape."""
+    """The schema at a local pointer such as #/$defs/Item; None for anything else, whose type is not known."""
     if not reference.startswith("#"):
         return None
-    found: Any = root
+    target: Any = root
     for step in reference[1:].split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        target = target.get(key) if isinstance(target, Mapping) else None
+    return target
 
 
-def _converter(shape: pa.DataType) -> Callable[[Any], Any]:
-    """Value, not None -> the same value as `arrow_columns.build` wants it; raises _LossError."""
-    if pa.types.is_struct(shape):
-        return _struct_converter([(field.name, _converter(field.type)) for field in shape])
-    if pa.types.is_list(shape):
-        return _list_converter(_converter(shape.value_type))
-    return _LEAF_CONVERTERS[shape]
+def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
+    """A function from a value that is not None to the same value as `arrow_columns.build` wants it.
+
+    Built once for the schema rather than interpreting it for every row. It raises _ConversionError.
+    """
+    if pa.types.is_struct(kind):
+        return _struct_converter([(field.name, _converter(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return _list_converter(_converter(kind.value_type))
+    return _LEAF_CONVERTERS[kind]
 
 
 def _struct_converter(fields: list[tuple[str, Callable[[Any], Any]]]) -> Callable[[Any], Any]:
     def convert(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _LossError("is not an object")
+            raise _ConversionError("is not an object")
         out: dict[str, Any] = {}
         name = ""
         try:
             for name, inner in fields:
                 item = value.get(name)
                 out[name] = None if item is None else inner(item)
-        except _LossError as loss:
-            loss.path.insert(0, name)
+        except _ConversionError as error:
+            error.path.insert(0, name)
             raise
         return out
 
@@ -223,13 +234,13 @@ def _struct_converter(fields: list[tuple[str, Callable[[Any], Any]]]) -> Callabl
 def _list_converter(inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def convert(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise _LossError("is not an array")
+            raise _ConversionError("is not an array")
         out: list[Any] = []
         try:
             for item in value:
                 out.append(None if item is None else inner(item))  # noqa: PERF401 - len(out) is the path
-        except _LossError as loss:
-            loss.path.insert(0, len(out))
+        except _ConversionError as error:
+            error.path.insert(0, len(out))
             raise
         return out
 
@@ -241,7 +252,7 @@ def _to_int64(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
         return int(value)
-    raise _LossError(f"{value!r:.60} does not fit a 64-bit integer")
+    raise _ConversionError(f"{value!r:.60} does not fit a 64-bit integer")
 
 
 def _to_float64(value: Any) -> float:
@@ -249,19 +260,19 @@ def _to_float64(value: Any) -> float:
         return value
     if type(value) is int and abs(value) < _FLOAT_RANGE and float(value) == value:
         return float(value)
-    raise _LossError(f"{value!r:.60} does not fit a 64-bit float")
+    raise _ConversionError(f"{value!r:.60} does not fit a 64-bit float")
 
 
 def _to_bool(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise _LossError("is not true or false")
+    raise _ConversionError("is not true or false")
 
 
 def _to_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise _LossError("is not text")
+    raise _ConversionError("is not text")
 
 
 def _to_json(value: Any) -> str:

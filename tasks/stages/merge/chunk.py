@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from configs.errors import ConfigError, IntegrityError
 from tasks.stages import arrow_columns
+from tasks.stages.answers.columns import TEXT_COLUMN, AnswerColumn
 from tasks.stages.answers.schema import Checker
-from tasks.stages.answers.types import TEXT, Shape
 from tasks.stages.cost.price import Price
 from tasks.stages.merge.lines import (
     STATUSES,
@@ -133,7 +133,7 @@ def merge_chunk(
     sink: BinaryIO,
     *,
     parser: Parser,
-    shape: Shape = TEXT,
+    answer_column: AnswerColumn = TEXT_COLUMN,
     prefix: str = "llm_",
     carried: Sequence[str] | None = None,
     checker: Checker | None = None,
@@ -152,13 +152,13 @@ def merge_chunk(
     schema = output_schema(
         source.schema,
         prefix,
-        answer=shape.column,
+        answer=answer_column.type,
         parsed=checker and checker.type,
         carried=carried,
     )
     chunk = ChunkRows(lines, attempts)
-    account = _Account(chunk, len(attempts), price, shape.wire)
-    columns = Columns(chunk, attempts, shape, checker)
+    account = _Account(chunk, len(attempts), price, answer_column.parsed_type)
+    columns = Columns(chunk, attempts, answer_column, checker)
     with BackgroundWriter(
         sink, schema, GROUP_ROWS, **writer_options(source.first(), schema, prefix)
     ) as writer:

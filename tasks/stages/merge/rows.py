@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
+from tasks.stages.answers.columns import AnswerColumn, Problems
 from tasks.stages.answers.schema import Checker
-from tasks.stages.answers.types import Problems, Shape
 from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
 from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
@@ -200,10 +200,14 @@ class Columns:
     """The added columns of row ranges, in the order of `output_schema`."""
 
     def __init__(
-        self, rows: ChunkRows, attempts: Sequence[Attempt], shape: Shape, checker: Checker | None
+        self,
+        rows: ChunkRows,
+        attempts: Sequence[Attempt],
+        answer_column: AnswerColumn,
+        checker: Checker | None,
     ) -> None:
         self._rows = rows
-        self._shape = shape
+        self._answer_column = answer_column
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
@@ -217,7 +221,7 @@ class Columns:
         skips = {"error_code": self._rows.skip_code[lo:hi], "error_message": self._rows.skip_message[lo:hi]}
         for name, texts in (("error_code", self._codes), ("error_message", self._messages)):
             columns[name] = _replace_texts(columns[name], texts, batch_error, skips[name])
-        columns["answer"], problems = self._shape.fit(columns["answer"], self._rows.ids[lo:hi])
+        columns["answer"], problems = self._answer_column.convert(columns["answer"], self._rows.ids[lo:hi])
         if self._checker is not None:
             columns["parsed"], problems = _check(self._checker, columns["answer"], status)
         if problems:
@@ -231,7 +235,7 @@ class Columns:
     def _from_lines(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
         """The columns that lines hold, as the rows' lines have them."""
         if parsed is None:
-            wire = self._shape.wire
+            wire = self._answer_column.parsed_type
             types = {column.name: wire if column.type is None else column.type for column, _ in LINE_COLUMNS}
             return {name: pa.nulls(len(line), kind) for name, kind in types.items()}
         places = arrow_columns.indices(line)

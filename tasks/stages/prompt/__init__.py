@@ -1,0 +1,1 @@
+"""From rows and a prompt to request lines: templates, custom_ids, and chunks that fit one provider file."""

@@ -1,4 +1,4 @@
-"""custom_ids: what a row is called at the provider, and whether two rows are called the same.
+"""Make each row's custom_id, the id of its request at the provider, and find ids that two rows would share.
 
 A row's id is its key as text where that satisfies the provider's pattern, as it is: never trimmed, never lowered. Several
 key columns are joined by `-`. A row without a usable key (null, wrong characters, too long, or no key in the job) is
@@ -26,7 +26,10 @@ _ROWS_SHOWN = 10
 
 
 class IdMaker:
-    """Makes ids of micro-batches. `numbered` appends the row's number to every key, so that keys may repeat."""
+    """Makes the custom_ids of micro-batches.
+
+    `numbered` appends the row's number to every key, so that keys may repeat.
+    """
 
     def __init__(
         self, key: tuple[str, ...], pattern: re.Pattern[str] = PORTABLE_ID, *, numbered: bool = False
@@ -56,7 +59,10 @@ class IdMaker:
         ]
 
     def _all_valid(self, keys: pa.Array) -> bool:
-        """Whether no key needs a second look, by Arrow's RE2; of any other pattern RE2 may think differently."""
+        """Whether every key satisfies the pattern, asked of Arrow at once.
+
+        Only for PORTABLE_ID: of other patterns, Arrow's RE2 and Python's `re` may disagree.
+        """
         if self._pattern is not PORTABLE_ID or keys.null_count:
             return False
         return bool(pc.all(pc.match_substring_regex(keys, r"\A[a-zA-Z0-9_-]{1,64}\z")).as_py())
@@ -89,88 +95,90 @@ def _as_text(column: pa.Array) -> pa.Array:
 
 
 class DuplicateFinder:
-    """Finds ids given twice, exactly, among a billion rows in some 50 MB of memory and 8 bytes a row of disk.
+    """Finds ids that occur twice, exactly, among a billion rows in some 50 MB of memory and 8 bytes a row of disk.
 
-    The first pass keeps a 64-bit hash of every id, in sorted runs. Equal hashes are suspects; the second pass, over the
-    ids again, confirms them. Nothing is on disk below `SPOOL_BYTES`. Hashes are this process's own: give one finder
+    The first pass keeps a 64-bit hash of every id, in sorted blocks. Equal hashes are suspects; the second pass, over
+    the ids again, is `confirm_duplicates`. Nothing is on disk below `SPOOL_BYTES`. Hashes are this process's own: give one finder
     all ids, and confirm where they were added.
     """
 
-    RUN = 1 << 20
+    BLOCK_IDS = 1 << 20
     SPOOL_BYTES = 32_000_000
     _PARTS = 1024
 
     def __init__(self) -> None:
-        self._run: Hashes = np.empty(self.RUN, np.int64)
-        self._filled = 0
-        self._edges: list[Hashes] = []
+        self._block: Hashes = np.empty(self.BLOCK_IDS, np.int64)
+        self._block_used = 0
+        self._part_offsets: list[Hashes] = []
         self._file: IO[bytes] | None = None
 
     def add(self, ids: Sequence[str]) -> None:
-        """Take note of these ids."""
+        """Remember these ids, as hashes."""
         hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
         while hashes.size:
-            taken = hashes[: self.RUN - self._filled]
-            self._run[self._filled : self._filled + taken.size] = taken
-            self._filled += taken.size
-            hashes = hashes[taken.size :]
-            if self._filled == self.RUN:
+            fitting = hashes[: self.BLOCK_IDS - self._block_used]
+            self._block[self._block_used : self._block_used + fitting.size] = fitting
+            self._block_used += fitting.size
+            hashes = hashes[fitting.size :]
+            if self._block_used == self.BLOCK_IDS:
                 self._spill()
 
     def suspects(self, limit: int = 10_000) -> set[int]:
         """Hashes that came at least twice, at most about `limit` of them: a few are enough to refuse the dataset."""
         if self._file is None:
-            return set(_repeated(self._sorted_run())[:limit].tolist())
+            return set(_repeated(self._sorted_block())[:limit].tolist())
         self._spill()
-        found: set[int] = set()
-        parts_at_once = max(1, self._PARTS // len(self._edges))
+        repeated: set[int] = set()
+        # Hashes are spread evenly, so a part of their range is about the same share of every block: few enough of each
+        # are read at a time that all together are about one block.
+        parts_at_once = max(1, self._PARTS // len(self._part_offsets))
         for part in range(0, self._PARTS, parts_at_once):
             hashes = np.concatenate(list(self._parts(part, min(part + parts_at_once, self._PARTS))))
             hashes.sort()
-            found.update(_repeated(hashes)[:limit].tolist())
-            if len(found) >= limit:
+            repeated.update(_repeated(hashes)[:limit].tolist())
+            if len(repeated) >= limit:
                 break
-        return found
+        return repeated
 
     def close(self) -> None:
-        """Give the disk space back. A finder that is collected does so too."""
+        """Give the disk space back; garbage collection does so too."""
         if self._file is not None:
             self._file.close()
 
-    def _sorted_run(self) -> Hashes:
-        run = self._run[: self._filled]
-        run.sort()
-        return run
+    def _sorted_block(self) -> Hashes:
+        block = self._block[: self._block_used]
+        block.sort()
+        return block
 
     def _spill(self) -> None:
-        """Write the current run, sorted, and remember where each part of the hashes' range begins in it."""
+        """Write the current block, sorted, and remember where each part of the hashes' range begins in it."""
         if self._file is None:
             self._file = spooled_file(self.SPOOL_BYTES)
-        run = self._sorted_run()
-        inner = np.searchsorted(run, _part_starts(self._PARTS))
-        offset = self._file.seek(0, 2) // run.itemsize
-        self._file.write(run.tobytes())
-        self._edges.append(np.concatenate((inner, [run.size])) + offset)
-        self._filled = 0
+        block = self._sorted_block()
+        starts = np.searchsorted(block, _part_starts(self._PARTS))
+        offset = self._file.seek(0, 2) // block.itemsize
+        self._file.write(block.tobytes())
+        self._part_offsets.append(np.concatenate((starts, [block.size])) + offset)
+        self._block_used = 0
 
     def _parts(self, first: int, stop: int) -> Iterator[Hashes]:
-        """The hashes of these parts of the range, run by run."""
+        """The hashes of these parts of the range, block by block."""
         assert self._file is not None
-        for edges in self._edges:
-            start, end = int(edges[first]), int(edges[stop])
+        for offsets in self._part_offsets:
+            start, end = int(offsets[first]), int(offsets[stop])
             self._file.seek(start * 8)
             yield np.frombuffer(self._file.read((end - start) * 8), np.int64)
 
 
-def confirm(
+def confirm_duplicates(
     suspects: Collection[int], id_batches: Iterable[Sequence[str]], limit: int = 5
 ) -> list[tuple[str, list[int]]]:
-    """The first `limit` ids found twice, each with the row numbers seen until then, 10 at most.
+    """The first `limit` ids that really occur twice, each with the row numbers seen until then, 10 at most.
 
     `id_batches` are all ids again, in order, from row 0; it is not read further than needed.
     """
     seen: dict[str, list[int]] = {}
-    twice: dict[str, list[int]] = {}
+    duplicates: dict[str, list[int]] = {}
     first = 0
     for ids in id_batches:
         for row, custom_id in enumerate(ids, first):
@@ -179,14 +187,15 @@ def confirm(
                 if len(rows) < _ROWS_SHOWN:
                     rows.append(row)
                 if len(rows) == 2:
-                    twice[custom_id] = rows
+                    duplicates[custom_id] = rows
         first += len(ids)
-        if len(twice) >= limit:
+        if len(duplicates) >= limit:
             break
-    return list(twice.items())[:limit]
+    return list(duplicates.items())[:limit]
 
 
 def _part_starts(parts: int) -> Hashes:
+    """Where each of so many equal parts of the 64-bit range begins."""
     return np.array([i * (1 << 64) // parts - (1 << 63) for i in range(parts)], np.int64)
 
 

@@ -1,7 +1,7 @@
-"""Rows into request lines: a request tree with holes, filled for every row of a micro-batch.
+"""Render rows into request lines: a request tree with placeholders, filled for every row of a micro-batch.
 
 A request tree is plain JSON with `Template` leaves and `CUSTOM_ID` marks in it; builders in `tasks.stages.wire` make
-one from a prompt. Everything between the holes is encoded once, into a bytes format. What templates may say is told in
+one from a prompt. Everything between the placeholders is encoded once, into a bytes format. What templates may say is described in
 `tasks.stages.prompt.templates`, how values read in `tasks.stages.prompt.values`:
 
 null and NaN are empty text; bools are `true` and `false`; integers and decimals are as written; floats the shortest text
@@ -32,25 +32,25 @@ MICRO_BATCH_ROWS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A string leaf to render for every row. `name` says in messages where it stands, e.g. `prompt.user`."""
+    """A string leaf that is rendered for every row. `name` says in messages where it is, e.g. `prompt.user`."""
 
     text: str
     name: str = field(default="template", compare=False)
 
 
-class _Hole(Enum):
+class _Placeholder(Enum):
     CUSTOM_ID = "custom_id"
 
 
-CUSTOM_ID: Final = _Hole.CUSTOM_ID
+CUSTOM_ID: Final = _Placeholder.CUSTOM_ID
 """The leaf where a row's id goes."""
 
-Leaf = Template | Literal[_Hole.CUSTOM_ID]
+Leaf = Template | Literal[_Placeholder.CUSTOM_ID]
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A row that is not posted, and why."""
+    """Why a row is not posted; it takes the place of its request line."""
 
     code: Literal["template_error", "row_too_large"]
     message: str
@@ -69,21 +69,21 @@ def templated(value: Any, name: str) -> Any:
 
 
 class Renderer:
-    """Fills one request tree. Raises `ConfigError` for a template that no row could pass (see `RowTemplate`)."""
+    """Makes the request lines of rows from one request tree. Raises `ConfigError` for a template that no row could pass (see `RowTemplate`)."""
 
     def __init__(self, tree: Any, columns: Sequence[str]) -> None:
-        static: list[bytes] = [b""]
+        literals: list[bytes] = [b""]  # the JSON between the placeholders
         self._templates: list[RowTemplate] = []
-        self._slots: list[int | None] = []
+        self._slots: list[int | None] = []  # per placeholder: which template fills it; None for the custom_id
         for piece in _pieces(tree):
             if isinstance(piece, bytes):
-                static[-1] += piece.replace(b"%", b"%%")
+                literals[-1] += piece.replace(b"%", b"%%")
                 continue
-            static.append(b"")
+            literals.append(b"")
             self._slots.append(None if piece is CUSTOM_ID else len(self._templates))
             if isinstance(piece, Template):
                 self._templates.append(RowTemplate(piece.text, piece.name, columns))
-        self._format = b"%b".join(static) + b"\n"
+        self._format = b"%b".join(literals) + b"\n"
         used = frozenset[str]().union(*(template.columns for template in self._templates))
         self._columns = tuple(column for column in columns if column in used)
 
@@ -94,12 +94,12 @@ class Renderer:
 
     def lines(self, batch: pa.RecordBatch, custom_ids: Sequence[str]) -> list[bytes | Skip]:
         """One request line or `Skip` per row. `InputError` when the batch lacks a used column."""
-        self._require(batch)
+        self._check_columns(batch)
         return self._lines(batch, _quoted(custom_ids))
 
-    def first_prompt(self, batch: pa.RecordBatch) -> list[tuple[str, str]] | Skip:
-        """What the first row makes of each template, as (name, text): for people to read before they pay."""
-        self._require(batch)
+    def preview(self, batch: pa.RecordBatch) -> list[tuple[str, str]] | Skip:
+        """The first row's text of each template, as (name, text): for people to read before they pay."""
+        self._check_columns(batch)
         first = batch.slice(0, 1)
         try:
             texts = self._texts(first)
@@ -126,7 +126,7 @@ class Renderer:
         values = {name: _values(batch, name) for name in self._columns}
         return [template.render(values, batch.num_rows) for template in self._templates]
 
-    def _require(self, batch: pa.RecordBatch) -> None:
+    def _check_columns(self, batch: pa.RecordBatch) -> None:
         for name in self._columns:
             if batch.schema.get_field_index(name) < 0:
                 raise InputError(
@@ -136,7 +136,7 @@ class Renderer:
 
 
 def _quoted(texts: Sequence[str]) -> list[bytes]:
-    """Each text as JSON; in one go unless one of them has a comma."""
+    """Each text as JSON: all of them in one call, unless one holds a comma."""
     quoted = orjson.dumps(texts)[1:-1].split(b",") if texts else []
     return quoted if len(quoted) == len(texts) else [orjson.dumps(text) for text in texts]
 
@@ -150,7 +150,7 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 
 def _pieces(node: Any) -> Iterator[bytes | Leaf]:
-    """The tree as JSON text with its holes in place."""
+    """The tree as JSON text, in pieces, with its placeholders between them."""
     if isinstance(node, Template) or node is CUSTOM_ID:
         yield node
     elif isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Where one chunk ends and the next begins: contiguous rows, filled greedily, never over a limit, to the byte.
+"""Cut the stream of request lines into chunks: contiguous rows, filled greedily, never over a limit, to the byte.
 
 A `Sharder` is fed micro-batches of request lines and answers with pieces. A writer appends `piece.payload` to the
 current chunk's file and begins another whenever `piece.new_chunk` says so; it decides nothing.
@@ -22,7 +22,7 @@ MAX_BYTES: Final = 200_000_000
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """Of one batch file. Bytes count final newlines; tokens are `tasks.stages.prompt.tokens` estimates. None: no limit."""
+    """The limits of one batch file. Bytes count final newlines; tokens are `tasks.stages.prompt.tokens` estimates. None: no limit."""
 
     max_requests: int = MAX_REQUESTS
     max_bytes: int = MAX_BYTES
@@ -60,10 +60,10 @@ class Sharder:
         self._line_units = line_units
         self._max_line_bytes = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)
         self._max_units = None if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
-        self.cut()
+        self.begin_chunk()
 
-    def cut(self) -> None:
-        """The next row begins a chunk, whatever room is left: a new source fragment."""
+    def begin_chunk(self) -> None:
+        """Let the next row begin a chunk, whatever room is left in this one."""
         self._new_chunk = True
         self._requests = self._bytes = self._units = 0
 
@@ -71,14 +71,15 @@ class Sharder:
         """The micro-batch, cut. Every row is in exactly one piece, in order. Exhaust it before the next call."""
         if not lines:
             return
+        # Nearly every micro-batch fits as a whole, and joining it once is far cheaper than looking at each line.
         payload = self._joined(lines)
         if payload is not None:
-            amount = self._units_of(payload, len(lines))
-            if self._fits(len(lines), len(payload), amount):
-                self._take(len(lines), len(payload), amount)
-                yield Piece(0, len(lines), self._begins(), payload, len(lines), amount)
+            units = self._units_of(payload, len(lines))
+            if self._fits(len(lines), len(payload), units):
+                self._count(len(lines), len(payload), units)
+                yield Piece(0, len(lines), self._begins_chunk(), payload, len(lines), units)
                 return
-        yield from self._cut([self._without_large(line) for line in lines])
+        yield from self._cut([self._skip_if_too_large(line) for line in lines])
 
     def _joined(self, lines: Sequence[bytes | Skip]) -> bytes | None:
         """All lines in one; None when there is a `Skip` among them, or a line too large."""
@@ -90,51 +91,53 @@ class Sharder:
             return payload
         return payload if max(map(len, cast("Sequence[bytes]", lines))) <= self._max_line_bytes else None
 
-    def _without_large(self, line: bytes | Skip) -> bytes | Skip:
+    def _skip_if_too_large(self, line: bytes | Skip) -> bytes | Skip:
         if isinstance(line, Skip) or len(line) <= self._max_line_bytes:
             return line
-        what = "batch file" if self._max_line_bytes == self._limits.max_bytes else "request line"
-        reason = f"the request is {len(line):,} bytes; one {what} takes {self._max_line_bytes:,}"
+        container = "batch file" if self._max_line_bytes == self._limits.max_bytes else "request line"
+        reason = f"the request is {len(line):,} bytes; one {container} takes {self._max_line_bytes:,}"
         return Skip("row_too_large", reason)
 
     def _cut(self, lines: Sequence[bytes | Skip]) -> Iterator[Piece]:
+        """The micro-batch line by line, cut wherever the next line would not fit."""
         start = 0
         for row, line in enumerate(lines):
             if isinstance(line, Skip):
                 continue
-            amount = self._units_of(line, 1) if self._max_units is not None else 0
-            if not self._fits(1, len(line), amount):
+            units = self._units_of(line, 1) if self._max_units is not None else 0
+            if not self._fits(1, len(line), units):
                 if row > start:
                     yield self._piece(start, lines[start:row])
-                self.cut()
+                self.begin_chunk()
                 start = row
-            self._take(1, len(line), amount)
+            self._count(1, len(line), units)
         yield self._piece(start, lines[start:])
 
     def _piece(self, start: int, lines: Sequence[bytes | Skip]) -> Piece:
-        kept = [line for line in lines if isinstance(line, bytes)]
+        posted = [line for line in lines if isinstance(line, bytes)]
         skipped = tuple((row, line) for row, line in enumerate(lines, start) if isinstance(line, Skip))
-        payload = b"".join(kept)
-        amount = self._units_of(payload, len(kept))
-        return Piece(start, start + len(lines), self._begins(), payload, len(kept), amount, skipped)
+        payload = b"".join(posted)
+        units = self._units_of(payload, len(posted))
+        return Piece(start, start + len(lines), self._begins_chunk(), payload, len(posted), units, skipped)
 
-    def _begins(self) -> bool:
+    def _begins_chunk(self) -> bool:
+        """Whether the piece that is made now begins a chunk; the one after it does not."""
         begins, self._new_chunk = self._new_chunk, False
         return begins
 
     def _units_of(self, payload: bytes, requests: int) -> int:
         return tokens.units(payload) + requests * self._line_units
 
-    def _fits(self, requests: int, size: int, amount: int) -> bool:
-        if self._requests + requests <= 1:
+    def _fits(self, requests: int, size: int, units: int) -> bool:
+        if self._requests + requests <= 1:  # too many tokens by themselves are no reason to lose a row
             return True
         return (
             self._requests + requests <= self._limits.max_requests
             and self._bytes + size <= self._limits.max_bytes
-            and (self._max_units is None or self._units + amount <= self._max_units)
+            and (self._max_units is None or self._units + units <= self._max_units)
         )
 
-    def _take(self, requests: int, size: int, amount: int) -> None:
+    def _count(self, requests: int, size: int, units: int) -> None:
         self._requests += requests
         self._bytes += size
-        self._units += amount
+        self._units += units

@@ -1,8 +1,8 @@
-"""One Jinja2 template over the columns of a dataset, rendered for a whole micro-batch in one call.
+"""Compile a Jinja2 template over the columns of a dataset, and render it for a whole micro-batch in one call.
 
 Templates run in a sandbox without a loader. A column is a variable by its name; `row` is the whole row, for names that
 are no identifiers: `{{ row["unit price"] }}`, `{{ row | tojson }}` (unless a column is called `row`). How values read
-is told in `tasks.stages.prompt.values`; `tojson` and `b64encode` are filters by the same rules. A final newline is kept.
+is described in `tasks.stages.prompt.values`; `tojson` and `b64encode` are filters by the same rules. A final newline is kept.
 
 Rendering one row at a time spends three quarters of its time on setting Jinja2 up for the row. So Jinja2 runs the row
 loop itself: the template's syntax tree (not its text: whitespace control would change) is wrapped once as
@@ -45,7 +45,7 @@ class RowError(Exception):
 
 
 class RowTemplate:
-    """A compiled template. `name` says in messages where it stands, e.g. `prompt.user`.
+    """A compiled template. `name` says in messages where it is, e.g. `prompt.user`.
 
     Raises `ConfigError` for a syntax error, an unknown column, and tags that need other files.
     """
@@ -55,12 +55,11 @@ class RowTemplate:
         try:
             tree = _environment().parse(text)
             _refuse_files(tree, name)
-            self._variables, self._row = _used(tree, name, columns)
+            self._variables, self._row_columns = _used_columns(tree, name, columns)
             # Blocks render outside the loop's scope, and a column called `loop` would meet the loop's own.
             self._batched = tree.find(nodes.Block) is None and "loop" not in self._variables
-            tree = _Texts().visit(tree)
-            whole = self._looped(tree) if self._batched else tree
-            self._compiled = _environment().from_string(whole)
+            tree = _TextConcatenation().visit(tree)
+            self._compiled = _environment().from_string(self._row_loop(tree) if self._batched else tree)
         except TemplateSyntaxError as error:
             raise ConfigError(
                 f"{name} line {error.lineno}: {str(error.message).rstrip('.')}; fix the template"
@@ -69,51 +68,59 @@ class RowTemplate:
     @property
     def columns(self) -> frozenset[str]:
         """The dataset columns it reads."""
-        return frozenset({*self._variables, *self._row})
+        return frozenset({*self._variables, *self._row_columns})
 
     def render(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
         """One JSON string (quoted, UTF-8) per row; `values` holds the used columns. Raises `RowError`."""
         try:
-            return self._in_one_go(values, rows) if self._batched else self._one_by_one(values, rows)
+            return self._render_batch(values, rows) if self._batched else self._render_rows(values, rows)
         except Exception as error:
             # Templates are the user's code: whatever they raise is about a row.
-            raise RowError(f"{self.name}{self._place(error)}: {reason(error)}") from error
+            raise RowError(f"{self.name}{self._line_of(error)}: {reason(error)}") from error
 
-    def _in_one_go(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
-        feed = self._feed(values)
-        each: Iterable[Any] = zip(*feed, strict=True) if len(feed) > 1 else feed[0] if feed else range(rows)
-        context = self._compiled.new_context({_ROWS: each})
+    def _render_batch(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
+        columns = self._loop_columns(values)
+        # One loop variable takes the values themselves, several take tuples; without any, only the number counts.
+        loop: Iterable[Any] = (
+            zip(*columns, strict=True) if len(columns) > 1 else columns[0] if columns else range(rows)
+        )
+        context = self._compiled.new_context({_ROWS: loop})
         return cast("list[bytes]", list(self._compiled.root_render_func(context)))
 
-    def _one_by_one(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
-        names, feed = self._names, self._feed(values)
-        each: Iterable[tuple[Any, ...]] = zip(*feed, strict=True) if feed else [()] * rows
+    def _render_rows(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
+        """For templates that cannot be in a loop; takes about four times as long."""
+        names, columns = self._names, self._loop_columns(values)
+        loop: Iterable[tuple[Any, ...]] = zip(*columns, strict=True) if columns else [()] * rows
         root, context = self._compiled.root_render_func, self._compiled.new_context
-        return [orjson.dumps("".join(root(context(dict(zip(names, row, strict=True)))))) for row in each]
+        return [orjson.dumps("".join(root(context(dict(zip(names, row, strict=True)))))) for row in loop]
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self._variables, ROW) if self._row else self._variables
+        """The loop's variables."""
+        return (*self._variables, ROW) if self._row_columns else self._variables
 
-    def _feed(self, values: Mapping[str, list[Any]]) -> list[list[Any]]:
-        feed = [values[name] for name in self._variables]
-        if self._row:
-            cells_of = zip(*(values[name] for name in self._row), strict=True)
-            feed.append([dict(zip(self._row, row, strict=True)) for row in cells_of])
-        return feed
+    def _loop_columns(self, values: Mapping[str, list[Any]]) -> list[list[Any]]:
+        """The values of each loop variable."""
+        columns = [values[name] for name in self._variables]
+        if self._row_columns:
+            cells_by_row = zip(*(values[name] for name in self._row_columns), strict=True)
+            columns.append([dict(zip(self._row_columns, cells, strict=True)) for cells in cells_by_row])
+        return columns
 
-    def _looped(self, tree: nodes.Template) -> nodes.Template:
+    def _row_loop(self, tree: nodes.Template) -> nodes.Template:
+        """The template's syntax tree, wrapped as described at the top of this file."""
         names = [nodes.Name(name, "store") for name in self._names or (_NOTHING,)]
         target = names[0] if len(names) == 1 else nodes.Tuple(cast("list[nodes.Expr]", names), "store")
         emit = nodes.Filter(None, _EMIT, [], [], None, None)
         loop = nodes.For(
             target, nodes.Name(_ROWS, "load"), [nodes.FilterBlock(tree.body, emit)], [], None, False
         )
-        whole = nodes.Template([loop])
-        whole.set_lineno(1).set_environment(_environment())
-        return whole
+        wrapped = nodes.Template([loop])
+        wrapped.set_lineno(1).set_environment(_environment())
+        return wrapped
 
-    def _place(self, error: Exception) -> str:
+    def _line_of(self, error: Exception) -> str:
+        """The template's line in which the error was raised, from the traceback through the compiled code."""
         lines = [
             self._compiled.get_corresponding_lineno(line)
             for frame, line in traceback.walk_tb(error.__traceback__)
@@ -161,8 +168,8 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     return values.to_json(value, indent=bool(indent))
 
 
-class _Texts(NodeTransformer):
-    """`a ~ b` by the same rules as printing."""
+class _TextConcatenation(NodeTransformer):
+    """Let `a ~ b` read values by the same rules as printing: Jinja2's own would print None and a float's noise."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Concat:  # noqa: N802 - the visitor's naming
         self.generic_visit(node)
@@ -176,33 +183,35 @@ class _Texts(NodeTransformer):
 
 
 def _refuse_files(tree: nodes.Template, name: str) -> None:
-    found = next(tree.find_all(_NEEDS_FILES), None)
-    if found is not None:
+    tag = next(tree.find_all(_NEEDS_FILES), None)
+    if tag is not None:
         raise ConfigError(
-            f"{name} line {found.lineno}: templates cannot include, import or extend other files; "
+            f"{name} line {tag.lineno}: templates cannot include, import or extend other files; "
             "write the text into the prompt"
         )
 
 
-def _used(tree: nodes.Template, name: str, columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _used_columns(
+    tree: nodes.Template, name: str, columns: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns read as variables, and columns read through `row`, both in the dataset's order."""
     known = frozenset(columns)
     names = list(tree.find_all(nodes.Name))
     # Jinja2 does not report its globals, and a column may be called `range`.
-    shadowed = known & _environment().globals.keys() & {found.name for found in names}
+    shadowed = known & _environment().globals.keys() & {node.name for node in names}
     loads = meta.find_undeclared_variables(tree) | shadowed
     # A name set in one branch only is undeclared in the other: the template's own business, no unknown column.
-    own = {found.name for found in names if found.ctx != "load"}
-    unknown = loads - known - own - {ROW}
+    assigned = {node.name for node in names if node.ctx != "load"}
+    unknown = loads - known - assigned - {ROW}
     if unknown:
-        lines = {found.name: found.lineno for found in reversed(names)}
-        first = min(unknown, key=lambda each: (lines.get(each, 0), each))
+        lines = {node.name: node.lineno for node in reversed(names)}
+        first = min(unknown, key=lambda column: (lines.get(column, 0), column))
         raise _unknown_column(first, f"{name} line {lines.get(first, 1)}", columns)
-    through_row = _through_row(tree, name, columns) if ROW in loads - known else frozenset()
-    return tuple(c for c in columns if c in loads), tuple(c for c in columns if c in through_row)
+    row_columns = _row_accesses(tree, name, columns) if ROW in loads - known else frozenset()
+    return tuple(c for c in columns if c in loads), tuple(c for c in columns if c in row_columns)
 
 
-def _through_row(tree: nodes.Template, name: str, columns: Sequence[str]) -> frozenset[str]:
+def _row_accesses(tree: nodes.Template, name: str, columns: Sequence[str]) -> frozenset[str]:
     """The columns read as `row["…"]` or `row.…`; all of them when the row is used in any other way."""
     accesses = [
         (key, node.lineno) for node in tree.find_all(nodes.Expr) if (key := _row_key(node)) is not None
@@ -210,11 +219,12 @@ def _through_row(tree: nodes.Template, name: str, columns: Sequence[str]) -> fro
     for key, line in accesses:
         if key not in columns:
             raise _unknown_column(key, f"{name} line {line}", columns)
-    uses = sum(found.name == ROW for found in tree.find_all(nodes.Name))
+    uses = sum(node.name == ROW for node in tree.find_all(nodes.Name))
     return frozenset(columns if len(accesses) < uses else (key for key, _ in accesses))
 
 
 def _row_key(node: nodes.Expr) -> str | None:
+    """The column that an expression reads of `row`, where it says so by itself."""
     match node:
         case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
             return key
@@ -223,9 +233,9 @@ def _row_key(node: nodes.Expr) -> str | None:
     return None
 
 
-def _unknown_column(unknown: str, place: str, columns: Sequence[str]) -> ConfigError:
+def _unknown_column(unknown: str, location: str, columns: Sequence[str]) -> ConfigError:
     close = difflib.get_close_matches(unknown, columns, n=1)
     if close:
-        return ConfigError(f"{place}: the dataset has no column {unknown!r}; did you mean {close[0]!r}?")
-    shown = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
-    return ConfigError(f"{place}: the dataset has no column {unknown!r}; it has: {shown or 'no columns'}")
+        return ConfigError(f"{location}: the dataset has no column {unknown!r}; did you mean {close[0]!r}?")
+    listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
+    return ConfigError(f"{location}: the dataset has no column {unknown!r}; it has: {listed or 'no columns'}")

@@ -1,4 +1,4 @@
-"""Prompt tokens, estimated from bytes: for limits and plans, never for bills.
+"""Estimate prompt tokens from bytes: for limits and plans, never for bills.
 
 The weights are tokens a character by its length in UTF-8, close to o200k_base on ordinary sentences (measured: English
 glosses 0.21, French 0.27, Russian 0.20, Korean 0.54, Japanese 0.68, Chinese 0.71, emoji 1.4) and rounded up, since a
@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 METHOD = "estimate by character class"
+"""Said wherever an estimate is shown."""
 
 UNITS = 100
 """Units in a token. Units add up exactly: those of two texts are those of the texts joined."""
 
+# Units of a character, by its length in UTF-8.
 _ASCII, _TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = 25, 50, 80, 200
 
 _CHAT_OVERHEAD = 7 * UNITS
@@ -47,5 +49,6 @@ def to_tokens(amount: int) -> int:
 
 
 def line_units(envelope_bytes: int) -> int:
-    """What to add to the units of every request line: less its JSON envelope, plus what the chat format adds."""
+    """What to add to the units of every request line: less its JSON envelope, which no model reads, plus what the chat
+    format adds."""
     return _CHAT_OVERHEAD - envelope_bytes * _ASCII

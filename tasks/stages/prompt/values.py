@@ -1,4 +1,4 @@
-"""What a cell of the dataset is to a template, and how it reads as text.
+"""Turn cells of the dataset into Python values for templates, and those into text.
 
 The rules hold wherever a value becomes text: `{{ x }}`, `a ~ b` and text filters such as `upper` or `trim`.
 
@@ -36,8 +36,8 @@ Cell = Any
 """A Python value as `pyarrow` gives it: the values of a table have no narrower common type."""
 
 
-class _Nanos(dt.datetime):
-    """A timestamp with what `datetime` cannot hold, so that pandas is not needed to print it."""
+class _NanosecondTimestamp(dt.datetime):
+    """A timestamp with the nanoseconds that `datetime` cannot hold: pandas, which can, need not be imported for it."""
 
     nanos = 0
 
@@ -45,16 +45,16 @@ class _Nanos(dt.datetime):
         text = super().isoformat(sep, "microseconds" if timespec == "auto" else timespec)
         if timespec != "auto":
             return text
-        micros = len("2026-01-01T00:00:00.000000")
-        return f"{text[:micros]}{self.nanos:03d}{text[micros:]}"
+        microsecond_chars = len("2026-01-01T00:00:00.000000")
+        return f"{text[:microsecond_chars]}{self.nanos:03d}{text[microsecond_chars:]}"
 
 
 def to_text(value: Cell) -> Any:
     """`value` by the rules above; what has no rule (a template's own objects) is returned for Jinja2 to print."""
     if type(value) is str:
         return value
-    rule = _TEXT.get(type(value))
-    return value if rule is None else rule(value)
+    formatter = _FORMATTERS.get(type(value))
+    return value if formatter is None else formatter(value)
 
 
 def to_json(value: Cell, indent: bool = False) -> str:
@@ -73,14 +73,14 @@ def to_python(column: pa.Array) -> list[Cell]:
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return _timestamps(column)
-    whole = _without_nanos(kind)
-    values: list[Cell] = (column if whole == kind else column.cast(whole, safe=False)).to_pylist()
-    fix = _fixer(kind)
-    return values if fix is None else [None if value is None else fix(value) for value in values]
+    readable = _without_nanos(kind)
+    values: list[Cell] = (column if readable == kind else column.cast(readable, safe=False)).to_pylist()
+    convert = _converter(kind)
+    return values if convert is None else [None if value is None else convert(value) for value in values]
 
 
 def _float(value: float) -> str:
-    return repr(value) if value == value else ""
+    return repr(value) if value == value else ""  # NaN differs from itself
 
 
 def _decimal(value: Decimal) -> str:
@@ -108,7 +108,8 @@ def _json_default(value: object) -> object:
     return str(to_text(value))
 
 
-_TEXT: dict[type, Callable[[Any], str]] = {
+# How each type reads as text.
+_FORMATTERS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "",
     bool: lambda value: "true" if value else "false",
     int: str,
@@ -117,7 +118,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     dt.date: dt.date.isoformat,
     dt.time: dt.time.isoformat,
     dt.datetime: dt.datetime.isoformat,
-    _Nanos: _Nanos.isoformat,
+    _NanosecondTimestamp: _NanosecondTimestamp.isoformat,
     dt.timedelta: _duration,
     bytes: _binary,
     list: to_json,
@@ -128,15 +129,15 @@ _TEXT: dict[type, Callable[[Any], str]] = {
 
 def _timestamps(column: pa.Array) -> list[Cell]:
     micros = pc.floor_temporal(column, unit="microsecond").cast(pa.timestamp("us", column.type.tz))
-    nanos = column.cast(pa.int64()).to_pylist()
+    since_epoch = column.cast(pa.int64()).to_pylist()
     return [
-        value if value is None or at % 1000 == 0 else _with_nanos(value, at % 1000)
-        for value, at in zip(micros.to_pylist(), nanos, strict=True)
+        value if value is None or nanos % 1000 == 0 else _with_nanos(value, nanos % 1000)
+        for value, nanos in zip(micros.to_pylist(), since_epoch, strict=True)
     ]
 
 
-def _with_nanos(value: dt.datetime, nanos: int) -> _Nanos:
-    exact = _Nanos(*value.timetuple()[:6], value.microsecond, value.tzinfo, fold=value.fold)
+def _with_nanos(value: dt.datetime, nanos: int) -> _NanosecondTimestamp:
+    exact = _NanosecondTimestamp(*value.timetuple()[:6], value.microsecond, value.tzinfo, fold=value.fold)
     exact.nanos = nanos
     return exact
 
@@ -161,26 +162,29 @@ def _without_nanos(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _fixer(kind: pa.DataType) -> Callable[[Any], Cell] | None:
-    """What turns pyarrow's Python value into ours: short floats, dicts for maps. None where there is nothing to do."""
+def _converter(kind: pa.DataType) -> Callable[[Any], Cell] | None:
+    """A function from pyarrow's Python value to ours: short floats, dicts for maps. None where they are the same."""
     types = pa.types
     if types.is_float32(kind):
+        # Python's float of a float32 0.1 prints as 0.10000000149011612; numpy knows the short text.
         return lambda value: float(str(np.float32(value)))
     if types.is_float16(kind):
         return lambda value: float(str(np.float16(value)))
     if types.is_dictionary(kind):
-        return _fixer(kind.value_type)
+        return _converter(kind.value_type)
     if types.is_map(kind):
-        key, item = _nullable(_fixer(kind.key_type)), _nullable(_fixer(kind.item_type))
+        key, item = _nullable(_converter(kind.key_type)), _nullable(_converter(kind.item_type))
         return lambda pairs: {key(k): item(v) for k, v in pairs}
     if types.is_struct(kind):
-        fixes = {field.name: fix for field in kind if (fix := _fixer(field.type)) is not None}
-        if not fixes:
+        converters = {
+            field.name: convert for field in kind if (convert := _converter(field.type)) is not None
+        }
+        if not converters:
             return None
-        fields = {name: _nullable(fix) for name, fix in fixes.items()}
+        fields = {name: _nullable(convert) for name, convert in converters.items()}
         return lambda value: {k: fields[k](v) if k in fields else v for k, v in value.items()}
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        inner = _fixer(kind.value_type)
+        inner = _converter(kind.value_type)
         if inner is None:
             return None
         each = _nullable(inner)
@@ -188,7 +192,8 @@ def _fixer(kind: pa.DataType) -> Callable[[Any], Cell] | None:
     return None
 
 
-def _nullable(fix: Callable[[Any], Cell] | None) -> Callable[[Any], Cell]:
-    if fix is None:
+def _nullable(convert: Callable[[Any], Cell] | None) -> Callable[[Any], Cell]:
+    """The same for values that may be None."""
+    if convert is None:
         return lambda value: value
-    return lambda value: None if value is None else fix(value)
+    return lambda value: None if value is None else convert(value)

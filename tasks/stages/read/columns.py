@@ -1,4 +1,4 @@
-"""Which columns are read and carried, and what is said about a name that does not exist."""
+"""Choose the columns that are read, and refuse those that do not exist or differ between files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from configs.job import Source
 
 @dataclass(frozen=True)
 class Selection:
-    """`carried` goes to the output; `needed` are further columns that keys and prompts use."""
+    """The columns of a dataset that a job uses.
+
+    `carried` go to the output; `needed` are further ones that keys and prompts use; `filtered` those in `where`.
+    """
 
     carried: tuple[str, ...]
     needed: tuple[str, ...]
@@ -29,15 +32,18 @@ class Selection:
         return tuple(dict.fromkeys((*self.names, *self.filtered)))
 
 
-def wanted(source: Source, extra: Iterable[str]) -> frozenset[str] | None:
+def mentioned_columns(source: Source, extra: Iterable[str]) -> frozenset[str] | None:
     """Every column the job mentions, or None when it takes them all."""
     if source.columns is None:
         return None
     return frozenset((*source.columns, *source.key_columns, *(c for c, _, _ in source.where), *extra))
 
 
-def select(source: Source, extra: Collection[str], names: Sequence[str], shown: str) -> Selection:
-    """Check every column the job mentions against those there are. Raises InputError."""
+def select_columns(source: Source, extra: Collection[str], names: Sequence[str], path: str) -> Selection:
+    """Check every column the job mentions against the `names` of the dataset at `path`. Raises InputError.
+
+    `extra` are the columns that prompts use.
+    """
     filtered = tuple(column for column, _, _ in source.where)
     mentions = {
         "source.columns": source.columns or (),
@@ -46,20 +52,21 @@ def select(source: Source, extra: Collection[str], names: Sequence[str], shown: 
         "source.types": tuple(source.types),
         "the prompt": tuple(extra),
     }
-    for place, columns in mentions.items():
+    for mention, columns in mentions.items():
         for column in columns:
             if column not in names:
                 raise InputError(
-                    f"{shown}: {place} names the column {column!r}; {did_you_mean(column, names)}"
+                    f"{path}: {mention} names the column {column!r}; {did_you_mean(column, names)}"
                 )
     if source.columns == ():
-        raise InputError(f"{shown}: source.columns is empty; leave it out to carry every column")
+        raise InputError(f"{path}: source.columns is empty; leave it out to carry every column")
     carried = tuple(dict.fromkeys(source.columns)) if source.columns is not None else tuple(names)
     used = {*source.key_columns, *extra} - set(carried)
     return Selection(carried, tuple(name for name in names if name in used), filtered)
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """The end of a message about a column that does not exist: the nearest one, or those there are."""
     near = difflib.get_close_matches(name, names, 1) or [n for n in names if n.lower() == name.lower()]
     if near:
         return f"did you mean {near[0]!r}?"
@@ -67,27 +74,31 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     return f"the dataset has: {listed}"
 
 
-def distinct(names: Sequence[str], shown: str) -> None:
+def check_distinct_names(names: Sequence[str], path: str) -> None:
     """Raises InputError when a file has two columns of one name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{shown}: two columns are named {name!r}; rename one of them")
+            raise InputError(f"{path}: two columns are named {name!r}; rename one of them")
         seen.add(name)
 
 
-def same_columns(
-    shown: str, names: Collection[str], first: str, first_names: Collection[str], only: frozenset[str] | None
+def check_same_columns(
+    path: str,
+    names: Collection[str],
+    first_path: str,
+    first_names: Collection[str],
+    only: frozenset[str] | None,
 ) -> None:
-    """Raises InputError when two files of one dataset do not have the same columns.
+    """Raises InputError when a file of a dataset does not have the same columns as the first one.
 
-    Only the columns the job mentions count, when it mentions them.
+    Only those in `only` count, the ones the job mentions; None counts all.
     """
     relevant = only if only is not None else {*names, *first_names}
     for name in sorted(relevant):
         if (name in names) == (name in first_names):
             continue
-        has, lacks = (shown, first) if name in names else (first, shown)
+        has, lacks = (path, first_path) if name in names else (first_path, path)
         raise InputError(
             f"{lacks}: has no column {name!r}, but {has} has; write the files alike, or list source.columns"
         )

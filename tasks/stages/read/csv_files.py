@@ -1,4 +1,7 @@
-"""CSV fragments: text stays text, typed columns only where the job names a type, never inferred."""
+"""Read CSV files: text stays text, with typed columns only where the job names a type, never inferred.
+
+Arrow parses; where a line is at fault, `csv_text` reads the file a second time, slowly, to name the line.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,19 @@ import pyarrow.csv as pa_csv
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read.columns import distinct, same_columns
-from tasks.stages.read.csv_text import END, LARGEST_RECORD, MARK, Blocks, CsvText, TextBytes
-from tasks.stages.read.discover import ending
+from tasks.stages.read.columns import check_distinct_names, check_same_columns
+from tasks.stages.read.csv_text import (
+    END_RECORD,
+    MAX_RECORD_BYTES,
+    UNDECODABLE,
+    BlockReader,
+    CsvText,
+    Utf8Stream,
+)
+from tasks.stages.read.discover import format_ending
 from tasks.stages.read.filters import Where
-from tasks.stages.read.values import TYPES, first_misfit, from_text
-from tasks.storage.source_files import BadLines, Fragment, Storage
+from tasks.stages.read.values import TYPES, first_invalid, parse_text
+from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
@@ -29,9 +39,12 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class CsvReader:
-    """`schema` is that of the first file, with the types the job asks for; `headers` has one per path."""
+    """Reads the CSV files of a dataset.
 
-    storage: Storage
+    `schema` is that of the first file, with the types the job asks for; `headers` has each file's column names by path.
+    """
+
+    storage: SourceFilesystem
     source: Source
     schema: Any
     headers: dict[str, list[str]]
@@ -46,19 +59,19 @@ class CsvReader:
         Bytes that cannot be decoded only matter in the columns that are read.
         """
         del where  # text has no statistics to prune with
-        scan = _Scan(self, fragment, names)
-        with self.storage.guard(fragment.path):
+        scan = _CsvScan(self, fragment, names)
+        with self.storage.input_errors(fragment.path):
             try:
                 for batch in scan.batches():
                     bad.total += scan.newly_left_out()
                     yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
             finally:
                 bad.total += scan.newly_left_out()
-                bad.examples.extend(scan.examples(bad.room))
+                bad.examples.extend(scan.examples(bad.examples_wanted))
 
 
-class _Scan:
-    """One pass over one fragment."""
+class _CsvScan:
+    """One pass over one file."""
 
     def __init__(self, reader: CsvReader, fragment: Fragment, names: tuple[str, ...]) -> None:
         header = reader.headers[fragment.path]
@@ -68,15 +81,16 @@ class _Scan:
         self._schema = pa.schema([reader.schema.field(name) for name in names])
         self._block = reader.block
         self._skip = reader.source.bad_lines == "skip"
+        # Records left out: with another number of fields; with bytes that cannot be decoded; in all, as told so far.
         self._ragged = self._undecodable = self._left_out = 0
 
     def batches(self) -> Iterator[Any]:
         """Typed batches of the good records."""
-        good = 0
+        row = 0
         for texts in self._texts():
             if texts.num_rows:
-                yield self._typed(texts, good)
-                good += texts.num_rows
+                yield self._typed(texts, row)
+                row += texts.num_rows
 
     def newly_left_out(self) -> int:
         """Lines left out since the last call."""
@@ -90,41 +104,43 @@ class _Scan:
         return islice(self._text.bad_lines(self._width, self._used), most) if most else iter(())
 
     def _texts(self) -> Iterator[Any]:
-        """Batches of text; starts again with a larger block where a record does not fit in one."""
+        """Batches of text; the file is parsed again with larger blocks where a record does not fit into one."""
         done, block = 0, self._block
         while True:
             skip = done
             try:
                 for batch, marked in self._parsed(block):
-                    fresh = batch.slice(skip)
-                    skip -= batch.num_rows - fresh.num_rows
-                    yield self._decodable(fresh) if marked else fresh
-                    done += fresh.num_rows
+                    new_rows = batch.slice(skip)
+                    skip -= batch.num_rows - new_rows.num_rows
+                    yield self._decodable(new_rows) if marked else new_rows
+                    done += new_rows.num_rows
             except pa.ArrowInvalid as error:
                 block *= 8
-                if not _too_small(error) or block > LARGEST_RECORD:
-                    raise self._explained(error) from error
+                if not _block_too_small(error) or block > MAX_RECORD_BYTES:
+                    raise self._input_error(error) from error
             else:
                 return
 
     def _parsed(self, block: int) -> Iterator[tuple[Any, bool]]:
-        """Text batches without the END record, each with whether undecodable bytes were met so far."""
+        """Text batches without END_RECORD, each with whether bytes that cannot be decoded were met so far."""
         self._ragged = 0
         with self._text.open(self._width, checked=self._skip) as text:
-            held = None
+            previous = (
+                None  # one batch behind: the last one ends with END_RECORD, and which one is last shows late
+            )
             for batch in self._open_csv(text, block):
                 if batch.num_rows:
-                    if held is not None:
-                        yield held, text.marked
-                    held = batch
-            if held is None or held.column(0)[-1].as_py() != END:
-                self._unclosed()
+                    if previous is not None:
+                        yield previous, text.marked
+                    previous = batch
+            if previous is None or previous.column(0)[-1].as_py() != END_RECORD:
+                self._raise_unclosed_quote()
             else:
-                yield held.slice(0, held.num_rows - 1), text.marked
+                yield previous.slice(0, previous.num_rows - 1), text.marked
 
-    def _open_csv(self, text: TextBytes, block: int) -> Any:
+    def _open_csv(self, text: Utf8Stream, block: int) -> Any:
         return pa_csv.open_csv(
-            pa.PythonFile(Blocks(text, block), mode="r"),
+            pa.PythonFile(BlockReader(text, block), mode="r"),
             read_options=pa_csv.ReadOptions(block_size=block, use_threads=False),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._text.delimiter,
@@ -144,68 +160,71 @@ class _Scan:
         return "skip"
 
     def _decodable(self, batch: Any) -> Any:
-        """The records without MARK; under `bad_lines: error` there must be no other."""
-        found = functools.reduce(pc.or_, (pc.match_substring(column, MARK) for column in batch.columns))
-        kept = batch.filter(pc.invert(found))
-        if kept.num_rows < batch.num_rows and not self._skip:
-            raise self._explained(ValueError(f"not {self._text.encoding} text"))
-        self._undecodable += batch.num_rows - kept.num_rows
-        return kept
+        """The records that could be decoded; under `bad_lines: error`, InputError when there are others."""
+        bad = functools.reduce(pc.or_, (pc.match_substring(column, UNDECODABLE) for column in batch.columns))
+        good = batch.filter(pc.invert(bad))
+        if good.num_rows < batch.num_rows and not self._skip:
+            raise self._input_error(ValueError(f"not {self._text.encoding} text"))
+        self._undecodable += batch.num_rows - good.num_rows
+        return good
 
     def _typed(self, texts: Any, row: int) -> Any:
         """The batch with the types of the schema; `row` is the number of good records before it."""
         columns = []
-        for column, wanted in zip(texts.columns, self._schema, strict=True):
+        for column, target in zip(texts.columns, self._schema, strict=True):
             try:
-                columns.append(from_text(column, wanted.type))
+                columns.append(parse_text(column, target.type))
             except pa.ArrowInvalid as error:
-                index = first_misfit(column, wanted.type)
+                index = first_invalid(column, target.type)
                 line = self._text.line_of(row + index, self._width, self._used)
                 value = one_line(ValueError(column[index].as_py()), 80)
                 raise InputError(
-                    f"{self._text.shown}: line {line}: {value!r} in column {wanted.name!r} is not {wanted.type}; "
+                    f"{self._text.display_path}: line {line}: {value!r} in column {target.name!r} is not {target.type}; "
                     "correct it, or take the column out of source.types"
                 ) from error
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
-    def _explained(self, error: Exception) -> InputError:
+    def _input_error(self, error: Exception) -> InputError:
+        """The error with the line at fault, found by reading the file again."""
         first = next(self._text.bad_lines(self._width, self._used), None)
         if first is not None:
             return InputError(
-                f"{self._text.shown}: line {first.line}: {first.reason}; correct it, or set source.bad_lines: skip"
+                f"{self._text.display_path}: line {first.line}: {first.reason}; correct it, or set source.bad_lines: skip"
             )
-        if _too_small(error):
+        if _block_too_small(error):
             return InputError(
-                f"{self._text.shown}: a record is larger than {LARGEST_RECORD >> 20} MB; check source.csv.quote"
+                f"{self._text.display_path}: a record is larger than {MAX_RECORD_BYTES >> 20} MB; check source.csv.quote"
             )
-        return InputError(f"{self._text.shown}: not readable as CSV ({one_line(error)}); check source.csv")
+        return InputError(
+            f"{self._text.display_path}: not readable as CSV ({one_line(error)}); check source.csv"
+        )
 
-    def _unclosed(self) -> None:
+    def _raise_unclosed_quote(self) -> None:
         deque(self._text.records(self._width), maxlen=0)  # raises with the line
-        raise InputError(f"{self._text.shown}: ends inside a quoted field; check source.csv.quote")
+        raise InputError(f"{self._text.display_path}: ends inside a quoted field; check source.csv.quote")
 
 
 def inspect_csv(
-    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> CsvReader:
     """Read the headers and check that the files fit together. Raises InputError."""
     _check_options(source)
-    first = storage.display_path(fragments[0].path)
+    first_path = storage.display_path(fragments[0].path)
     headers: dict[str, list[str]] = {}
     for fragment in fragments:
         text = csv_text(storage, fragment, source)
         header = headers[fragment.path] = text.header()
-        distinct(header, text.shown)
-        same_columns(text.shown, header, first, headers[fragments[0].path], only)
+        check_distinct_names(header, text.display_path)
+        check_same_columns(text.display_path, header, first_path, headers[fragments[0].path], only)
     names = headers[fragments[0].path]
     schema = pa.schema([pa.field(name, TYPES[source.types.get(name, "string")]) for name in names])
     return CsvReader(storage, source, schema, headers)
 
 
-def csv_text(storage: Storage, fragment: Fragment, source: Source) -> CsvText:
+def csv_text(storage: SourceFilesystem, fragment: Fragment, source: Source) -> CsvText:
     """A fragment's text as the job describes it; a .tsv is split at tabs unless the job says otherwise."""
     csv = source.csv
-    tabs = ending(fragment.path) == ".tsv" and "delimiter" not in csv.model_fields_set
+    tabs = format_ending(fragment.path) == ".tsv" and "delimiter" not in csv.model_fields_set
     return CsvText(storage, fragment, csv.encoding, "\t" if tabs else csv.delimiter, csv.quote)
 
 
@@ -224,7 +243,7 @@ def _check_options(source: Source) -> None:
         ) from error
 
 
-def _too_small(error: Exception) -> bool:
+def _block_too_small(error: Exception) -> bool:
     """Whether Arrow failed because a record did not fit into a block."""
     text = str(error)
-    return any(sign in text for sign in ("straddling object", "out of sync", "Empty CSV file or block"))
+    return any(part in text for part in ("straddling object", "out of sync", "Empty CSV file or block"))

@@ -1,4 +1,4 @@
-"""The dataset as the rest of the house sees it: one schema, sorted fragments, a stream of batches."""
+"""Open a source dataset: its files found and checked, one schema, and its rows as a stream of record batches."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read.columns import Selection, select, wanted
+from tasks.stages.read.columns import Selection, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint
 from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import redacted
 
 
 class Reader(Protocol):
-    """What a format offers: the columns of its files, and a fragment's batches."""
+    """Reads the files of one format."""
 
     @property
-    def schema(self) -> Any: ...
+    def schema(self) -> Any:
+        """The columns of the files."""
 
     @property
-    def rows(self) -> int | None: ...
+    def rows(self) -> int | None:
+        """How many rows all files have; None where only reading them would tell."""
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
-    ) -> Generator[Any, None, None]: ...
+    ) -> Generator[Any, None, None]:
+        """Batches of at most `rows` rows with the columns `names`; bad lines are raised, or counted in `bad`.
+
+        `where` may be used to leave rows out, and need not be.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Dataset:
     _partitions: Partitions = field(repr=False)
     _where: Where = field(repr=False)
     _limit: int | None = field(repr=False)
-    _shown: str = field(repr=False)
+    _path: str = field(repr=False)
     _bad: BadLines = field(repr=False, default_factory=BadLines)
 
     def batches(self, rows: int = 1024) -> Iterator[Any]:
@@ -66,17 +72,17 @@ class Dataset:
         anything was yielded, when there is no row at all.
         """
         self._bad.clear()
-        left = self._limit
+        remaining = self._limit
         empty = True
         for fragment in self.fragments:
             with closing(self._fragment_batches(fragment, rows)) as batches:
-                for found in batches:
-                    batch = found if left is None else found.slice(0, left)
+                for whole_batch in batches:
+                    batch = whole_batch if remaining is None else whole_batch.slice(0, remaining)
                     empty = False
                     yield batch
-                    if left is not None:
-                        left -= batch.num_rows
-                        if left == 0:
+                    if remaining is not None:
+                        remaining -= batch.num_rows
+                        if remaining == 0:
                             return
         if empty:
             raise InputError(self._no_rows())
@@ -92,6 +98,7 @@ class Dataset:
         return self._bad.total
 
     def _fragment_batches(self, fragment: Fragment, rows: int) -> Generator[Any, None, None]:
+        """The batches of one file, with the columns of its partition folders, `where` applied."""
         constants = self._partitions.values(fragment)
         if not self._where.may_hold(constants):
             return
@@ -100,16 +107,15 @@ class Dataset:
         names = names or (self._reader.schema.names[0],)
         with closing(self._reader.read(fragment, names, rows, self._where, self._bad)) as batches:
             for batch in batches:
-                whole = _with_constants(batch, constants)
-                taken = self._where.apply(whole)
-                if taken.num_rows:
-                    columns = [taken.column(name) for name in self.schema.names]
+                selected = self._where.apply(_with_constants(batch, constants))
+                if selected.num_rows:
+                    columns = [selected.column(name) for name in self.schema.names]
                     yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _no_rows(self) -> str:
         if self._where.clauses:
-            return f"{self._shown}: has no rows that satisfy source.where; check its values and the path"
-        return f"{self._shown}: has no rows; check source.path"
+            return f"{self._path}: has no rows that satisfy source.where; check its values and the path"
+        return f"{self._path}: has no rows; check source.path"
 
 
 def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset:
@@ -120,12 +126,12 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     here already, others by `Dataset.batches`.
     """
     storage, fragments = discover(source)
-    reader = _inspect(storage, fragments, source, wanted(source, extra_columns))
+    reader = _inspect(storage, fragments, source, mentioned_columns(source, extra_columns))
     partitions = find_partitions(storage, fragments, reader.schema.names, source.types)
     everything = pa.schema([*reader.schema, *partitions.fields])
     path = redacted(source.path)
-    selection = select(source, extra_columns, everything.names, path)
-    _types_apply(source, fragments[0], partitions, path)
+    selection = select_columns(source, extra_columns, everything.names, path)
+    _check_types_apply(source, fragments[0], partitions, path)
     where = compile_where(source.where, everything, path)
     if reader.rows == 0:
         raise InputError(f"{path}: has no rows; check source.path")
@@ -141,18 +147,18 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
         _partitions=partitions,
         _where=where,
         _limit=source.limit,
-        _shown=path,
+        _path=path,
     )
 
 
-def rows_for_free(source: Source) -> int | None:
+def row_count_without_reading(source: Source) -> int | None:
     """How many rows there are, where that is known without reading them (Parquet). InputError when there is no source."""
     _, fragments = discover(source)
     return open_dataset(source).rows_hint if fragments[0].format == "parquet" else None
 
 
 def _inspect(
-    storage: Storage, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:
     match fragments[0].format:
         case "parquet":
@@ -163,13 +169,13 @@ def _inspect(
             return inspect_jsonl(storage, fragments, skip=source.bad_lines == "skip")
 
 
-def _types_apply(source: Source, fragment: Fragment, partitions: Partitions, path: str) -> None:
+def _check_types_apply(source: Source, fragment: Fragment, partitions: Partitions, path: str) -> None:
     if fragment.format == "csv":
         return
-    idle = sorted(set(source.types) - set(partitions.names))
-    if idle:
+    unused = sorted(set(source.types) - set(partitions.names))
+    if unused:
         raise InputError(
-            f"{path}: source.types names {idle[0]!r}, but {fragment.format} files bring their own types; remove it"
+            f"{path}: source.types names {unused[0]!r}, but {fragment.format} files bring their own types; remove it"
         )
 
 

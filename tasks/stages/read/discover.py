@@ -1,4 +1,4 @@
-"""From `source.path` to the sorted files of the dataset."""
+"""Find the files of a dataset: from `source.path` (a file, folder or glob) to sorted fragments of one format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.storage.source_files import Format, Fragment, Storage, connect
+from tasks.storage.source_files import Format, Fragment, SourceFilesystem, source_filesystem
 from tasks.storage.urls import is_file_absent, redacted
 
 _FORMATS: dict[str, Format] = {
@@ -22,24 +22,25 @@ _FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_PACKED = {".gz": "gzip", ".zst": "zstd"}
-_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+# What backends call the thing that changes when a file is written again.
+_VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-def discover(source: Source) -> tuple[Storage, tuple[Fragment, ...]]:
+def discover(source: Source) -> tuple[SourceFilesystem, tuple[Fragment, ...]]:
     """The dataset's files, sorted by path, all of one format. Raises InputError.
 
     In folders and globs, names that start with `_` or `.` are left out. `name=value` folders count as
     partitions below the folder or the glob's first wildcard, not in the part of the path that was spelled out.
     """
-    storage, path = connect(source.path)
-    with storage.guard(path, "be listed"):
-        found, base = _listed(storage, path)
-    files = {name: info for name, info in found.items() if base is None or not _hidden(name, base)}
-    chosen = _of_one_format(source, files, exact=base is None)
-    fragments = tuple(_fragment(name, files[name], chosen[name], base) for name in sorted(chosen))
-    _same_partitions(storage, fragments)
+    storage, path = source_filesystem(source.path)
+    with storage.input_errors(path, "be listed"):
+        listed, base = _list_files(storage, path)
+    files = {name: info for name, info in listed.items() if base is None or not _hidden(name, base)}
+    formats = _files_of_one_format(source, files, exact=base is None)
+    fragments = tuple(_fragment(name, files[name], formats[name], base) for name in sorted(formats))
+    _check_same_partitions(storage, fragments)
     return storage, fragments
 
 
@@ -56,40 +57,44 @@ def source_fingerprint(source: Source) -> str:
     return fingerprint(discover(source)[1])
 
 
-def ending(path: str) -> str:
-    """The ending that tells the format, lower case, without the one of a compression."""
+def format_ending(path: str) -> str:
+    """The file ending that tells the format, in lower case: `.csv` of `a.CSV.gz`."""
     stem, last = posixpath.splitext(path.lower())
-    return posixpath.splitext(stem)[1] if last in _PACKED else last
+    return posixpath.splitext(stem)[1] if last in _COMPRESSIONS else last
 
 
-def _listed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str | None]:
+def _list_files(storage: SourceFilesystem, path: str) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Files under a path, and the folder below which names are found; None for one exact file."""
     fs = storage.fs
-    fs.invalidate_cache()
+    fs.invalidate_cache()  # a listing that was remembered would hide files that came since
     try:
         info = fs.info(path)
     except FileNotFoundError as error:
         if not is_file_absent(error):
             raise
-        return _globbed(storage, path)
+        return _list_glob(storage, path)
     if info["type"] != "directory":
         return {path: info}, None
     return dict(fs.find(path, detail=True)), path
 
 
-def _globbed(storage: Storage, path: str) -> tuple[dict[str, dict[str, Any]], str]:
+def _list_glob(storage: SourceFilesystem, path: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """Files that a pattern matches, also those in folders it matches; and the folder before its first wildcard."""
     first = next((i for i, char in enumerate(path) if char in "*?["), None)
     if first is None:
-        raise InputError(f"{storage.display_path(path)}: no such file or folder; {_nearest(storage, path)}")
-    found: dict[str, dict[str, Any]] = {}
+        raise InputError(
+            f"{storage.display_path(path)}: no such file or folder; {_nearest_name(storage, path)}"
+        )
+    files: dict[str, dict[str, Any]] = {}
     for name, info in storage.fs.glob(path, detail=True).items():
-        found |= storage.fs.find(name, detail=True) if info["type"] == "directory" else {name: info}
-    if not found:
+        files |= storage.fs.find(name, detail=True) if info["type"] == "directory" else {name: info}
+    if not files:
         raise InputError(f"{storage.display_path(path)}: matches no file; check source.path")
-    return found, path[:first].rpartition("/")[0]
+    return files, path[:first].rpartition("/")[0]
 
 
-def _nearest(storage: Storage, path: str) -> str:
+def _nearest_name(storage: SourceFilesystem, path: str) -> str:
+    """The end of a message about a path that does not exist: a file of nearly that name, if there is one."""
     parent, _, name = path.rstrip("/").rpartition("/")
     try:
         siblings = [str(item).rstrip("/").rpartition("/")[2] for item in storage.fs.ls(parent, detail=False)]
@@ -100,52 +105,56 @@ def _nearest(storage: Storage, path: str) -> str:
 
 
 def _below(name: str, base: str) -> list[str]:
+    """The parts of a path below a folder."""
     return name.removeprefix(base).strip("/").split("/")
 
 
 def _hidden(name: str, base: str) -> bool:
+    """Whether a file is left out, as other readers of dataset folders do: `_SUCCESS`, `.part-0.crc`."""
     return name.endswith("/") or any(
         part.startswith(("_", ".")) and "=" not in part for part in _below(name, base)
     )
 
 
-def _of_one_format(source: Source, names: Iterable[str], *, exact: bool) -> dict[str, Format]:
-    """Which files are read, and as what."""
-    where = redacted(source.path)
+def _files_of_one_format(source: Source, names: Iterable[str], *, exact: bool) -> dict[str, Format]:
+    """The files that are read, each with its format; InputError unless they have the same one."""
+    path = redacted(source.path)
     known = {name: _format_of(name) for name in names}
     if source.format != "auto":
-        fitting = [name for name, format_ in known.items() if format_ == source.format]
-        taken = fitting or list(known)  # part-00000 without an ending is fine once the format is given
-        if not taken:
-            raise InputError(f"{where}: holds no {source.format} files; check source.path")
-        return dict.fromkeys(taken, source.format)
-    found = {name: format_ for name, format_ in known.items() if format_}
-    if not found:
-        what = "the ending does not tell its format" if exact else "holds no data files"
-        raise InputError(f"{where}: {what}; known endings are {', '.join(_FORMATS)} (or set source.format)")
-    examples = {format_: posixpath.basename(name) for name, format_ in found.items()}
+        matching = [name for name, format_ in known.items() if format_ == source.format]
+        chosen = matching or list(known)  # part-00000 without an ending is fine once the format is given
+        if not chosen:
+            raise InputError(f"{path}: holds no {source.format} files; check source.path")
+        return dict.fromkeys(chosen, source.format)
+    data_files = {name: format_ for name, format_ in known.items() if format_}
+    if not data_files:
+        problem = "the ending does not tell its format" if exact else "holds no data files"
+        raise InputError(f"{path}: {problem}; known endings are {', '.join(_FORMATS)} (or set source.format)")
+    examples = {format_: posixpath.basename(name) for name, format_ in data_files.items()}
     if len(examples) > 1:
         mixed = ", ".join(f"{format_} ({name})" for format_, name in sorted(examples.items()))
         raise InputError(
-            f"{where}: mixes formats: {mixed}; set source.format, or narrow source.path with a glob"
+            f"{path}: mixes formats: {mixed}; set source.format, or narrow source.path with a glob"
         )
-    return found
+    return data_files
 
 
 def _format_of(name: str) -> Format | None:
     path = urlsplit(name).path if name.startswith(("http://", "https://")) else name
-    format_ = _FORMATS.get(ending(path))
-    packed = posixpath.splitext(path.lower())[1] in _PACKED
-    return None if format_ == "parquet" and packed else format_
+    format_ = _FORMATS.get(format_ending(path))
+    compressed = posixpath.splitext(path.lower())[1] in _COMPRESSIONS
+    return (
+        None if format_ == "parquet" and compressed else format_
+    )  # Parquet is read from its end, not unpacked
 
 
 def _fragment(name: str, info: Mapping[str, Any], format_: Format, base: str | None) -> Fragment:
     path = urlsplit(name).path if name.startswith(("http://", "https://")) else name
-    version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
     return Fragment(
         path=name,
         format=format_,
-        compression=None if format_ == "parquet" else _PACKED.get(posixpath.splitext(path.lower())[1]),
+        compression=None if format_ == "parquet" else _COMPRESSIONS.get(posixpath.splitext(path.lower())[1]),
         size=int(info.get("size") or 0),
         version=version,
         partition=() if base is None else _partition(_below(name, base)[:-1]),
@@ -153,11 +162,12 @@ def _fragment(name: str, info: Mapping[str, Any], format_: Format, base: str | N
 
 
 def _partition(folders: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
+    """The names and values of Hive's `name=value` folders; special characters in them are percent-encoded."""
     pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
     return tuple((unquote(name), None if value == _HIVE_NULL else unquote(value)) for name, value in pairs)
 
 
-def _same_partitions(storage: Storage, fragments: tuple[Fragment, ...]) -> None:
+def _check_same_partitions(storage: SourceFilesystem, fragments: tuple[Fragment, ...]) -> None:
     names = [name for name, _ in fragments[0].partition]
     for fragment in fragments:
         if [name for name, _ in fragment.partition] != names:

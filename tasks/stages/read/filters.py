@@ -1,4 +1,4 @@
-"""`source.where`: literals fitted to the columns, an exact mask per batch, an expression to prune with."""
+"""Filter rows by `source.where`: literals cast to their columns' types, a mask per batch, an expression to prune with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
-_ORDER = ("<", "<=", ">", ">=")
+_ORDER_OPERATORS = ("<", "<=", ">", ">=")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Clause:
         return _COMPARE[self.operator](values, self.literal)
 
     def expression(self) -> Any:
-        """The same for statistics, or None where they cannot tell."""
+        """The same as an Arrow expression over statistics, or None where they cannot tell."""
         field = pc.field(self.column)
         if self.operator == "in":
             return None if self.literal.null_count else field.isin(self.literal)
@@ -57,12 +57,12 @@ class Clause:
 
 @dataclass(frozen=True)
 class Where:
-    """Clauses that must all hold."""
+    """The whole filter: clauses that must all hold."""
 
     clauses: tuple[Clause, ...] = ()
 
     def apply(self, batch: Any) -> Any:
-        """The rows of a batch that are taken."""
+        """The rows of a batch that satisfy it."""
         if not self.clauses:
             return batch
         masks = [clause.mask(batch.column(clause.column)) for clause in self.clauses]
@@ -78,40 +78,42 @@ class Where:
 
     def expression(self, columns: Collection[str]) -> Any:
         """What of it can be judged by the statistics of these columns; None when nothing can."""
-        known = (c.expression() for c in self.clauses if c.column in columns)
-        parts = [part for part in known if part is not None]
+        expressions = (clause.expression() for clause in self.clauses if clause.column in columns)
+        parts = [part for part in expressions if part is not None]
         return functools.reduce(lambda a, b: a & b, parts) if parts else None
 
 
-def compile_where(where: Sequence[tuple[str, str, Any]], schema: Any, shown: str) -> Where:
-    """Fit each literal to its column's type. Raises InputError naming column and value."""
+def compile_where(where: Sequence[tuple[str, str, Any]], schema: Any, path: str) -> Where:
+    """Cast each literal to its column's type. Raises InputError that names the column and the value."""
     clauses = []
     for column, operator, value in where:
         type_ = schema.field(column).type
         type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
         try:
-            clauses.append(Clause(column, operator, _fit(value, operator, type_)))
+            clauses.append(Clause(column, operator, _cast_literal(value, operator, type_)))
         except (ValueError, TypeError, OverflowError, ArithmeticError, pa.ArrowException) as error:
             reason = (
-                error.args[0] if isinstance(error, _Misfit) else f"{value!r} cannot be compared with {type_}"
+                error.args[0]
+                if isinstance(error, _NotComparable)
+                else f"{value!r} cannot be compared with {type_}"
             )
-            raise InputError(f"{shown}: source.where on {column!r}: {reason}") from error
+            raise InputError(f"{path}: source.where on {column!r}: {reason}") from error
     return Where(tuple(clauses))
 
 
-class _Misfit(ValueError):
+class _NotComparable(ValueError):
     """A literal that cannot be compared, with what to do about it."""
 
 
-def _fit(value: Any, operator: str, type_: Any) -> Any:
+def _cast_literal(value: Any, operator: str, type_: Any) -> Any:
     if pa.types.is_nested(type_) or isinstance(type_, pa.BaseExtensionType):
-        raise _Misfit(f"a column of type {type_} cannot be compared; filter on another column")
+        raise _NotComparable(f"a column of type {type_} cannot be compared; filter on another column")
     if operator not in ("in", "not in"):
-        if value is None and operator in _ORDER:
-            raise _Misfit(f"{operator} null takes no row; use == or != with null")
+        if value is None and operator in _ORDER_OPERATORS:
+            raise _NotComparable(f"{operator} null takes no row; use == or != with null")
         return _literal(value, operator, type_)
     if not isinstance(value, list | tuple):
-        raise _Misfit(f"{operator!r} needs a list of values, e.g. [{value!r}]")
+        raise _NotComparable(f"{operator!r} needs a list of values, e.g. [{value!r}]")
     # A value outside the column's range makes a wider scalar; casting it back then fails by name.
     return pa.array([_literal(item, operator, type_).as_py() for item in value], type=type_)
 
@@ -120,16 +122,16 @@ def _literal(value: Any, operator: str, type_: Any) -> Any:
     if value is None:
         return pa.scalar(None, type_)
     if pa.types.is_boolean(type_) != isinstance(value, bool):
-        raise _Misfit(f"{value!r} cannot be compared with {type_}; " + _quote_hint(type_))
+        raise _NotComparable(f"{value!r} cannot be compared with {type_}; " + _quote_hint(type_))
     if isinstance(value, bool):
         return pa.scalar(value, type_)
     if pa.types.is_temporal(type_):
-        return _moment(value, type_)
+        return _temporal(value, type_)
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
         return _number(value, type_)
     if isinstance(value, int | float):
-        if operator in _ORDER:
-            raise _Misfit(
+        if operator in _ORDER_OPERATORS:
+            raise _NotComparable(
                 f"the column is text, so {operator} {value!r} would compare letters; "
                 "give it a number type in source.types"
             )
@@ -164,7 +166,7 @@ def _number(value: Any, type_: Any) -> Any:
         return pa.scalar(int(value))
 
 
-def _moment(value: Any, type_: Any) -> Any:
+def _temporal(value: Any, type_: Any) -> Any:
     if pa.types.is_time(type_):
         return pa.scalar(time.fromisoformat(value) if isinstance(value, str) else value, type_)
     if pa.types.is_date(type_):
@@ -175,5 +177,5 @@ def _moment(value: Any, type_: Any) -> Any:
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001 - the zone comes below
     if type_.tz is None and moment.tzinfo is not None:
-        raise _Misfit(f"{value} has a zone, but the column has none; leave the zone out")
+        raise _NotComparable(f"{value} has a zone, but the column has none; leave the zone out")
     return pa.scalar(moment.replace(tzinfo=moment.tzinfo or UTC) if type_.tz else moment, type_)

@@ -1,4 +1,7 @@
-"""JSON Lines fragments: one pass over everything for the types, then batches with one explicit schema."""
+"""Read JSON Lines files: one pass over everything for the types, then batches with one explicit schema.
+
+Arrow infers the types of each block by itself, so only a pass over all lines knows those of the dataset.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,49 @@ import pyarrow.json as pa_json
 
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
-from tasks.stages.read.jsonl_types import Conflict, WideNumbers, as_text, dotted, merge, settled, wide_field
-from tasks.storage.source_files import BadLine, BadLines, Fragment, Storage
+from tasks.stages.read.jsonl_types import (
+    TypeConflict,
+    WideNumbers,
+    as_text,
+    field_name,
+    field_with_wide_number,
+    final_type,
+    merge_types,
+)
+from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
-_LONGEST_LINE = 512 << 20
-_WINDOW = 64
+_MAX_LINE_BYTES = 512 << 20
+_WINDOW_LINES = 64
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 
 LeaveOut = Callable[[BadLine], None]
 
 
 @dataclass(frozen=True)
-class Block:
-    """Whole lines of a fragment; `line` is the number of the first one, from 1."""
+class LineBlock:
+    """Some whole lines of a file; `path` as messages name it, `line` the number of the first one, from 1."""
 
-    shown: str
+    path: str
     line: int
     data: bytes
 
-    def lines(self) -> Iterator[Block]:
+    def lines(self) -> Iterator[LineBlock]:
         """One block for each line that is not blank."""
         for number, data in enumerate(self.data.split(b"\n"), self.line):
             if data.strip(b" \t\r"):
-                yield Block(self.shown, number, data)
+                yield LineBlock(self.path, number, data)
 
 
 @dataclass(frozen=True)
 class JsonlReader:
-    """`schema` holds every field met in any line; a line without a field has null there."""
+    """Reads the JSON Lines files of a dataset.
 
-    storage: Storage
+    `schema` holds every field met in any line; a line without a field has null there.
+    """
+
+    storage: SourceFilesystem
     schema: Any
     skip: bool
     rows: int | None = field(default=None, init=False)
@@ -57,95 +71,96 @@ class JsonlReader:
         """Batches with the columns `names`. A line that is no object raises InputError, or counts in `bad`."""
         del where  # text has no statistics to prune with
         schema = pa.schema([self.schema.field(name) for name in names])
-        with self.storage.guard(fragment.path):
+        with self.storage.input_errors(fragment.path):
             for block in _blocks(self.storage, fragment):
-                table = _parsed(block, schema, bad.add if self.skip else None)
+                table = _parse_block(block, schema, bad.add if self.skip else None)
                 for batch in table.combine_chunks().to_batches(max_chunksize=rows):
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def inspect_jsonl(storage: Storage, fragments: tuple[Fragment, ...], *, skip: bool) -> JsonlReader:
+def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *, skip: bool) -> JsonlReader:
     """Read every line once and put the types together. Raises InputError."""
     known, wide = pa.struct([]), WideNumbers()
     for fragment in fragments:
-        with storage.guard(fragment.path):
+        with storage.input_errors(fragment.path):
             for block in _blocks(storage, fragment):
-                table = _parsed(block, None, _ignore if skip else None, likely=known)
-                known = _extended(known, block, table)
-                if any(wide.suspects(part) for part in table.to_struct_array().chunks):
-                    _refuse_wide(block, known)
-    if wide.lost(known):
+                table = _parse_block(block, None, _ignore if skip else None, likely=known)
+                known = _merge_block(known, block, table)
+                if any(wide.has_wide_doubles(part) for part in table.to_struct_array().chunks):
+                    _refuse_wide_numbers(block, known)
+    if wide.field_that_loses_digits(known):
         for fragment in fragments:
             for block in _blocks(storage, fragment):
-                _refuse_wide(block, known)
+                _refuse_wide_numbers(block, known)
     if not known.num_fields:
         raise InputError(
             f"{storage.display_path(fragments[0].path)}: has no rows with a field; check source.path"
         )
-    return JsonlReader(storage, pa.schema(list(settled(known))), skip)
+    return JsonlReader(storage, pa.schema(list(final_type(known))), skip)
 
 
 def _ignore(line: BadLine) -> None:
-    """The first pass looks at types only; the second one counts."""
+    """For the first pass, which looks at types only: the second one counts what is left out."""
 
 
-def _blocks(storage: Storage, fragment: Fragment) -> Iterator[Block]:
-    shown, line = storage.display_path(fragment.path), 1
+def _blocks(storage: SourceFilesystem, fragment: Fragment) -> Iterator[LineBlock]:
+    path, line = storage.display_path(fragment.path), 1
     with storage.open_stream(fragment) as stream:
-        for data in _whole_lines(stream, shown):
-            yield Block(shown, line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
+        for data in _whole_lines(stream, path):
+            yield LineBlock(path, line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
             line += data.count(b"\n")
 
 
-def _whole_lines(stream: Any, shown: str) -> Iterator[bytes]:
+def _whole_lines(stream: Any, path: str) -> Iterator[bytes]:
     """Bytes cut after a newline, about a block at a time."""
     parts: list[bytes] = []
     size = 0
     while chunk := stream.read(_BLOCK):
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield b"".join((*parts, chunk[:cut]))
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield b"".join((*parts, chunk[:end]))
             parts, size = [], 0
-        parts.append(chunk[cut:])
-        size += len(chunk) - cut
-        if size > _LONGEST_LINE:
+        parts.append(chunk[end:])
+        size += len(chunk) - end
+        if size > _MAX_LINE_BYTES:
             raise InputError(
-                f"{shown}: a line is longer than {_LONGEST_LINE >> 20} MB; JSON Lines has one object a line"
+                f"{path}: a line is longer than {_MAX_LINE_BYTES >> 20} MB; JSON Lines has one object a line"
             )
     if size:
         yield b"".join(parts)
 
 
-def _parsed(block: Block, schema: Any, leave_out: LeaveOut | None, likely: Any = ()) -> Any:
+def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, likely: Any = ()) -> Any:
     """The block as a table, one row for each line that is not blank.
 
     Without a schema, types are inferred; `likely` fields save two fifths of the time where they fit. Lines
     are only looked at one by one when the block as a whole does not parse.
     """
-    framed = b"\n" + block.data
-    rows = framed.count(b"\n") - len(_BLANK_LINE.findall(framed))
+    data = b"\n" + block.data
+    rows = data.count(b"\n") - len(_BLANK_LINE.findall(data))
     if schema is None and len(likely):
         with suppress(ValueError, pa.ArrowException):
-            return _exactly(block.data, rows, pa.schema(list(likely)), further="infer")
+            return _parse_exactly(block.data, rows, pa.schema(list(likely)), unknown_fields="infer")
     try:
-        return _exactly(block.data, rows, schema)
+        return _parse_exactly(block.data, rows, schema)
     except (ValueError, pa.ArrowException):
-        lines = list(_sifted(block.lines(), _is_object, leave_out))
-    lines = list(_readable(lines, leave_out))
+        lines = list(_good_lines(block.lines(), _check_object, leave_out))
+    lines = list(_readable_by_arrow(lines, leave_out))
     try:
         return _table(lines, schema)
     except (ValueError, pa.ArrowException) as error:
         _refuse_conflict(lines, pa.struct(list(schema or ())))
         raise InputError(
-            f"{block.shown}: line {block.line} or after: {one_line(error)}; correct it"
+            f"{block.path}: line {block.line} or after: {one_line(error)}; correct it"
         ) from error
 
 
-def _table(lines: Sequence[Block], schema: Any) -> Any:
-    return _exactly(b"\n".join(line.data for line in lines), len(lines), schema)
+def _table(lines: Sequence[LineBlock], schema: Any) -> Any:
+    return _parse_exactly(b"\n".join(line.data for line in lines), len(lines), schema)
 
 
-def _exactly(data: bytes, rows: int, schema: Any, further: str = "ignore") -> Any:
+def _parse_exactly(data: bytes, rows: int, schema: Any, unknown_fields: str = "ignore") -> Any:
+    """The lines as a table; ValueError where Arrow makes another number of rows of them, as of two objects in a line."""
     str(data, "utf-8")  # Arrow takes bytes that are no UTF-8 into a text column as they are
     if not rows:
         return (schema or pa.schema([])).empty_table()
@@ -153,7 +168,7 @@ def _exactly(data: bytes, rows: int, schema: Any, further: str = "ignore") -> An
         pa.BufferReader(data),
         pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
         pa_json.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else further
+            explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else unknown_fields
         ),
     )
     if table.num_rows != rows:
@@ -161,9 +176,9 @@ def _exactly(data: bytes, rows: int, schema: Any, further: str = "ignore") -> An
     return table
 
 
-def _sifted(
-    lines: Iterable[Block], check: Callable[[bytes], None], leave_out: LeaveOut | None
-) -> Iterator[Block]:
+def _good_lines(
+    lines: Iterable[LineBlock], check: Callable[[bytes], None], leave_out: LeaveOut | None
+) -> Iterator[LineBlock]:
     for line in lines:
         try:
             check(line.data)
@@ -171,10 +186,10 @@ def _sifted(
             reason = _reason(error)
             if leave_out is None:
                 raise InputError(
-                    f"{line.shown}: line {line.line}: {reason}; "
+                    f"{line.path}: line {line.line}: {reason}; "
                     "write one JSON object a line, or set source.bad_lines: skip"
                 ) from error
-            leave_out(BadLine(line.shown, line.line, reason))
+            leave_out(BadLine(line.path, line.line, reason))
         else:
             yield line
 
@@ -187,71 +202,74 @@ def _reason(error: Exception) -> str:
     return one_line(error).removeprefix("JSON parse error: ").removesuffix(" in row 0").removesuffix(".")
 
 
-def _readable(lines: Sequence[Block], leave_out: LeaveOut | None) -> Iterator[Block]:
+def _readable_by_arrow(lines: Sequence[LineBlock], leave_out: LeaveOut | None) -> Iterator[LineBlock]:
     """The lines Arrow can take; some that are JSON it cannot, such as one with a name twice."""
     for window in _windows(lines):
         try:
             _table(window, None)
         except (ValueError, pa.ArrowException):
-            yield from _sifted(window, _is_readable, leave_out)
+            yield from _good_lines(window, _check_readable, leave_out)
         else:
             yield from window
 
 
-def _windows(lines: Sequence[Block]) -> Iterator[Sequence[Block]]:
+def _windows(lines: Sequence[LineBlock]) -> Iterator[Sequence[LineBlock]]:
     """A few lines at a time: asking Arrow about one costs as much as about fifty."""
-    return (lines[start : start + _WINDOW] for start in range(0, len(lines), _WINDOW))
+    return (lines[start : start + _WINDOW_LINES] for start in range(0, len(lines), _WINDOW_LINES))
 
 
-def _is_object(data: bytes) -> None:
+def _check_object(data: bytes) -> None:
     if not isinstance(json.loads(str(data, "utf-8")), dict):
         raise ValueError("not an object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
 
 
-def _is_readable(data: bytes) -> None:
-    _exactly(data, 1, None)
+def _check_readable(data: bytes) -> None:
+    _parse_exactly(data, 1, None)
 
 
-def _extended(known: Any, block: Block, table: Any) -> Any:
+def _merge_block(known: Any, block: LineBlock, table: Any) -> Any:
+    """The types known so far, with those of a block; InputError with the line where they conflict."""
     try:
-        return merge(known, _inferred(table))
-    except Conflict as error:
-        _refuse_conflict(list(_readable(list(_sifted(block.lines(), _is_object, _ignore)), _ignore)), known)
-        raise InputError(f"{block.shown}: line {block.line} or after: {error}; write one type") from error
+        return merge_types(known, _inferred(table))
+    except TypeConflict as error:
+        _refuse_conflict(
+            list(_readable_by_arrow(list(_good_lines(block.lines(), _check_object, _ignore)), _ignore)), known
+        )
+        raise InputError(f"{block.path}: line {block.line} or after: {error}; write one type") from error
 
 
 def _inferred(table: Any) -> Any:
     return as_text(pa.struct(list(table.schema)))
 
 
-def _refuse_conflict(lines: Sequence[Block], known: Any) -> None:
+def _refuse_conflict(lines: Sequence[LineBlock], known: Any) -> None:
     """Raise InputError for the first line whose types do not fit what is known."""
     for window in _windows(lines):
         try:
-            known = merge(known, _inferred(_table(window, None)))
-        except (Conflict, ValueError, pa.ArrowException):
+            known = merge_types(known, _inferred(_table(window, None)))
+        except (TypeConflict, ValueError, pa.ArrowException):
             for line in window:
-                known = _merged_line(known, line)
+                known = _merge_line(known, line)
 
 
-def _merged_line(known: Any, line: Block) -> Any:
+def _merge_line(known: Any, line: LineBlock) -> Any:
     try:
-        return merge(known, _inferred(_table([line], None)))
-    except Conflict as error:
+        return merge_types(known, _inferred(_table([line], None)))
+    except TypeConflict as error:
         raise InputError(
-            f"{line.shown}: line {line.line}: {error}; write it one way throughout, e.g. as text in quotes"
+            f"{line.path}: line {line.line}: {error}; write it one way throughout, e.g. as text in quotes"
         ) from error
 
 
-def _refuse_wide(block: Block, known: Any) -> None:
+def _refuse_wide_numbers(block: LineBlock, known: Any) -> None:
     """Raise InputError for the first whole number that would lose digits."""
     for line in block.lines():
         try:
-            path = wide_field(str(line.data, "utf-8"), known)
+            path = field_with_wide_number(str(line.data, "utf-8"), known)
         except (ValueError, RecursionError):
             continue  # a bad line, left out or refused elsewhere
         if path:
             raise InputError(
-                f"{line.shown}: line {line.line}: field {dotted(path)!r} holds a whole number too large to be kept exactly; "
+                f"{line.path}: line {line.line}: field {field_name(path)!r} holds a whole number too large to be kept exactly; "
                 "write it as text in quotes"
             )

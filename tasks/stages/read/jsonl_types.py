@@ -1,4 +1,4 @@
-"""Types of JSON Lines: what Arrow infers of a block, put together over a whole dataset."""
+"""Merge the types that Arrow infers from each block of JSON Lines into those of the whole dataset."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pyarrow.compute as pc
 
 Path = tuple[str, ...]
 
-_EXACT = 1 << 53  # up to here a double holds every whole number
+_EXACT_IN_DOUBLE = 1 << 53  # up to here a double holds every whole number
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class Conflict(Exception):
+class TypeConflict(Exception):
     """Two types that one field cannot have together."""
 
     def __init__(self, path: Path, known: Any, new: Any) -> None:
-        super().__init__(f"field {dotted(path)!r} is {_named(new)}, but {_named(known)} before")
+        super().__init__(f"field {field_name(path)!r} is {_json_name(new)}, but {_json_name(known)} before")
 
 
-def merge(known: Any, new: Any, path: Path = ()) -> Any:
-    """The type that holds both; whole numbers and decimals make float64. Raises Conflict."""
+def merge_types(known: Any, new: Any, path: Path = ()) -> Any:
+    """The type that holds both; whole numbers and decimals make float64. Raises TypeConflict."""
     if known == new or pa.types.is_null(new):
         return known
     if pa.types.is_null(known):
@@ -32,32 +32,32 @@ def merge(known: Any, new: Any, path: Path = ()) -> Any:
     if pa.types.is_struct(known) and pa.types.is_struct(new):
         fields = {item.name: item.type for item in known}
         for item in new:
-            fields[item.name] = merge(fields.get(item.name, pa.null()), item.type, (*path, item.name))
+            fields[item.name] = merge_types(fields.get(item.name, pa.null()), item.type, (*path, item.name))
         return pa.struct(list(fields.items()))
     if pa.types.is_list(known) and pa.types.is_list(new):
-        return pa.list_(merge(known.value_type, new.value_type, (*path, "[]")))
+        return pa.list_(merge_types(known.value_type, new.value_type, (*path, "[]")))
     if {known, new} == {pa.int64(), pa.float64()}:
         return pa.float64()
-    raise Conflict(path, known, new)
+    raise TypeConflict(path, known, new)
 
 
 def as_text(type_: Any) -> Any:
     """Arrow's inference with text kept as text: it takes strings that look like a time for one."""
-    return _mapped(type_, lambda leaf: pa.string() if pa.types.is_timestamp(leaf) else leaf)
+    return _map_leaves(type_, lambda leaf: pa.string() if pa.types.is_timestamp(leaf) else leaf)
 
 
-def settled(type_: Any) -> Any:
+def final_type(type_: Any) -> Any:
     """The type to read with: a field that is always null becomes text, as Parquet readers expect one.
 
     A struct without fields gets one, `_empty`, always null: Parquet cannot store it otherwise.
     """
     if pa.types.is_struct(type_) and not type_.num_fields:
         return pa.struct([("_empty", pa.string())])
-    return _mapped(type_, lambda leaf: pa.string() if pa.types.is_null(leaf) else leaf, settled)
+    return _map_leaves(type_, lambda leaf: pa.string() if pa.types.is_null(leaf) else leaf, final_type)
 
 
-def _mapped(type_: Any, leaf: Any, again: Any = None) -> Any:
-    again = again or (lambda inner: _mapped(inner, leaf))
+def _map_leaves(type_: Any, leaf: Any, again: Any = None) -> Any:
+    again = again or (lambda inner: _map_leaves(inner, leaf))
     if pa.types.is_struct(type_):
         return pa.struct([(item.name, again(item.type)) for item in type_])
     if pa.types.is_list(type_):
@@ -75,60 +75,61 @@ class WideNumbers:
 
     paths: set[Path] = field(default_factory=set)
 
-    def suspects(self, struct: Any) -> bool:
-        """Note wide int64 fields of a block; true when a float64 field holds values that wide."""
-        found = False
+    def has_wide_doubles(self, struct: Any) -> bool:
+        """Note the wide int64 fields of a block; whether a float64 field holds values that wide."""
+        wide_double = False
         for path, values in _leaves(struct, ()):
-            if pa.types.is_int64(values.type) and _widest(values) >= _EXACT:
+            if pa.types.is_int64(values.type) and _widest(values) >= _EXACT_IN_DOUBLE:
                 self.paths.add(path)
-            elif pa.types.is_float64(values.type) and _widest(values) >= _EXACT:
-                found = True
-        return found
+            elif pa.types.is_float64(values.type) and _widest(values) >= _EXACT_IN_DOUBLE:
+                wide_double = True
+        return wide_double
 
-    def lost(self, type_: Any, path: Path = ()) -> Path | None:
+    def field_that_loses_digits(self, type_: Any, path: Path = ()) -> Path | None:
         """A field that became float64 although it holds whole numbers too wide for it."""
         if pa.types.is_struct(type_):
-            found = (self.lost(item.type, (*path, item.name)) for item in type_)
-            return next((hit for hit in found if hit), None)
+            paths = (self.field_that_loses_digits(item.type, (*path, item.name)) for item in type_)
+            return next((found for found in paths if found), None)
         if pa.types.is_list(type_):
-            return self.lost(type_.value_type, (*path, "[]"))
+            return self.field_that_loses_digits(type_.value_type, (*path, "[]"))
         return path if pa.types.is_float64(type_) and path in self.paths else None
 
 
 @dataclass(frozen=True)
-class _Wide:
+class _WideNumber:
     """Stands for a whole number that a double cannot hold, or (`anywhere`) an int64 neither."""
 
     anywhere: bool
 
 
-def wide_field(line: str, type_: Any) -> Path | None:
+def field_with_wide_number(line: str, type_: Any) -> Path | None:
     """The field of a line whose whole number does not survive: past int64, or inexact in a float64 field."""
 
     def parse(digits: str) -> Any:
         # Python refuses to convert thousands of digits; JSON has no leading zeros, so length tells.
         if len(digits) > 20 or int(digits) not in _INT64:
-            return _Wide(anywhere=True)
-        return 0 if int(float(digits)) == int(digits) else _Wide(anywhere=False)
+            return _WideNumber(anywhere=True)
+        return 0 if int(float(digits)) == int(digits) else _WideNumber(anywhere=False)
 
     return _find_wide(json.loads(line, parse_int=parse), type_, ())
 
 
 def _find_wide(value: Any, type_: Any, path: Path) -> Path | None:
-    hits: Iterator[Path | None]
-    if isinstance(value, _Wide):
+    paths: Iterator[Path | None]
+    if isinstance(value, _WideNumber):
         return path if value.anywhere or pa.types.is_float64(type_) else None
     if isinstance(value, dict) and pa.types.is_struct(type_):
-        inner = {item.name: item.type for item in type_}
-        hits = (_find_wide(v, inner.get(k, pa.null()), (*path, k)) for k, v in value.items())
+        types = {item.name: item.type for item in type_}
+        paths = (_find_wide(item, types.get(name, pa.null()), (*path, name)) for name, item in value.items())
     elif isinstance(value, list) and pa.types.is_list(type_):
-        hits = (_find_wide(v, type_.value_type, (*path, "[]")) for v in value)
+        paths = (_find_wide(item, type_.value_type, (*path, "[]")) for item in value)
     else:
         return None
-    return next((hit for hit in hits if hit), None)
+    return next((found for found in paths if found), None)
 
 
 def _leaves(values: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """The arrays at the ends of nested fields, each with its path."""
     if pa.types.is_struct(values.type):
         for index in range(values.type.num_fields):
             yield from _leaves(values.field(index), (*path, values.type.field(index).name))
@@ -139,15 +140,16 @@ def _leaves(values: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _widest(values: Any) -> float:
-    ends = pc.min_max(values).as_py()
-    return float(max(abs(ends["min"] or 0), abs(ends["max"] or 0)))
+    bounds = pc.min_max(values).as_py()
+    return float(max(abs(bounds["min"] or 0), abs(bounds["max"] or 0)))
 
 
-def dotted(path: Path) -> str:
+def field_name(path: Path) -> str:
+    """A field as messages name it: `a.b[].c`."""
     return ".".join(path).replace(".[]", "[]")
 
 
-def _named(type_: Any) -> str:
+def _json_name(type_: Any) -> str:
     if pa.types.is_struct(type_):
         return "an object"
     if pa.types.is_list(type_):

@@ -1,4 +1,4 @@
-"""Parquet fragments: every type untouched, flat memory also with one huge row group.
+"""Read Parquet files: every type untouched, flat memory also with one huge row group.
 
 The dataset scanner is not used to read: it held 4 to 10 times the memory of `iter_batches` on the same file.
 """
@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from tasks.stages.read.columns import distinct, same_columns
+from tasks.stages.read.columns import check_distinct_names, check_same_columns
 from tasks.stages.read.filters import Where
-from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, Storage
+from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
 
 _LOCAL_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """`schema` is that of the files, `rows` their total."""
+    """Reads the Parquet files of a dataset; `schema` is that of the files, `rows` their total."""
 
-    storage: Storage
+    storage: SourceFilesystem
     schema: Any
     rows: int
 
@@ -38,57 +38,59 @@ class ParquetReader:
         groups = self._groups(fragment, where)
         if groups == []:
             return
-        with self.storage.guard(fragment.path), opened(self.storage, fragment) as file:
+        with self.storage.input_errors(fragment.path), opened(self.storage, fragment) as file:
             for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
-                yield _fitted(batch, schema)
+                yield _cast(batch, schema)
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
+        """The row groups that may hold rows for `where`, by their statistics; None for all of them."""
         expression = where.expression(self.schema.names)
         if expression is None:
             return None
         # Imports pandas, and only a filter needs it.
-        import pyarrow.dataset as pd_
+        import pyarrow.dataset as arrow_dataset
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-        with self.storage.guard(fragment.path):
+        with self.storage.input_errors(fragment.path):
             filesystem = PyFileSystem(FSSpecHandler(self.storage.fs))
-            whole = pd_.ParquetFileFormat().make_fragment(fragment.path, filesystem)
-            return [group.id for group in whole.subset(expression).row_groups]
+            whole_file = arrow_dataset.ParquetFileFormat().make_fragment(fragment.path, filesystem)
+            return [group.id for group in whole_file.subset(expression).row_groups]
 
 
 def inspect_parquet(
-    storage: Storage, fragments: tuple[Fragment, ...], only: frozenset[str] | None
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], only: frozenset[str] | None
 ) -> ParquetReader:
     """Read the footers and check that the files fit together. Raises InputError."""
     fields: dict[str, Any] = {}
-    first = storage.display_path(fragments[0].path)
+    first_path = storage.display_path(fragments[0].path)
     rows = 0
     for number, fragment in enumerate(fragments):
-        shown = storage.display_path(fragment.path)
-        with storage.guard(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
+        path = storage.display_path(fragment.path)
+        with storage.input_errors(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
             rows += file.metadata.num_rows
             schema = file.schema_arrow
-        distinct(schema.names, shown)
+        check_distinct_names(schema.names, path)
         if number == 0:
             fields = {field.name: field.remove_metadata() for field in schema}
         else:
-            same_columns(shown, schema.names, first, fields, only)
+            check_same_columns(path, schema.names, first_path, fields, only)
             for field in schema:
                 if field.name in fields and (only is None or field.name in only):
-                    fields[field.name] = _common(fields[field.name], field, shown, first)
+                    fields[field.name] = _common_field(fields[field.name], field, path, first_path)
     return ParquetReader(storage, pa.schema(list(fields.values())), rows)
 
 
 @contextmanager
-def opened(storage: Storage, fragment: Fragment) -> Iterator[Any]:
+def opened(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
     """A ParquetFile that reads ahead one buffer per column and keeps nothing."""
+    # Without pre_buffer, which would hold a whole row group.
     buffer = _LOCAL_BUFFER if storage.local else REMOTE_BLOCK
     source = storage.open_random(fragment)
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer) as file:
         yield file
 
 
-def _common(known: Any, field: Any, shown: str, first: str) -> Any:
+def _common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
     """One field for both files: the same type; a column that is null throughout fits any."""
     nullable = known.nullable or field.nullable
     if known.type == field.type or pa.types.is_null(field.type):
@@ -96,11 +98,12 @@ def _common(known: Any, field: Any, shown: str, first: str) -> Any:
     if pa.types.is_null(known.type):
         return field.remove_metadata().with_nullable(nullable)
     raise InputError(
-        f"{shown}: column {field.name!r} is {field.type}, but {known.type} in {first}; write both with one type"
+        f"{path}: column {field.name!r} is {field.type}, but {known.type} in {first_path}; write both with one type"
     )
 
 
-def _fitted(batch: Any, schema: Any) -> Any:
+def _cast(batch: Any, schema: Any) -> Any:
+    """The batch with the types of the dataset: a column that is null throughout this file has none of its own."""
     columns = []
     for field in schema:
         column = batch.column(field.name)

@@ -1,4 +1,4 @@
-"""Columns that come from `name=value` folders."""
+"""Make columns of the `name=value` folders that files lie in (Hive partitions)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from configs.errors import InputError
-from tasks.stages.read.values import TYPES, from_text, text_array
-from tasks.storage.source_files import Fragment, Storage
+from tasks.stages.read.values import TYPES, parse_text, text_array
+from tasks.storage.source_files import Fragment, SourceFilesystem
 
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,17 @@ class Partitions:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
         return tuple(field.name for field in self.fields)
 
     def values(self, fragment: Fragment) -> dict[str, Any]:
-        """Name to Arrow scalar."""
+        """The value of each column in a file, by name, as Arrow scalars."""
         texts = dict(fragment.partition)
-        return {field.name: from_text(text_array(texts[field.name]), field.type)[0] for field in self.fields}
+        return {field.name: parse_text(text_array(texts[field.name]), field.type)[0] for field in self.fields}
 
 
 def find_partitions(
-    storage: Storage, fragments: tuple[Fragment, ...], own: Collection[str], types: Mapping[str, str]
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], own: Collection[str], types: Mapping[str, str]
 ) -> Partitions:
     """Partition columns: int64 where every folder holds a whole number, else text, or what `types` says.
 
@@ -43,7 +44,7 @@ def find_partitions(
     fields = []
     for name in dict.fromkeys(names):
         values = {dict(fragment.partition)[name] for fragment in fragments} - {None}
-        whole = bool(values) and all(_WHOLE.fullmatch(str(value)) for value in values)
+        whole = bool(values) and all(_WHOLE_NUMBER.fullmatch(str(value)) for value in values)
         fields.append(pa.field(name, TYPES[types.get(name, "int64" if whole else "string")]))
     partitions = Partitions(tuple(fields))
     for fragment in fragments:

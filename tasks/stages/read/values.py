@@ -1,4 +1,4 @@
-"""Text to typed columns, for CSV fields and partition folders."""
+"""Parse text into typed columns, for CSV fields and partition folders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# The types that `source.types` can name.
 TYPES: dict[str, Any] = {
     "string": pa.string(),
     "int32": pa.int32(),
@@ -21,7 +22,7 @@ TYPES: dict[str, Any] = {
 _ZONED = r"[0-9](Z|[T ].*[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
-def from_text(texts: Any, type_: Any) -> Any:
+def parse_text(texts: Any, type_: Any) -> Any:
     """An array of text as an array of `type_`; blank is null. Raises pa.ArrowInvalid.
 
     Blanks around a value do not count. A zoned timestamp is stored in UTC, and one without a zone is taken
@@ -30,13 +31,13 @@ def from_text(texts: Any, type_: Any) -> Any:
     if pa.types.is_string(type_):
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
-    nothing = pa.nulls(1, pa.string())[0]
-    values = pc.if_else(pc.binary_length(trimmed).cast(pa.bool_()), trimmed, nothing)
+    null = pa.nulls(1, pa.string())[0]
+    values = pc.if_else(pc.binary_length(trimmed).cast(pa.bool_()), trimmed, null)
     if not (pa.types.is_timestamp(type_) and type_.tz):
         return values.cast(type_)
     zoned = pc.match_substring_regex(values, _ZONED)
-    aware = pc.if_else(zoned, values, nothing).cast(type_)
-    naive = pc.if_else(zoned, nothing, values).cast(pa.timestamp("us"))
+    aware = pc.if_else(zoned, values, null).cast(type_)
+    naive = pc.if_else(zoned, null, values).cast(pa.timestamp("us"))
     return pc.coalesce(aware, pc.assume_timezone(naive, "UTC"))
 
 
@@ -45,17 +46,17 @@ def text_array(text: str | None) -> Any:
     if text is None:
         return pa.nulls(1, pa.string())
     data = text.encode()
-    ends = pa.py_buffer((0).to_bytes(4, "little") + len(data).to_bytes(4, "little"))
-    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))
+    offsets = pa.py_buffer((0).to_bytes(4, "little") + len(data).to_bytes(4, "little"))
+    return pa.StringArray.from_buffers(1, offsets, pa.py_buffer(data))
 
 
-def first_misfit(texts: Any, type_: Any) -> int:
-    """Index of the first text that is no `type_`, given that there is one."""
+def first_invalid(texts: Any, type_: Any) -> int:
+    """Index of the first text that is no `type_`, given that there is one: by bisection, as Arrow does not tell."""
     low, high = 0, len(texts)
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            from_text(texts.slice(low, middle - low), type_)
+            parse_text(texts.slice(low, middle - low), type_)
         except pa.ArrowInvalid:
             high = middle
         else:

@@ -59,7 +59,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     `custom_id` and `status` are None exactly when the line cannot be read: it is `UNPARSABLE`, and no row's.
     `input_tokens` counts the whole prompt, tokens read from a cache and written to one included (the latter have prices
     of their own: for five minutes, for an hour); None is "the provider did not say".
-    `answer` is what `tasks.stages.answers.types` says of the endpoint: text, a list of texts where several were asked for, a
+    `answer` is what `tasks.stages.answers.columns` says of the endpoint: text, a list of texts where several were asked for, a
     vector, a moderation result, the URLs of images (data URLs where they are embedded), a video object.
     """
 

@@ -75,7 +75,7 @@ def test_a_large_file_comes_back_byte_for_byte_however_it_is_read(url: str) -> N
     with folder.read("large") as file:
         file.seek(-3, os.SEEK_END)
         assert file.read() == b"end"
-    with folder.read_near("large") as near:
+    with folder.read_local_copy("large") as near:
         near.seek(10 << 20)
         assert near.read(5) == data[10 << 20 :][:5]
         near.seek(1)
@@ -150,7 +150,7 @@ def test_leftovers_of_earlier_owners_are_swept_and_not_listed(tmp_path: Path) ->
     (tmp_path / ".a.1.part").write_bytes(b"half")
     folder = RunFolder(str(tmp_path), stamp=2)
     assert folder.names() == ()
-    folder.sweep()
+    folder.delete_unfinished()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -163,8 +163,8 @@ def test_a_new_owner_ends_what_an_earlier_one_still_uploads(s3_at: Callable[[str
     ):
         file.write(bytes(SIZES["in parts"]))
         assert s3.unfinished() == ["r/a"]
-        RunFolder(f"{s3.url}/other").sweep()
-        RunFolder(f"{s3.url}/r", stamp=2).sweep()
+        RunFolder(f"{s3.url}/other").delete_unfinished()
+        RunFolder(f"{s3.url}/r", stamp=2).delete_unfinished()
     assert (s3.names(), s3.unfinished()) == ([], [])
 
 
@@ -202,9 +202,9 @@ def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
 
 def test_it_knows_what_lies_in_it(url: str) -> None:
     folder = RunFolder(url)
-    assert folder.holds(f"{url}/out")
-    assert not folder.holds(f"{url}-2/out")
-    assert not folder.holds("memory://elsewhere")
+    assert folder.contains(f"{url}/out")
+    assert not folder.contains(f"{url}-2/out")
+    assert not folder.contains("memory://elsewhere")
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def embedding(body: Mapping[str, Any]) -> Reading:
 
 
 def moderation(body: Mapping[str, Any]) -> Reading:
-    """The first result, as `tasks.stages.answers.types.MODERATION` has it."""
+    """The first result, as `tasks.stages.answers.columns.MODERATION` has it."""
     results = body.get("results")
     first = results[0] if isinstance(results, list) and results else None
     if not isinstance(first, dict):

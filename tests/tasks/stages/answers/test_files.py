@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.stages.answers.files import VIDEO, Images, Videos, asset_name
+from tasks.stages.answers.files import VIDEO, ImageColumn, VideoColumn, asset_name
 
 PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\nx", b"\xff\xd8\xffx", b"RIFF1234WEBPx"
 
@@ -39,7 +39,7 @@ def fit(
     shelf = Shelf()
     answers = pa.array(rows, pa.list_(pa.string()))
     ids = pa.array([f"id-{at}" for at in range(len(rows))])
-    column, problems = Images(shelf, several).fit(answers, ids)
+    column, problems = ImageColumn(shelf, several).convert(answers, ids)
     assert column.type == (pa.list_(pa.string()) if several else pa.string())
     return column.to_pylist(), problems, shelf.files
 
@@ -94,7 +94,7 @@ def test_a_video_has_a_file_where_one_is_kept() -> None:
     shelf.keep("id-1-1.mp4", b"x")
     said = {"id": "video_1", "status": "completed", "seconds": "4", "size": "720x1280", "expires_at": 7}
     answers = pa.array([said, said, None], VIDEO)
-    column, problems = Videos(shelf).fit(answers, pa.array(["id-0", "id-1", "id-2"]))
+    column, problems = VideoColumn(shelf).convert(answers, pa.array(["id-0", "id-1", "id-2"]))
     assert column.type == VIDEO
     assert column.to_pylist() == [{**said, "file": None}, {**said, "file": "shelf/id-1-1.mp4"}, None]
     assert problems == {}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError, IntegrityError
 from configs.prompt import Prompt
+from tasks.stages.answers.columns import VectorColumn, answer_column_of
 from tasks.stages.answers.schema import AnswerChecker, checker_of
-from tasks.stages.answers.types import Vectors, shape_of
 from tasks.stages.cost.price import Price
 from tasks.stages.merge.chunk import Attempt, MergeStats, merge_chunk, output_schema
 from tasks.stages.wire.openai.results import ResultParser
@@ -271,7 +271,7 @@ def vector(custom_id: str, *numbers: float) -> bytes:
 @both_ways
 def test_embeddings_are_vectors_of_one_size_and_another_size_is_invalid(way: dict[str, int]) -> None:
     lines = file(vector("c", 1, 2, 3), vector("a", 0.5, 1), vector("e", 3, 4))
-    options = {"parser": ResultParser("/v1/embeddings"), "shape": Vectors(2), **way}
+    options = {"parser": ResultParser("/v1/embeddings"), "answer_column": VectorColumn(2), **way}
     table, stats = merge([Attempt((lines,))], ["a", "b", "c", "d", "e"], **options)
     assert table.schema.field("llm_answer").type == pa.list_(pa.float32(), 2)
     assert table["llm_answer"].to_pylist() == [[0.5, 1.0], None, None, None, [3.0, 4.0]]
@@ -292,7 +292,10 @@ def test_several_answers_are_each_checked() -> None:
         params={"n": 2},
         schema={"type": "object", "properties": {"k": {"type": "integer"}}},
     )
-    options = {"parser": ResultParser("/v1/chat/completions", several=True), "shape": shape_of(prompt)}
+    options = {
+        "parser": ResultParser("/v1/chat/completions", several=True),
+        "answer_column": answer_column_of(prompt),
+    }
     table, _ = merge([Attempt((file(raw),))], ["a", "b"], checker=checker_of(prompt), **options)
     assert table["llm_answer"].to_pylist() == [['{"k": 1}', '{"k": "x"}'], None]
     assert table["llm_parsed"].to_pylist() == [[{"k": 1}, None], None]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.providers.limits import PORTABLE_ID
-from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 
 
 def ids_of(values: pa.Array | list[object], first_row: int = 0, **options: object) -> list[str]:
@@ -98,14 +98,14 @@ def test_numbered_ids_never_repeat(keys: list[str | None]) -> None:
     assert len(set(ids)) == len(ids)
 
 
-class TinyRuns(DuplicateFinder):
+class TinyBlocks(DuplicateFinder):
     """Spills all the time."""
 
-    RUN = 8
+    BLOCK_IDS = 8
     SPOOL_BYTES = 200
 
 
-@pytest.mark.parametrize("finder_type", [DuplicateFinder, TinyRuns])
+@pytest.mark.parametrize("finder_type", [DuplicateFinder, TinyBlocks])
 @given(batches=st.lists(st.lists(st.integers(0, 60).map(str), max_size=20), max_size=10))
 def test_duplicates_are_found_exactly(finder_type: type[DuplicateFinder], batches: list[list[str]]) -> None:
     finder = finder_type()
@@ -117,7 +117,7 @@ def test_duplicates_are_found_exactly(finder_type: type[DuplicateFinder], batche
     twice = {custom_id: found[:10] for custom_id, found in rows.items() if len(found) > 1}
     suspects = finder.suspects()
     assert suspects == {hash(custom_id) for custom_id in twice}
-    assert dict(confirm(suspects, [*batches], limit=1000)) == twice
+    assert dict(confirm_duplicates(suspects, [*batches], limit=1000)) == twice
     finder.close()
 
 
@@ -126,11 +126,13 @@ def test_small_datasets_touch_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     finder = DuplicateFinder()
     finder.add([str(number) for number in range(10_000)])
     finder.add(["77"])
-    assert confirm(finder.suspects(), [[str(number) for number in range(78)], ["77"]]) == [("77", [77, 78])]
+    assert confirm_duplicates(finder.suspects(), [[str(number) for number in range(78)], ["77"]]) == [
+        ("77", [77, 78])
+    ]
 
 
 def test_a_spill_below_the_spool_size_stays_in_memory_and_more_goes_to_disk(tmp_path: Path) -> None:
-    finder = TinyRuns()
+    finder = TinyBlocks()
     finder.add([str(number) for number in range(20)])
     assert finder._file._rolled is False
     finder.add([str(number) for number in range(20, 100)])
@@ -139,7 +141,7 @@ def test_a_spill_below_the_spool_size_stays_in_memory_and_more_goes_to_disk(tmp_
 
 
 def test_the_search_can_go_on_after_suspects_were_asked_for() -> None:
-    finder = TinyRuns()
+    finder = TinyBlocks()
     finder.add([str(number) for number in range(20)])
     assert finder.suspects() == set()
     finder.add(["3"])
@@ -147,7 +149,7 @@ def test_the_search_can_go_on_after_suspects_were_asked_for() -> None:
 
 
 def test_suspects_are_bounded_when_every_row_is_a_duplicate() -> None:
-    finder = TinyRuns()
+    finder = TinyBlocks()
     finder.add([str(number // 2) for number in range(5_000)])
     assert 10 <= len(finder.suspects(limit=10)) <= 5_000 // 2
     small = DuplicateFinder()
@@ -156,7 +158,7 @@ def test_suspects_are_bounded_when_every_row_is_a_duplicate() -> None:
 
 
 def test_equal_hashes_of_different_ids_are_no_duplicates() -> None:
-    assert confirm({hash("a"), hash("b")}, [["a", "b"], ["c", "c"]]) == []
+    assert confirm_duplicates({hash("a"), hash("b")}, [["a", "b"], ["c", "c"]]) == []
 
 
 def test_confirmation_stops_reading_and_listing_at_its_limits() -> None:
@@ -164,17 +166,17 @@ def test_confirmation_stops_reading_and_listing_at_its_limits() -> None:
         yield ["a"] * 1_000 + ["b", "b"]
         raise AssertionError("read too far")
 
-    assert confirm({hash("a"), hash("b")}, batches(), limit=2) == [
+    assert confirm_duplicates({hash("a"), hash("b")}, batches(), limit=2) == [
         ("a", list(range(10))),
         ("b", [1_000, 1_001]),
     ]
 
 
 def test_hash_extremes_land_in_a_part() -> None:
-    finder = TinyRuns()
+    finder = TinyBlocks()
     extremes = np.array([np.iinfo(np.int64).min, np.iinfo(np.int64).max, 0, -1] * 2, np.int64)
-    finder._run[:] = extremes
-    finder._filled = 8
+    finder._block[:] = extremes
+    finder._block_used = 8
     assert finder.suspects() == set(extremes.tolist())
     finder._spill()
     assert finder.suspects() == set(extremes.tolist())

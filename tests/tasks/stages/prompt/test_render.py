@@ -150,12 +150,12 @@ def test_a_part_without_a_used_column_is_refused(columns: dict[str, Any] | None)
 def test_the_first_prompt_is_what_people_read() -> None:
     renderer = Renderer(chat("Hello\n{{ a }}", "You are {{ b }}"), ("a", "b"))
     batch = pa.record_batch({"a": ["é", None], "b": [True, None]})
-    assert renderer.first_prompt(batch) == [("prompt.system", "You are true"), ("prompt.user", "Hello\né")]
-    assert renderer.first_prompt(batch.slice(0, 0)) == []
+    assert renderer.preview(batch) == [("prompt.system", "You are true"), ("prompt.user", "Hello\né")]
+    assert renderer.preview(batch.slice(0, 0)) == []
 
 
 def test_a_first_prompt_that_fails_says_why() -> None:
-    found = Renderer(chat("{{ 1 // a }}"), ("a",)).first_prompt(pa.record_batch({"a": [0]}))
+    found = Renderer(chat("{{ 1 // a }}"), ("a",)).preview(pa.record_batch({"a": [0]}))
     assert isinstance(found, Skip)
     assert found.message.startswith("prompt.user line 1: ZeroDivisionError")
 

@@ -165,6 +165,6 @@ def test_no_rows_make_no_chunk() -> None:
 def test_a_forced_cut_begins_a_chunk_with_full_room() -> None:
     sharder = Sharder(FileLimits(max_requests=2))
     before = list(sharder.pieces([b"a\n"]))
-    sharder.cut()
+    sharder.begin_chunk()
     after = list(sharder.pieces([b"b\n", b"c\n"]))
     assert [piece.new_chunk for piece in before + after] == [True, True]

@@ -283,7 +283,7 @@ def test_a_quote_left_open_in_a_large_file_does_not_take_all_memory(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (csv_files, csv_text):
-        monkeypatch.setattr(module, "LARGEST_RECORD", 500_000)
+        monkeypatch.setattr(module, "MAX_RECORD_BYTES", 500_000)
     dataset = small_blocks(opened(file, 'a,b\n1,2\n3,"4\n' + "5,6\n" * 500_000), 1000)
     with pytest.raises(InputError, match=r"line 3: field larger than field limit .*; close the quote"):
         rows_of(dataset)

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.prompt import Prompt
+from tasks.stages.answers.columns import MODERATION, answer_column_of
 from tasks.stages.answers.files import VIDEO
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.answers.types import MODERATION, shape_of
 from tasks.stages.merge.chunk import Attempt, merge_chunk
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.prompt.render import Renderer
@@ -131,7 +131,7 @@ def merged(endpoint: str, *more: Path, **prompt: Any) -> tuple[pa.Table, Shelf]:
     parser, shelf = OPENAI.parser_of(asked), Shelf()
     size = first_vector_size(files, parser) if endpoint == EMBEDDINGS else None
     rows.seek(0)
-    merge_chunk(rows, why, [Attempt(files)], sink, parser=parser, shape=shape_of(asked, size, shelf),
+    merge_chunk(rows, why, [Attempt(files)], sink, parser=parser, answer_column=answer_column_of(asked, size, shelf),
                 checker=checker_of(asked))  # fmt: skip
     return pq.read_table(sink), shelf
 
