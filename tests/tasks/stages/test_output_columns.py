@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from tasks.stages.answers.types import MODERATION
+from tasks.stages.answers.columns import MODERATION
 from tasks.stages.merge.chunk import output_schema, writer_options
 from tasks.stages.output_columns import OUTPUT_COLUMNS, OutputColumn
 from tasks.stages.wire.outcome import OUTCOME_FIELDS
