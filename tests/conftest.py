@@ -11,8 +11,8 @@ pytest_plugins = [
     "rigs.clock",
     "rigs.postgres",
     "rigs.prefect_server",
+    "rigs.workspace",
     "rigs.s3",
     "rigs.vendor_fakes",
-    "rigs.workspace",
     "rigs.deployed",
 ]

@@ -1,0 +1,1 @@
+"""The command line, `nightmail …`: arguments in, tables or JSON and an exit code out."""

@@ -1,0 +1,1 @@
+"""Everything that talks to Prefect: task decorator, durable sleep, state of flow runs, artifacts, events, blocks."""

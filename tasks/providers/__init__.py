@@ -1,0 +1,1 @@
+"""Batch services behind one protocol (base.py): upload, create, find, retrieve, cancel, download, delete."""

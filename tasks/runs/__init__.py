@@ -1,0 +1,1 @@
+"""One run of a job: what was asked for, opening and resuming it under a lease, and its files."""

@@ -77,6 +77,7 @@ class Stage(ABC):
 
     provider: ClassVar[type[AnyProvider]]
     settings: AnyProvider
+    fake: Any  # what it speaks to
     key_variable: ClassVar[str] = "TEST_KEY"
     key: ClassVar[str] = "sk-secret"
     outcomes: ClassVar[tuple[str, ...]] = tuple(OUTCOMES)

@@ -20,6 +20,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rigs.ports import free_ports
+from rigs.workspace import Workspace
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -154,6 +155,12 @@ class S3Prefix:
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         reply = self.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix + "/")
         return [upload["Key"].removeprefix(prefix + "/") for upload in reply.get("Uploads", ())]
+
+
+class S3Workspace(Workspace):
+    """A workspace whose source, run folder and output are on S3."""
+
+    s3: S3Prefix
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rigs.workspace import Workspace
+
 if TYPE_CHECKING:  # a vendor's fake brings its SDK, and few tests need it
     from fakes.anthropic_fake import AnthropicFake
     from fakes.contract import Stage
     from fakes.gemini_fake import GeminiFake
+
+
+class AnthropicWorkspace(Workspace):
+    """A workspace whose job goes to Anthropic."""
+
+    fake: AnthropicFake
+
+
+class GeminiWorkspace(Workspace):
+    """A workspace whose job goes to Gemini."""
+
+    fake: GeminiFake
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Google's Gemini Batch API through the `google-genai` SDK."""

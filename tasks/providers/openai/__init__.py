@@ -1,0 +1,1 @@
+"""OpenAI's Batch API through the `openai` SDK, and the services that speak its protocol."""

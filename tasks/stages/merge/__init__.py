@@ -1,0 +1,1 @@
+"""Match result lines to rows by custom_id and build the output columns."""

@@ -1,0 +1,1 @@
+"""Request and result lines of Anthropic's Message Batches."""

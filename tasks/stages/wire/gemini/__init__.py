@@ -1,0 +1,1 @@
+"""Request and result lines of Gemini batches."""

@@ -1,0 +1,1 @@
+"""Request and result lines of OpenAI's Batch API, at all of its endpoints."""

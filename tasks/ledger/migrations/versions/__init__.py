@@ -1,0 +1,1 @@
+"""One script for each version of the ledger's schema; Alembic loads them as files."""
