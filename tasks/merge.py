@@ -18,8 +18,8 @@ from tasks.runs.session import Run
 from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
 from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.merge.chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.merge.lines import first_vector_size
+from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.prompt.tokens import estimate
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect

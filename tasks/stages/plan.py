@@ -16,7 +16,7 @@ from configs.job import Job
 from configs.prompt import Prompt
 from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.merge.chunk import output_schema
+from tasks.stages.merge.merge_chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder

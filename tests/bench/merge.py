@@ -37,7 +37,7 @@ def ours(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     from data import chunk_files
 
     from tasks.stages.answers.schema import AnswerChecker
-    from tasks.stages.merge.chunk import Attempt, merge_chunk
+    from tasks.stages.merge.merge_chunk import Attempt, merge_chunk
     from tasks.stages.wire.openai.results import ResultParser
 
     checker = AnswerChecker(SCHEMA) if given.schema else None
@@ -117,7 +117,7 @@ def limit(folder: Path, out: Path, watch: Watch, given: Options) -> None:
     import pyarrow.parquet as pq
     from data import chunk_files
 
-    from tasks.stages.merge.chunk import GROUP_ROWS, writer_options
+    from tasks.stages.merge.merge_chunk import GROUP_ROWS, writer_options
 
     for chunk in chunk_files(folder):
         name = f"{chunk.rows.parent.name}.parquet"

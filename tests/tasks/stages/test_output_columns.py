@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.stages.answers.columns import MODERATION
-from tasks.stages.merge.chunk import output_schema, writer_options
+from tasks.stages.merge.merge_chunk import output_schema, writer_options
 from tasks.stages.output_columns import OUTPUT_COLUMNS, OutputColumn
 from tasks.stages.wire.outcome import OUTCOME_FIELDS
 

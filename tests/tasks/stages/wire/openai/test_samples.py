@@ -18,8 +18,8 @@ from configs.prompt import Prompt
 from tasks.stages.answers.columns import MODERATION, answer_column_of
 from tasks.stages.answers.files import VIDEO
 from tasks.stages.answers.schema import checker_of
-from tasks.stages.merge.chunk import Attempt, merge_chunk
 from tasks.stages.merge.lines import first_vector_size
+from tasks.stages.merge.merge_chunk import Attempt, merge_chunk
 from tasks.stages.prompt.render import Renderer
 from tasks.stages.validate import check_lines
 from tasks.stages.wire.formats import dialect

@@ -21,7 +21,7 @@ from configs.prompt import Prompt
 from tasks.stages.answers.columns import VectorColumn, answer_column_of
 from tasks.stages.answers.schema import AnswerChecker, checker_of
 from tasks.stages.cost.price import Price
-from tasks.stages.merge.chunk import Attempt, MergeStats, merge_chunk, output_schema
+from tasks.stages.merge.merge_chunk import Attempt, MergeStats, merge_chunk, output_schema
 from tasks.stages.wire.openai.results import ResultParser
 
 CHAT = ResultParser("/v1/chat/completions")
@@ -426,7 +426,7 @@ import io, sys
 import pyarrow as pa
 from tasks.stages import arrow_columns as ac
 from tasks.stages.answers.schema import AnswerChecker
-from tasks.stages.merge.chunk import Attempt, merge_chunk
+from tasks.stages.merge.merge_chunk import Attempt, merge_chunk
 from tasks.stages.wire.openai.results import ResultParser
 def column(*values): return ac.strings(values)
 sink = io.BytesIO()
