@@ -1,51 +1,17 @@
-"""`nightmail …` as a person or a script meets it: exit codes, one-line errors, data on stdout."""
+"""`nightmail run`, `plan`, `render` and `cancel` as a person or a script meets them."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from flows.cli.main import main
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def nightmail(*words: str) -> int:
-    """The command's exit code, as the console script would end."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
-def started(works: Any, *words: str) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli.main", *words],
-        cwd=works.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # CI may ignore it
-    )
-
-
-def until(seen: Any, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from rigs.command_line import nightmail, started, until
 
 
 def test_a_run_prints_its_receipt_and_ends_with_0(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,45 +34,6 @@ def test_unanswered_rows_end_with_1(works: Any, capsys: pytest.CaptureFixture[st
     works.faults("row_error:400:t-3")
     assert nightmail("run", works.write(), "--key", "k", "--json") == 1
     assert json.loads(capsys.readouterr().out)["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("run", "nowhere.yaml"),
-        ("run",),
-        ("fly", "me"),
-        ("run", "job.yaml", "--limit", "many"),
-        ("run", "job.yaml", "--limit", "-1"),
-        ("run", "job.yaml", "--provider", "nobody"),
-        ("run", "job.yaml", "--redo", "--retry"),
-        ("plan", "job.yaml", "--retry"),
-        ("run", "job.yaml", "--date", "yesterday"),
-        ("run", "job.yaml", "--key", "../up"),
-        ("run", "job.yaml", "--set", "prompt.parms=1"),
-        ("run", "job.yaml", "--set", "source.path=none.parquet"),
-        ("plan", "job.yaml", "--set", "prompt.user='{{ nope }}'"),
-        ("plan", "job.yaml", "--sample", "0"),
-        ("plan", "job.yaml", "--sample", "1", "--json"),
-        ("plan", "job.yaml", "--sample", "1", "--set", "prompt.user='{{ nope }}'"),
-        ("status", "--csv", "--json"),
-        ("batches", "--csv", "--markdown"),
-        ("status", "no/run"),
-        ("cancel", "no/run"),
-        ("check", "nowhere.jsonl"),
-    ],
-)
-def test_wrong_usage_ends_with_2_says_why_and_writes_nothing(
-    works: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
-) -> None:
-    works.write()
-    before = sorted(works.folder.rglob("*"))
-    assert nightmail(*words) == 2
-    said = capsys.readouterr()
-    assert said.err.strip()
-    assert "Traceback" not in said.err
-    assert said.out == ""
-    assert sorted(works.folder.rglob("*")) == before
 
 
 def test_plan_shows_the_first_prompt_and_writes_nothing(
@@ -175,109 +102,12 @@ def test_render_writes_files_that_check_accepts(works: Any, capsys: pytest.Captu
     assert nightmail("render", works.write(), "--out", str(out)) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "code"),
-    [
-        (b"not json\n", 1, "invalid_json_line"),
-        (b"", None, "empty_file"),
-        (
-            b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\n',
-            1,
-            "body.messages",
-        ),
-    ],
-)
-def test_check_names_the_lines_at_fault(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes, line: int | None, code: str
-) -> None:
-    path = tmp_path / "batch.jsonl"
-    path.write_bytes(text)
-    assert nightmail("check", str(path), "--provider", "openai") == 2
-    said = capsys.readouterr().out
-    assert code in said
-    assert (f"line {line}:" if line else "file:") in said
-
-
-_FITS = '{"custom_id":"%s","method":"POST","url":"%s","body":{"model":"m","messages":[],"input":"x"%s}}'
-_CHAT = "/v1/chat/completions"
-
-
-@pytest.mark.parametrize(
-    ("provider", "lines", "code"),
-    [
-        ("alibaba", [("a", _CHAT, ""), ("b", _CHAT, "")], None),
-        ("alibaba", [("a", "/v1/chat/ds-test", "")], None),
-        ("alibaba", [("a", "/v1/responses", "")], "invalid_url"),
-        (
-            "alibaba",
-            [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')],
-            "mismatched_enable_thinking",
-        ),
-        ("alibaba", [("a", _CHAT, ',"x":"' + "x" * 6_000_000 + '"')], "line_too_large"),
-        ("openai", [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')], None),
-        ("azure", [("a", "/v1/responses", "")], None),
-        ("azure", [("a", "/v1/embeddings", "")], "invalid_url"),
-    ],
-)
-def test_check_knows_the_rules_of_each_provider(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    provider: str,
-    lines: list[tuple[str, ...]],
-    code: str | None,
-) -> None:
-    path = tmp_path / "batch.jsonl"
-    path.write_text("".join(_FITS % line + "\n" for line in lines))
-    assert nightmail("check", str(path), "--provider", provider) == (2 if code else 0)
-    said = capsys.readouterr().out
-    assert code is None or f": {code}: " in said
-
-
 @pytest.mark.parametrize("provider", ["gemini", "nobody"])
 def test_check_names_the_providers_whose_lines_it_knows(
     works: Any, capsys: pytest.CaptureFixture[str], provider: str
 ) -> None:
     assert nightmail("check", works.write(), "--provider", provider) == 2
     assert f"--provider {provider}: is not known here; allowed: local, openai, " in capsys.readouterr().err
-
-
-def test_status_and_batches_tell_what_the_ledger_knows(
-    works: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert nightmail("status") == 0
-    assert nightmail("batches", "--json") == 0
-    assert not (works.folder / "home").exists()
-    works.run()
-    capsys.readouterr()
-    assert nightmail("status", "--json") == 0
-    (run,) = json.loads(capsys.readouterr().out)
-    assert (run["job"], run["key"], run["state"], run["answered"]) == ("letters", "k", "finished", 10)
-    for name in (run["run"], "letters/k"):
-        assert nightmail("status", name, "--json") == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["history"][0]["kind"] == "prepared"
-    assert nightmail("batches", "--search", "LETTERS/k", "--json") == 0
-    assert [batch["status"] for batch in json.loads(capsys.readouterr().out)] == ["completed"]
-    assert nightmail("batches", "--search", "nothing like it", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == []
-    assert nightmail("status", "letters/k") == 0
-    assert nightmail("batches") == 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "keys"),
-    [
-        ((), {"source", "prompt", "output"}),
-        (("job",), {"source", "prompt", "output"}),
-        (("receipt",), {"version", "rows", "cost_usd"}),
-        (("plan",), {"version", "requests", "estimate"}),
-    ],
-)
-def test_schema_is_json_schema(
-    capsys: pytest.CaptureFixture[str], kind: tuple[str, ...], keys: set[str]
-) -> None:
-    assert nightmail("schema", *kind) == 0
-    assert keys <= set(json.loads(capsys.readouterr().out)["properties"])
 
 
 @pytest.mark.parametrize(("command", "kind"), [("run", "receipt"), ("plan", "plan")])
@@ -301,18 +131,6 @@ def test_a_killed_run_goes_on_where_it_was_and_pays_once(works: Any) -> None:
     receipt = works.run()
     assert receipt["rows"] == {"total": 300, "succeeded": 300}
     assert works.paid() == {"1/1": 1, "2/1": 1, "3/1": 1}
-
-
-def test_an_interrupted_run_ends_with_130_and_can_go_on(works: Any) -> None:
-    works.faults("status:scheduling:3")
-    works.change("poll", {"first_seconds": 0.5, "max_seconds": 0.5})
-    process = started(works, "run", works.write(), "--key", "k")
-    until(lambda: works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches()))
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130, said
-    assert said.strip() == "Interrupted; run the same command again to go on."
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
 
 
 def test_a_second_runner_of_the_same_run_leaves_with_3(
@@ -348,18 +166,3 @@ def test_a_cancelled_run_stops_paying_and_goes_on_later(
     until(lambda: works.service.client().batches.retrieve(batch.batch_id).status == "cancelled")
     assert works.run()["rows"] == {"total": 10, "succeeded": 10}
     assert works.paid() == {"1/1": 1, "1/2": 1}
-
-
-def test_the_reader_of_a_pipe_may_leave(works: Any) -> None:
-    process = subprocess.run(
-        f"{sys.executable} -m flows.cli.main schema | head -1",
-        shell=True, cwd=works.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert process.stderr == ""
-
-
-def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert nightmail("--help") == 0
-    said = capsys.readouterr().out
-    for word in ("run", "plan", "render", "check", "status", "batches", "cancel", "serve", "schema", "130"):
-        assert word in said

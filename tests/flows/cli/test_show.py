@@ -1,4 +1,4 @@
-"""`status` and `batches` for programs and pages: CSV and Markdown of what the ledger knows."""
+"""`nightmail check`, `status`, `batches` and `schema`: what is only looked at."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.cli.main import main
+from rigs.command_line import nightmail
 
 RUNS = "run,job,key,state,rows,answered,chunks_merged,chunks_total,since,finished_at,held_by,waiting_for"
 CHUNKS = "number,first_row,rows,state,attempt,requests,bytes,tokens_estimate,not_before,waiting_for"
@@ -19,14 +20,6 @@ BATCHES = (
     "account,model"
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
-def nightmail(*words: str) -> int:
-    """The command's exit code, as the console script would end."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 def as_rows(text: str) -> list[dict[str, str]]:
@@ -120,3 +113,102 @@ def test_csv_and_json_tell_the_same_of_every_run(works: Any, capsys: pytest.Capt
 def test_two_formats_at_once_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert nightmail("status", "--json", "--markdown") == 2
     assert capsys.readouterr().err == "nightmail: --json and --markdown: give one of them\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "code"),
+    [
+        (b"not json\n", 1, "invalid_json_line"),
+        (b"", None, "empty_file"),
+        (
+            b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}\n',
+            1,
+            "body.messages",
+        ),
+    ],
+)
+def test_check_names_the_lines_at_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes, line: int | None, code: str
+) -> None:
+    path = tmp_path / "batch.jsonl"
+    path.write_bytes(text)
+    assert nightmail("check", str(path), "--provider", "openai") == 2
+    said = capsys.readouterr().out
+    assert code in said
+    assert (f"line {line}:" if line else "file:") in said
+
+
+_FITS = '{"custom_id":"%s","method":"POST","url":"%s","body":{"model":"m","messages":[],"input":"x"%s}}'
+
+
+_CHAT = "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("provider", "lines", "code"),
+    [
+        ("alibaba", [("a", _CHAT, ""), ("b", _CHAT, "")], None),
+        ("alibaba", [("a", "/v1/chat/ds-test", "")], None),
+        ("alibaba", [("a", "/v1/responses", "")], "invalid_url"),
+        (
+            "alibaba",
+            [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')],
+            "mismatched_enable_thinking",
+        ),
+        ("alibaba", [("a", _CHAT, ',"x":"' + "x" * 6_000_000 + '"')], "line_too_large"),
+        ("openai", [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')], None),
+        ("azure", [("a", "/v1/responses", "")], None),
+        ("azure", [("a", "/v1/embeddings", "")], "invalid_url"),
+    ],
+)
+def test_check_knows_the_rules_of_each_provider(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    provider: str,
+    lines: list[tuple[str, ...]],
+    code: str | None,
+) -> None:
+    path = tmp_path / "batch.jsonl"
+    path.write_text("".join(_FITS % line + "\n" for line in lines))
+    assert nightmail("check", str(path), "--provider", provider) == (2 if code else 0)
+    said = capsys.readouterr().out
+    assert code is None or f": {code}: " in said
+
+
+def test_status_and_batches_tell_what_the_ledger_knows(
+    works: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightmail("status") == 0
+    assert nightmail("batches", "--json") == 0
+    assert not (works.folder / "home").exists()
+    works.run()
+    capsys.readouterr()
+    assert nightmail("status", "--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert (run["job"], run["key"], run["state"], run["answered"]) == ("letters", "k", "finished", 10)
+    for name in (run["run"], "letters/k"):
+        assert nightmail("status", name, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["history"][0]["kind"] == "prepared"
+    assert nightmail("batches", "--search", "LETTERS/k", "--json") == 0
+    assert [batch["status"] for batch in json.loads(capsys.readouterr().out)] == ["completed"]
+    assert nightmail("batches", "--search", "nothing like it", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert nightmail("status", "letters/k") == 0
+    assert nightmail("batches") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ((), {"source", "prompt", "output"}),
+        (("job",), {"source", "prompt", "output"}),
+        (("receipt",), {"version", "rows", "cost_usd"}),
+        (("plan",), {"version", "requests", "estimate"}),
+    ],
+)
+def test_schema_is_json_schema(
+    capsys: pytest.CaptureFixture[str], kind: tuple[str, ...], keys: set[str]
+) -> None:
+    assert nightmail("schema", *kind) == 0
+    assert keys <= set(json.loads(capsys.readouterr().out)["properties"])

@@ -1,60 +1,50 @@
-"""Runs from a terminal, in the Prefect server that is set."""
+"""What runs look like on a terminal, and what programs get that read the same commands."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from itertools import pairwise
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from configs.progress import Progress, Silent
+from flows.cli.terminal import progress_bar, show_table
+
+COLUMNS, ROW = ("name", "rows", "since"), ("letters", 12_345, datetime(2026, 11, 22, 2, 0, tzinfo=UTC))
 
 
-def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(
-    works: Any, prefect_client: Any, prefect_server: Any
-) -> None:
-    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "from-terminal"]
-    said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
-    )
-    assert said.returncode == 0, said.stderr
-    assert "10 succeeded" in said.stdout
-    assert "letters from-terminal" in {run.name for run in prefect_client.read_flow_runs()}
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output goes to a terminal, as far as rich can tell."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
 
 
-def test_a_backfill_from_a_terminal_runs_its_dates_at_the_same_time_in_the_server_that_is_set(
-    works: Any, prefect_client: Any, prefect_server: Any
-) -> None:
-    works.change("output.path", "out/{date}")
-    command = [sys.executable, "-m", "flows.cli.main", "backfill", works.write()]
-    command += ["--start", "2026-11-01", "--end", "2026-11-03", "--json"]
-    said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
-    )
-    assert said.returncode == 0, said.stderr
-    assert [row["state"] for row in json.loads(said.stdout)] == ["done"] * 3
-    runs = [run for run in prefect_client.read_flow_runs() if run.name.startswith("letters 2026-11-0")]
-    assert [run.state.name for run in runs] == ["Completed"] * 3
-    spans = sorted((run.start_time, run.end_time) for run in runs)
-    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans)), "no two ran at once"
+def test_programs_read_tables_as_lines_with_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(COLUMNS, [ROW])
+    assert capsys.readouterr().out == "name\trows\tsince\nletters\t12,345\t2026-11-22 02:00:00\n"
 
 
-def test_a_step_that_fails_for_now_says_so_in_one_line_and_the_run_goes_on(
-    works: Any, prefect_client: Any, prefect_server: Any
-) -> None:
-    works.service.fault("retrieve", "status:500", times=4)
-    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "k"]
-    said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
-    )
-    works.service.forgive()
-    assert said.returncode == 0, said.stderr
-    assert "Traceback" not in said.stderr
-    failed = [task for task in prefect_client.read_task_runs() if task.state.is_failed()]
-    assert [task.name for task in failed] == ["poll chunk 1"]
-    assert failed[0].state.message
-    assert "\n" not in failed[0].state.message
-    assert "Error(" not in failed[0].state.message
+@pytest.mark.usefixtures("on_a_terminal")
+def test_people_read_tables_as_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(COLUMNS, [ROW], title="runs")
+    printed = capsys.readouterr().out
+    assert "\t" not in printed
+    assert all(text in printed for text in ("runs", "name", "letters", "12,345"))
+
+
+def test_there_is_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as reporter:
+        reporter.progress(Progress("answering", 1, 10, "rows", "0/2 chunks merged"))
+    assert isinstance(reporter, Silent)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("on_a_terminal")
+def test_the_progress_bar_and_its_notes_leave_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as reporter:
+        reporter.progress(Progress("answering", 1, 10, "rows", "0/2 chunks merged"))
+        reporter.note("warning: chunk 1")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "answering" in printed.err
+    assert "warning: chunk 1" in printed.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,23 +101,6 @@ def test_every_deployment_stands_in_the_file_once() -> None:
     entries = yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]
     names = [entry["name"] for entry in entries]
     assert sorted(names) == sorted(set(names))
-
-
-@pytest.mark.slow
-def test_without_a_server_it_says_what_to_start() -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "deploy"],
-        env=environ | {"PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("nightmail: PREFECT_API_URL: not set; start a server with")
-    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 
 from configs.clock import SystemClock
 from configs.progress import Silent
+from rigs.interrupted import Stop
 from tasks.ledger import database
 from tasks.ledger.database import open_database
 from tasks.ledger.run_ledger import RunLedger
@@ -145,10 +146,6 @@ def test_a_ledger_that_goes_back_to_an_earlier_version_has_the_texts_again(
 
 def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
-
-
-class Stop(Exception):
-    """Stands for a process that ends here."""
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, state: ChunkState, *, before: bool) -> None:

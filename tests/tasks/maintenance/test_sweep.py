@@ -1,4 +1,4 @@
-"""A sweep over the ledger, with what Prefect would say given; the server itself is in test_lost_processes.py."""
+"""A sweep over the ledger, with what Prefect would say given; the server itself is in test_server_runs.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from configs.clock import SystemClock
+from configs.errors import TransientError
+from configs.progress import Silent
 from flows.cli.main import main
+from rigs.interrupted import stopped_after_submitting
 from tasks.cancel import cancel_run
 from tasks.maintenance.sweep import sweep_up
 from tasks.orchestration.server_runs import NoServer, Seen
@@ -146,3 +149,18 @@ def test_spent_files_are_deleted_and_run_folders_are_not(works: Any) -> None:
     assert works.files_left() == []
     assert (works.home.folder / "runs").exists()
     assert sweep_up(works.home, os.environ, SystemClock(), NoServer()).done == []
+
+
+def test_a_batch_that_a_cancel_did_not_reach_is_cancelled_by_a_sweep(
+    works: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.faults("stuck:in_progress*1")
+    stopped_after_submitting(works, monkeypatch)
+    works.service.fault("cancel", "status:500")
+    with pytest.raises(TransientError):
+        cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    swept = sweep_up(works.home, os.environ, SystemClock(), NoServer())
+    (batch,) = works.batches()
+    assert f"letters k: cancelled batch {batch.batch_id}: open, and nobody waits for it" in swept.done[0]
+    assert works.service.wait(batch.batch_id).status == "cancelled"
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}

@@ -1,0 +1,82 @@
+"""What every command of `nightmail` shares: exit codes, one-line errors, data on stdout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigs.command_line import nightmail, started, until
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "nowhere.yaml"),
+        ("run",),
+        ("fly", "me"),
+        ("run", "job.yaml", "--limit", "many"),
+        ("run", "job.yaml", "--limit", "-1"),
+        ("run", "job.yaml", "--provider", "nobody"),
+        ("run", "job.yaml", "--redo", "--retry"),
+        ("plan", "job.yaml", "--retry"),
+        ("run", "job.yaml", "--date", "yesterday"),
+        ("run", "job.yaml", "--key", "../up"),
+        ("run", "job.yaml", "--set", "prompt.parms=1"),
+        ("run", "job.yaml", "--set", "source.path=none.parquet"),
+        ("plan", "job.yaml", "--set", "prompt.user='{{ nope }}'"),
+        ("plan", "job.yaml", "--sample", "0"),
+        ("plan", "job.yaml", "--sample", "1", "--json"),
+        ("plan", "job.yaml", "--sample", "1", "--set", "prompt.user='{{ nope }}'"),
+        ("status", "--csv", "--json"),
+        ("batches", "--csv", "--markdown"),
+        ("status", "no/run"),
+        ("cancel", "no/run"),
+        ("check", "nowhere.jsonl"),
+    ],
+)
+def test_wrong_usage_ends_with_2_says_why_and_writes_nothing(
+    works: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    works.write()
+    before = sorted(works.folder.rglob("*"))
+    assert nightmail(*words) == 2
+    said = capsys.readouterr()
+    assert said.err.strip()
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert sorted(works.folder.rglob("*")) == before
+
+
+def test_an_interrupted_run_ends_with_130_and_can_go_on(works: Any) -> None:
+    works.faults("status:scheduling:3")
+    works.change("poll", {"first_seconds": 0.5, "max_seconds": 0.5})
+    process = started(works, "run", works.write(), "--key", "k")
+    until(lambda: works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches()))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert said.strip() == "Interrupted; run the same command again to go on."
+    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+
+
+def test_the_reader_of_a_pipe_may_leave(works: Any) -> None:
+    process = subprocess.run(
+        f"{sys.executable} -m flows.cli.main schema | head -1",
+        shell=True, cwd=works.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert process.stderr == ""
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert nightmail("--help") == 0
+    said = capsys.readouterr().out
+    for word in ("run", "plan", "render", "check", "status", "batches", "cancel", "serve", "schema", "130"):
+        assert word in said

@@ -1,0 +1,60 @@
+"""`nightmail run` in the Prefect server that is set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(
+    works: Any, prefect_client: Any, prefect_server: Any
+) -> None:
+    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "from-terminal"]
+    said = subprocess.run(
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert "10 succeeded" in said.stdout
+    assert "letters from-terminal" in {run.name for run in prefect_client.read_flow_runs()}
+
+
+def test_a_backfill_from_a_terminal_runs_its_dates_at_the_same_time_in_the_server_that_is_set(
+    works: Any, prefect_client: Any, prefect_server: Any
+) -> None:
+    works.change("output.path", "out/{date}")
+    command = [sys.executable, "-m", "flows.cli.main", "backfill", works.write()]
+    command += ["--start", "2026-11-01", "--end", "2026-11-03", "--json"]
+    said = subprocess.run(
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert [row["state"] for row in json.loads(said.stdout)] == ["done"] * 3
+    runs = [run for run in prefect_client.read_flow_runs() if run.name.startswith("letters 2026-11-0")]
+    assert [run.state.name for run in runs] == ["Completed"] * 3
+    spans = sorted((run.start_time, run.end_time) for run in runs)
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans)), "no two ran at once"
+
+
+def test_a_step_that_fails_for_now_says_so_in_one_line_and_the_run_goes_on(
+    works: Any, prefect_client: Any, prefect_server: Any
+) -> None:
+    works.service.fault("retrieve", "status:500", times=4)
+    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "k"]
+    said = subprocess.run(
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+    )
+    works.service.forgive()
+    assert said.returncode == 0, said.stderr
+    assert "Traceback" not in said.stderr
+    failed = [task for task in prefect_client.read_task_runs() if task.state.is_failed()]
+    assert [task.name for task in failed] == ["poll chunk 1"]
+    assert failed[0].state.message
+    assert "\n" not in failed[0].state.message
+    assert "Error(" not in failed[0].state.message
