@@ -11,10 +11,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 import yaml
+
+from rigs.prefect_server import PrefectServer
+from rigs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = {"nightmail: a crashed run goes on": "resume", "nightmail: a silent run has crashed": "silence"}
@@ -42,8 +50,14 @@ def rules(tmp_path: Path) -> Callable[..., Path]:
 class Site:
     """A deployed server, and the workers that a test starts and kills."""
 
-    def __init__(self, server: Any, client: Any, works: Any, rules: Callable[..., Path]) -> None:
-        self.server, self.client, self.works, self.rules = server, client, works, rules
+    def __init__(
+        self,
+        server: PrefectServer,
+        client: SyncPrefectClient,
+        workspace: Workspace,
+        rules: Callable[..., Path],
+    ) -> None:
+        self.server, self.client, self.workspace, self.rules = server, client, workspace, rules
         self.workers: list[subprocess.Popen[bytes]] = []
         self.seen: list[str] = []
 
@@ -54,16 +68,16 @@ class Site:
         list(deploy(self.rules(**seconds), self.server.environ, dry_run=False))
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        self.workers.append(self.server.worker(self.works.folder))
+        self.workers.append(self.server.worker(self.workspace.folder))
         return self.workers[-1]
 
-    def start_run(self, key: str = "k") -> Any:
+    def start_run(self, key: str = "k") -> UUID:
         """An ad-hoc run of the job, as the form in the UI starts one; its id."""
         deployment = self.client.read_deployment_by_name("enrich/ad-hoc")
-        given = {"job": self.works.write(), "key": key}
+        given = {"job": self.workspace.write(), "key": key}
         return self.client.create_flow_run_from_deployment(deployment.id, parameters=given).id
 
-    def until(self, run: Any, wanted: Callable[[Any], bool], seconds: float = 300) -> Any:
+    def until(self, run: UUID, wanted: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:
         """The flow run once it is as wanted; keeps the states it was seen in."""
         deadline = time.monotonic() + seconds
         while True:
@@ -75,36 +89,41 @@ class Site:
             assert time.monotonic() < deadline, f"{self.seen}; {self.log()[-3000:]}"
             time.sleep(0.3)  # looking costs the server a good deal
 
-    def history(self, run: Any) -> list[str]:
+    def history(self, run: UUID) -> list[str]:
         """Every state that the server remembers."""
         return [state.name for state in self.client.read_flow_run_states(run)]
 
     def log(self) -> str:
-        return (self.works.folder / "worker.log").read_text()
+        return (self.workspace.folder / "worker.log").read_text()
 
 
 @pytest.fixture
-def site(prefect_server: Any, prefect_client: Any, works: Any, rules: Callable[..., Path]) -> Iterator[Site]:
-    made = Site(prefect_server, prefect_client, works, rules)
+def site(
+    prefect_server: PrefectServer,
+    prefect_client: SyncPrefectClient,
+    workspace: Workspace,
+    rules: Callable[..., Path],
+) -> Iterator[Site]:
+    made = Site(prefect_server, prefect_client, workspace, rules)
     yield made
     for worker in made.workers:
         worker.kill()
         worker.wait()
 
 
-def is_working(run: Any) -> bool:
+def is_working(run: FlowRun) -> bool:
     return bool(run.state.name == "Running" and run.infrastructure_pid)
 
 
-def engine_of(run: Any) -> int:
+def engine_of(run: FlowRun) -> int:
     """The process that works on the run: `host:pid`, or the pid alone."""
     return int(run.infrastructure_pid.rpartition(":")[2])
 
 
 def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site) -> None:
     site.deploy(resume=15)
-    site.works.change("poll", {"first_seconds": 2, "max_seconds": 2})
-    site.works.faults("status:scheduling:1")
+    site.workspace.change("poll", {"first_seconds": 2, "max_seconds": 2})
+    site.workspace.faults("status:scheduling:1")
     site.start_worker()
     run = site.start_run()
     os.kill(engine_of(site.until(run, is_working)), signal.SIGKILL)
@@ -113,13 +132,13 @@ def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site
 
     names = site.history(run)
     assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
-    assert site.works.statuses() == {"succeeded": 10}
-    assert site.works.paid() == {"1/1": 1}
+    assert site.workspace.statuses() == {"succeeded": 10}
+    assert site.workspace.paid() == {"1/1": 1}
 
 
 def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(site: Site) -> None:
     site.deploy(resume=15, silence=20)
-    site.works.service.fault("create", "delay:100")  # it is at work until it is killed
+    site.workspace.service.fault("create", "delay:100")  # it is at work until it is killed
     worker = site.start_worker()
     run = site.start_run()
     engine = engine_of(site.until(run, is_working))
@@ -127,7 +146,7 @@ def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(si
     worker.kill()
     os.kill(engine, signal.SIGKILL)
 
-    site.works.service.forgive()
+    site.workspace.service.forgive()
 
     site.until(run, lambda found: found.state.is_crashed())
     site.deploy(resume=15)  # silence is as long again as it should be
@@ -136,11 +155,11 @@ def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(si
 
     names = site.history(run)
     assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
-    assert site.works.statuses() == {"succeeded": 10}
-    assert sum(site.works.paid().values()) == 1
+    assert site.workspace.statuses() == {"succeeded": 10}
+    assert sum(site.workspace.paid().values()) == 1
 
 
-def heart_has_beaten(site: Site, run: Any) -> bool:
+def heart_has_beaten(site: Site, run: UUID) -> bool:
     beats = {
         "filter": {
             "event": {"name": ["prefect.flow-run.heartbeat"]},

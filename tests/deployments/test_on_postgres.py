@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 import yaml
+
+from rigs.postgres import MakeDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.soak
@@ -96,7 +98,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def compose(tmp_path: Path, postgres_url: Callable[[], str]) -> Iterator[Compose]:
+def compose(tmp_path: Path, postgres_url: MakeDatabase) -> Iterator[Compose]:
     prefect_database = postgres_url().replace("+psycopg", "+asyncpg")
     made = Compose(tmp_path, prefect_database, postgres_url())
     yield made

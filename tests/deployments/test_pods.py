@@ -9,10 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 import yaml
+
+from rigs.prefect_server import PrefectServer
+from rigs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
@@ -26,7 +33,7 @@ def template() -> dict[str, Any]:
 
 
 def test_a_pod_gets_the_settings_of_pool_and_deployment(
-    template: dict[str, Any], prefect_client: Any
+    template: dict[str, Any], prefect_client: SyncPrefectClient
 ) -> None:
     from prefect.workers.base import BaseJobConfiguration
 
@@ -51,7 +58,10 @@ def test_a_pod_gets_the_settings_of_pool_and_deployment(
 
 
 def test_a_pod_that_is_told_to_go_hands_its_run_back(
-    template: dict[str, Any], prefect_server: Any, prefect_client: Any, works: Any
+    template: dict[str, Any],
+    prefect_server: PrefectServer,
+    prefect_client: SyncPrefectClient,
+    workspace: Workspace,
 ) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.states import Pending
@@ -64,14 +74,14 @@ def test_a_pod_that_is_told_to_go_hands_its_run_back(
     tree = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
     for entry in tree["deployments"]:
         entry["enforce_parameter_schema"] = False  # a test's job file is in none of the form's lists
-    (works.folder / "prefect.yaml").write_text(yaml.safe_dump(tree))
-    (works.folder / "automations.yaml").write_text("automations: []")
-    said = list(deploy(works.folder, prefect_server.environ, dry_run=False))
+    (workspace.folder / "prefect.yaml").write_text(yaml.safe_dump(tree))
+    (workspace.folder / "automations.yaml").write_text("automations: []")
+    said = list(deploy(workspace.folder, prefect_server.environ, dry_run=False))
     assert said[0] == "unchanged work pool nightmail (kubernetes)"
 
     deployment = prefect_client.read_deployment_by_name("enrich/ad-hoc")
     run = prefect_client.create_flow_run_from_deployment(
-        deployment.id, parameters={"job": works.write(), "key": "k"}
+        deployment.id, parameters={"job": workspace.write(), "key": "k"}
     )
     prefect_client.set_flow_run_state(run.id, Pending())  # as the worker does before it makes the pod
     properties = template["variables"]["properties"]
@@ -83,23 +93,23 @@ def test_a_pod_that_is_told_to_go_hands_its_run_back(
             [sys.executable, "-m", "prefect", "flow-run", "execute"], env=environ, cwd=ROOT
         )
 
-    works.service.fault("upload", "delay:100")  # it is at work when it is told to go
+    workspace.service.fault("upload", "delay:100")  # it is at work when it is told to go
     first = pod()
     until(prefect_client, run.id, {"Running"})
     first.send_signal(signal.SIGTERM)
     assert first.wait(properties["grace_seconds"]["default"]) == 0
     assert prefect_client.read_flow_run(run.id).state.name == "AwaitingRetry"
-    works.service.forgive()
+    workspace.service.forgive()
 
     while prefect_client.read_flow_run(run.id).state.is_scheduled():
         prefect_client.set_flow_run_state(run.id, Pending())
         assert pod().wait(180) == 0
     assert prefect_client.read_flow_run(run.id).state.is_completed()
-    assert works.statuses() == {"succeeded": 10}
-    assert works.paid() == {"1/1": 1}
+    assert workspace.statuses() == {"succeeded": 10}
+    assert workspace.paid() == {"1/1": 1}
 
 
-def until(client: Any, run: Any, names: set[str]) -> None:
+def until(client: SyncPrefectClient, run: UUID, names: set[str]) -> None:
     deadline = time.monotonic() + 180
     while client.read_flow_run(run).state.name not in names:
         assert time.monotonic() < deadline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,24 +10,26 @@ import pytest
 
 from flows.backfill import backfill
 from flows.enrich import enrich
+from rigs.deployed import Deployed
+from rigs.workspace import Workspace
 
 pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
-def dated(deployed: Any) -> Any:
+def dated(deployed: Deployed) -> Workspace:
     """A job with a source per date; the one of the 2nd is missing."""
-    works = deployed.works
+    workspace = deployed.workspace
     for day in ("2026-11-01", "2026-11-03"):
-        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), works.folder / f"{day}.parquet")
-    works.change("source.path", "{date}.parquet")
-    works.change("output.path", "out/{date}")
+        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), workspace.folder / f"{day}.parquet")
+    workspace.change("source.path", "{date}.parquet")
+    workspace.change("output.path", "out/{date}")
     deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False, job_variables={"env": deployed.environ})
-    return works
+    return workspace
 
 
 def test_a_backfill_starts_a_few_sleeps_tells_what_failed_and_goes_on_with_what_is_missing(
-    deployed: Any, dated: Any
+    deployed: Deployed, dated: Workspace
 ) -> None:
     deployment = deployed.deploy(backfill, "backfill", enforce_parameter_schema=False)
     asked = {"job": dated.write(), "start": "2026-11-01", "end": "2026-11-03"}

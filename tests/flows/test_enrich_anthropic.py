@@ -19,23 +19,28 @@ from configs.errors import ConfigError, NightmailError, TerminalError, Transient
 from configs.home import Home
 from configs.progress import Silent
 from configs.providers.anthropic import AnthropicProvider
-from fakes.anthropic_fake import KEY
+from fakes.anthropic_fake import KEY, AnthropicFake
 from flows.cli.main import main
+from rigs.vendor_fakes import AnthropicWorkspace
+from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 
 
 @pytest.fixture
-def letters(works: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def letters(
+    workspace: Workspace, anthropic_server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
+) -> AnthropicWorkspace:
     """The working folder, with Anthropic as its provider."""
+    letters = AnthropicWorkspace(workspace.folder, workspace.service)
     monkeypatch.setenv("TEST_KEY", KEY)
-    works.tree["provider"] = {
+    letters.tree["provider"] = {
         "name": "anthropic",
         "base_url": anthropic_server.url,
         "api_key_env": "TEST_KEY",
     }
-    works.change("prompt.model", "claude-haiku-4-5")
-    works.fake = anthropic_server
-    return works
+    letters.change("prompt.model", "claude-haiku-4-5")
+    letters.fake = anthropic_server
+    return letters
 
 
 def ids(*numbers: int) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ def wait_for(what: Callable[[], Any]) -> Any:
     return found
 
 
-def test_a_job_written_for_openai_runs_on_anthropic(letters: Any) -> None:
+def test_a_job_written_for_openai_runs_on_anthropic(letters: AnthropicWorkspace) -> None:
     letters.change("prompt.system", "Be brief.")
     letters.change("prompt.params", {"max_completion_tokens": 200, "stop": "###", "user": "{{ id }}"})
     receipt = letters.run()
@@ -63,7 +68,9 @@ def test_a_job_written_for_openai_runs_on_anthropic(letters: Any) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses"])
-def test_a_schema_becomes_structured_output_and_typed_columns(letters: Any, endpoint: str) -> None:
+def test_a_schema_becomes_structured_output_and_typed_columns(
+    letters: AnthropicWorkspace, endpoint: str
+) -> None:
     letters.change("prompt.endpoint", endpoint)
     fields = {
         "label": {"type": "string", "enum": ["bug", "other"]},
@@ -94,7 +101,7 @@ def test_a_schema_becomes_structured_output_and_typed_columns(letters: Any, endp
     ],
 )
 def test_what_rows_come_to(
-    letters: Any, script: dict[str, Any], statuses: dict[str, int], paid: list[int]
+    letters: AnthropicWorkspace, script: dict[str, Any], statuses: dict[str, int], paid: list[int]
 ) -> None:
     letters.fake.script = script
     letters.run()
@@ -103,7 +110,7 @@ def test_what_rows_come_to(
     assert letters.column("id") == list(ids(*range(10)))
 
 
-def test_what_an_expired_batch_answered_is_kept(letters: Any) -> None:
+def test_what_an_expired_batch_answered_is_kept(letters: AnthropicWorkspace) -> None:
     letters.fake.script = {name: ["expired", "succeeded"] for name in ids(0, 5)}
     receipt = letters.run()
     assert letters.statuses() == {"succeeded": 10}
@@ -114,7 +121,7 @@ def test_what_an_expired_batch_answered_is_kept(letters: Any) -> None:
 
 @pytest.mark.parametrize("api_version", [None, "2023-06-01"])
 def test_sampling_is_refused_before_anything_is_posted_unless_the_version_has_it(
-    letters: Any, api_version: str | None
+    letters: AnthropicWorkspace, api_version: str | None
 ) -> None:
     letters.change("prompt.params", {"temperature": 0})
     letters.change("provider.api_version", api_version)
@@ -132,7 +139,7 @@ def test_sampling_is_refused_before_anything_is_posted_unless_the_version_has_it
     [("1h", 1.0), ("5m", 0.625), (None, None)],
 )
 def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_reading(
-    letters: Any, ttl: str | None, rate: float | None, monkeypatch: pytest.MonkeyPatch
+    letters: AnthropicWorkspace, ttl: str | None, rate: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The price is the vendor's own, although the fake is elsewhere.
     monkeypatch.setattr(AnthropicProvider, "seller_for", lambda *_: "anthropic")
@@ -149,7 +156,7 @@ def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_readin
 
 @pytest.mark.parametrize(("rows", "long", "rate"), [(3_000, False, 0.05), (3, True, 0.25)])
 def test_a_plan_prices_prompts_by_their_own_length_and_not_by_that_of_all(
-    letters: Any, capsys: pytest.CaptureFixture[str], rows: int, long: bool, rate: float
+    letters: AnthropicWorkspace, capsys: pytest.CaptureFixture[str], rows: int, long: bool, rate: float
 ) -> None:
     del letters.tree["provider"]["base_url"]
     letters.source(rows, text=["word " * (200_000 if long else 40)] * rows)
@@ -164,7 +171,7 @@ def test_a_plan_prices_prompts_by_their_own_length_and_not_by_that_of_all(
 @pytest.mark.parametrize("op", ["create", "retrieve", "content", "delete"])
 @pytest.mark.parametrize("action", ["drop_reply", "status:529", "status:429"])
 def test_a_broken_call_costs_time_and_nothing_else(
-    letters: Any, fast_faults: None, op: str, action: str
+    letters: AnthropicWorkspace, fast_faults: None, op: str, action: str
 ) -> None:
     letters.fake.fault(op, action, times=1)
     letters.run()
@@ -172,7 +179,7 @@ def test_a_broken_call_costs_time_and_nothing_else(
     assert letters.fake.created == [ids(*range(10))]
 
 
-def test_a_transfer_that_is_cut_is_fetched_again(letters: Any, fast_faults: None) -> None:
+def test_a_transfer_that_is_cut_is_fetched_again(letters: AnthropicWorkspace, fast_faults: None) -> None:
     letters.fake.fault("content", "reset_midway")
     letters.run()
     assert letters.statuses() == {"succeeded": 10}
@@ -180,7 +187,7 @@ def test_a_transfer_that_is_cut_is_fetched_again(letters: Any, fast_faults: None
 
 
 def test_lost_replies_of_chunks_of_the_same_size_are_told_apart_by_their_results(
-    letters: Any, fast_faults: None
+    letters: AnthropicWorkspace, fast_faults: None
 ) -> None:
     letters.source(40)
     letters.change("limits.max_requests", 10)
@@ -191,7 +198,9 @@ def test_lost_replies_of_chunks_of_the_same_size_are_told_apart_by_their_results
     assert letters.column("llm_answer") == [f"echo: Say word {n}" for n in range(40)]
 
 
-def test_somebody_elses_batch_of_the_same_size_is_not_ours(letters: Any, fast_faults: None) -> None:
+def test_somebody_elses_batch_of_the_same_size_is_not_ours(
+    letters: AnthropicWorkspace, fast_faults: None
+) -> None:
     foreign = letters.fake.add([f"theirs-{n}" for n in range(10)])
     letters.fake.fault("create", "drop_reply")
     letters.run()
@@ -201,7 +210,7 @@ def test_somebody_elses_batch_of_the_same_size_is_not_ours(letters: Any, fast_fa
 
 
 def test_a_foreign_batch_that_was_taken_for_ours_is_given_back_and_our_rows_are_asked(
-    letters: Any, fast_faults: None
+    letters: AnthropicWorkspace, fast_faults: None
 ) -> None:
     """Our batch was never made, and one of the same size is under way: nothing tells them apart until its end."""
     letters.fake.hold = True
@@ -222,7 +231,7 @@ def test_a_foreign_batch_that_was_taken_for_ours_is_given_back_and_our_rows_are_
 
 
 def test_while_it_cannot_be_told_which_batch_is_ours_nothing_is_posted(
-    letters: Any, fast_faults: None
+    letters: AnthropicWorkspace, fast_faults: None
 ) -> None:
     letters.fake.hold = True
     foreign = letters.fake.add([f"theirs-{n}" for n in range(10)])
@@ -240,7 +249,7 @@ def test_while_it_cannot_be_told_which_batch_is_ours_nothing_is_posted(
     assert letters.fake.created == [ids(*range(10))]
 
 
-def test_two_batches_with_our_very_rows_need_a_person(letters: Any, fast_faults: None) -> None:
+def test_two_batches_with_our_very_rows_need_a_person(letters: AnthropicWorkspace, fast_faults: None) -> None:
     twin = letters.fake.add(ids(*range(10)))
     letters.fake.fault("create", "drop_reply")
     with pytest.raises(TerminalError, match=f"2 batches answer these very rows .*{twin}.*console") as caught:
@@ -255,7 +264,7 @@ def test_two_batches_with_our_very_rows_need_a_person(letters: Any, fast_faults:
 
 
 @pytest.mark.slow  # a process that imports everything
-def test_a_run_killed_between_the_batch_and_its_record_adopts_it(letters: Any) -> None:
+def test_a_run_killed_between_the_batch_and_its_record_adopts_it(letters: AnthropicWorkspace) -> None:
     job = letters.write()
     letters.fake.hold = True
     ready, go = os.pipe()
@@ -275,7 +284,7 @@ def test_a_run_killed_between_the_batch_and_its_record_adopts_it(letters: Any) -
     assert letters.fake.created == [ids(*range(10))]
 
 
-def test_a_batch_refused_at_creation_names_the_row(letters: Any) -> None:
+def test_a_batch_refused_at_creation_names_the_row(letters: AnthropicWorkspace) -> None:
     text = "requests.3.custom_id: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"
     letters.fake.fault("create", "status:400", text=text)
     with pytest.raises(TerminalError, match=r"requests\.3\.custom_id: String .* \(custom_id t-3\)"):
@@ -285,7 +294,9 @@ def test_a_batch_refused_at_creation_names_the_row(letters: Any) -> None:
     assert letters.fake.created == [ids(*range(10))]
 
 
-def test_results_that_anthropic_has_thrown_away_are_an_error_and_not_posted_again(letters: Any) -> None:
+def test_results_that_anthropic_has_thrown_away_are_an_error_and_not_posted_again(
+    letters: AnthropicWorkspace,
+) -> None:
     letters.fake.hold = True
 
     def run() -> None:
@@ -306,7 +317,7 @@ def test_results_that_anthropic_has_thrown_away_are_an_error_and_not_posted_agai
     assert letters.fake.created == [ids(*range(10))]
 
 
-def stopped_while_posted(letters: Any) -> str:
+def stopped_while_posted(letters: AnthropicWorkspace) -> str:
     """Start a run, and cancel it once its batch is at the provider; the batch."""
     letters.fake.hold = True
 
@@ -326,7 +337,7 @@ def stopped_while_posted(letters: Any) -> str:
     return str(batch_id)
 
 
-def test_a_cancelled_run_goes_on_with_what_its_batch_answered(letters: Any) -> None:
+def test_a_cancelled_run_goes_on_with_what_its_batch_answered(letters: AnthropicWorkspace) -> None:
     stopped_while_posted(letters)
     letters.fake.hold = False
     letters.run()
@@ -335,7 +346,7 @@ def test_a_cancelled_run_goes_on_with_what_its_batch_answered(letters: Any) -> N
 
 
 def test_a_batch_that_cannot_be_told_does_not_keep_the_others_from_being_cancelled(
-    letters: Any, fast_faults: None
+    letters: AnthropicWorkspace, fast_faults: None
 ) -> None:
     letters.change("limits.max_requests", 5)
     letters.fake.hold = True
@@ -366,7 +377,7 @@ def test_a_batch_that_cannot_be_told_does_not_keep_the_others_from_being_cancell
 
 
 def test_clean_knows_batches_by_the_ledger_since_they_carry_no_key(
-    letters: Any, capsys: pytest.CaptureFixture[str]
+    letters: AnthropicWorkspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     letters.fake.fault("delete", "status:500", times=9)
     letters.run()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from configs.providers.alibaba import AlibabaProvider
-from fakes.contract import STAGES
+from fakes.contract import STAGES, Stage
+from rigs.workspace import Workspace
 
 SCHEMA = {
     "type": "object",
@@ -20,18 +20,18 @@ SCHEMA = {
 
 
 @pytest.fixture
-def letters(works: Any) -> Any:
+def letters(workspace: Workspace) -> Workspace:
     """The job, in OpenAI's words."""
-    works.change("prompt.system", "You sort letters.")
-    works.change("prompt.user", "Sort this: {{ text }}")
-    works.change("prompt.params", {"max_completion_tokens": 200})
-    works.change("prompt.schema", SCHEMA)
-    return works
+    workspace.change("prompt.system", "You sort letters.")
+    workspace.change("prompt.user", "Sort this: {{ text }}")
+    workspace.change("prompt.params", {"max_completion_tokens": 200})
+    workspace.change("prompt.schema", SCHEMA)
+    return workspace
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_same_job_gives_the_same_columns_everywhere(
-    letters: Any, stages: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, name: str
+    letters: Workspace, stages: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     stage = stages(name)
     stage.renew()

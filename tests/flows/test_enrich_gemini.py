@@ -15,7 +15,9 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.progress import Silent
-from fakes.gemini_fake import KEY
+from fakes.gemini_fake import KEY, GeminiFake
+from rigs.vendor_fakes import GeminiWorkspace
+from rigs.workspace import Workspace
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.orchestration.reporters import reporting_to
 
@@ -28,16 +30,19 @@ SCHEMA = {
 
 
 @pytest.fixture
-def letters(works: Any, gemini_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def letters(
+    workspace: Workspace, gemini_server: GeminiFake, monkeypatch: pytest.MonkeyPatch
+) -> GeminiWorkspace:
     """The working folder, with Gemini as its provider."""
+    letters = GeminiWorkspace(workspace.folder, workspace.service)
     monkeypatch.setenv("TEST_KEY", KEY)
-    works.tree["provider"] = {"name": "gemini", "base_url": gemini_server.url, "api_key_env": "TEST_KEY"}
-    works.change("prompt.model", "gemini-2.5-flash")
-    works.fake = gemini_server
-    return works
+    letters.tree["provider"] = {"name": "gemini", "base_url": gemini_server.url, "api_key_env": "TEST_KEY"}
+    letters.change("prompt.model", "gemini-2.5-flash")
+    letters.fake = gemini_server
+    return letters
 
 
-def once(letters: Any, postings: list[str]) -> None:
+def once(letters: GeminiWorkspace, postings: list[str]) -> None:
     """Every row came out once, and the service was given these batches, each of them once."""
     assert letters.column("id") == [f"t-{n}" for n in range(10)]
     run = letters.ledger.latest_run("letters", "k")
@@ -45,12 +50,12 @@ def once(letters: Any, postings: list[str]) -> None:
     assert Counter(names) == Counter(f"nightmail/{run.id}/{posting}" for posting in postings)
 
 
-def posted(letters: Any) -> list[int]:
+def posted(letters: GeminiWorkspace) -> list[int]:
     """Rows in each batch."""
     return [len(batch.lines) for batch in letters.fake.batches.values()]
 
 
-def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
+def test_a_job_written_for_openai_runs_on_gemini(letters: GeminiWorkspace) -> None:
     letters.change("prompt.system", "Be brief.")
     letters.change("prompt.params", {"max_completion_tokens": 200, "temperature": 0})
     receipt = letters.run()
@@ -60,7 +65,7 @@ def test_a_job_written_for_openai_runs_on_gemini(letters: Any) -> None:
     assert receipt["tokens"] == {"input": 140, "output": 260, "cached": 0, "reasoning": 210}
 
 
-def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letters: Any) -> None:
+def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letters: GeminiWorkspace) -> None:
     letters.source(2, image=[b"\x89PNG", b"GIF8"])
     letters.change("prompt.system", "You see {{ text }}.")
     letters.change(
@@ -89,7 +94,7 @@ def test_content_in_openais_words_and_a_schema_reach_the_model_in_geminis(letter
     }
 
 
-def test_embeddings_are_vectors_of_a_fixed_size(letters: Any) -> None:
+def test_embeddings_are_vectors_of_a_fixed_size(letters: GeminiWorkspace) -> None:
     letters.tree["prompt"] = {
         "endpoint": "/v1/embeddings",
         "model": "gemini-embedding-001",
@@ -127,7 +132,7 @@ def test_embeddings_are_vectors_of_a_fixed_size(letters: Any) -> None:
     ],
 )
 def test_a_broken_call_costs_time_and_nothing_else(
-    letters: Any, fast_faults: None, call: str, action: str
+    letters: GeminiWorkspace, fast_faults: None, call: str, action: str
 ) -> None:
     letters.fake.fault(call, action, times=2, html="502" in action)
     receipt = letters.run()
@@ -136,7 +141,7 @@ def test_a_broken_call_costs_time_and_nothing_else(
     assert receipt["batches"]["posted"] == 1
 
 
-def test_lost_replies_of_every_creating_call_at_once(letters: Any, fast_faults: None) -> None:
+def test_lost_replies_of_every_creating_call_at_once(letters: GeminiWorkspace, fast_faults: None) -> None:
     letters.change("limits.max_requests", 3)
     letters.fake.fault("upload", "drop_reply", times=3)
     letters.fake.fault("create", "drop_reply", times=4)
@@ -147,7 +152,7 @@ def test_lost_replies_of_every_creating_call_at_once(letters: Any, fast_faults: 
 
 
 def test_a_batch_whose_reply_died_with_the_process_is_adopted(
-    letters: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+    letters: GeminiWorkspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.providers.gemini.batches import GeminiBatches
 
@@ -168,7 +173,9 @@ def test_a_batch_whose_reply_died_with_the_process_is_adopted(
 
 @pytest.mark.slow  # a process that imports everything
 @pytest.mark.parametrize("call", ["begin", "upload", "create", "content"])
-def test_a_run_killed_while_google_works_goes_on_with_what_google_has(letters: Any, call: str) -> None:
+def test_a_run_killed_while_google_works_goes_on_with_what_google_has(
+    letters: GeminiWorkspace, call: str
+) -> None:
     job = letters.write()
     ready, go = os.pipe()
     script = f"import os; from flows.enrich import enrich; os.read({ready}, 1); enrich.fn({job!r}, key='k')"
@@ -187,7 +194,7 @@ def test_a_run_killed_while_google_works_goes_on_with_what_google_has(letters: A
 
 
 def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(
-    letters: Any, fast_faults: None
+    letters: GeminiWorkspace, fast_faults: None
 ) -> None:
     letters.fake.ends = ["EXPIRED"]
     receipt = letters.run()
@@ -197,7 +204,7 @@ def test_an_expired_batch_has_nothing_to_keep_and_its_rows_are_posted_again(
 
 
 def test_results_of_a_cancelled_batch_are_kept_where_google_gives_any(
-    letters: Any, fast_faults: None
+    letters: GeminiWorkspace, fast_faults: None
 ) -> None:
     letters.fake.ends = ["CANCELLED+"]
     letters.fake.script = {f"t-{n}": ("cancelled", "succeeded") for n in range(5)}
@@ -216,7 +223,7 @@ def test_results_of_a_cancelled_batch_are_kept_where_google_gives_any(
     ],
 )
 def test_a_failed_batch_is_posted_again_where_that_can_help(
-    letters: Any, fast_faults: None, end: str, statuses: dict[str, int], postings: list[str]
+    letters: GeminiWorkspace, fast_faults: None, end: str, statuses: dict[str, int], postings: list[str]
 ) -> None:
     letters.fake.ends = [end]
     letters.run()
@@ -227,7 +234,7 @@ def test_a_failed_batch_is_posted_again_where_that_can_help(
 
 
 def test_rows_that_google_refuses_blocks_cuts_or_forgets_have_their_own_status(
-    letters: Any, fast_faults: None
+    letters: GeminiWorkspace, fast_faults: None
 ) -> None:
     letters.fake.script = {
         "t-1": "failed",
@@ -254,14 +261,18 @@ def test_rows_that_google_refuses_blocks_cuts_or_forgets_have_their_own_status(
     assert posted(letters) == [10, 2]
 
 
-def test_an_upload_that_google_is_still_looking_at_is_waited_for(letters: Any, fast_faults: None) -> None:
+def test_an_upload_that_google_is_still_looking_at_is_waited_for(
+    letters: GeminiWorkspace, fast_faults: None
+) -> None:
     letters.fake.processing = 2
     letters.run()
     once(letters, ["1/1"])
     assert letters.fake.seen["upload"] == 1
 
 
-def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(letters: Any) -> None:
+def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(
+    letters: GeminiWorkspace,
+) -> None:
     class Notes(Silent):
         seen: list[str] = []  # noqa: RUF012
 
@@ -288,7 +299,7 @@ def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(l
     ],
 )
 def test_what_gemini_cannot_say_is_refused_before_anything_is_written(
-    letters: Any, change: str, value: Any, told: str
+    letters: GeminiWorkspace, change: str, value: object, told: str
 ) -> None:
     letters.change(change, value)
     with pytest.raises(ConfigError, match=told):
@@ -298,7 +309,7 @@ def test_what_gemini_cannot_say_is_refused_before_anything_is_written(
 
 
 def test_a_wrong_key_is_one_line_that_names_its_variable_and_not_the_key(
-    letters: Any, monkeypatch: pytest.MonkeyPatch
+    letters: GeminiWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_KEY", "AIza-not-this-one")
     with pytest.raises(ConfigError, match=r"API key not valid.*check the key in TEST_KEY") as caught:
@@ -306,7 +317,7 @@ def test_a_wrong_key_is_one_line_that_names_its_variable_and_not_the_key(
     assert "AIza" not in str(caught.value)
 
 
-def test_nothing_of_ours_stays_at_google_but_results_that_it_cannot_delete(letters: Any) -> None:
+def test_nothing_of_ours_stays_at_google_but_results_that_it_cannot_delete(letters: GeminiWorkspace) -> None:
     letters.run()
     assert [file.source for file in letters.fake.files.values()] == ["GENERATED"]
     assert all(batch.tidied_at for batch in letters.batches())

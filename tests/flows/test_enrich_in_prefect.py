@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -14,19 +13,20 @@ from configs.options import options
 from configs.request import RunRequest
 from flows.cancel import cancel
 from flows.enrich import enrich
+from rigs.deployed import Deployed
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(deployed: Any) -> None:
-    works = deployed.works
-    works.change("timezone", "Asia/Tokyo")
-    works.change("limits", {"max_requests": 5})
-    works.faults("status:scheduling:1")
-    works.change("poll", {"first_seconds": 2, "max_seconds": 2})
+def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(deployed: Deployed) -> None:
+    workspace = deployed.workspace
+    workspace.change("timezone", "Asia/Tokyo")
+    workspace.change("limits", {"max_requests": 5})
+    workspace.faults("status:scheduling:1")
+    workspace.change("poll", {"first_seconds": 2, "max_seconds": 2})
     run = deployed.start(
         deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False),
-        job=works.write(),
+        job=workspace.write(),
         date="2026-11-21",
     )
     # A sleeping run names no process; the id is cleared right after the state is set.
@@ -51,32 +51,32 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     assert "10 rows" in shown["receipt-letters"].data
     tasks = {task.name for task in deployed.client.read_task_runs()}
     assert {"prepare", "submit chunk 1", "poll chunk 2", "publish"} <= tasks
-    assert works.column("llm_status") == ["succeeded"] * 10
+    assert workspace.column("llm_status") == ["succeeded"] * 10
     assert "sk-secret" not in deployed.log
 
 
 def test_a_finished_run_asks_its_unanswered_rows_again_when_told_to_and_sleeps_meanwhile(
-    deployed: Any,
+    deployed: Deployed,
 ) -> None:
-    works = deployed.works
-    works.change("retry.max_attempts", 1)
-    works.change("poll", {"first_seconds": 1, "max_seconds": 1})
-    works.faults("row_error:500:t-1|t-2*1")
+    workspace = deployed.workspace
+    workspace.change("retry.max_attempts", 1)
+    workspace.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    workspace.faults("row_error:500:t-1|t-2*1")
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
-    first = deployed.start(deployment, job=works.write(), key="k")
+    first = deployed.start(deployment, job=workspace.write(), key="k")
     deployed.until_over(first)
     receipt = deployed.artifacts(first)["receipt-letters"].data
     assert "2 rows may be answered when asked again: run the same job and key with `retry`." in receipt
 
-    second = deployed.start(deployment, job=works.write(), key="k", retry=True)
+    second = deployed.start(deployment, job=workspace.write(), key="k", retry=True)
     over = deployed.until_over(second)
     assert over.state.name == "Completed", over.state.message
     assert over.run_count >= 2, "it slept, and was told to retry each time it woke"
-    assert works.statuses() == {"succeeded": 10}
-    assert works.paid() == {"1/1": 1, "1/2": 1}
+    assert workspace.statuses() == {"succeeded": 10}
+    assert workspace.paid() == {"1/1": 1, "1/2": 1}
 
 
-def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> None:
+def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Deployed) -> None:
     deployment = deployed.deploy(enrich, "form")
     with pytest.raises(httpx.HTTPStatusError) as refused:
         deployed.start(deployment, job="configs/jobs/absent.yaml")
@@ -92,7 +92,7 @@ def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Any) -> No
     assert kept["job"]["description"] == options(RunRequest)["job"].help
 
 
-def test_a_dry_run_leaves_its_plan(deployed: Any) -> None:
+def test_a_dry_run_leaves_its_plan(deployed: Deployed) -> None:
     run = deployed.start(
         deployed.deploy(enrich, "form"),
         job="configs/jobs/quickstart.yaml",
@@ -104,16 +104,16 @@ def test_a_dry_run_leaves_its_plan(deployed: Any) -> None:
     assert "Nothing was written or posted" in deployed.artifacts(run)["plan-quickstart"].data
 
 
-def test_an_expected_failure_is_one_line(deployed: Any) -> None:
-    works = deployed.works
-    works.change("source.path", "gone.parquet")
+def test_an_expected_failure_is_one_line(deployed: Deployed) -> None:
+    workspace = deployed.workspace
+    workspace.change("source.path", "gone.parquet")
     run = deployed.start(
-        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=works.write(), key="k"
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=workspace.write(), key="k"
     )
     stray = deployed.start(deployed.deploy(cancel, "cancel"), run="nobody/knows")
     over = deployed.until_over(run)
     assert over.state.name == "Failed"
-    assert over.state.message.startswith(f"{works.folder}/gone.parquet")
+    assert over.state.message.startswith(f"{workspace.folder}/gone.parquet")
     assert "\n" not in over.state.message
     over = deployed.until_over(stray)
     assert over.state.name == "Failed"
@@ -123,25 +123,25 @@ def test_an_expected_failure_is_one_line(deployed: Any) -> None:
     assert "tasks/runs/session.py" not in deployed.log
 
 
-def test_a_date_that_was_missed_is_skipped_and_says_how_to_run_it(deployed: Any) -> None:
-    works = deployed.works
-    works.change("run.start_within", "2h")
+def test_a_date_that_was_missed_is_skipped_and_says_how_to_run_it(deployed: Deployed) -> None:
+    workspace = deployed.workspace
+    workspace.change("run.start_within", "2h")
     now = datetime.now(UTC)
-    run = deployed.on_schedule(enrich, "missed", now - timedelta(days=2), job=works.write())
+    run = deployed.on_schedule(enrich, "missed", now - timedelta(days=2), job=workspace.write())
     over = deployed.until_over(run)
     assert (over.state.type, over.state.name) == ("COMPLETED", "Skipped"), over.state.message
     missed = now.date() - timedelta(days=3)
     assert f"was skipped; to make up for it, run `backfill` with start and end {missed}" in over.state.message
-    assert not works.home.folder.exists() or not works.ledger.recent_runs()
+    assert not workspace.home.folder.exists() or not workspace.ledger.recent_runs()
 
 
-def test_a_late_run_is_of_the_day_it_was_scheduled_for(deployed: Any) -> None:
-    works = deployed.works
-    works.change("run.start_within", None)
+def test_a_late_run_is_of_the_day_it_was_scheduled_for(deployed: Deployed) -> None:
+    workspace = deployed.workspace
+    workspace.change("run.start_within", None)
     due = datetime.now(UTC) - timedelta(days=2)
-    run = deployed.on_schedule(enrich, "late", due, job=works.write())
+    run = deployed.on_schedule(enrich, "late", due, job=workspace.write())
     over = deployed.until_over(run)
     day_before = due.date() - timedelta(days=1)
     assert over.state.name == "Completed", over.state.message
     assert over.name == f"letters {day_before}"
-    assert [found.logical_date for found in works.ledger.recent_runs()] == [day_before]
+    assert [found.logical_date for found in workspace.ledger.recent_runs()] == [day_before]

@@ -24,11 +24,11 @@ def nightmail(*words: str) -> int:
     return ended.value.code
 
 
-def started(works: Workspace, *words: str) -> subprocess.Popen[str]:
+def started(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli.main", *words],
-        cwd=works.folder,
+        cwd=workspace.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Deployed:
     """Flows as a worker runs them, each with the environment of the test's own working folder."""
 
-    def __init__(self, client: SyncPrefectClient, works: Workspace, log: Path) -> None:
+    def __init__(self, client: SyncPrefectClient, workspace: Workspace, log: Path) -> None:
         self.client = client
-        self.works = works
+        self.workspace = workspace
         self._log = log
 
     def deploy(self, flow: Flow[..., Any], name: str, **more: Any) -> UUID:
@@ -110,6 +110,6 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(prefect_client: SyncPrefectClient, prefect_worker: Path, works: Workspace) -> Deployed:
+def deployed(prefect_client: SyncPrefectClient, prefect_worker: Path, workspace: Workspace) -> Deployed:
     """Deployments that a worker runs in this test's working folder."""
-    return Deployed(prefect_client, works, prefect_worker)
+    return Deployed(prefect_client, workspace, prefect_worker)

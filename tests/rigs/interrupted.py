@@ -11,7 +11,7 @@ class Stop(Exception):
     """Stands for a process that ends here."""
 
 
-def stopped_after_submitting(works: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def stopped_after_submitting(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run until the batches are posted, and no further."""
     from flows import enrich as flow
 
@@ -21,4 +21,4 @@ def stopped_after_submitting(works: Workspace, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patched:
         patched.setattr(flow, "sleep_until", stop)
         with pytest.raises(Stop):
-            works.run()
+            workspace.run()

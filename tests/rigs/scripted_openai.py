@@ -16,7 +16,7 @@ from typing import Any
 from openai import DefaultHttpxClient, OpenAI
 
 from configs.providers.openai import OPENAI_LIMITS
-from tasks.providers.base import Submission
+from tasks.providers.base import BatchService, Submission
 from tasks.providers.openai.compatible import OpenAICompatible, ServiceQuirks
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ SUBMISSION = Submission(
     metadata={"job": "letters", "run": "2026-11-21"},
 )
 
-Calls = dict[str, Callable[[OpenAICompatible], Any]]
+Calls = dict[str, Callable[[BatchService], Any]]
 """Calls of a service by name; what they return differs."""
 
 CALLS: Calls = {

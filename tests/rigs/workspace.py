@@ -119,43 +119,45 @@ class Workspace:
         ]
 
 
-def everything_once(works: Workspace, rows: int = 10) -> None:
+def everything_once(workspace: Workspace, rows: int = 10) -> None:
     """Every row came out once, in order, and no batch was paid twice."""
-    assert works.column("id") == [f"t-{n}" for n in range(rows)]
-    assert all(count == 1 for count in works.paid().values()), works.paid()
+    assert workspace.column("id") == [f"t-{n}" for n in range(rows)]
+    assert all(count == 1 for count in workspace.paid().values()), workspace.paid()
 
 
-def comes_through_broken_calls(works: Workspace, op: str, action: str) -> None:
+def comes_through_broken_calls(workspace: Workspace, op: str, action: str) -> None:
     """Calls of that kind fail twice: they cost time and nothing else."""
-    works.source(40)
-    works.service.fault(op, action, times=2, html="502" in action)
-    receipt = works.run()
-    works.service.forgive()
-    everything_once(works, 40)
-    assert works.statuses() == {"succeeded": 40}
+    workspace.source(40)
+    workspace.service.fault(op, action, times=2, html="502" in action)
+    receipt = workspace.run()
+    workspace.service.forgive()
+    everything_once(workspace, 40)
+    assert workspace.statuses() == {"succeeded": 40}
     assert receipt["batches"]["posted"] == 1
 
 
 def comes_through(
-    works: Workspace, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
+    workspace: Workspace, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
 ) -> None:
     """Ten rows over a misbehaving batch come to those statuses for that many batches; None: it is not certain how many."""
-    works.faults(faults)
-    receipt = works.run()
-    assert works.statuses() == statuses
-    everything_once(works)
-    assert paid is None or works.paid() == paid
+    workspace.faults(faults)
+    receipt = workspace.run()
+    assert workspace.statuses() == statuses
+    everything_once(workspace)
+    assert paid is None or workspace.paid() == paid
     assert sum(count for status, count in receipt["rows"].items() if status != "total") == 10
 
 
 @pytest.fixture
-def works(tmp_path: Path, shared_batch_service: BatchService, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(
+    tmp_path: Path, shared_batch_service: BatchService, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A fresh working folder with ten rows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NIGHTMAIL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TEST_KEY", "sk-secret")
     for name in ("NIGHTMAIL_LEDGER_URL", "NIGHTMAIL_RUNS_URL", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
-    works = Workspace(tmp_path, shared_batch_service)
-    works.source()
-    return works
+    workspace = Workspace(tmp_path, shared_batch_service)
+    workspace.source()
+    return workspace

@@ -16,6 +16,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
+from rigs.s3 import S3Prefix, S3Workspace
+from rigs.workspace import Workspace
 from tasks.maintenance.cleanup import clean
 from tasks.stages.read import open_dataset, source_fingerprint
 from tasks.stages.read.discover import discover
@@ -23,28 +25,29 @@ from tasks.storage.urls import filesystem_of
 
 
 @pytest.fixture
-def far(works: Any, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def far(workspace: Workspace, s3: S3Prefix, monkeypatch: pytest.MonkeyPatch) -> S3Workspace:
     """A job with everything on S3: three files in folders by region."""
+    far = S3Workspace(workspace.folder, workspace.service)
     monkeypatch.setenv("NIGHTMAIL_RUNS_URL", f"{s3.url}/runs")
     for number, region in enumerate(("east", "north", "west")):
         rows = {"id": [f"{region}-{n}" for n in range(10)], "text": [f"word {number}{n}" for n in range(10)]}
         put_table(s3, f"in/region={region}/rows.parquet", rows)
-    works.change("source.path", f"{s3.url}/in/")
-    works.change("limits.max_requests", 8)
-    works.change("output.path", f"{s3.url}/out")
-    works.s3 = s3
-    return works
+    far.change("source.path", f"{s3.url}/in/")
+    far.change("limits.max_requests", 8)
+    far.change("output.path", f"{s3.url}/out")
+    far.s3 = s3
+    return far
 
 
-def put_table(s3: Any, name: str, rows: dict[str, list[Any]]) -> None:
+def put_table(s3: S3Prefix, name: str, rows: dict[str, list[Any]]) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table(rows), file)
     s3.fs.pipe_file(f"{s3.url}/{name}", file.getvalue())
 
 
-def published(works: Any) -> pa.Table:
+def published(workspace: Workspace) -> pa.Table:
     """The rows as a reader gets them who follows the receipt of a folder, or reads the file."""
-    fs, path = filesystem_of(works.tree["output"]["path"])
+    fs, path = filesystem_of(workspace.tree["output"]["path"])
     if path.endswith(".parquet"):
         return pq.read_table(io.BytesIO(fs.cat_file(path)))
     run = json.loads(fs.cat_file(f"{path}/_receipt.json"))["run"]
@@ -53,7 +56,7 @@ def published(works: Any) -> pa.Table:
 
 
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])
-def test_every_row_comes_out_once_in_source_order_with_its_answer(far: Any, output: str) -> None:
+def test_every_row_comes_out_once_in_source_order_with_its_answer(far: S3Workspace, output: str) -> None:
     far.change("output.path", f"{far.s3.url}/{output}")
     receipt = far.run()
     assert receipt["rows"] == {"total": 30, "succeeded": 30}
@@ -71,7 +74,7 @@ def test_every_row_comes_out_once_in_source_order_with_its_answer(far: Any, outp
     ]
 
 
-def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: Any) -> None:
+def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: S3Workspace) -> None:
     far.faults("row_error:500:east-1|west-2*4")
     receipt = far.run()
     assert receipt["rows"] == {"total": 30, "succeeded": 30}
@@ -80,7 +83,7 @@ def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: Any) -
 
 
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])
-def test_pictures_lie_beside_the_rows(far: Any, output: str) -> None:
+def test_pictures_lie_beside_the_rows(far: S3Workspace, output: str) -> None:
     far.change("output.path", f"{far.s3.url}/{output}")
     far.change("prompt.endpoint", "/v1/images/generations")
     far.run()
@@ -94,7 +97,7 @@ def test_pictures_lie_beside_the_rows(far: Any, output: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["commit 1", "commit 3", "receipt", "deletion"])
 def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_nothing_more(
-    far: Any, point: str, monkeypatch: pytest.MonkeyPatch
+    far: S3Workspace, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from s3fs import S3File
 
@@ -142,7 +145,7 @@ def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_n
     assert far.s3.unfinished() == []
 
 
-def test_clean_removes_an_old_run_folder_once_and_never_the_output(far: Any) -> None:
+def test_clean_removes_an_old_run_folder_once_and_never_the_output(far: S3Workspace) -> None:
     far.change("run.keep", "1d")
     far.run()
     far.run(redo=True)
@@ -169,7 +172,7 @@ def test_clean_removes_an_old_run_folder_once_and_never_the_output(far: Any) -> 
     assert far.s3.names("out/") == output
 
 
-def test_new_and_changed_files_are_seen_at_once(s3: Any) -> None:
+def test_new_and_changed_files_are_seen_at_once(s3: S3Prefix) -> None:
     source = Source(path=f"{s3.url}/in/*.parquet")
     with pytest.raises(InputError, match=r"no such file or folder|matches no file"):
         open_dataset(source)
@@ -183,7 +186,7 @@ def test_new_and_changed_files_are_seen_at_once(s3: Any) -> None:
 
 
 @pytest.mark.slow
-def test_more_files_than_one_listing_names(s3_at: Callable[[str], Any]) -> None:
+def test_more_files_than_one_listing_names(s3_at: Callable[[str], S3Prefix]) -> None:
     s3 = s3_at("rclone")  # keeps objects as files: a thousand of them are made in no time
     for number in range(1_203):
         file = Path(s3.server.folder, *s3.url.split("/")[2:], "in", f"day={number % 3}", f"{number:05d}.csv")
@@ -195,7 +198,7 @@ def test_more_files_than_one_listing_names(s3_at: Callable[[str], Any]) -> None:
     assert found == [1_203] * 4
 
 
-def test_marks_that_consoles_leave_as_folders_are_no_files(s3: Any) -> None:
+def test_marks_that_consoles_leave_as_folders_are_no_files(s3: S3Prefix) -> None:
     put_table(s3, "in/day=1/rows.parquet", {"n": [1]})
     bucket, _, prefix = s3.url.removeprefix("s3://").partition("/")
     for name in ("in/", "in/day=1/"):
@@ -205,7 +208,7 @@ def test_marks_that_consoles_leave_as_folders_are_no_files(s3: Any) -> None:
     ]
 
 
-def test_a_text_file_is_read_in_blocks_and_not_whole(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_file_is_read_in_blocks_and_not_whole(s3: S3Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     from s3fs import core
 
     line = b"x" * 99 + b"\n"

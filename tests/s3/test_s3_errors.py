@@ -10,6 +10,7 @@ import s3fs
 
 from configs.errors import InputError, NightmailError, StorageError
 from configs.job import Source
+from rigs.s3 import S3Prefix
 from tasks.stages.read import open_dataset
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
@@ -57,7 +58,7 @@ def fresh_clients() -> Iterator[None]:
 )
 @pytest.mark.parametrize("case", [UNREACHABLE if case == "unreachable" else case for case in CASES])
 def test_an_s3_that_cannot_be_used_is_one_clear_line(
-    s3: Any, fresh_clients: None, monkeypatch: pytest.MonkeyPatch, case: str, door: str
+    s3: S3Prefix, fresh_clients: None, monkeypatch: pytest.MonkeyPatch, case: str, door: str
 ) -> None:
     changes, said = CASES[case]
     for name, value in changes.items():
@@ -73,7 +74,7 @@ def test_an_s3_that_cannot_be_used_is_one_clear_line(
 
 
 def test_a_server_that_dies_while_a_file_is_read_is_one_clear_line(
-    s3: Any, monkeypatch: pytest.MonkeyPatch
+    s3: S3Prefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from s3fs import core
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from configs.progress import Silent
 from rigs.interrupted import stopped_after_submitting
-from rigs.workspace import comes_through
+from rigs.workspace import Workspace, comes_through
 from tasks.orchestration.reporters import reporting_to
 
 
-def test_a_run_that_has_had_its_time_publishes_what_it_has(works: Any, fast_faults: None) -> None:
-    works.source(20)
-    works.change("limits.max_requests", 10)
-    works.faults("stuck:in_progress*1")
-    works.change("run.give_up_after", "2s")
-    receipt = works.run()
+def test_a_run_that_has_had_its_time_publishes_what_it_has(workspace: Workspace, fast_faults: None) -> None:
+    workspace.source(20)
+    workspace.change("limits.max_requests", 10)
+    workspace.faults("stuck:in_progress*1")
+    workspace.change("run.give_up_after", "2s")
+    receipt = workspace.run()
     assert receipt["rows"] == {"total": 20, "succeeded": 10, "cancelled": 10}
-    assert works.column("id") == [f"t-{n}" for n in range(20)]
-    statuses = {works.service.client().batches.retrieve(batch.batch_id).status for batch in works.batches()}
+    assert workspace.column("id") == [f"t-{n}" for n in range(20)]
+    statuses = {
+        workspace.service.client().batches.retrieve(batch.batch_id).status for batch in workspace.batches()
+    }
     assert statuses == {"completed", "cancelled"}
 
 
 def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
-    works: Any, fast_faults: None
+    workspace: Workspace, fast_faults: None
 ) -> None:
     class Notes(Silent):
         seen: list[str] = []  # noqa: RUF012
@@ -33,10 +33,10 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
         def note(self, text: str) -> None:
             self.seen.append(text)
 
-    works.service.fault("retrieve", "status:503", times=9)
-    works.change("run.warn_after", "1s")
+    workspace.service.fault("retrieve", "status:503", times=9)
+    workspace.change("run.warn_after", "1s")
     with reporting_to(Notes()):
-        receipt = works.run()
+        receipt = workspace.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     warnings = [note for note in Notes.seen if note.startswith("warning")]
     assert len(warnings) == 1
@@ -52,23 +52,23 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
     ],
 )
 def test_only_the_reasons_that_the_job_names_are_retried(
-    works: Any, fast_faults: None, faults: str, status: str, unwanted: str
+    workspace: Workspace, fast_faults: None, faults: str, status: str, unwanted: str
 ) -> None:
     every = ["transient", "capacity", "expired", "cancelled", "missing"]
-    works.change("retry.on", [reason for reason in every if reason != unwanted])
-    works.faults(faults)
-    works.run()
-    assert works.statuses()[status] > 0
-    assert works.paid() == {"1/1": 1}
+    workspace.change("retry.on", [reason for reason in every if reason != unwanted])
+    workspace.faults(faults)
+    workspace.run()
+    assert workspace.statuses()[status] > 0
+    assert workspace.paid() == {"1/1": 1}
 
 
 def test_a_run_goes_on_under_the_options_of_the_job_file_as_it_is_now(
-    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works.faults("stuck:in_progress")
-    stopped_after_submitting(works, monkeypatch)
-    works.change("run.give_up_after", "1s")
-    assert works.run()["rows"] == {"total": 10, "cancelled": 10}
+    workspace.faults("stuck:in_progress")
+    stopped_after_submitting(workspace, monkeypatch)
+    workspace.change("run.give_up_after", "1s")
+    assert workspace.run()["rows"] == {"total": 10, "cancelled": 10}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,10 @@ def test_a_run_goes_on_under_the_options_of_the_job_file_as_it_is_now(
     ],
 )
 def test_a_misbehaving_batch(
-    works: Any, fast_faults: None, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
+    workspace: Workspace,
+    fast_faults: None,
+    faults: str,
+    statuses: dict[str, int],
+    paid: dict[str, int] | None,
 ) -> None:
-    comes_through(works, faults, statuses, paid)
+    comes_through(workspace, faults, statuses, paid)

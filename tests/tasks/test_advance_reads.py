@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from configs.clock import SystemClock
 from configs.progress import Progress, Silent
 from configs.request import RunRequest
+from rigs.workspace import Workspace
 from tasks.advance import advance
 from tasks.ledger import schema
 from tasks.ledger.database import open_database
@@ -91,14 +92,14 @@ def fill_up(run: Run, url: str, count: int) -> None:
         connection.execute(schema.batches.insert(), [asdict(batch) for batch in batches])
 
 
-def reads_of_a_run(works: Any, count: int) -> Reads:
+def reads_of_a_run(workspace: Workspace, count: int) -> Reads:
     """Drive the real chunks of a run of `count` to their end."""
-    url, clock, key = works.home.ledger_url, SystemClock(), f"k{count}"
-    works.faults("row_error:500:t-3")
-    works.service.fault("retrieve", "status:503", times=9)  # the SDK asks three times before a poll fails
-    resolved = resolve_request(RunRequest(works.write(), key=key), works.home, clock)
-    service = connect(resolved.job.provider, works.home, os.environ)
-    with open_run(resolved, service, works.home, clock) as run, counted(url) as reads:
+    url, clock, key = workspace.home.ledger_url, SystemClock(), f"k{count}"
+    workspace.faults("row_error:500:t-3")
+    workspace.service.fault("retrieve", "status:503", times=9)  # the SDK asks three times before a poll fails
+    resolved = resolve_request(RunRequest(workspace.write(), key=key), workspace.home, clock)
+    service = connect(resolved.job.provider, workspace.home, os.environ)
+    with open_run(resolved, service, workspace.home, clock) as run, counted(url) as reads:
         prepare(run, Silent())
         fill_up(run, url, count)
         while unmerged := [c for c in run.ledger.chunks()[:REAL] if c.state is not ChunkState.MERGED]:
@@ -106,16 +107,18 @@ def reads_of_a_run(works: Any, count: int) -> Reads:
             clock.sleep(max(0.0, (due - clock.now()).total_seconds()))  # so that several are due at once
             reads.begin()
             advance(run, reads)
-    works.service.forgive()
+    workspace.service.forgive()
     return reads
 
 
-def test_a_step_reads_as_much_of_a_run_of_10_chunks_as_of_1000(works: Any, fast_faults: None) -> None:
-    works.source(REAL)
-    works.change("limits.max_requests", 1)
-    works.change("retry.max_attempts", 2)
-    works.change("prompt.endpoint", "/v1/embeddings")  # whose merge asks what other chunks have learned
-    small, large = (reads_of_a_run(works, count) for count in (10, 1000))
+def test_a_step_reads_as_much_of_a_run_of_10_chunks_as_of_1000(
+    workspace: Workspace, fast_faults: None
+) -> None:
+    workspace.source(REAL)
+    workspace.change("limits.max_requests", 1)
+    workspace.change("retry.max_attempts", 2)
+    workspace.change("prompt.endpoint", "/v1/embeddings")  # whose merge asks what other chunks have learned
+    small, large = (reads_of_a_run(workspace, count) for count in (10, 1000))
     assert most_of_a_step(small) == most_of_a_step(large)
     assert most_statements_of_a_wake(small) == most_statements_of_a_wake(large)
     assert max(most_of_a_step(large)) < 6, "a few rows of the chunk's own"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from rigs.workspace import comes_through_broken_calls
+from rigs.workspace import Workspace, comes_through_broken_calls
 
 
 @pytest.mark.parametrize(
@@ -19,22 +17,22 @@ from rigs.workspace import comes_through_broken_calls
     ],
 )
 def test_a_broken_call_costs_time_and_nothing_else(
-    works: Any, fast_faults: None, op: str, action: str
+    workspace: Workspace, fast_faults: None, op: str, action: str
 ) -> None:
-    comes_through_broken_calls(works, op, action)
+    comes_through_broken_calls(workspace, op, action)
 
 
-def test_awkward_characters_come_back_byte_for_byte(works: Any) -> None:
+def test_awkward_characters_come_back_byte_for_byte(workspace: Workspace) -> None:
     from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
-    works.faults("raw_u2028")
-    works.run()
-    assert all(AWKWARD in answer for answer in works.column("llm_answer"))
+    workspace.faults("raw_u2028")
+    workspace.run()
+    assert all(AWKWARD in answer for answer in workspace.column("llm_answer"))
     assert all(mark in AWKWARD for mark in "\u2028\u2029\u0085\r\0")
 
 
-def test_a_batch_refused_for_a_line_names_the_row(works: Any, fast_faults: None) -> None:
-    works.faults("fail:model_not_found:9")
-    works.run()
-    assert set(works.column("llm_error_code")) == {"model_not_found"}
-    assert "custom_id t-0" in works.column("llm_error_message")[0]
+def test_a_batch_refused_for_a_line_names_the_row(workspace: Workspace, fast_faults: None) -> None:
+    workspace.faults("fail:model_not_found:9")
+    workspace.run()
+    assert set(workspace.column("llm_error_code")) == {"model_not_found"}
+    assert "custom_id t-0" in workspace.column("llm_error_message")[0]

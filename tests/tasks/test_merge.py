@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rigs.workspace import comes_through
+from rigs.workspace import Workspace, comes_through
 from tasks.stages.answers.columns import MODERATION
 from tasks.stages.answers.files import VIDEO
 
@@ -37,40 +36,44 @@ from tasks.stages.answers.files import VIDEO
     ],
 )
 def test_a_misbehaving_batch(
-    works: Any, fast_faults: None, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
+    workspace: Workspace,
+    fast_faults: None,
+    faults: str,
+    statuses: dict[str, int],
+    paid: dict[str, int] | None,
 ) -> None:
-    comes_through(works, faults, statuses, paid)
+    comes_through(workspace, faults, statuses, paid)
 
 
 def test_only_rows_without_an_answer_are_posted_again_and_all_attempts_are_booked(
-    works: Any, fast_faults: None
+    workspace: Workspace, fast_faults: None
 ) -> None:
-    works.source(50)
-    works.faults("expire_after:0.8*1")
-    receipt = works.run()
-    first, second = works.batches()
+    workspace.source(50)
+    workspace.faults("expire_after:0.8*1")
+    receipt = workspace.run()
+    first, second = workspace.batches()
     assert (first.requests, second.requests) == (50, 10)
     assert receipt["tokens"]["input"] == first.input_tokens + second.input_tokens
     assert min(first.input_tokens, second.input_tokens) > 0
-    assert sorted(works.column("llm_attempts")) == [1] * 40 + [2] * 10
-    assert set(works.column("llm_batch_id")) == {first.batch_id, second.batch_id}
+    assert sorted(workspace.column("llm_attempts")) == [1] * 40 + [2] * 10
+    assert set(workspace.column("llm_batch_id")) == {first.batch_id, second.batch_id}
 
 
-def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(works: Any) -> None:
-    works.change(
+def test_an_answer_that_breaks_the_schema_is_invalid_and_kept(workspace: Workspace) -> None:
+    workspace.change(
         "prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     )
-    works.faults("invalid_json:t-3|t-5")
-    works.run()
-    assert works.statuses() == {"succeeded": 8, "invalid": 2}
-    assert works.column("llm_parsed")[3] is None
-    assert works.column("llm_answer")[3]
+    workspace.faults("invalid_json:t-3|t-5")
+    workspace.run()
+    assert workspace.statuses() == {"succeeded": 8, "invalid": 2}
+    assert workspace.column("llm_parsed")[3] is None
+    assert workspace.column("llm_answer")[3]
 
 
 UTC = datetime.UTC
 
 
-def test_types_of_the_source_survive(works: Any) -> None:
+def test_types_of_the_source_survive(workspace: Workspace) -> None:
     columns = {
         "n": pa.array([1700000000000007919, None] * 5, pa.int64()),
         "price": pa.array([Decimal("12.50"), None] * 5, pa.decimal128(10, 2)),
@@ -81,17 +84,17 @@ def test_types_of_the_source_survive(works: Any) -> None:
         "raw": pa.array([b"\x00\xff"] * 10, pa.binary()),
         "kind": pa.array(["x", "y"] * 5).dictionary_encode(),
     }
-    works.source(10, **columns)
-    works.run()
-    source = pq.read_table(works.folder / "rows.parquet")
-    assert works.out.select(source.column_names).cast(source.schema) == source
-    assert [works.out.schema.field(name).type for name in columns] == [
+    workspace.source(10, **columns)
+    workspace.run()
+    source = pq.read_table(workspace.folder / "rows.parquet")
+    assert workspace.out.select(source.column_names).cast(source.schema) == source
+    assert [workspace.out.schema.field(name).type for name in columns] == [
         column.type for column in columns.values()
     ]
 
 
-def test_a_schema_becomes_typed_fields(works: Any) -> None:
-    works.change(
+def test_a_schema_becomes_typed_fields(workspace: Workspace) -> None:
+    workspace.change(
         "prompt.schema",
         {
             "type": "object",
@@ -100,11 +103,11 @@ def test_a_schema_becomes_typed_fields(works: Any) -> None:
             "additionalProperties": False,
         },
     )
-    works.run()
-    assert works.out.schema.field("llm_parsed").type == pa.struct(
+    workspace.run()
+    assert workspace.out.schema.field("llm_parsed").type == pa.struct(
         [("label", pa.string()), ("sure", pa.float64())]
     )
-    for text, fields in zip(works.column("llm_answer"), works.column("llm_parsed"), strict=True):
+    for text, fields in zip(workspace.column("llm_answer"), workspace.column("llm_parsed"), strict=True):
         assert json.loads(text) == fields
         assert fields["label"] in ("a", "b")
 
@@ -122,43 +125,43 @@ def test_a_schema_becomes_typed_fields(works: Any) -> None:
         ("/v1/videos", VIDEO),
     ],
 )
-def test_every_endpoint_answers(works: Any, endpoint: str, kind: pa.DataType) -> None:
-    works.change("prompt.endpoint", endpoint)
+def test_every_endpoint_answers(workspace: Workspace, endpoint: str, kind: pa.DataType) -> None:
+    workspace.change("prompt.endpoint", endpoint)
     if endpoint == "/v1/images/edits":
-        works.change("prompt.params", {"images": [{"image_url": "https://x.test/{{ id }}.png"}]})
-    receipt = works.run()
+        workspace.change("prompt.params", {"images": [{"image_url": "https://x.test/{{ id }}.png"}]})
+    receipt = workspace.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
-    assert works.out.schema.field("llm_answer").type == kind
+    assert workspace.out.schema.field("llm_answer").type == kind
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/completions"])
-def test_several_answers_a_row_are_a_list(works: Any, endpoint: str) -> None:
-    works.change("prompt.endpoint", endpoint)
-    works.change("prompt.params", {"n": 2})
-    works.run()
-    assert works.out.schema.field("llm_answer").type == pa.list_(pa.string())
-    assert [len(answers) for answers in works.column("llm_answer")] == [2] * 10
+def test_several_answers_a_row_are_a_list(workspace: Workspace, endpoint: str) -> None:
+    workspace.change("prompt.endpoint", endpoint)
+    workspace.change("prompt.params", {"n": 2})
+    workspace.run()
+    assert workspace.out.schema.field("llm_answer").type == pa.list_(pa.string())
+    assert [len(answers) for answers in workspace.column("llm_answer")] == [2] * 10
 
 
-def test_vectors_may_travel_as_base64(works: Any) -> None:
-    works.change("prompt.endpoint", "/v1/embeddings")
-    works.change("prompt.params", {"encoding_format": "base64", "dimensions": 8})
-    works.run()
-    packed = works.column("llm_answer")
-    works.change("prompt.params", {"dimensions": 8})
-    works.run(redo=True)
-    assert works.column("llm_answer") == packed
-    assert works.out.schema.field("llm_answer").type == pa.list_(pa.float32(), 8)
+def test_vectors_may_travel_as_base64(workspace: Workspace) -> None:
+    workspace.change("prompt.endpoint", "/v1/embeddings")
+    workspace.change("prompt.params", {"encoding_format": "base64", "dimensions": 8})
+    workspace.run()
+    packed = workspace.column("llm_answer")
+    workspace.change("prompt.params", {"dimensions": 8})
+    workspace.run(redo=True)
+    assert workspace.column("llm_answer") == packed
+    assert workspace.out.schema.field("llm_answer").type == pa.list_(pa.float32(), 8)
 
 
-def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(works: Any) -> None:
-    works.change("prompt.endpoint", "/v1/embeddings")
-    works.change("prompt.user", "{{ text }}")
-    works.source(6, text=["", "", "a", "b", "c", "d"])
-    works.change("limits.max_requests", 2)
-    works.run()
-    assert works.statuses() == {"failed": 2, "succeeded": 4}
-    parts = sorted((works.folder / "out/letters").glob("*.parquet"))
+def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(workspace: Workspace) -> None:
+    workspace.change("prompt.endpoint", "/v1/embeddings")
+    workspace.change("prompt.user", "{{ text }}")
+    workspace.source(6, text=["", "", "a", "b", "c", "d"])
+    workspace.change("limits.max_requests", 2)
+    workspace.run()
+    assert workspace.statuses() == {"failed": 2, "succeeded": 4}
+    parts = sorted((workspace.folder / "out/letters").glob("*.parquet"))
     kinds = [pq.read_schema(part).field("llm_answer").type for part in parts]
     assert kinds == [pa.list_(pa.float32(), 1536)] * 3
-    assert [vector and len(vector) for vector in works.column("llm_answer")] == [None, None, *[1536] * 4]
+    assert [vector and len(vector) for vector in workspace.column("llm_answer")] == [None, None, *[1536] * 4]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from rigs.workspace import comes_through, comes_through_broken_calls
+from rigs.workspace import Workspace, comes_through, comes_through_broken_calls
 
 
 @pytest.mark.parametrize(
@@ -17,9 +15,9 @@ from rigs.workspace import comes_through, comes_through_broken_calls
     ],
 )
 def test_a_broken_call_costs_time_and_nothing_else(
-    works: Any, fast_faults: None, op: str, action: str
+    workspace: Workspace, fast_faults: None, op: str, action: str
 ) -> None:
-    comes_through_broken_calls(works, op, action)
+    comes_through_broken_calls(workspace, op, action)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +32,10 @@ def test_a_broken_call_costs_time_and_nothing_else(
     ],
 )
 def test_a_misbehaving_batch(
-    works: Any, fast_faults: None, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
+    workspace: Workspace,
+    fast_faults: None,
+    faults: str,
+    statuses: dict[str, int],
+    paid: dict[str, int] | None,
 ) -> None:
-    comes_through(works, faults, statuses, paid)
+    comes_through(workspace, faults, statuses, paid)

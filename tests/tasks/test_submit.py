@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rigs.interrupted import Stop
-from rigs.workspace import comes_through, comes_through_broken_calls, everything_once
+from rigs.workspace import Workspace, comes_through, comes_through_broken_calls, everything_once
 from tasks.providers.openai.compatible import OpenAICompatible
 
 
@@ -27,21 +27,21 @@ from tasks.providers.openai.compatible import OpenAICompatible
     ],
 )
 def test_a_broken_call_costs_time_and_nothing_else(
-    works: Any, fast_faults: None, op: str, action: str
+    workspace: Workspace, fast_faults: None, op: str, action: str
 ) -> None:
-    comes_through_broken_calls(works, op, action)
+    comes_through_broken_calls(workspace, op, action)
 
 
-def test_lost_replies_of_every_creating_call_at_once(works: Any, fast_faults: None) -> None:
-    works.source(40)
-    works.change("limits.max_requests", 10)
-    before = {file.id for file in works.service.client().files.list()}
-    works.service.fault("upload", "drop_reply", times=3)
-    works.service.fault("create", "drop_reply", times=4)
-    works.run()
-    everything_once(works, 40)
-    assert works.paid() == {"1/1": 1, "2/1": 1, "3/1": 1, "4/1": 1}
-    assert {file.id for file in works.service.client().files.list()} == before
+def test_lost_replies_of_every_creating_call_at_once(workspace: Workspace, fast_faults: None) -> None:
+    workspace.source(40)
+    workspace.change("limits.max_requests", 10)
+    before = {file.id for file in workspace.service.client().files.list()}
+    workspace.service.fault("upload", "drop_reply", times=3)
+    workspace.service.fault("create", "drop_reply", times=4)
+    workspace.run()
+    everything_once(workspace, 40)
+    assert workspace.paid() == {"1/1": 1, "2/1": 1, "3/1": 1, "4/1": 1}
+    assert {file.id for file in workspace.service.client().files.list()} == before
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,23 @@ def test_lost_replies_of_every_creating_call_at_once(works: Any, fast_faults: No
     ],
 )
 def test_a_misbehaving_batch(
-    works: Any, fast_faults: None, faults: str, statuses: dict[str, int], paid: dict[str, int] | None
+    workspace: Workspace,
+    fast_faults: None,
+    faults: str,
+    statuses: dict[str, int],
+    paid: dict[str, int] | None,
 ) -> None:
-    comes_through(works, faults, statuses, paid)
+    comes_through(workspace, faults, statuses, paid)
 
 
 @pytest.mark.parametrize("how", ["reply lost", "process killed"])
 def test_a_batch_that_is_listed_a_while_after_it_was_made_is_not_made_again(
-    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch, how: str
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    works.change("poll", {"first_seconds": 1, "max_seconds": 1})
-    works.service.fault("list", "empty:0.7", times=99)
+    workspace.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    workspace.service.fault("list", "empty:0.7", times=99)
     if how == "reply lost":
-        works.service.fault("create", "drop_reply")
+        workspace.service.fault("create", "drop_reply")
     else:
         with monkeypatch.context() as patched, pytest.raises(Stop):
             create = OpenAICompatible.create
@@ -76,8 +80,8 @@ def test_a_batch_that_is_listed_a_while_after_it_was_made_is_not_made_again(
                 raise Stop
 
             patched.setattr(OpenAICompatible, "create", create_and_die)
-            works.run()
-    receipt = works.run()
-    works.service.forgive()
+            workspace.run()
+    receipt = workspace.run()
+    workspace.service.forgive()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
-    assert works.paid() == {"1/1": 1}
+    assert workspace.paid() == {"1/1": 1}

@@ -12,26 +12,26 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.cli.main import main
+from rigs.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 RANGE = ("--start", "2026-11-01", "--end", "2026-11-03")
 
 
 @pytest.fixture
-def dated(works: Any) -> Any:
+def dated(workspace: Workspace) -> Workspace:
     """A job with a source per date; the one of the 2nd is missing."""
     for day in ("2026-11-01", "2026-11-03"):
-        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), works.folder / f"{day}.parquet")
-    works.change("source.path", "{date}.parquet")
-    works.change("output.path", "out/{date}")
-    return works
+        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), workspace.folder / f"{day}.parquet")
+    workspace.change("source.path", "{date}.parquet")
+    workspace.change("output.path", "out/{date}")
+    return workspace
 
 
 def nightmail(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -42,7 +42,7 @@ def nightmail(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str
 
 
 def test_one_dates_failure_does_not_stop_the_others_and_again_takes_what_is_missing(
-    dated: Any, capsys: pytest.CaptureFixture[str]
+    dated: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = dated.write()
     code, out, err = nightmail("backfill", job, *RANGE, "--json", capsys=capsys)
@@ -68,7 +68,7 @@ def test_one_dates_failure_does_not_stop_the_others_and_again_takes_what_is_miss
 
 
 def test_a_date_that_fails_while_it_runs_is_told_at_once_and_at_the_end(
-    dated: Any, capsys: pytest.CaptureFixture[str]
+    dated: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (dated.folder / "2026-11-02.parquet").write_bytes(b"PAR1 but no table PAR1")
     code, _, err = nightmail("backfill", dated.write(), *RANGE, "--json", capsys=capsys)
@@ -79,7 +79,7 @@ def test_a_date_that_fails_while_it_runs_is_told_at_once_and_at_the_end(
 
 
 def test_the_plan_is_shown_and_a_dry_run_shows_nothing_else(
-    dated: Any, capsys: pytest.CaptureFixture[str]
+    dated: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, _ = nightmail("backfill", dated.write(), *RANGE, "--dry-run", "--json", capsys=capsys)
     assert code == 0
@@ -101,7 +101,7 @@ def test_the_plan_is_shown_and_a_dry_run_shows_nothing_else(
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_run(
-    dated: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], culprit: str
+    dated: Workspace, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], culprit: str
 ) -> None:
     code, _, err = nightmail("backfill", dated.write(), *words, capsys=capsys)
     assert code == 2
@@ -110,7 +110,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_run(
 
 
 def test_unanswered_rows_of_finished_dates_are_asked_again_with_retry(
-    dated: Any, fast_faults: None, capsys: pytest.CaptureFixture[str]
+    dated: Workspace, fast_faults: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dated.change("retry.max_attempts", 1)
     dated.faults("row_error:500:b*1")
@@ -125,35 +125,35 @@ def test_unanswered_rows_of_finished_dates_are_asked_again_with_retry(
 
 
 def test_dates_that_run_in_one_process_at_the_same_time_lose_no_row_and_pay_nothing_twice(
-    works: Any, fast_faults: None, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, fast_faults: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Six dates of three chunks, three at a time, on a ledger that none has opened before; replies get lost."""
     days = [f"2026-11-0{n}" for n in range(1, 7)]
     ids = [f"t-{n}" for n in range(30)]
     for day in days:
         rows = pa.table({"id": ids, "text": [f"{day} {one}" for one in ids]})
-        pq.write_table(rows, works.folder / f"{day}.parquet")
-    works.change("source.path", "{date}.parquet")
-    works.change("output.path", "out/{date}")
-    works.change("limits.max_requests", 10)
-    works.faults("status:scheduling:3")
-    works.service.fault("create", "drop_reply", times=3)
-    works.service.fault("content", "drop_reply", times=3)
+        pq.write_table(rows, workspace.folder / f"{day}.parquet")
+    workspace.change("source.path", "{date}.parquet")
+    workspace.change("output.path", "out/{date}")
+    workspace.change("limits.max_requests", 10)
+    workspace.faults("status:scheduling:3")
+    workspace.service.fault("create", "drop_reply", times=3)
+    workspace.service.fault("content", "drop_reply", times=3)
 
     words = ("--start", days[0], "--end", days[-1], "--max-parallel", "3", "--json")
-    code, out, err = nightmail("backfill", works.write(), *words, capsys=capsys)
+    code, out, err = nightmail("backfill", workspace.write(), *words, capsys=capsys)
 
     assert code == 0, err
     assert [(row["date"], row["rows"], row["unanswered"]) for row in json.loads(out)] == [
         (day, 30, 0) for day in days
     ]
     for day in days:
-        published = pq.read_table(works.folder / "out" / day).to_pylist()
+        published = pq.read_table(workspace.folder / "out" / day).to_pylist()
         assert [row["id"] for row in published] == ids
         assert all(f"{day} {row['id']}" in row["llm_answer"] for row in published)
-    runs = {run.id: run for run in works.ledger.recent_runs()}
+    runs = {run.id: run for run in workspace.ledger.recent_runs()}
     paid = Counter(
-        (batch.metadata or {}).get("nightmail_key", "") for batch in works.service.client().batches.list()
+        (batch.metadata or {}).get("nightmail_key", "") for batch in workspace.service.client().batches.list()
     )
     ours = {key: count for key, count in paid.items() if key.partition("/")[0] in runs}
     assert set(ours.values()) == {1}
@@ -164,7 +164,7 @@ def test_dates_that_run_in_one_process_at_the_same_time_lose_no_row_and_pay_noth
 
 
 def test_an_interrupted_backfill_ends_with_130_and_its_sleeping_runs_let_go_of_their_leases(
-    dated: Any,
+    dated: Workspace,
 ) -> None:
     shutil.copy(dated.folder / "2026-11-01.parquet", dated.folder / "2026-11-02.parquet")
     dated.faults("status:scheduling:3")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flows.cli.main import main
+from rigs.batch_service import BatchService, StartBatchService
+from rigs.workspace import Workspace
 from tasks.diagnostics.facts import Fact, Grade, verdict
 
 
@@ -26,24 +28,26 @@ def facts(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
 
 
 def test_a_machine_that_has_seen_no_run_is_fit_and_stays_untouched(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(works.folder.rglob("*"))
+    before = sorted(workspace.folder.rglob("*"))
     assert doctor("--json") == 0
     found = facts(capsys)
     assert found["ledger"]["detail"].startswith("none yet")
     assert found["run folder"]["detail"].startswith("none yet")
     assert found["Prefect"]["grade"] == "note"
-    assert sorted(works.folder.rglob("*")) == before
+    assert sorted(workspace.folder.rglob("*")) == before
 
 
-def test_after_a_run_ledger_and_run_folder_are_there(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.run()
+def test_after_a_run_ledger_and_run_folder_are_there(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.run()
     assert doctor("--json") == 0
     found = facts(capsys)
     assert found["ledger"]["detail"].startswith("reachable, at its newest schema")
     assert found["run folder"]["detail"].startswith("writable")
-    assert not list((works.folder / "home" / "runs").glob(".doctor*"))
+    assert not list((workspace.folder / "home" / "runs").glob(".doctor*"))
 
 
 def not_a_database(folder: Path) -> dict[str, str]:
@@ -79,11 +83,15 @@ def a_silent_prefect(folder: Path) -> dict[str, str]:
     ],
 )
 def test_what_is_broken_is_bad_and_ends_with_1(
-    works: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, breaks: Any, name: str
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[Path], dict[str, str]],
+    name: str,
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    environ = breaks(works.folder)
+    environ = breaks(workspace.folder)
     for key, value in environ.items():
         monkeypatch.setenv(key, value)
     server = {PREFECT_API_URL: environ["PREFECT_API_URL"]} if "PREFECT_API_URL" in environ else {}
@@ -94,16 +102,16 @@ def test_what_is_broken_is_bad_and_ends_with_1(
     assert said.rstrip().endswith(f"not fit: {name}")
 
 
-def test_an_older_ledger_is_no_trouble(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.run()
-    with sqlite3.connect(works.folder / "home" / "ledger.db") as db:
+def test_an_older_ledger_is_no_trouble(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.run()
+    with sqlite3.connect(workspace.folder / "home" / "ledger.db") as db:
         db.execute("UPDATE alembic_version SET version_num = '0000'")
     assert doctor("--json") == 0
     assert "the next run brings it to" in facts(capsys)["ledger"]["detail"]
 
 
 def test_which_keys_are_set_is_told_and_never_a_key(
-    works: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
@@ -115,12 +123,15 @@ def test_which_keys_are_set_is_told_and_never_a_key(
     assert told["alibaba key"] == "DASHSCOPE_API_KEY is not set"
 
 
-def files_at(service: Any) -> set[str]:
+def files_at(service: BatchService) -> set[str]:
     return {file.id for file in service.client().files.list().data}
 
 
 def test_a_service_that_keeps_the_protocol_is_fit(
-    works: Any, shared_batch_service: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    shared_batch_service: BatchService,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTHER_KEY", "sk-very-secret")
     before = files_at(shared_batch_service)
@@ -135,19 +146,19 @@ def test_a_service_that_keeps_the_protocol_is_fit(
 
 
 def test_a_service_that_lists_no_models_needs_a_name(
-    works: Any, shared_batch_service: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, shared_batch_service: BatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert doctor("--base-url", shared_batch_service.url) == 2
     assert "--model" in capsys.readouterr().err
 
 
-def test_nobody_there_is_said_so(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_there_is_said_so(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor("--base-url", "http://127.0.0.1:9/v1", "--model", "m") == 1
     assert capsys.readouterr().out.rstrip().endswith("not fit: reachable")
 
 
 def test_a_batch_that_takes_too_long_is_cancelled_and_ends_with_3(
-    works: Any, batch_service: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, batch_service: StartBatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = batch_service(rows_per_second=0.01)
     assert doctor("--base-url", service.url, "--model", "m", "--wait", "1s") == 3
@@ -158,7 +169,9 @@ def test_a_batch_that_takes_too_long_is_cancelled_and_ends_with_3(
     assert batch.status in ("cancelling", "cancelled")
 
 
-def test_the_embedded_service_is_tried_for_free(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_embedded_service_is_tried_for_free(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert doctor("--provider", "local") == 0
     said = capsys.readouterr()
     assert "they are free" in said.err
@@ -167,8 +180,8 @@ def test_the_embedded_service_is_tried_for_free(works: Any, capsys: pytest.Captu
 
 @pytest.mark.parametrize(("model", "posts"), [([], 0), (["--model", "m"], 1)])
 def test_a_provider_is_tried_through_the_seam_of_runs_and_paid_only_when_a_model_is_named(
-    works: Any,
-    batch_service: Any,
+    workspace: Workspace,
+    batch_service: StartBatchService,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     model: list[str],
@@ -193,14 +206,14 @@ def test_a_provider_is_tried_through_the_seam_of_runs_and_paid_only_when_a_model
     ],
 )
 def test_wrong_usage_ends_with_2(
-    works: Any, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     assert doctor(*words) == 2
     assert said in capsys.readouterr().err
 
 
 def test_a_missing_key_is_the_verdict(
-    works: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     assert doctor("--provider", "alibaba") == 1

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rigs.command_line import nightmail, started, until
+from rigs.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,34 +43,36 @@ ROOT = Path(__file__).resolve().parents[3]
     ],
 )
 def test_wrong_usage_ends_with_2_says_why_and_writes_nothing(
-    works: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    works.write()
-    before = sorted(works.folder.rglob("*"))
+    workspace.write()
+    before = sorted(workspace.folder.rglob("*"))
     assert nightmail(*words) == 2
     said = capsys.readouterr()
     assert said.err.strip()
     assert "Traceback" not in said.err
     assert said.out == ""
-    assert sorted(works.folder.rglob("*")) == before
+    assert sorted(workspace.folder.rglob("*")) == before
 
 
-def test_an_interrupted_run_ends_with_130_and_can_go_on(works: Any) -> None:
-    works.faults("status:scheduling:3")
-    works.change("poll", {"first_seconds": 0.5, "max_seconds": 0.5})
-    process = started(works, "run", works.write(), "--key", "k")
-    until(lambda: works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches()))
+def test_an_interrupted_run_ends_with_130_and_can_go_on(workspace: Workspace) -> None:
+    workspace.faults("status:scheduling:3")
+    workspace.change("poll", {"first_seconds": 0.5, "max_seconds": 0.5})
+    process = started(workspace, "run", workspace.write(), "--key", "k")
+    until(
+        lambda: workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())
+    )
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said
     assert said.strip() == "Interrupted; run the same command again to go on."
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
 
 
-def test_the_reader_of_a_pipe_may_leave(works: Any) -> None:
+def test_the_reader_of_a_pipe_may_leave(workspace: Workspace) -> None:
     process = subprocess.run(
         f"{sys.executable} -m flows.cli.main schema | head -1",
-        shell=True, cwd=works.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        shell=True, cwd=workspace.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert process.stderr == ""
 

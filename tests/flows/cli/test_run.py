@@ -6,71 +6,73 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import pytest
 
 from rigs.command_line import nightmail, started, until
+from rigs.workspace import Workspace
 
 
-def test_a_run_prints_its_receipt_and_ends_with_0(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert nightmail("run", works.write(), "--key", "k") == 0
+def test_a_run_prints_its_receipt_and_ends_with_0(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightmail("run", workspace.write(), "--key", "k") == 0
     said = capsys.readouterr()
     assert "letters k: 10 rows (10 succeeded)" in said.out
     assert "1 posted for 1 chunk" in said.out
 
 
-def test_a_finished_run_says_so(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    nightmail("run", works.write(), "--key", "k")
+def test_a_finished_run_says_so(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    nightmail("run", workspace.write(), "--key", "k")
     capsys.readouterr()
-    assert nightmail("run", works.write(), "--key", "k") == 0
+    assert nightmail("run", workspace.write(), "--key", "k") == 0
     said = capsys.readouterr()
     assert "finished before; nothing was posted. --redo does it again" in said.err
     assert "10 succeeded" in said.out
 
 
-def test_unanswered_rows_end_with_1(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.faults("row_error:400:t-3")
-    assert nightmail("run", works.write(), "--key", "k", "--json") == 1
+def test_unanswered_rows_end_with_1(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.faults("row_error:400:t-3")
+    assert nightmail("run", workspace.write(), "--key", "k", "--json") == 1
     assert json.loads(capsys.readouterr().out)["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
 
 
 def test_plan_shows_the_first_prompt_and_writes_nothing(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    works.write()
-    before = sorted(works.folder.rglob("*"))
-    assert nightmail("plan", str(works.job_file), "--limit", "3") == 0
+    workspace.write()
+    before = sorted(workspace.folder.rglob("*"))
+    assert nightmail("plan", str(workspace.job_file), "--limit", "3") == 0
     said = capsys.readouterr().out
     assert "3 rows → 1 batch at openai" in said
     assert "Say word 0" in said
-    assert sorted(works.folder.rglob("*")) == before
+    assert sorted(workspace.folder.rglob("*")) == before
 
 
 def test_plan_shows_a_sample_of_rows_with_their_prompts_and_writes_nothing(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    works.source(3, text=["one\ntwo\tthree", "x" * 500, "日本"])
-    works.write()
-    before = sorted(works.folder.rglob("*"))
-    assert nightmail("plan", str(works.job_file), "--sample", "2") == 0
+    workspace.source(3, text=["one\ntwo\tthree", "x" * 500, "日本"])
+    workspace.write()
+    before = sorted(workspace.folder.rglob("*"))
+    assert nightmail("plan", str(workspace.job_file), "--sample", "2") == 0
     header, first, second, blank, plan = capsys.readouterr().out.split("\n")[:5]
     assert header.split("\t") == ["id", "text", "custom_id", "prompt"]
     assert first.split("\t") == ["t-0", "one two three", "t-0", "Say one two three"]
     assert second.endswith("x…")
     assert blank == ""
     assert "3 rows → 1 batch" in plan
-    assert sorted(works.folder.rglob("*")) == before
+    assert sorted(workspace.folder.rglob("*")) == before
 
 
 def test_on_a_terminal_a_sample_is_a_line_a_row_and_no_wider_than_that(
-    works: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "60"}.items():
         monkeypatch.setenv(name, value)
-    works.source(2, text=["[bold]x[/bold] " * 50, "short"])
-    assert nightmail("plan", works.write(), "--sample", "2") == 0
+    workspace.source(2, text=["[bold]x[/bold] " * 50, "short"])
+    assert nightmail("plan", workspace.write(), "--sample", "2") == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
     header, first, second, blank = plain.split("\n")[:4]
     assert header.split() == ["id", "text", "custom_id", "prompt"]
@@ -80,61 +82,70 @@ def test_on_a_terminal_a_sample_is_a_line_a_row_and_no_wider_than_that(
     assert max(len(line) for line in (header, first, second)) <= 60
 
 
-def test_options_change_the_job_and_set_wins(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_change_the_job_and_set_wins(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("--provider", "alibaba", "--model", "other", "--limit", "5", "--set", "source.limit=2")
-    assert nightmail("plan", works.write(), *words, "--json") == 0
+    assert nightmail("plan", workspace.write(), *words, "--json") == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["provider"], plan["model"], plan["rows"]) == ("alibaba", "other", 2)
-    assert nightmail("render", works.write(), "--model", "other", "--out", str(works.folder / "files")) == 0
+    assert (
+        nightmail("render", workspace.write(), "--model", "other", "--out", str(workspace.folder / "files"))
+        == 0
+    )
     (path,) = capsys.readouterr().out.split()
     assert json.loads(Path(path).read_text().splitlines()[0])["body"]["model"] == "other"
 
 
-def test_render_writes_files_that_check_accepts(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.change("limits.max_requests", 4)
-    out = works.folder / "files"
-    assert nightmail("render", works.write(), "--out", str(out)) == 0
+def test_render_writes_files_that_check_accepts(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.change("limits.max_requests", 4)
+    out = workspace.folder / "files"
+    assert nightmail("render", workspace.write(), "--out", str(out)) == 0
     printed = capsys.readouterr().out.split()
     assert [Path(path).name for path in printed] == [f"requests-0000{n}.jsonl" for n in (1, 2, 3)]
     assert sum(path.read_bytes().count(b"\n") for path in out.iterdir()) == 10
     for path in printed:
         assert nightmail("check", path) == 0
-    assert nightmail("render", works.write(), "--out", str(out)) == 2
+    assert nightmail("render", workspace.write(), "--out", str(out)) == 2
 
 
 @pytest.mark.parametrize("provider", ["gemini", "nobody"])
 def test_check_names_the_providers_whose_lines_it_knows(
-    works: Any, capsys: pytest.CaptureFixture[str], provider: str
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], provider: str
 ) -> None:
-    assert nightmail("check", works.write(), "--provider", provider) == 2
+    assert nightmail("check", workspace.write(), "--provider", provider) == 2
     assert f"--provider {provider}: is not known here; allowed: local, openai, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "kind"), [("run", "receipt"), ("plan", "plan")])
 def test_what_is_printed_as_json_satisfies_its_schema(
-    works: Any, capsys: pytest.CaptureFixture[str], command: str, kind: str
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], command: str, kind: str
 ) -> None:
     nightmail("schema", kind)
     schema = json.loads(capsys.readouterr().out)
-    assert nightmail(command, works.write(), "--key", "k", "--json") == 0
+    assert nightmail(command, workspace.write(), "--key", "k", "--json") == 0
     jsonschema_rs.validator_for(schema).validate(json.loads(capsys.readouterr().out))
 
 
-def test_a_killed_run_goes_on_where_it_was_and_pays_once(works: Any) -> None:
-    works.source(300)
-    works.change("limits.max_requests", 100)
-    works.faults("status:scheduling:3")
-    process = started(works, "run", works.write(), "--key", "k")
-    until(lambda: works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches()))
+def test_a_killed_run_goes_on_where_it_was_and_pays_once(workspace: Workspace) -> None:
+    workspace.source(300)
+    workspace.change("limits.max_requests", 100)
+    workspace.faults("status:scheduling:3")
+    process = started(workspace, "run", workspace.write(), "--key", "k")
+    until(
+        lambda: workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())
+    )
     process.kill()
     process.wait()
-    receipt = works.run()
+    receipt = workspace.run()
     assert receipt["rows"] == {"total": 300, "succeeded": 300}
-    assert works.paid() == {"1/1": 1, "2/1": 1, "3/1": 1}
+    assert workspace.paid() == {"1/1": 1, "2/1": 1, "3/1": 1}
 
 
 def test_a_second_runner_of_the_same_run_leaves_with_3(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from configs.clock import SystemClock
     from configs.home import Home
@@ -144,25 +155,29 @@ def test_a_second_runner_of_the_same_run_leaves_with_3(
     from tasks.runs.session import open_run
 
     clock = SystemClock()
-    request = RunRequest(works.write(), key="k")
+    request = RunRequest(workspace.write(), key="k")
     resolved = resolve_request(request, Home.from_environment(os.environ), clock)
-    with open_run(resolved, connect(resolved.job.provider, works.home, os.environ), works.home, clock):
-        assert nightmail("run", str(works.job_file), "--key", "k") == 3
+    with open_run(
+        resolved, connect(resolved.job.provider, workspace.home, os.environ), workspace.home, clock
+    ):
+        assert nightmail("run", str(workspace.job_file), "--key", "k") == 3
     assert "is working on this run" in capsys.readouterr().err
 
 
 def test_a_cancelled_run_stops_paying_and_goes_on_later(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    works.faults("stuck:in_progress*1")
-    process = started(works, "run", works.write(), "--key", "k")
-    until(lambda: works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches()))
+    workspace.faults("stuck:in_progress*1")
+    process = started(workspace, "run", workspace.write(), "--key", "k")
+    until(
+        lambda: workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())
+    )
     assert nightmail("cancel", "letters/k") == 0
     assert "is being cancelled" in capsys.readouterr().out
     _, said = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "cancelled, or taken over" in said
-    (batch,) = works.batches()
-    until(lambda: works.service.client().batches.retrieve(batch.batch_id).status == "cancelled")
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
-    assert works.paid() == {"1/1": 1, "1/2": 1}
+    (batch,) = workspace.batches()
+    until(lambda: workspace.service.client().batches.retrieve(batch.batch_id).status == "cancelled")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.paid() == {"1/1": 1, "1/2": 1}

@@ -6,19 +6,25 @@ import json
 import subprocess
 import sys
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from rigs.prefect_server import PrefectServer
+from rigs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(
-    works: Any, prefect_client: Any, prefect_server: Any
+    workspace: Workspace, prefect_client: SyncPrefectClient, prefect_server: PrefectServer
 ) -> None:
-    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "from-terminal"]
+    command = [sys.executable, "-m", "flows.cli.main", "run", workspace.write(), "--key", "from-terminal"]
     said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=workspace.folder, check=False
     )
     assert said.returncode == 0, said.stderr
     assert "10 succeeded" in said.stdout
@@ -26,13 +32,13 @@ def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(
 
 
 def test_a_backfill_from_a_terminal_runs_its_dates_at_the_same_time_in_the_server_that_is_set(
-    works: Any, prefect_client: Any, prefect_server: Any
+    workspace: Workspace, prefect_client: SyncPrefectClient, prefect_server: PrefectServer
 ) -> None:
-    works.change("output.path", "out/{date}")
-    command = [sys.executable, "-m", "flows.cli.main", "backfill", works.write()]
+    workspace.change("output.path", "out/{date}")
+    command = [sys.executable, "-m", "flows.cli.main", "backfill", workspace.write()]
     command += ["--start", "2026-11-01", "--end", "2026-11-03", "--json"]
     said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=workspace.folder, check=False
     )
     assert said.returncode == 0, said.stderr
     assert [row["state"] for row in json.loads(said.stdout)] == ["done"] * 3
@@ -43,14 +49,14 @@ def test_a_backfill_from_a_terminal_runs_its_dates_at_the_same_time_in_the_serve
 
 
 def test_a_step_that_fails_for_now_says_so_in_one_line_and_the_run_goes_on(
-    works: Any, prefect_client: Any, prefect_server: Any
+    workspace: Workspace, prefect_client: SyncPrefectClient, prefect_server: PrefectServer
 ) -> None:
-    works.service.fault("retrieve", "status:500", times=4)
-    command = [sys.executable, "-m", "flows.cli.main", "run", works.write(), "--key", "k"]
+    workspace.service.fault("retrieve", "status:500", times=4)
+    command = [sys.executable, "-m", "flows.cli.main", "run", workspace.write(), "--key", "k"]
     said = subprocess.run(
-        command, env=prefect_server.environ, capture_output=True, text=True, cwd=works.folder, check=False
+        command, env=prefect_server.environ, capture_output=True, text=True, cwd=workspace.folder, check=False
     )
-    works.service.forgive()
+    workspace.service.forgive()
     assert said.returncode == 0, said.stderr
     assert "Traceback" not in said.stderr
     failed = [task for task in prefect_client.read_task_runs() if task.state.is_failed()]

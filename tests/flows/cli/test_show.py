@@ -7,11 +7,11 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rigs.command_line import nightmail
+from rigs.workspace import Workspace
 
 RUNS = "run,job,key,state,rows,answered,chunks_merged,chunks_total,since,finished_at,held_by,waiting_for"
 CHUNKS = "number,first_row,rows,state,attempt,requests,bytes,tokens_estimate,not_before,waiting_for"
@@ -28,13 +28,13 @@ def as_rows(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(("command", "columns"), [("status", RUNS), ("batches", BATCHES)])
 def test_without_a_ledger_a_table_has_its_columns_and_no_row(
-    works: Any, capsys: pytest.CaptureFixture[str], command: str, columns: str
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], command: str, columns: str
 ) -> None:
     assert nightmail(command, "--csv") == 0
     assert capsys.readouterr().out == columns + "\n"
     assert nightmail(command, "--markdown") == 0
     assert capsys.readouterr().out.startswith(f"| {columns.replace(',', ' | ')} |\n| --- |")
-    assert not (works.folder / "home").exists()
+    assert not (workspace.folder / "home").exists()
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_without_a_ledger_a_table_has_its_columns_and_no_row(
     ids=["runs", "chunks", "batches"],
 )
 def test_csv_has_stable_columns_plain_numbers_utc_times_and_empty_nulls(
-    works: Any,
+    workspace: Workspace,
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
     columns: str,
     expected: dict[str, str],
     times: tuple[str, ...],
 ) -> None:
-    works.change("limits.max_requests", 4)
-    works.faults("row_error:400:t-3")
-    works.run()
+    workspace.change("limits.max_requests", 4)
+    workspace.faults("row_error:400:t-3")
+    workspace.run()
     assert nightmail(*words, "--csv") == 0
     text = capsys.readouterr().out
     assert text.split("\n")[0] == columns
@@ -98,9 +98,11 @@ def test_csv_has_stable_columns_plain_numbers_utc_times_and_empty_nulls(
     assert first == f"| {' | '.join(row.values())} |"
 
 
-def test_csv_and_json_tell_the_same_of_every_run(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.run()
-    works.run(key="again")
+def test_csv_and_json_tell_the_same_of_every_run(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.run()
+    workspace.run(key="again")
     assert nightmail("status", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert nightmail("status", "--csv") == 0
@@ -176,12 +178,12 @@ def test_check_knows_the_rules_of_each_provider(
 
 
 def test_status_and_batches_tell_what_the_ledger_knows(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert nightmail("status") == 0
     assert nightmail("batches", "--json") == 0
-    assert not (works.folder / "home").exists()
-    works.run()
+    assert not (workspace.folder / "home").exists()
+    workspace.run()
     capsys.readouterr()
     assert nightmail("status", "--json") == 0
     (run,) = json.loads(capsys.readouterr().out)

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from rigs.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 # The commands one after the other in one process; after each, whether pandas is there.
@@ -20,11 +21,11 @@ for words in sys.argv[1:]:
 """
 
 
-def loads_pandas(works: Any, *commands: str) -> list[str]:
+def loads_pandas(workspace: Workspace, *commands: str) -> list[str]:
     """Per command its first word, and whether pandas is loaded after it."""
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, *commands],
-        cwd=works.folder,
+        cwd=workspace.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -33,10 +34,10 @@ def loads_pandas(works: Any, *commands: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_no_run_and_nothing_that_looks_at_one_loads_pandas(works: Any) -> None:
-    works.faults("row_error:400:t-3")  # its report shows a row of every status
-    works.change("prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}})
-    job = works.write()
+def test_no_run_and_nothing_that_looks_at_one_loads_pandas(workspace: Workspace) -> None:
+    workspace.faults("row_error:400:t-3")  # its report shows a row of every status
+    workspace.change("prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    job = workspace.write()
     commands = (
         "--help",
         "status",
@@ -46,5 +47,5 @@ def test_no_run_and_nothing_that_looks_at_one_loads_pandas(works: Any) -> None:
         "status letters/k",
         "batches --json",
     )
-    assert loads_pandas(works, *commands) == [f"{command.split()[0]} False" for command in commands]
-    assert loads_pandas(works, "status --csv") == ["status True"]  # or the question would prove nothing
+    assert loads_pandas(workspace, *commands) == [f"{command.split()[0]} False" for command in commands]
+    assert loads_pandas(workspace, "status --csv") == ["status True"]  # or the question would prove nothing

@@ -6,19 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from configs.errors import ConfigError
+from rigs.prefect_server import PrefectServer
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).resolve().parents[3]
 HOOK = "http://127.0.0.1:9/hooks/very-secret"
 
 
 @pytest.fixture
-def set_up(prefect_server: Any, prefect_client: Any) -> Callable[..., list[str]]:
+def set_up(prefect_server: PrefectServer, prefect_client: SyncPrefectClient) -> Callable[..., list[str]]:
     """Deploy to the server; the lines that were said."""
     from flows.deploy.server import FOLDER, deploy
 
@@ -32,7 +36,7 @@ def verbs(lines: list[str]) -> set[str]:
     return {line.split()[0] for line in lines}
 
 
-def everything(client: Any) -> dict[str, Any]:
+def everything(client: SyncPrefectClient) -> dict[str, Any]:
     """What is on the server, with its times of change."""
     return {
         "pools": [(pool.name, pool.updated) for pool in client.read_work_pools()],
@@ -44,7 +48,7 @@ def everything(client: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_fresh_server_is_set_up_once(
-    prefect_server: Any, prefect_client: Any, set_up: Callable[..., list[str]]
+    prefect_server: PrefectServer, prefect_client: SyncPrefectClient, set_up: Callable[..., list[str]]
 ) -> None:
     empty = everything(prefect_client)
     foreseen = set_up(dry_run=True, NIGHTMAIL_WEBHOOK_URL=HOOK)
@@ -76,7 +80,7 @@ def test_a_fresh_server_is_set_up_once(
 
 @pytest.mark.slow
 def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
-    prefect_client: Any, set_up: Callable[..., list[str]]
+    prefect_client: SyncPrefectClient, set_up: Callable[..., list[str]]
 ) -> None:
     set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
     nightly = prefect_client.read_deployment_by_name("enrich/nightly")

@@ -11,6 +11,7 @@ import pytest
 
 from configs.errors import ConfigError, NightmailError
 from configs.request import DateRange, RunRequest
+from rigs.workspace import Workspace
 from tasks.backfill.date_runs import BackfillProgress
 from tasks.backfill.plan import outcome_as_rows, plan_backfill
 from tasks.backfill.run import raise_for_failures, run_dates
@@ -67,18 +68,18 @@ class ToldRuns:
 
 
 @pytest.fixture
-def job(works: Any) -> Any:
-    works.change("output.path", "out/{date}")
-    return works
+def job(workspace: Workspace) -> Workspace:
+    workspace.change("output.path", "out/{date}")
+    return workspace
 
 
-def go(works: Any, runs: ToldRuns, dates: Mapping[str, Any] | None = None, **options: Any) -> Any:
+def go(workspace: Workspace, runs: ToldRuns, dates: Mapping[str, Any] | None = None, **options: Any) -> Any:
     asked = DateRange(start=D1, end=D3, **(dates or {}))
-    plan = plan_backfill(RunRequest(works.write(), **options), asked, works.home)
-    return run_dates(plan, runs, works.home, StoppedClock())
+    plan = plan_backfill(RunRequest(workspace.write(), **options), asked, workspace.home)
+    return run_dates(plan, runs, workspace.home, StoppedClock())
 
 
-def test_every_date_is_run_with_what_was_asked_for_a_few_at_a_time(job: Any) -> None:
+def test_every_date_is_run_with_what_was_asked_for_a_few_at_a_time(job: Workspace) -> None:
     runs = ToldRuns()
     options = {"provider": "local", "model": "m2", "limit": 3, "retry": True, "snapshot": True}
     go(job, runs, overrides=("prompt.params.seed=1",), **options)
@@ -90,13 +91,13 @@ def test_every_date_is_run_with_what_was_asked_for_a_few_at_a_time(job: Any) -> 
     assert runs.waits[0] == "0/3 dates done, 2 running, 1 others"
 
 
-def test_one_at_a_time_where_all_dates_have_one_output(works: Any) -> None:
+def test_one_at_a_time_where_all_dates_have_one_output(workspace: Workspace) -> None:
     runs = ToldRuns()
-    go(works, runs, {"max_parallel": 3})
+    go(workspace, runs, {"max_parallel": 3})
     assert runs.most_at_once == 1
 
 
-def test_a_date_that_fails_stops_no_other_and_is_named_at_the_end(job: Any) -> None:
+def test_a_date_that_fails_stops_no_other_and_is_named_at_the_end(job: Workspace) -> None:
     runs = ToldRuns(failing={D2: "its source is broken"})
     plan = go(job, runs, {"order": "newest first", "max_parallel": 1})
     assert [request.date for request in runs.asked] == [D3, D2, D1]
@@ -108,19 +109,19 @@ def test_a_date_that_fails_stops_no_other_and_is_named_at_the_end(job: Any) -> N
         raise_for_failures(rows)
 
 
-def test_runs_that_a_former_process_started_are_not_started_again(job: Any) -> None:
+def test_runs_that_a_former_process_started_are_not_started_again(job: Workspace) -> None:
     runs = ToldRuns(runs={D1: Run(over=True), D2: Run(over=False)})
     go(job, runs)
     assert [request.date for request in runs.asked] == [D3]
 
 
-def test_a_date_that_somebody_else_is_at_is_waited_for_and_run_if_it_is_not_done_then(job: Any) -> None:
+def test_a_date_that_somebody_else_is_at_is_waited_for_and_run_if_it_is_not_done_then(job: Workspace) -> None:
     runs = ToldRuns(busy={D1})
     go(job, runs)
     assert [request.date for request in runs.asked] == [D2, D3, D1]
 
 
-def test_a_date_that_somebody_else_has_done_meanwhile_is_not_run(job: Any) -> None:
+def test_a_date_that_somebody_else_has_done_meanwhile_is_not_run(job: Workspace) -> None:
     class Elsewhere(ToldRuns):
         def wait(self, seconds: float, so_far: BackfillProgress) -> None:
             if self.busy:
@@ -132,6 +133,6 @@ def test_a_date_that_somebody_else_has_done_meanwhile_is_not_run(job: Any) -> No
     assert [request.date for request in runs.asked] == [D2, D3]
 
 
-def test_what_no_date_can_have_is_refused_before_any_is_run(job: Any) -> None:
+def test_what_no_date_can_have_is_refused_before_any_is_run(job: Workspace) -> None:
     with pytest.raises(ConfigError, match="give one of the two"):
         go(job, ToldRuns(), redo=True, retry=True)

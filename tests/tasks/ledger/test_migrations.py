@@ -17,7 +17,9 @@ from alembic.migration import MigrationContext
 
 from configs.clock import SystemClock
 from configs.progress import Silent
+from rigs.clock import HandClock
 from rigs.interrupted import Stop
+from rigs.workspace import Workspace
 from tasks.ledger import database
 from tasks.ledger.database import open_database
 from tasks.ledger.run_ledger import RunLedger
@@ -102,7 +104,7 @@ def old_ledger(url: str) -> None:
     engine.dispose()
 
 
-def test_what_stood_in_texts_is_in_columns(ledger_url: str, clock: Any) -> None:
+def test_what_stood_in_texts_is_in_columns(ledger_url: str, clock: HandClock) -> None:
     old_ledger(ledger_url)
     assert "error_line" not in columns(ledger_url, "batches")
     ledger = Ledger(ledger_url, clock)
@@ -126,7 +128,7 @@ def test_what_stood_in_texts_is_in_columns(ledger_url: str, clock: Any) -> None:
 
 
 def test_a_ledger_that_goes_back_to_an_earlier_version_has_the_texts_again(
-    ledger_url: str, clock: Any
+    ledger_url: str, clock: HandClock
 ) -> None:
     old_ledger(ledger_url)
     Ledger(ledger_url, clock)
@@ -172,36 +174,36 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, state: ChunkState, *, before: bool)
     ids=[*S, "created and not confirmed"],
 )
 def test_a_run_of_the_version_before_goes_on_from_every_state_and_pays_once(
-    works: Any, monkeypatch: pytest.MonkeyPatch, state: ChunkState, before: bool
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, state: ChunkState, before: bool
 ) -> None:
-    works.source(6)
-    works.change("limits.max_requests", 3)
+    workspace.source(6)
+    workspace.change("limits.max_requests", 3)
     with monkeypatch.context() as patched, pytest.raises(Stop):
         stop_at(patched, state, before=before)
-        works.run()
-    migrate(works.home.ledger_url, "0001")
-    assert "create_sent_at" not in columns(works.home.ledger_url, "batches")
-    assert works.run()["rows"] == {"total": 6, "succeeded": 6}
-    assert works.paid() == {"1/1": 1, "2/1": 1}
-    assert works.column("id") == [f"t-{n}" for n in range(6)]
+        workspace.run()
+    migrate(workspace.home.ledger_url, "0001")
+    assert "create_sent_at" not in columns(workspace.home.ledger_url, "batches")
+    assert workspace.run()["rows"] == {"total": 6, "succeeded": 6}
+    assert workspace.paid() == {"1/1": 1, "2/1": 1}
+    assert workspace.column("id") == [f"t-{n}" for n in range(6)]
 
 
 @pytest.mark.parametrize("state", [S.ENDED, S.COLLECTED])
 def test_a_batch_that_the_version_before_saw_refused_for_a_line_names_the_row(
-    works: Any, monkeypatch: pytest.MonkeyPatch, state: ChunkState
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, state: ChunkState
 ) -> None:
-    works.faults("fail:model_not_found:9")
+    workspace.faults("fail:model_not_found:9")
     with monkeypatch.context() as patched, pytest.raises(Stop):
         stop_at(patched, state, before=False)
-        works.run()
-    migrate(works.home.ledger_url, "0001")
-    works.run()
-    (message,) = set(works.column("llm_error_message"))
+        workspace.run()
+    migrate(workspace.home.ledger_url, "0001")
+    workspace.run()
+    (message,) = set(workspace.column("llm_error_message"))
     assert message.startswith("line 1 (custom_id t-0): ")
 
 
 def test_a_cancelled_run_of_the_version_before_has_its_attempt_back(
-    works: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import enrich as flow  # Prefect takes seconds to import, and few tests need it
     from tasks.cancel import cancel_run
@@ -209,12 +211,12 @@ def test_a_cancelled_run_of_the_version_before_has_its_attempt_back(
     def stop(*_: object) -> None:
         raise Stop
 
-    works.change("retry.max_attempts", 1)
-    works.faults("stuck:in_progress*1")
+    workspace.change("retry.max_attempts", 1)
+    workspace.faults("stuck:in_progress*1")
     with monkeypatch.context() as patched, pytest.raises(Stop):
         patched.setattr(flow, "sleep_until", stop)
-        works.run()
-    cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
-    migrate(works.home.ledger_url, "0001")
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
-    assert works.paid() == {"1/1": 1, "1/2": 1}
+        workspace.run()
+    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+    migrate(workspace.home.ledger_url, "0001")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.paid() == {"1/1": 1, "1/2": 1}

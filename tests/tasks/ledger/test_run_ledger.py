@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from configs.errors import IntegrityError, LeaseLost
+from rigs.clock import HandClock
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
@@ -19,7 +20,7 @@ NewRun = Callable[..., RunLedger]
 S = ChunkState
 
 
-def posting(chunk: ChunkRecord, clock: Any, **values: Any) -> BatchRecord:
+def posting(chunk: ChunkRecord, clock: HandClock, **values: Any) -> BatchRecord:
     key = f"{chunk.run_id}/{chunk.number}/{chunk.attempt}.{chunk.posting}"
     made = BatchRecord(
         chunk.run_id, chunk.number, chunk.attempt, chunk.posting, key, "acc", "m", 5, 100, 25, clock.now()
@@ -53,7 +54,7 @@ WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] 
 }
 
 
-def test_whoever_lost_the_lease_can_write_nothing(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
+def test_whoever_lost_the_lease_can_write_nothing(ledger: Ledger, new_run: NewRun, clock: HandClock) -> None:
     lost = new_run()
     (chunk,) = lost.chunks()
     batch = posting(chunk, clock)
@@ -77,7 +78,7 @@ def test_every_method_is_known_to_read_or_is_proved_to_check_the_lease() -> None
 
 
 def test_a_renewed_lease_lasts_from_now_and_a_released_one_is_free(
-    ledger: Ledger, new_run: NewRun, clock: Any
+    ledger: Ledger, new_run: NewRun, clock: HandClock
 ) -> None:
     run = new_run()
     clock.sleep(30)
@@ -87,7 +88,9 @@ def test_a_renewed_lease_lasts_from_now_and_a_released_one_is_free(
     assert (run.read_run().lease_owner, run.read_run().lease_until) == (None, None)
 
 
-def test_a_move_changes_chunk_batch_and_history_together(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
+def test_a_move_changes_chunk_batch_and_history_together(
+    ledger: Ledger, new_run: NewRun, clock: HandClock
+) -> None:
     run = new_run()
     (chunk,) = run.chunks()
     moved = run.move(chunk, S.INTENDED, "posting", batch=posting(chunk, clock))
@@ -108,7 +111,7 @@ def test_a_move_that_the_life_of_a_chunk_does_not_know_is_refused(new_run: NewRu
         run.move(chunk, S.MERGED, "x")
 
 
-def test_a_move_from_a_state_the_chunk_left_is_refused_as_a_whole(new_run: NewRun, clock: Any) -> None:
+def test_a_move_from_a_state_the_chunk_left_is_refused_as_a_whole(new_run: NewRun, clock: HandClock) -> None:
     run = new_run()
     (chunk,) = run.chunks()
     run.move(chunk, S.INTENDED, "x", batch=posting(chunk, clock))
@@ -117,7 +120,7 @@ def test_a_move_from_a_state_the_chunk_left_is_refused_as_a_whole(new_run: NewRu
     assert len(run.batches()) == 1
 
 
-def merged(run: RunLedger, clock: Any) -> tuple[ChunkRecord, ...]:
+def merged(run: RunLedger, clock: HandClock) -> tuple[ChunkRecord, ...]:
     """Take all chunks to their end, each with two attempts."""
     for chunk in run.chunks():
         now = chunk
@@ -131,7 +134,7 @@ def merged(run: RunLedger, clock: Any) -> tuple[ChunkRecord, ...]:
 
 
 def test_a_run_is_reopened_with_the_chunks_that_wait_and_their_attempts_count_no_more(
-    ledger: Ledger, new_run: NewRun, clock: Any
+    ledger: Ledger, new_run: NewRun, clock: HandClock
 ) -> None:
     run = new_run(chunks=2)
     _, second = merged(run, clock)
@@ -143,7 +146,7 @@ def test_a_run_is_reopened_with_the_chunks_that_wait_and_their_attempts_count_no
     assert [(e.chunk, e.detail) for e in ledger.history("r1")][-1:] == [(2, "again")]
 
 
-def test_a_run_is_reopened_as_a_whole_or_not_at_all(new_run: NewRun, clock: Any) -> None:
+def test_a_run_is_reopened_as_a_whole_or_not_at_all(new_run: NewRun, clock: HandClock) -> None:
     run = new_run(chunks=2)
     first, second = merged(run, clock)
     run.reopen([second], "again", state=RunState.RUNNING)
@@ -164,7 +167,7 @@ def test_a_run_is_reopened_as_a_whole_or_not_at_all(new_run: NewRun, clock: Any)
     ],
 )
 def test_a_posting_counts_as_an_attempt_unless_somebody_stopped_or_retried_it(
-    new_run: NewRun, clock: Any, values: dict[str, Any], counts: bool
+    new_run: NewRun, clock: HandClock, values: dict[str, Any], counts: bool
 ) -> None:
     run = new_run()
     (chunk,) = run.chunks()
@@ -175,7 +178,7 @@ def test_a_posting_counts_as_an_attempt_unless_somebody_stopped_or_retried_it(
     assert run.batch(chunk).is_attempt is counts
 
 
-def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
+def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clock: HandClock) -> None:
     run = new_run()
     (chunk,) = run.chunks()
     began = clock.now()
@@ -189,7 +192,7 @@ def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clo
     assert [event.kind for event in ledger.history("r1")].count("fault") == 2
 
 
-def test_a_risk_outlasts_faults_and_ends_with_the_batch(new_run: NewRun, clock: Any) -> None:
+def test_a_risk_outlasts_faults_and_ends_with_the_batch(new_run: NewRun, clock: HandClock) -> None:
     run = new_run()
     (chunk,) = run.chunks()
     chunk = run.postpone(chunk, clock.now(), "at risk", at_risk_since=clock.now())
@@ -213,7 +216,7 @@ def test_a_risk_outlasts_faults_and_ends_with_the_batch(new_run: NewRun, clock: 
     ],
 )
 def test_a_batchs_error_names_the_line_and_the_row_at_fault(
-    new_run: NewRun, clock: Any, values: dict[str, Any], text: str | None
+    new_run: NewRun, clock: HandClock, values: dict[str, Any], text: str | None
 ) -> None:
     run = new_run()
     (chunk,) = run.chunks()
@@ -222,7 +225,7 @@ def test_a_batchs_error_names_the_line_and_the_row_at_fault(
 
 
 def test_a_chunks_batches_and_the_posted_ones_are_read_without_the_others(
-    new_run: NewRun, clock: Any
+    new_run: NewRun, clock: HandClock
 ) -> None:
     run = new_run(chunks=4)
     first, *others = run.chunks()
@@ -248,7 +251,7 @@ def test_a_chunks_batches_and_the_posted_ones_are_read_without_the_others(
     assert {number: batch.posting for number, batch in run.posted_batches().items()} == {3: 1, 4: 2}
 
 
-def test_the_first_stat_is_that_of_the_first_chunk_that_has_one(new_run: NewRun, clock: Any) -> None:
+def test_the_first_stat_is_that_of_the_first_chunk_that_has_one(new_run: NewRun, clock: HandClock) -> None:
     run = new_run(chunks=3)
     chunks = merged(run, clock)
     assert run.first_stat("vector_size") is None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from configs.errors import RunBusy
+from rigs.clock import HandClock
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
@@ -34,7 +35,9 @@ def test_the_same_run_cannot_be_made_twice(new_run: NewRun) -> None:
         new_run("r2")
 
 
-def test_a_live_lease_keeps_others_out_until_it_lapses(ledger: Ledger, new_run: NewRun, clock: Any) -> None:
+def test_a_live_lease_keeps_others_out_until_it_lapses(
+    ledger: Ledger, new_run: NewRun, clock: HandClock
+) -> None:
     run = new_run()
     with pytest.raises(RunBusy, match="me is working on this run"):
         ledger.claim("r1", "you", 60, lambda _: False)
@@ -66,14 +69,14 @@ def test_of_two_processes_that_claim_at_once_one_wins(ledger: Ledger, new_run: N
         assert sum(pool.map(claim, range(8))) == 1
 
 
-def posting(chunk: ChunkRecord, clock: Any, **values: Any) -> BatchRecord:
+def posting(chunk: ChunkRecord, clock: HandClock, **values: Any) -> BatchRecord:
     key = f"{chunk.run_id}/{chunk.number}/1"
     made = BatchRecord(chunk.run_id, chunk.number, 1, 1, key, "acc", "m", 5, 100, 25, clock.now())
     return replace(made, **values)
 
 
 def test_enqueued_tokens_are_those_of_open_batches_of_all_runs(
-    ledger: Ledger, new_run: NewRun, clock: Any
+    ledger: Ledger, new_run: NewRun, clock: HandClock
 ) -> None:
     held = []
     for run_id, key, ended in (("r1", "a", None), ("r2", "b", None), ("r3", "c", clock.now())):
@@ -87,7 +90,7 @@ def test_enqueued_tokens_are_those_of_open_batches_of_all_runs(
 
 
 def test_what_is_posted_under_an_account_is_told_over_all_runs(
-    ledger: Ledger, new_run: NewRun, clock: Any
+    ledger: Ledger, new_run: NewRun, clock: HandClock
 ) -> None:
     made = []
     for run_id, values in (
@@ -118,7 +121,7 @@ def test_a_flow_run_finds_the_run_it_began(ledger: Ledger, new_run: NewRun) -> N
 
 
 def test_opening_an_up_to_date_ledger_again_changes_nothing(
-    ledger: Ledger, ledger_url: str, clock: Any
+    ledger: Ledger, ledger_url: str, clock: HandClock
 ) -> None:
     from tasks.ledger.database import open_database
 

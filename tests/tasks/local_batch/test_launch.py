@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from configs.errors import ConfigError, TransientError
+from rigs.batch_service import StartBatchService
 from tasks.local_batch import launch
 from tasks.local_batch.launch import ensure_running, health
 from tasks.local_batch.single_instance import read_address
@@ -61,14 +61,16 @@ def test_an_idle_service_with_other_settings_is_replaced(folder: Path) -> None:
     assert state["answering"]["rows_per_second"] == 5
 
 
-def test_a_standing_service_is_used_as_it_is_but_not_for_another_upstream(batch_service: Any) -> None:
+def test_a_standing_service_is_used_as_it_is_but_not_for_another_upstream(
+    batch_service: StartBatchService,
+) -> None:
     service = batch_service()
     assert ensure_running(service.folder, concurrency=9) == service.url
     with pytest.raises(ConfigError, match="answers from echoes, not http"):
         ensure_running(service.folder, upstream="http://127.0.0.1:1/v1")
 
 
-def test_a_folder_is_served_once(batch_service: Any) -> None:
+def test_a_folder_is_served_once(batch_service: StartBatchService) -> None:
     service = batch_service()
     command = [sys.executable, "-m", "tasks.local_batch", "--folder", str(service.folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
@@ -99,7 +101,7 @@ def test_a_service_that_cannot_start_is_one_line_with_its_log(folder: Path) -> N
     assert b"not a database" in (folder / launch.LOG).read_bytes()
 
 
-def test_an_idle_service_goes_home_but_not_while_a_batch_is_open(batch_service: Any) -> None:
+def test_an_idle_service_goes_home_but_not_while_a_batch_is_open(batch_service: StartBatchService) -> None:
     service = batch_service(idle_exit_seconds=0.2)
     created = service.submit([service.chat("a")], "stuck:in_progress")
     with pytest.raises(subprocess.TimeoutExpired):

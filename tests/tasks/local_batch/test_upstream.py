@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rigs.batch_service import StartBatchService
 from tasks.local_batch.upstream import MAX_TRIES
 
 
@@ -92,7 +93,9 @@ def model() -> Iterator[Model]:
     model.close()
 
 
-def test_each_row_is_asked_once_and_failures_are_its_own(batch_service: Any, model: Model) -> None:
+def test_each_row_is_asked_once_and_failures_are_its_own(
+    batch_service: StartBatchService, model: Model
+) -> None:
     service = batch_service(upstream=model.url, concurrency=3, api_key_env="KEY", environ={"KEY": "secret"})
     texts = [f"text {number}" for number in range(20)] + ["bad", "page", "limited", "shaky"]
     batch = service.run([service.chat(text, text) for text in texts])
@@ -110,7 +113,9 @@ def test_each_row_is_asked_once_and_failures_are_its_own(batch_service: Any, mod
     assert not any(b"secret" in path.read_bytes() for path in service.folder.rglob("*") if path.is_file())
 
 
-def test_a_killed_service_does_not_ask_answered_rows_again(batch_service: Any, model: Model) -> None:
+def test_a_killed_service_does_not_ask_answered_rows_again(
+    batch_service: StartBatchService, model: Model
+) -> None:
     service = batch_service(upstream=model.url, concurrency=2)
     rows = [service.chat(f"row-{number}", f"text {number}") for number in range(300)]
     created = service.submit(rows)
@@ -126,7 +131,9 @@ def test_a_killed_service_does_not_ask_answered_rows_again(batch_service: Any, m
     assert len({line["custom_id"] for line in service.results(batch.output_file_id)}) == 300
 
 
-def test_cancelling_waits_for_what_is_under_way_and_asks_no_more(batch_service: Any, model: Model) -> None:
+def test_cancelling_waits_for_what_is_under_way_and_asks_no_more(
+    batch_service: StartBatchService, model: Model
+) -> None:
     service = batch_service(upstream=model.url, concurrency=2)
     model.gate.clear()
     created = service.submit([service.chat(f"row-{number}", f"text {number}") for number in range(10)])
@@ -175,7 +182,7 @@ def test_a_model_that_is_loading_is_waited_for_longer_than_one_that_fails(
     assert model.asked["hello"] == (loading + 1 if status == 200 else MAX_TRIES)
 
 
-def test_an_answer_may_take_its_time(batch_service: Any, model: Model) -> None:
+def test_an_answer_may_take_its_time(batch_service: StartBatchService, model: Model) -> None:
     service = batch_service(upstream=model.url, concurrency=1)
     model.gate.clear()
     created = service.submit([service.chat("slow", "slow"), service.chat("next", "next")])

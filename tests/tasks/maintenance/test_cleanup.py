@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from configs.errors import NightmailError
 from flows.cli import maintain
 from flows.cli.main import main
+from rigs.batch_service import StartBatchService
+from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.ledger.transitions import RunState
 from tasks.maintenance import cleanup
@@ -22,32 +24,32 @@ LINE = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"
 
 
 class Bench:
-    """A works whose runs leave things behind, and the command that cleans up."""
+    """A workspace whose runs leave things behind, and the command that cleans up."""
 
-    def __init__(self, works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        self.works = works
+    def __init__(self, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+        self.workspace = workspace
         self.capsys = capsys
-        self.client = works.service.client()
+        self.client = workspace.service.client()
         self.made_files: list[str] = []
         self.made_batches: list[str] = []
 
     @property
     def run_id(self) -> str:
         """The latest run of the job."""
-        run = self.works.ledger.latest_run("letters", "k")
+        run = self.workspace.ledger.latest_run("letters", "k")
         assert run is not None
         return str(run.id)
 
     def finish(self, state: RunState = RunState.FINISHED) -> str:
         """A finished run; or, for what only depends on its state, one that is written to be in another."""
-        self.works.run()
+        self.workspace.run()
         if state is not RunState.FINISHED:
             self.set_state(state)
         return self.run_id
 
     def set_state(self, state: RunState) -> None:
         """Write a run's state as if it had come that far."""
-        ledger = self.works.ledger
+        ledger = self.workspace.ledger
         held = ledger.claim(self.run_id, "test/x/1/1", 60, lambda _: False)
         held.update_run(state=state)
         held.release()
@@ -93,10 +95,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(works: Any, capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
-    made = Bench(works, capsys)
+def bench(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
+    made = Bench(workspace, capsys)
     yield made
-    works.service.forgive()
+    workspace.service.forgive()
     for batch_id in made.made_batches:
         if made.status(batch_id) in ("validating", "in_progress"):
             made.client.batches.cancel(batch_id)
@@ -119,37 +121,37 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     return move
 
 
-def stop_while_posted(works: Any, faults: str = "stuck:in_progress") -> None:
+def stop_while_posted(workspace: Workspace, faults: str = "stuck:in_progress") -> None:
     """Start a run, and cancel it once its batch is at the provider."""
-    works.faults(faults)
+    workspace.faults(faults)
 
     def run() -> None:
         with pytest.raises(NightmailError):
-            works.run()
+            workspace.run()
 
     runner = threading.Thread(target=run)
     runner.start()
     deadline = datetime.now(UTC) + timedelta(seconds=30)
-    while not (works.ledger.latest_run("letters", "k") and any(b.batch_id for b in works.batches())):
+    while not (workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())):
         assert datetime.now(UTC) < deadline
         threading.Event().wait(0.02)
-    assert cancel(works)
+    assert cancel(workspace)
     runner.join(30)
 
 
-def cancel(works: Any) -> list[str]:
+def cancel(workspace: Workspace) -> list[str]:
     """`nightmail cancel`, without its output."""
     import os
 
     from configs.clock import SystemClock
     from configs.progress import Silent
 
-    return cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
+    return cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
 
 
 def test_without_a_ledger_there_is_nothing_and_none_is_made(bench: Bench) -> None:
     assert bench.found("--yes") == {}
-    assert not (bench.works.folder / "home").exists()
+    assert not (bench.workspace.folder / "home").exists()
 
 
 def test_a_run_that_tidied_up_leaves_nothing(bench: Bench) -> None:
@@ -164,23 +166,23 @@ def test_files_batches_and_results_of_a_run_that_is_over_are_shown_then_removed_
     run = bench.finish(state)
     upload = bench.file(f"nightmail-{run}-1-1.jsonl")
     second = bench.file(f"nightmail-{run}-12-3.2.jsonl")
-    done = bench.works.service.wait(bench.batch(f"{run}/1/1", faults="").id)
+    done = bench.workspace.service.wait(bench.batch(f"{run}/1/1", faults="").id)
     orphan = bench.batch(f"{run}/1/1")
     expected = {upload: "file", second: "file", done.output_file_id: "file", orphan.id: "batch"}
     before = bench.there()
     assert bench.found() == expected
     assert bench.there() == before
     assert bench.status(orphan.id) == "in_progress"
-    assert "cleaned" not in {event.kind for event in bench.works.ledger.history(run)}
+    assert "cleaned" not in {event.kind for event in bench.workspace.ledger.history(run)}
 
     removed = bench.clean("--yes")
     assert {item["id"]: item["kind"] for item in removed["leftovers"]} == expected
     assert removed["totals"] == {"batch": 1, "file": 3, "folder": 0}
     assert removed["removed"] is True
     assert before - bench.there() == {upload, second, done.output_file_id}
-    bench.works.service.wait(orphan.id)
+    bench.workspace.service.wait(orphan.id)
     assert bench.status(orphan.id) == "cancelled"
-    assert "cleaned" in {event.kind for event in bench.works.ledger.history(run)}
+    assert "cleaned" in {event.kind for event in bench.workspace.ledger.history(run)}
     # What the orphan had answered when it was cancelled comes as files a little later.
     assert set(bench.found("--yes").values()) <= {"file"}
     assert bench.found("--yes") == {}
@@ -203,7 +205,7 @@ def test_batches_that_are_not_ours_and_their_results_are_not_even_listed(bench: 
     run = bench.finish()
     keys = (None, "0123456789/1/1", f"{run}0/1/1")
     stuck = [bench.batch(key) for key in keys]
-    done = [bench.works.service.wait(bench.batch(key, faults="").id) for key in keys]
+    done = [bench.workspace.service.wait(bench.batch(key, faults="").id) for key in keys]
     assert bench.found("--yes") == {}
     assert {bench.status(batch.id) for batch in stuck} == {"in_progress"}
     assert {batch.output_file_id for batch in done} <= bench.there()
@@ -242,24 +244,24 @@ def test_a_run_that_somebody_went_on_with_since_the_look_is_left_alone(
 def test_a_cancelled_run_that_somebody_holds_is_left_alone(bench: Bench) -> None:
     run = bench.finish(RunState.CANCELLED)
     upload = bench.file(f"nightmail-{run}-1-1.jsonl")
-    bench.works.ledger.claim(run, "elsewhere/other/1/1", 60, lambda _: False)
+    bench.workspace.ledger.claim(run, "elsewhere/other/1/1", 60, lambda _: False)
     assert bench.found("--yes") == {}
     assert upload in bench.there()
 
 
 def test_what_a_cancelled_run_has_paid_for_and_not_fetched_yet_is_kept_for_it(bench: Bench) -> None:
-    works = bench.works
-    works.source(20)
-    stop_while_posted(works, "stuck:in_progress*1")
-    (batch,) = works.batches()
-    done = works.service.wait(batch.batch_id)
+    workspace = bench.workspace
+    workspace.source(20)
+    stop_while_posted(workspace, "stuck:in_progress*1")
+    (batch,) = workspace.batches()
+    done = workspace.service.wait(batch.batch_id)
     assert done.status == "cancelled"
     orphan = bench.batch(f"{bench.run_id}/1/1")
     found = bench.found("--yes")
     assert found == {batch.file_id: "file", orphan.id: "batch"}  # its requests are of no more use
-    works.service.wait(orphan.id)
+    workspace.service.wait(orphan.id)
     assert {done.output_file_id, done.error_file_id} - {None} <= bench.there()
-    assert works.run()["rows"] == {"total": 20, "succeeded": 20}
+    assert workspace.run()["rows"] == {"total": 20, "succeeded": 20}
     assert set(bench.found("--yes")) == set(results(bench, orphan.id))
 
 
@@ -271,9 +273,9 @@ def results(bench: Bench, batch_id: str) -> list[str]:
 def test_a_folder_goes_once_its_time_is_over_and_the_output_and_the_ledger_stay(
     bench: Bench, later: Callable[[timedelta], None]
 ) -> None:
-    bench.works.change("run.keep", "2d")
+    bench.workspace.change("run.keep", "2d")
     run = bench.finish()
-    folder = bench.works.folder / "home" / "runs" / "letters" / "k"
+    folder = bench.workspace.folder / "home" / "runs" / "letters" / "k"
     other = folder.with_name("other")
     other.mkdir()
     later(timedelta(days=1, hours=23))
@@ -285,9 +287,9 @@ def test_a_folder_goes_once_its_time_is_over_and_the_output_and_the_ledger_stay(
     assert not folder.exists()
     assert other.exists()
     assert bench.found("--yes") == {}
-    assert bench.works.statuses() == {"succeeded": 10}
-    assert bench.works.ledger.get_run(run).state is RunState.FINISHED
-    assert bench.works.run()["run"] == run  # finished before, and still known
+    assert bench.workspace.statuses() == {"succeeded": 10}
+    assert bench.workspace.ledger.get_run(run).state is RunState.FINISHED
+    assert bench.workspace.run()["run"] == run  # finished before, and still known
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_a_folder_goes_once_its_time_is_over_and_the_output_and_the_ledger_stay(
 def test_a_folder_stays_when_it_is_for_ever_or_the_run_is_not_finished(
     bench: Bench, later: Callable[[timedelta], None], keep: str | None, state: RunState
 ) -> None:
-    bench.works.change("run.keep", keep)
+    bench.workspace.change("run.keep", keep)
     bench.finish(state)
     later(timedelta(days=9_999))
     assert bench.found("--yes") == {}
@@ -306,44 +308,44 @@ def test_a_folder_stays_when_it_is_for_ever_or_the_run_is_not_finished(
 def test_a_folder_stays_when_an_output_was_published_into_it(
     bench: Bench, later: Callable[[timedelta], None]
 ) -> None:
-    bench.works.change("output.path", "home/runs/letters/k/out.parquet")
+    bench.workspace.change("output.path", "home/runs/letters/k/out.parquet")
     bench.finish()
     later(timedelta(days=31))
     assert bench.found("--yes") == {}
-    assert bench.works.out.num_rows == 10
+    assert bench.workspace.out.num_rows == 10
 
 
 def test_a_folder_stays_when_another_run_lives_in_it(
     bench: Bench, later: Callable[[timedelta], None]
 ) -> None:
     for key in ("k.2", "k"):
-        bench.works.run(key=key)
-    with sa.create_engine(bench.works.home.ledger_url).begin() as connection:
+        bench.workspace.run(key=key)
+    with sa.create_engine(bench.workspace.home.ledger_url).begin() as connection:
         connection.execute(sa.text("update runs set folder = 'letters/k' where key = 'k.2'"))
     later(timedelta(days=31))
     assert bench.found("--yes") == {}
 
 
 def test_a_redo_has_a_folder_that_no_key_has(bench: Bench, later: Callable[[timedelta], None]) -> None:
-    bench.works.run(key="k.2")
-    bench.works.run(key="k")
-    bench.works.run(key="k", redo=True)
-    assert bench.works.run(key="k.2")["generation"] == 1
+    bench.workspace.run(key="k.2")
+    bench.workspace.run(key="k")
+    bench.workspace.run(key="k", redo=True)
+    assert bench.workspace.run(key="k.2")["generation"] == 1
     later(timedelta(days=31))
     assert bench.found("--yes") == {"letters/k.2": "folder", "letters/k": "folder", "letters/k@2": "folder"}
 
 
 def test_two_accounts_are_both_cleaned(
-    bench: Bench, batch_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, batch_service: StartBatchService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = bench.works
+    workspace = bench.workspace
     first = bench.finish()
     upload = bench.file(f"nightmail-{first}-1-1.jsonl")
     elsewhere = batch_service()
     monkeypatch.setenv("OTHER_KEY", "sk-other")
-    works.change("provider.base_url", elsewhere.url)
-    works.change("provider.api_key_env", "OTHER_KEY")
-    second = works.run(key="elsewhere")["run"]
+    workspace.change("provider.base_url", elsewhere.url)
+    workspace.change("provider.api_key_env", "OTHER_KEY")
+    second = workspace.run(key="elsewhere")["run"]
     there = elsewhere.client().files.create(file=(f"nightmail-{second}-1-1.jsonl", LINE), purpose="batch")
     # The other account's run id in this account is nobody's business here.
     stray = bench.file(f"nightmail-{second}-1-1.jsonl")
@@ -363,7 +365,7 @@ def test_two_accounts_are_both_cleaned(
 def test_a_provider_that_does_not_answer_costs_a_note_and_the_next_call_goes_on(bench: Bench) -> None:
     run = bench.finish()
     uploads = [bench.file(f"nightmail-{run}-{n}-1.jsonl") for n in (1, 2)]
-    bench.works.service.fault("delete", "status:400", times=1)
+    bench.workspace.service.fault("delete", "status:400", times=1)
     done = bench.clean("--yes", code=3)
     assert len(done["leftovers"]) == 1
     assert "is still there: " in done["notes"][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from configs.errors import TransientError
 from configs.progress import Silent
 from flows.cli.main import main
 from rigs.interrupted import stopped_after_submitting
+from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.maintenance.sweep import sweep_up
 from tasks.orchestration.server_runs import NoServer, Seen
@@ -42,7 +42,7 @@ class Told:
 
 
 @pytest.fixture
-def left(works: Any) -> Any:
+def left(workspace: Workspace) -> Workspace:
     """A run of the flow run `f-1` that nobody works on: its process died while its batch was out."""
     from configs.clock import SystemClock
     from configs.request import RunRequest
@@ -52,17 +52,19 @@ def left(works: Any) -> Any:
     from tasks.runs.request import resolve_request
     from tasks.runs.session import open_run
 
-    works.faults("stuck:in_progress")
-    resolved = resolve_request(RunRequest(works.write(), key="k"), works.home, SystemClock(), origin="f-1")
+    workspace.faults("stuck:in_progress")
+    resolved = resolve_request(
+        RunRequest(workspace.write(), key="k"), workspace.home, SystemClock(), origin="f-1"
+    )
     with open_run(
-        resolved, connect(resolved.job.provider, works.home, os.environ), works.home, SystemClock()
+        resolved, connect(resolved.job.provider, workspace.home, os.environ), workspace.home, SystemClock()
     ) as run:
         prepare(run, _silent())
         advance(run, _silent())
-    return works
+    return workspace
 
 
-def _silent() -> Any:
+def _silent() -> Silent:
     from configs.progress import Silent
 
     return Silent()
@@ -80,7 +82,7 @@ def _silent() -> Any:
     ],
 )
 def test_what_is_stuck_is_helped_once_with_a_line(
-    left: Any, kind: str, calls: list[str], said: str | None
+    left: Workspace, kind: str, calls: list[str], said: str | None
 ) -> None:
     told = Told(kind)
     swept = sweep_up(left.home, os.environ, SystemClock(), told)
@@ -91,7 +93,7 @@ def test_what_is_stuck_is_helped_once_with_a_line(
         assert swept.done[0].endswith(said)
 
 
-def test_a_flow_run_that_lost_its_worker_before_it_began_is_waked_and_none_twice(left: Any) -> None:
+def test_a_flow_run_that_lost_its_worker_before_it_began_is_waked_and_none_twice(left: Workspace) -> None:
     told = Told("PENDING")
     swept = sweep_up(left.home, os.environ, SystemClock(), told)
     assert told.calls == ["wake f-1", "wake f-2"]
@@ -101,7 +103,7 @@ def test_a_flow_run_that_lost_its_worker_before_it_began_is_waked_and_none_twice
 
 
 def test_a_run_that_goes_on_at_a_terminal_is_not_taken_for_the_flow_run_it_was_cancelled_with(
-    left: Any, monkeypatch: pytest.MonkeyPatch
+    left: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import enrich
 
@@ -119,7 +121,7 @@ def test_a_run_that_goes_on_at_a_terminal_is_not_taken_for_the_flow_run_it_was_c
     assert told.calls == []
 
 
-def test_a_run_that_somebody_holds_is_left_alone(left: Any) -> None:
+def test_a_run_that_somebody_holds_is_left_alone(left: Workspace) -> None:
     record = left.ledger.latest_run("letters", "k")
     left.ledger.claim(record.id, "far-away/x/1/1", 600, lambda _: False)
     told = Told("RUNNING")
@@ -127,7 +129,9 @@ def test_a_run_that_somebody_holds_is_left_alone(left: Any) -> None:
     assert told.calls == []
 
 
-def test_without_a_server_unfinished_runs_are_named(left: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_server_unfinished_runs_are_named(
+    left: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["sweep"])
     said = capsys.readouterr()
@@ -136,31 +140,31 @@ def test_without_a_server_unfinished_runs_are_named(left: Any, capsys: pytest.Ca
     assert "letters k: is running and nobody works on it" in said.err
 
 
-def test_spent_files_are_deleted_and_run_folders_are_not(works: Any) -> None:
-    works.service.fault("delete", "status:500", times=10)
-    works.change("run.keep", "1s")
-    works.run()
-    works.service.forgive()
-    left = works.files_left()
+def test_spent_files_are_deleted_and_run_folders_are_not(workspace: Workspace) -> None:
+    workspace.service.fault("delete", "status:500", times=10)
+    workspace.change("run.keep", "1s")
+    workspace.run()
+    workspace.service.forgive()
+    left = workspace.files_left()
     assert left
-    swept = sweep_up(works.home, os.environ, SystemClock(), NoServer())
+    swept = sweep_up(workspace.home, os.environ, SystemClock(), NoServer())
     assert swept.done
     assert all(line.startswith("letters k: deleted file ") for line in swept.done), swept.done
-    assert works.files_left() == []
-    assert (works.home.folder / "runs").exists()
-    assert sweep_up(works.home, os.environ, SystemClock(), NoServer()).done == []
+    assert workspace.files_left() == []
+    assert (workspace.home.folder / "runs").exists()
+    assert sweep_up(workspace.home, os.environ, SystemClock(), NoServer()).done == []
 
 
 def test_a_batch_that_a_cancel_did_not_reach_is_cancelled_by_a_sweep(
-    works: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works.faults("stuck:in_progress*1")
-    stopped_after_submitting(works, monkeypatch)
-    works.service.fault("cancel", "status:500")
+    workspace.faults("stuck:in_progress*1")
+    stopped_after_submitting(workspace, monkeypatch)
+    workspace.service.fault("cancel", "status:500")
     with pytest.raises(TransientError):
-        cancel_run(works.home, os.environ, SystemClock(), "letters/k", Silent())
-    swept = sweep_up(works.home, os.environ, SystemClock(), NoServer())
-    (batch,) = works.batches()
+        cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+    swept = sweep_up(workspace.home, os.environ, SystemClock(), NoServer())
+    (batch,) = workspace.batches()
     assert f"letters k: cancelled batch {batch.batch_id}: open, and nobody waits for it" in swept.done[0]
-    assert works.service.wait(batch.batch_id).status == "cancelled"
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.service.wait(batch.batch_id).status == "cancelled"
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
+from rigs.s3 import S3Prefix
+from rigs.workspace import Workspace
 from tasks.orchestration import blocks
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 KEY, SECRET = "sk-from-a-block", "aws-secret-from-a-block"
 
@@ -32,22 +37,22 @@ def in_files(folder: Path, text: str) -> list[str]:
     ("variable", "said"), [(None, "provider.api_key_block"), ("NIGHTMAIL_S3_BLOCK",) * 2]
 )
 def test_without_a_server_a_block_is_one_clear_line(
-    works: Any, monkeypatch: pytest.MonkeyPatch, variable: str | None, said: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, variable: str | None, said: str
 ) -> None:
     if variable:
         monkeypatch.setenv(variable, "mine")
     else:
-        works.change("provider.api_key_block", "mine")
+        workspace.change("provider.api_key_block", "mine")
     with pytest.raises(
         ConfigError, match=rf"^{said}: the .* block 'mine' is kept by a Prefect server; set PREFECT_API_URL"
     ):
-        works.run()
-    assert not (works.folder / "home").exists()
+        workspace.run()
+    assert not (workspace.folder / "home").exists()
 
 
-def test_a_key_from_the_environment_needs_no_server(works: Any) -> None:
-    config = load_job(works.write()).provider
-    assert blocks.connect(config, works.home, {"TEST_KEY": "sk"})._client.api_key == "sk"
+def test_a_key_from_the_environment_needs_no_server(workspace: Workspace) -> None:
+    config = load_job(workspace.write()).provider
+    assert blocks.connect(config, workspace.home, {"TEST_KEY": "sk"})._client.api_key == "sk"
 
 
 def test_accounts_with_keys_from_different_places_are_told_apart() -> None:
@@ -61,22 +66,22 @@ class TestOnAServer:
     pytestmark = pytest.mark.slow
 
     @pytest.fixture(autouse=True)
-    def server(self, works: Any, prefect_client: Any) -> None:
+    def server(self, workspace: Workspace, prefect_client: SyncPrefectClient) -> None:
         """Its blocks are those that the tests of this class make."""
 
     def test_the_providers_key_comes_from_its_block_and_is_written_nowhere(
-        self, works: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from prefect.blocks.system import Secret
 
         Secret(value=KEY).save("provider-key", overwrite=True)
         monkeypatch.delenv("TEST_KEY")
-        works.change("provider.api_key_block", "provider-key")
-        assert blocks.connect(load_job(works.write()).provider, works.home, {})._client.api_key == KEY
-        assert works.run()["rows"] == {"total": 10, "succeeded": 10}
-        assert works.batches()[0].account.endswith(" block provider-key")
-        assert in_files(works.folder, "provider-key")
-        assert in_files(works.folder, KEY) == []
+        workspace.change("provider.api_key_block", "provider-key")
+        assert blocks.connect(load_job(workspace.write()).provider, workspace.home, {})._client.api_key == KEY
+        assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+        assert workspace.batches()[0].account.endswith(" block provider-key")
+        assert in_files(workspace.folder, "provider-key")
+        assert in_files(workspace.folder, KEY) == []
         assert KEY not in caplog.text
 
     @pytest.mark.parametrize(
@@ -88,18 +93,18 @@ class TestOnAServer:
         ],
     )
     def test_a_block_that_is_not_there_or_holds_no_key_is_one_clear_line(
-        self, works: Any, value: Any, said: str
+        self, workspace: Workspace, value: object, said: str
     ) -> None:
         from prefect.blocks.system import Secret
 
         if value is not None:
             Secret(value=value).save("odd", overwrite=True)
-        works.change("provider.api_key_block", "absent" if value is None else "odd")
+        workspace.change("provider.api_key_block", "absent" if value is None else "odd")
         with pytest.raises(ConfigError, match=f"^provider.api_key_block: .*{re.escape(said)}"):
-            works.run()
+            workspace.run()
 
     def test_a_whole_job_on_s3_with_credentials_from_a_block_alone(
-        self, works: Any, s3: Any, monkeypatch: pytest.MonkeyPatch, own_fsspec_config: None
+        self, workspace: Workspace, s3: S3Prefix, monkeypatch: pytest.MonkeyPatch, own_fsspec_config: None
     ) -> None:
         aws = pytest.importorskip("prefect_aws")
         for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -112,24 +117,29 @@ class TestOnAServer:
         ).save("storage", overwrite=True)
         monkeypatch.setenv("NIGHTMAIL_S3_BLOCK", "storage")
         monkeypatch.setenv("NIGHTMAIL_RUNS_URL", f"{s3.url}/runs")
-        works.change("output.path", f"{s3.url}/out")
-        assert works.run()["rows"] == {"total": 10, "succeeded": 10}
+        workspace.change("output.path", f"{s3.url}/out")
+        assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
         assert "out/_receipt.json" in s3.names()
-        assert in_files(works.folder, s3.server.SECRET) == []
+        assert in_files(workspace.folder, s3.server.SECRET) == []
         assert s3.server.SECRET not in str(os.environ)
 
     @pytest.mark.parametrize("name", ["absent", "wrong-secret"])
     def test_an_s3_block_that_does_not_help_is_one_clear_line(
-        self, works: Any, s3: Any, monkeypatch: pytest.MonkeyPatch, own_fsspec_config: None, name: str
+        self,
+        workspace: Workspace,
+        s3: S3Prefix,
+        monkeypatch: pytest.MonkeyPatch,
+        own_fsspec_config: None,
+        name: str,
     ) -> None:
         aws = pytest.importorskip("prefect_aws")
         aws.AwsCredentials(aws_access_key_id=s3.server.KEY, aws_secret_access_key=SECRET).save(
             "wrong-secret", overwrite=True
         )
         monkeypatch.setenv("NIGHTMAIL_S3_BLOCK", name)
-        works.change("source.path", f"{s3.url}/in.csv")
+        workspace.change("source.path", f"{s3.url}/in.csv")
         with pytest.raises(ConfigError) as caught:
-            works.run()
+            workspace.run()
         text = str(caught.value)
         assert ("has no AWS Credentials block 'absent'" in text) == (name == "absent")
         assert ("access is denied; check the S3 credentials" in text) == (name != "absent")

@@ -7,12 +7,17 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
 from configs.clock import SystemClock
 from flows.enrich import enrich
+from rigs.deployed import Deployed
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 pytestmark = pytest.mark.slow
 
@@ -34,74 +39,74 @@ def until(seen: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     return found
 
 
-def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(deployed: Any) -> None:
+def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(deployed: Deployed) -> None:
     from tasks.maintenance.sweep import sweep_up
     from tasks.orchestration.server_runs import OnServer
 
-    works = deployed.works
-    looks = works.service.stats()["requests"].get("retrieve", 0)
-    works.service.fault("retrieve", "delay:100")
+    workspace = deployed.workspace
+    looks = workspace.service.stats()["requests"].get("retrieve", 0)
+    workspace.service.fault("retrieve", "delay:100")
     run = deployed.start(
-        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=works.write(), key="k"
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=workspace.write(), key="k"
     )
     # Only a process that is asking for its batch is sure to be there: any other may be falling asleep.
-    until(lambda: works.service.stats()["requests"].get("retrieve", 0) > looks, "a look at the batch")
-    held = works.ledger.latest_run("letters", "k")
+    until(lambda: workspace.service.stats()["requests"].get("retrieve", 0) > looks, "a look at the batch")
+    held = workspace.ledger.latest_run("letters", "k")
     os.kill(int(held.lease_owner.split("/")[-2]), signal.SIGTERM)
-    until(lambda: works.ledger.get_run(held.id).lease_owner is None, "the end of the lease", seconds=60)
+    until(lambda: workspace.ledger.get_run(held.id).lease_owner is None, "the end of the lease", seconds=60)
     over = deployed.until_over(run)
     assert over.state.name == "Crashed", over.state.message
     # The worker reports it a second time, which would crash the run that was waked in between.
     until(lambda: is_done_with(deployed.client, run), "the worker's second report")
-    works.service.forgive()
+    workspace.service.forgive()
 
-    swept = sweep_up(works.home, os.environ, Later(), OnServer(deployed.client))
+    swept = sweep_up(workspace.home, os.environ, Later(), OnServer(deployed.client))
     assert len(swept.done) == 1, swept.done
     assert "letters k: its flow run is Crashed since" in swept.done[0]
     again = deployed.until_over(run)
     assert again.state.name == "Completed", again.state.message
-    assert works.paid() == {"1/1": 1}
-    assert sweep_up(works.home, os.environ, Later(), OnServer(deployed.client)).done == []
+    assert workspace.paid() == {"1/1": 1}
+    assert sweep_up(workspace.home, os.environ, Later(), OnServer(deployed.client)).done == []
 
 
-def test_a_run_whose_worker_died_before_it_began_is_waked_by_a_sweep(deployed: Any) -> None:
+def test_a_run_whose_worker_died_before_it_began_is_waked_by_a_sweep(deployed: Deployed) -> None:
     from prefect.states import Pending
 
     from tasks.maintenance.sweep import sweep_up
     from tasks.orchestration.server_runs import OnServer
 
-    works = deployed.works
+    workspace = deployed.workspace
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False, tags=["nightmail"])
-    run = deployed.start(deployment, state=Pending(), job=works.write(), key="k")
+    run = deployed.start(deployment, state=Pending(), job=workspace.write(), key="k")
     others = deployed.start(
         deployed.deploy(enrich, "of-others", enforce_parameter_schema=False),
         state=Pending(),
-        job=works.write(),
+        job=workspace.write(),
     )
-    assert sweep_up(works.home, os.environ, SystemClock(), OnServer(deployed.client)).done == []
+    assert sweep_up(workspace.home, os.environ, SystemClock(), OnServer(deployed.client)).done == []
 
-    (said,) = sweep_up(works.home, os.environ, Later(), OnServer(deployed.client)).done
+    (said,) = sweep_up(workspace.home, os.environ, Later(), OnServer(deployed.client)).done
     assert said.endswith("its worker is gone, and no process began it; a worker takes it up again")
     over = deployed.until_over(run)
     assert over.state.name == "Completed", over.state.message
     assert deployed.client.read_flow_run(others).state.name == "Pending"
-    assert works.paid() == {"1/1": 1}
+    assert workspace.paid() == {"1/1": 1}
 
 
-def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_strangers(deployed: Any) -> None:
+def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_strangers(deployed: Deployed) -> None:
     from prefect.states import Scheduled
 
-    works = deployed.works
-    works.faults("status:scheduling:1")
-    works.change("poll", {"first_seconds": 5, "max_seconds": 5})
+    workspace = deployed.workspace
+    workspace.faults("status:scheduling:1")
+    workspace.change("poll", {"first_seconds": 5, "max_seconds": 5})
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
-    mine = deployed.start(deployment, job=works.write(), key="k")
+    mine = deployed.start(deployment, job=workspace.write(), key="k")
     deployed.until_state(mine, "Sleeping")
-    record = works.ledger.latest_run("letters", "k")
-    until(lambda: works.ledger.get_run(record.id).lease_owner is None, "the end of the lease")
-    zombie = works.ledger.claim(record.id, "far-away/x/1/1", 600, lambda _: False)
+    record = workspace.ledger.latest_run("letters", "k")
+    until(lambda: workspace.ledger.get_run(record.id).lease_owner is None, "the end of the lease")
+    zombie = workspace.ledger.claim(record.id, "far-away/x/1/1", 600, lambda _: False)
 
-    stranger = deployed.until_over(deployed.start(deployment, job=works.write(), key="k"))
+    stranger = deployed.until_over(deployed.start(deployment, job=workspace.write(), key="k"))
     assert stranger.state.name == "Failed"
     assert f"flow run letters k ({mine}, " in stranger.state.message, stranger.state.message
     assert "is working on this run" in stranger.state.message
@@ -109,22 +114,26 @@ def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_stranger
     waiting = deployed.until(mine, lambda run: "an earlier process" in (run.state.message or ""))
     assert waiting.state.name == "Sleeping"
     wake = waiting.state.state_details.scheduled_time
-    assert wake > works.ledger.get_run(record.id).lease_until
+    assert wake > workspace.ledger.get_run(record.id).lease_until
     zombie.release()
     deployed.client.set_flow_run_state(mine, Scheduled(), force=True)
     assert deployed.until_over(mine).state.name == "Completed", deployed.log[-3000:]
-    assert works.paid() == {"1/1": 1}
+    assert workspace.paid() == {"1/1": 1}
 
 
-def test_a_run_over_its_error_budget_tells_and_one_within_it_tells_that_it_finished(deployed: Any) -> None:
-    works = deployed.works
-    works.faults("row_error:400:t-1|t-2")
+def test_a_run_over_its_error_budget_tells_and_one_within_it_tells_that_it_finished(
+    deployed: Deployed,
+) -> None:
+    workspace = deployed.workspace
+    workspace.faults("row_error:400:t-1|t-2")
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
-    over = deployed.start(deployment, job=works.write(), key="over")
+    over = deployed.start(deployment, job=workspace.write(), key="over")
     deployed.until_over(over)
-    within = deployed.start(deployment, job=works.write(), key="within", overrides=["run.error_budget=0.5"])
+    within = deployed.start(
+        deployment, job=workspace.write(), key="within", overrides=["run.error_budget=0.5"]
+    )
     assert deployed.until_over(within).state.name == "Completed", deployed.log[-3000:]
-    record = {key: works.ledger.latest_run("letters", key) for key in ("over", "within")}
+    record = {key: workspace.ledger.latest_run("letters", key) for key in ("over", "within")}
 
     told = until(lambda: events(deployed.client, record["over"].id), "the event")
     assert [event["event"] for event in told] == ["nightmail.run.over-error-budget"]
@@ -139,7 +148,7 @@ def test_a_run_over_its_error_budget_tells_and_one_within_it_tells_that_it_finis
     assert "20.0% of the rows have no answer" in deployed.log
 
 
-def is_done_with(client: Any, flow_run: Any) -> bool:
+def is_done_with(client: SyncPrefectClient, flow_run: UUID) -> bool:
     """Whether the worker has told all it has to tell of a process."""
     wanted = {
         "event": {"name": ["prefect.worker.executed-flow-run"]},
@@ -148,7 +157,7 @@ def is_done_with(client: Any, flow_run: Any) -> bool:
     return bool(client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
 
 
-def events(client: Any, run_id: str) -> list[dict[str, Any]]:
+def events(client: SyncPrefectClient, run_id: str) -> list[dict[str, Any]]:
     wanted = {"filter": {"resource": {"id": [f"nightmail.run.{run_id}"]}}}
     found: list[dict[str, Any]] = client.request("POST", "/events/filter", json=wanted).json()["events"]
     return found

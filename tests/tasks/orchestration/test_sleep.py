@@ -7,9 +7,16 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
+
+from rigs.prefect_server import PrefectServer
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +33,7 @@ class Nap:
     log: str
 
 
-def napping(client: Any, folder: Path) -> Any:
+def napping(client: SyncPrefectClient, folder: Path) -> UUID:
     """Id of a new run of the napper."""
     from prefect.flows import load_flow_from_entrypoint
 
@@ -43,7 +50,7 @@ def napping(client: Any, folder: Path) -> Any:
     return made.id
 
 
-def until(client: Any, run: Any, name: str, log: Path) -> Any:
+def until(client: SyncPrefectClient, run: UUID, name: str, log: Path) -> FlowRun:
     deadline = time.monotonic() + 180
     while (found := client.read_flow_run(run)).state.name != name:
         assert time.monotonic() < deadline, f"never {name}: {found.state!r}; {log.read_text()[-3000:]}"
@@ -52,7 +59,7 @@ def until(client: Any, run: Any, name: str, log: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def nap(prefect_server: Any, prefect_worker: Path, tmp_path_factory: pytest.TempPathFactory) -> Nap:
+def nap(prefect_server: PrefectServer, prefect_worker: Path, tmp_path_factory: pytest.TempPathFactory) -> Nap:
     """Two naps on a real server with a real worker."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -107,7 +114,7 @@ def test_naps_change_neither_the_first_due_time_nor_the_first_start(nap: Nap) ->
 
 
 def test_a_run_that_is_cancelled_in_its_sleep_is_cancelled_at_once(
-    prefect_client: Any, prefect_worker: Path, tmp_path: Path
+    prefect_client: SyncPrefectClient, prefect_worker: Path, tmp_path: Path
 ) -> None:
     from prefect.states import Cancelling
 

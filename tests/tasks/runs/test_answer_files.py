@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+
+from rigs.workspace import Workspace
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
-def pictures(works: Any) -> Any:
-    works.change("prompt.endpoint", "/v1/images/generations")
-    works.change("prompt.user", "{{ text }}")
-    works.change("limits.max_requests", 4)
-    return works
+def pictures(workspace: Workspace) -> Workspace:
+    workspace.change("prompt.endpoint", "/v1/images/generations")
+    workspace.change("prompt.user", "{{ text }}")
+    workspace.change("limits.max_requests", 4)
+    return workspace
 
 
-def found(works: Any, base: str) -> dict[str, bytes]:
+def found(workspace: Workspace, base: str) -> dict[str, bytes]:
     """The pictures that the rows point to."""
-    return {path: (works.folder / base / path).read_bytes() for path in works.column("llm_answer")}
+    return {path: (workspace.folder / base / path).read_bytes() for path in workspace.column("llm_answer")}
 
 
-def on_disk(works: Any) -> set[str]:
-    return {path.name for path in (works.folder / "out").rglob("*.png")}
+def on_disk(workspace: Workspace) -> set[str]:
+    return {path.name for path in (workspace.folder / "out").rglob("*.png")}
 
 
-def test_every_row_has_its_picture_beside_a_folder_of_parts(pictures: Any) -> None:
+def test_every_row_has_its_picture_beside_a_folder_of_parts(pictures: Workspace) -> None:
     pictures.run()
     files = found(pictures, "out/letters")
     assert len(files) == 10
@@ -38,7 +38,7 @@ def test_every_row_has_its_picture_beside_a_folder_of_parts(pictures: Any) -> No
     assert ds.dataset(pictures.folder / "out/letters").count_rows() == 10
 
 
-def test_pictures_of_a_single_file_lie_in_a_folder_of_its_name(pictures: Any) -> None:
+def test_pictures_of_a_single_file_lie_in_a_folder_of_its_name(pictures: Workspace) -> None:
     pictures.change("output.path", "out/letters.parquet")
     pictures.run()
     assert len(found(pictures, "out")) == 10
@@ -46,7 +46,7 @@ def test_pictures_of_a_single_file_lie_in_a_folder_of_its_name(pictures: Any) ->
 
 
 @pytest.mark.parametrize(("path", "base"), [("out/letters", "out/letters"), ("out/letters.parquet", "out")])
-def test_a_redone_run_leaves_no_picture_of_the_one_before(pictures: Any, path: str, base: str) -> None:
+def test_a_redone_run_leaves_no_picture_of_the_one_before(pictures: Workspace, path: str, base: str) -> None:
     pictures.change("output.path", path)
     pictures.run()
     pictures.source(3)
@@ -55,14 +55,14 @@ def test_a_redone_run_leaves_no_picture_of_the_one_before(pictures: Any, path: s
     assert len(on_disk(pictures)) == 3
 
 
-def test_several_pictures_a_row_are_a_list(pictures: Any) -> None:
+def test_several_pictures_a_row_are_a_list(pictures: Workspace) -> None:
     pictures.change("prompt.params", {"n": 3, "size": "1024x1024"})
     pictures.run()
     assert [len(paths) for paths in pictures.column("llm_answer")] == [3] * 10
     assert len(on_disk(pictures)) == 30
 
 
-def test_pictures_that_came_before_the_batch_expired_are_kept(pictures: Any) -> None:
+def test_pictures_that_came_before_the_batch_expired_are_kept(pictures: Workspace) -> None:
     pictures.faults("expire_after:0.5*3")
     receipt = pictures.run()
     assert receipt["batches"]["follow_ups"] == 3
@@ -71,14 +71,14 @@ def test_pictures_that_came_before_the_batch_expired_are_kept(pictures: Any) -> 
 
 
 @pytest.fixture
-def videos(works: Any) -> Any:
-    works.source(3)
-    works.change("prompt.endpoint", "/v1/videos")
-    works.change("prompt.params", {"seconds": "8", "size": "1280x720"})
-    return works
+def videos(workspace: Workspace) -> Workspace:
+    workspace.source(3)
+    workspace.change("prompt.endpoint", "/v1/videos")
+    workspace.change("prompt.params", {"seconds": "8", "size": "1280x720"})
+    return workspace
 
 
-def test_a_video_is_fetched_apart_and_its_object_is_typed(videos: Any) -> None:
+def test_a_video_is_fetched_apart_and_its_object_is_typed(videos: Workspace) -> None:
     videos.run()
     for video in videos.column("llm_answer"):
         assert (video["status"], video["seconds"], video["size"]) == ("completed", "8", "1280x720")
@@ -87,7 +87,7 @@ def test_a_video_is_fetched_apart_and_its_object_is_typed(videos: Any) -> None:
         assert data.endswith(video["id"].encode())
 
 
-def test_a_video_that_is_gone_leaves_its_object_without_a_file(videos: Any) -> None:
+def test_a_video_that_is_gone_leaves_its_object_without_a_file(videos: Workspace) -> None:
     videos.service.fault("video", "status:404", times=1)
     receipt = videos.run()
     assert receipt["rows"] == {"total": 3, "succeeded": 3}
@@ -96,13 +96,13 @@ def test_a_video_that_is_gone_leaves_its_object_without_a_file(videos: Any) -> N
     assert [event.kind for event in videos.ledger.history(run.id)].count("no video") == 1
 
 
-def test_a_cut_transfer_of_a_video_is_begun_anew(videos: Any, fast_faults: None) -> None:
+def test_a_cut_transfer_of_a_video_is_begun_anew(videos: Workspace, fast_faults: None) -> None:
     videos.service.fault("video", "status:503", times=3)
     videos.run()
     assert all(video["file"] for video in videos.column("llm_answer"))
 
 
-def test_the_schema_on_disk_is_the_same_in_every_part(pictures: Any) -> None:
+def test_the_schema_on_disk_is_the_same_in_every_part(pictures: Workspace) -> None:
     pictures.run()
     parts = sorted((pictures.folder / "out/letters").glob("*.parquet"))
     assert len(parts) == 3

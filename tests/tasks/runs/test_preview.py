@@ -11,50 +11,55 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import InputError
 from configs.request import RunRequest
+from rigs.workspace import Workspace
 from tasks.runs.preview import preview, preview_table
 from tasks.runs.request import resolve_request
 from tasks.stages.plan import RenderedRow
 from tasks.stages.prompt.render import Skip
 
 
-def rows_of(works: Any, count: int, **options: Any) -> tuple[list[str], list[tuple[str, ...]]]:
-    frame = preview(resolve_request(RunRequest(works.write(), **options), works.home, SystemClock()), count)
+def rows_of(workspace: Workspace, count: int, **options: Any) -> tuple[list[str], list[tuple[str, ...]]]:
+    frame = preview(
+        resolve_request(RunRequest(workspace.write(), **options), workspace.home, SystemClock()), count
+    )
     return list(frame.columns), list(frame.itertuples(index=False, name=None))
 
 
-def test_it_shows_the_key_what_the_prompt_reads_the_id_and_the_prompt(works: Any) -> None:
-    works.source(3, unused=["x"] * 3)
-    names, rows = rows_of(works, 2)
+def test_it_shows_the_key_what_the_prompt_reads_the_id_and_the_prompt(workspace: Workspace) -> None:
+    workspace.source(3, unused=["x"] * 3)
+    names, rows = rows_of(workspace, 2)
     assert names == ["id", "text", "custom_id", "prompt"]
     assert rows == [("t-0", "word 0", "t-0", "Say word 0"), ("t-1", "word 1", "t-1", "Say word 1")]
 
 
 @pytest.mark.parametrize(("count", "limit", "shown"), [(1, None, 1), (99, None, 10), (5, 3, 3)])
-def test_it_shows_no_more_rows_than_there_are(works: Any, count: int, limit: int | None, shown: int) -> None:
-    _, rows = rows_of(works, count, limit=limit)
+def test_it_shows_no_more_rows_than_there_are(
+    workspace: Workspace, count: int, limit: int | None, shown: int
+) -> None:
+    _, rows = rows_of(workspace, count, limit=limit)
     assert [row[0] for row in rows] == [f"t-{n}" for n in range(shown)]
 
 
-def test_a_sample_beyond_one_batch_of_the_reader_goes_on_in_order(works: Any) -> None:
-    works.source(3_000)
-    works.change("source.key", None)
-    _, rows = rows_of(works, 2_500)
+def test_a_sample_beyond_one_batch_of_the_reader_goes_on_in_order(workspace: Workspace) -> None:
+    workspace.source(3_000)
+    workspace.change("source.key", None)
+    _, rows = rows_of(workspace, 2_500)
     assert [row[-2] for row in rows] == [f"row-{n:09d}" for n in range(2_500)]
 
 
-def test_several_templates_are_told_apart_and_a_row_that_fails_says_why(works: Any) -> None:
-    works.change("prompt.system", "Be {{ text }}")
-    works.change("prompt.user", "{{ 1 // (text | length - 6) }}")
-    works.source(2, text=["a longer word", "word 0"])
-    _, rows = rows_of(works, 2)
+def test_several_templates_are_told_apart_and_a_row_that_fails_says_why(workspace: Workspace) -> None:
+    workspace.change("prompt.system", "Be {{ text }}")
+    workspace.change("prompt.user", "{{ 1 // (text | length - 6) }}")
+    workspace.source(2, text=["a longer word", "word 0"])
+    _, rows = rows_of(workspace, 2)
     assert rows[0][-1] == "[prompt.system] Be a longer word\n[prompt.user] 0"
     assert rows[1][-1].startswith("skipped: prompt.user line 1: ZeroDivisionError")
 
 
-def test_an_empty_source_is_an_error(works: Any) -> None:
-    works.source(0)
+def test_an_empty_source_is_an_error(workspace: Workspace) -> None:
+    workspace.source(0)
     with pytest.raises(InputError):
-        rows_of(works, 1)
+        rows_of(workspace, 1)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from flows.cli.main import main
+from rigs.workspace import Workspace
 from tasks.runs.receipts import receipt_of
 
 
-def store(works: Any, receipt: dict[str, Any]) -> None:
+def store(workspace: Workspace, receipt: dict[str, Any]) -> None:
     """Let the ledger have that receipt of the only run."""
-    with sqlite3.connect(works.home.ledger_url.removeprefix("sqlite:///")) as ledger:
+    with sqlite3.connect(workspace.home.ledger_url.removeprefix("sqlite:///")) as ledger:
         ledger.execute("update runs set receipt = ?", [json.dumps(receipt)])
     ledger.close()
 
@@ -25,9 +26,9 @@ def nightmail(*words: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_ledger_keeps_what_was_published(works: Any) -> None:
-    written = works.run()
-    record = works.ledger.latest_run("letters", "k")
+def test_the_ledger_keeps_what_was_published(workspace: Workspace) -> None:
+    written = workspace.run()
+    record = workspace.ledger.latest_run("letters", "k")
     assert record.receipt == written
     receipt = receipt_of(record)
     assert receipt is not None
@@ -36,20 +37,22 @@ def test_the_ledger_keeps_what_was_published(works: Any) -> None:
 
 
 def test_a_run_that_an_earlier_version_finished_is_shown_as_before(
-    works: Any, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = works.run()
-    store(works, {key: value for key, value in written.items() if key != "version"})
-    assert works.run() == written
-    assert works.paid() == {"1/1": 1}
+    written = workspace.run()
+    store(workspace, {key: value for key, value in written.items() if key != "version"})
+    assert workspace.run() == written
+    assert workspace.paid() == {"1/1": 1}
     assert nightmail("status", "letters/k", "--json") == 0
     assert json.loads(capsys.readouterr().out)["receipt"] == written
     assert nightmail("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["answered"] == 10
 
 
-def test_a_receipt_that_cannot_be_read_is_one_line(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    store(works, {**works.run(), "version": 2})
+def test_a_receipt_that_cannot_be_read_is_one_line(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(workspace, {**workspace.run(), "version": 2})
     assert nightmail("status", "letters/k") != 0
     (line,) = capsys.readouterr().err.splitlines()
     assert "letters k: its receipt in the ledger cannot be read (version: Input should be 1)" in line

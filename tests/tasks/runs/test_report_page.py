@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from configs.clock import SystemClock
 from configs.progress import Silent
 from flows.cli.main import main
+from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.runs import report_page
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import as_markdown
 
 
-def read(works: Any, path: str = "out/letters/_report.html") -> str:
-    text: str = (works.folder / path).read_text(encoding="utf-8")
+def read(workspace: Workspace, path: str = "out/letters/_report.html") -> str:
+    text: str = (workspace.folder / path).read_text(encoding="utf-8")
     return text
 
 
@@ -25,26 +25,28 @@ def read(works: Any, path: str = "out/letters/_report.html") -> str:
     ("output", "report"),
     [("out/letters", "out/letters/_report.html"), ("out/letters.parquet", "out/letters.report.html")],
 )
-def test_it_lies_beside_the_output_and_the_receipt_says_where(works: Any, output: str, report: str) -> None:
-    works.change("output.path", output)
-    receipt = works.run()
-    assert receipt["report"] == str(works.folder / report)
-    text = read(works, report)
+def test_it_lies_beside_the_output_and_the_receipt_says_where(
+    workspace: Workspace, output: str, report: str
+) -> None:
+    workspace.change("output.path", output)
+    receipt = workspace.run()
+    assert receipt["report"] == str(workspace.folder / report)
+    text = read(workspace, report)
     assert "All 10 rows answered." in text
     assert "word 0" in text
     written = "out/letters/_receipt.json" if output == "out/letters" else "out/letters.receipt.json"
-    assert json.loads((works.folder / written).read_text()) == receipt
+    assert json.loads((workspace.folder / written).read_text()) == receipt
 
 
-def test_a_run_with_failures_shows_them_with_rows_and_batches(works: Any) -> None:
-    works.source(20, text=["<b>bold</b>"] * 20)
-    works.change("limits.max_requests", 8)
-    works.change("retry.max_attempts", 2)
-    works.faults("row_error:400:t-3|t-9,refusal:t-15,row_error:500:t-17")
-    receipt = works.run()
-    text = read(works)
+def test_a_run_with_failures_shows_them_with_rows_and_batches(workspace: Workspace) -> None:
+    workspace.source(20, text=["<b>bold</b>"] * 20)
+    workspace.change("limits.max_requests", 8)
+    workspace.change("retry.max_attempts", 2)
+    workspace.faults("row_error:400:t-3|t-9,refusal:t-15,row_error:500:t-17")
+    receipt = workspace.run()
+    text = read(workspace)
     assert "16 of 20 rows answered; 1 refused, 3 failed." in text
-    for batch in works.batches():
+    for batch in workspace.batches():
         assert batch.batch_id in text
     for error in receipt["errors"]:
         assert error["code"] in text
@@ -58,23 +60,23 @@ def test_a_run_with_failures_shows_them_with_rows_and_batches(works: Any) -> Non
     ("endpoint", "shown"),
     [("/v1/embeddings", "numbers]"), ("/v1/moderations", "flagged"), ("/v1/responses", "word 0")],
 )
-def test_every_kind_of_answer_is_shown(works: Any, endpoint: str, shown: str) -> None:
-    works.change("prompt.endpoint", endpoint)
-    works.run()
-    assert shown in read(works).partition("before and after")[2]
+def test_every_kind_of_answer_is_shown(workspace: Workspace, endpoint: str, shown: str) -> None:
+    workspace.change("prompt.endpoint", endpoint)
+    workspace.run()
+    assert shown in read(workspace).partition("before and after")[2]
 
 
-def test_redo_replaces_it(works: Any) -> None:
-    works.run()
-    works.change("prompt.user", "Shout {{ text }}")
-    works.run(redo=True)
-    assert "Shout" in read(works)
-    assert "redo number 1" in read(works)
+def test_redo_replaces_it(workspace: Workspace) -> None:
+    workspace.run()
+    workspace.change("prompt.user", "Shout {{ text }}")
+    workspace.run(redo=True)
+    assert "Shout" in read(workspace)
+    assert "redo number 1" in read(workspace)
 
 
-def test_a_cancelled_run_that_publishes_has_one_that_says_so(works: Any) -> None:
-    works.change("run", {"publish_cancelled": True})
-    works.faults("stuck:in_progress")
+def test_a_cancelled_run_that_publishes_has_one_that_says_so(workspace: Workspace) -> None:
+    workspace.change("run", {"publish_cancelled": True})
+    workspace.faults("stuck:in_progress")
 
     def interrupt(clock: SystemClock, seconds: float) -> None:
         raise KeyboardInterrupt
@@ -82,34 +84,34 @@ def test_a_cancelled_run_that_publishes_has_one_that_says_so(works: Any) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SystemClock, "sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            works.run()
-    cancel_run(works.home, {"TEST_KEY": "x"}, SystemClock(), "letters/k", Silent())
-    assert "Stopped before its end: 0 of 10 rows answered; 10 cancelled." in read(works)
+            workspace.run()
+    cancel_run(workspace.home, {"TEST_KEY": "x"}, SystemClock(), "letters/k", Silent())
+    assert "Stopped before its end: 0 of 10 rows answered; 10 cancelled." in read(workspace)
 
 
 @pytest.mark.parametrize("output", ["out/letters", "out/letters.parquet"])
 def test_a_report_that_cannot_be_made_keeps_the_rows_from_nobody(
-    works: Any, monkeypatch: pytest.MonkeyPatch, output: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    works.change("output.path", output)
-    works.run()
+    workspace.change("output.path", output)
+    workspace.run()
 
     def broken(*_: object, **__: object) -> bytes:
         raise RuntimeError("no pages today")
 
     monkeypatch.setattr(report_page, "render_page", broken)
-    receipt = works.run(redo=True)
+    receipt = workspace.run(redo=True)
     assert receipt["report"] is None
-    assert works.statuses() == {"succeeded": 10}
-    assert not list((works.folder / "out").rglob("*report*")), "the old one would speak of another run"
-    history = works.ledger.history(receipt["run"])
+    assert workspace.statuses() == {"succeeded": 10}
+    assert not list((workspace.folder / "out").rglob("*report*")), "the old one would speak of another run"
+    history = workspace.ledger.history(receipt["run"])
     assert [e.detail for e in history if e.kind == "no report"] == ["RuntimeError: no pages today"]
 
 
-def test_the_terminal_names_it(works: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    works.run()
-    place = str(works.folder / "out/letters/_report.html")
-    for command in (["run", works.write(), "--key", "k"], ["status", "letters/k"]):
+def test_the_terminal_names_it(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.run()
+    place = str(workspace.folder / "out/letters/_report.html")
+    for command in (["run", workspace.write(), "--key", "k"], ["status", "letters/k"]):
         with pytest.raises(SystemExit):
             main(command)
         assert place in capsys.readouterr().out
@@ -127,6 +129,6 @@ def test_the_terminal_names_it(works: Any, capsys: pytest.CaptureFixture[str]) -
         (None, None),
     ],
 )
-def test_the_receipt_artifact_leads_to_it(works: Any, place: str | None, said: str | None) -> None:
-    shown = as_markdown(Receipt.model_validate({**works.run(), "report": place}))
+def test_the_receipt_artifact_leads_to_it(workspace: Workspace, place: str | None, said: str | None) -> None:
+    shown = as_markdown(Receipt.model_validate({**workspace.run(), "report": place}))
     assert (said in shown) if said else ("eport" not in shown)

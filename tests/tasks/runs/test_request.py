@@ -10,6 +10,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.request import RunRequest
+from rigs.workspace import Workspace
 from tasks.runs.request import resolve_request
 
 NOW = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
@@ -33,20 +34,20 @@ class Clock:
     ],
 )
 def test_date_and_key_are_those_given_or_of_the_day_before_it_was_due(
-    works: Any, asked: dict[str, Any], due: datetime | None, day: date, key: str
+    workspace: Workspace, asked: dict[str, Any], due: datetime | None, day: date, key: str
 ) -> None:
-    works.change("output.path", "out/{key}")
-    resolved = resolve_request(RunRequest(works.write(), **asked), works.home, Clock(), due=due)
+    workspace.change("output.path", "out/{key}")
+    resolved = resolve_request(RunRequest(workspace.write(), **asked), workspace.home, Clock(), due=due)
     assert (resolved.logical_date, resolved.key) == (day, key)
-    assert resolved.job.output.path == str(works.folder / "out" / key)
+    assert resolved.job.output.path == str(workspace.folder / "out" / key)
     assert resolved.now == NOW
 
 
-def test_a_flow_run_that_wakes_stays_with_its_date_and_its_redo_is_done(works: Any) -> None:
-    request = RunRequest(works.write(), redo=True)
-    before = resolve_request(request, works.home, Clock(), origin="f-1", due=NOW)
+def test_a_flow_run_that_wakes_stays_with_its_date_and_its_redo_is_done(workspace: Workspace) -> None:
+    request = RunRequest(workspace.write(), redo=True)
+    before = resolve_request(request, workspace.home, Clock(), origin="f-1", due=NOW)
     assert before.redo
-    works.ledger.create_run(
+    workspace.ledger.create_run(
         "r1",
         job="letters",
         key=before.key,
@@ -58,10 +59,10 @@ def test_a_flow_run_that_wakes_stays_with_its_date_and_its_redo_is_done(works: A
         origin="f-1",
     )
     later = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
-    after = resolve_request(replace(request, key="other"), works.home, Clock(), origin="f-1", due=later)
+    after = resolve_request(replace(request, key="other"), workspace.home, Clock(), origin="f-1", due=later)
     assert (after.logical_date, after.key, after.redo) == (before.logical_date, before.key, False)
 
 
-def test_redo_and_retry_exclude_each_other(works: Any) -> None:
+def test_redo_and_retry_exclude_each_other(workspace: Workspace) -> None:
     with pytest.raises(ConfigError, match="give one of the two"):
-        resolve_request(RunRequest(works.write(), redo=True, retry=True), works.home, Clock())
+        resolve_request(RunRequest(workspace.write(), redo=True, retry=True), workspace.home, Clock())

@@ -9,20 +9,21 @@ import pytest
 
 from configs.errors import ConfigError
 from flows.cli.main import main
+from rigs.workspace import Workspace
 
 FAILING = "row_error:500:t-2|t-7"
 
 
 @pytest.fixture
-def finished(works: Any, fast_faults: None) -> Any:
+def finished(workspace: Workspace, fast_faults: None) -> Workspace:
     """A run whose first three batches failed two of ten rows, which took all of its attempts."""
-    works.faults(f"{FAILING}*3")
-    assert works.run()["rows"] == {"total": 10, "succeeded": 8, "failed": 2}
-    assert works.paid() == {"1/1": 1, "1/2": 1, "1/3": 1}
-    return works
+    workspace.faults(f"{FAILING}*3")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 8, "failed": 2}
+    assert workspace.paid() == {"1/1": 1, "1/2": 1, "1/3": 1}
+    return workspace
 
 
-def test_only_the_unanswered_rows_are_asked_and_the_output_is_whole(finished: Any) -> None:
+def test_only_the_unanswered_rows_are_asked_and_the_output_is_whole(finished: Workspace) -> None:
     before = {row["id"]: row for row in finished.out.to_pylist()}
     receipt = finished.run(retry=True)
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
@@ -39,48 +40,50 @@ def test_only_the_unanswered_rows_are_asked_and_the_output_is_whole(finished: An
     assert finished.files_left() == []
 
 
-def test_it_is_one_more_round_of_attempts_each_time(works: Any, fast_faults: None) -> None:
-    works.change("retry.max_attempts", 2)
-    works.faults(FAILING)
-    assert works.run()["retryable"] == 2
+def test_it_is_one_more_round_of_attempts_each_time(workspace: Workspace, fast_faults: None) -> None:
+    workspace.change("retry.max_attempts", 2)
+    workspace.faults(FAILING)
+    assert workspace.run()["retryable"] == 2
     for posted in (4, 6):
-        receipt = works.run(retry=True)
+        receipt = workspace.run(retry=True)
         assert receipt["rows"] == {"total": 10, "succeeded": 8, "failed": 2}
         assert receipt["batches"]["posted"] == posted
-    assert works.run()["batches"]["posted"] == 6
-    assert set(works.paid().values()) == {1}
+    assert workspace.run()["batches"]["posted"] == 6
+    assert set(workspace.paid().values()) == {1}
 
 
-def test_only_chunks_with_unanswered_rows_are_posted_again(works: Any, fast_faults: None) -> None:
-    works.source(20)
-    works.change("limits.max_requests", 10)
-    works.change("retry.max_attempts", 1)
-    works.faults("row_error:500:t-12*2")
-    works.run()
-    works.run(retry=True)
-    assert Counter(batch.chunk for batch in works.batches()) == {1: 1, 2: 2}
-    assert works.column("id") == [f"t-{n}" for n in range(20)]
-    assert works.statuses() == {"succeeded": 20}
+def test_only_chunks_with_unanswered_rows_are_posted_again(workspace: Workspace, fast_faults: None) -> None:
+    workspace.source(20)
+    workspace.change("limits.max_requests", 10)
+    workspace.change("retry.max_attempts", 1)
+    workspace.faults("row_error:500:t-12*2")
+    workspace.run()
+    workspace.run(retry=True)
+    assert Counter(batch.chunk for batch in workspace.batches()) == {1: 1, 2: 2}
+    assert workspace.column("id") == [f"t-{n}" for n in range(20)]
+    assert workspace.statuses() == {"succeeded": 20}
 
 
 @pytest.mark.parametrize("faults", ["", "row_error:400:t-2"], ids=["all answered", "the request's own fault"])
-def test_where_asking_again_cannot_help_nothing_is_posted_or_published(works: Any, faults: str) -> None:
-    works.faults(faults)
-    receipt = works.run()
-    assert works.run(retry=True) == receipt
-    assert works.paid() == {"1/1": 1}
+def test_where_asking_again_cannot_help_nothing_is_posted_or_published(
+    workspace: Workspace, faults: str
+) -> None:
+    workspace.faults(faults)
+    receipt = workspace.run()
+    assert workspace.run(retry=True) == receipt
+    assert workspace.paid() == {"1/1": 1}
 
 
-def test_reasons_that_the_job_names_by_now_count(works: Any, fast_faults: None) -> None:
-    works.change("retry", {"on": ["capacity"], "max_attempts": 2})
-    works.faults("row_error:500:t-1*1,row_error:429:t-2*1")
-    assert works.run()["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
-    works.change("retry", {"on": ["capacity", "transient"], "max_attempts": 2})
-    assert works.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
+def test_reasons_that_the_job_names_by_now_count(workspace: Workspace, fast_faults: None) -> None:
+    workspace.change("retry", {"on": ["capacity"], "max_attempts": 2})
+    workspace.faults("row_error:500:t-1*1,row_error:429:t-2*1")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
+    workspace.change("retry", {"on": ["capacity", "transient"], "max_attempts": 2})
+    assert workspace.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
 
 
 def test_a_reason_that_is_added_while_a_follow_up_is_out_counts_too(
-    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import enrich as flow
 
@@ -88,28 +91,28 @@ def test_a_reason_that_is_added_while_a_follow_up_is_out_counts_too(
         pass
 
     def stop_in_the_follow_up(*_: object) -> None:
-        if len(works.batches()) == 2:
+        if len(workspace.batches()) == 2:
             raise Stop
 
-    works.change("retry.on", ["capacity"])
-    works.faults("row_error:500:t-1*1,row_error:429:t-2*1")
+    workspace.change("retry.on", ["capacity"])
+    workspace.faults("row_error:500:t-1*1,row_error:429:t-2*1")
     with monkeypatch.context() as patched:
         patched.setattr(flow, "sleep_until", stop_in_the_follow_up)
         with pytest.raises(Stop):
-            works.run()
-    works.change("retry.on", ["capacity", "transient"])
-    assert works.run()["rows"] == {"total": 10, "succeeded": 10}
-    assert set(works.paid().values()) == {1}
+            workspace.run()
+    workspace.change("retry.on", ["capacity", "transient"])
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert set(workspace.paid().values()) == {1}
 
 
-def test_a_run_that_has_not_begun_just_begins(works: Any) -> None:
-    assert works.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
-    assert works.paid() == {"1/1": 1}
+def test_a_run_that_has_not_begun_just_begins(workspace: Workspace) -> None:
+    assert workspace.run(retry=True)["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.paid() == {"1/1": 1}
 
 
 @pytest.mark.parametrize("typed", [{}, {"retry": True}], ids=["plain", "the same"])
 def test_a_retry_that_is_interrupted_goes_on_with_either_command(
-    finished: Any, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
 ) -> None:
     from flows import enrich as flow
 
@@ -126,19 +129,19 @@ def test_a_retry_that_is_interrupted_goes_on_with_either_command(
 
 
 def test_a_flow_run_retries_once_however_often_it_is_woken(
-    works: Any, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import enrich as flow
     from tasks.orchestration.current_run import FlowRunFacts
 
-    works.change("retry.max_attempts", 1)
-    works.faults(FAILING)
-    works.run()
+    workspace.change("retry.max_attempts", 1)
+    workspace.faults(FAILING)
+    workspace.run()
     for origin, posted in (("f-1", 2), ("f-1", 2), ("f-2", 3)):
         here = FlowRunFacts(origin, deployed=True, on_schedule=False, due=None, began=None)
         monkeypatch.setattr(flow, "current_flow_run", lambda here=here: here)
-        assert works.run(retry=True)["batches"]["posted"] == posted
-        assert works.ledger.latest_run("letters", "k").origin == origin
+        assert workspace.run(retry=True)["batches"]["posted"] == posted
+        assert workspace.ledger.latest_run("letters", "k").origin == origin
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_a_flow_run_retries_once_however_often_it_is_woken(
     ],
 )
 def test_what_cannot_be_retried_is_one_line_and_the_run_stays_finished(
-    finished: Any, change: str, said: str
+    finished: Workspace, change: str, said: str
 ) -> None:
     asked = {"retry": True}
     if change == "time":
@@ -170,13 +173,13 @@ def test_what_cannot_be_retried_is_one_line_and_the_run_stays_finished(
 
 
 def test_the_command_line_says_when_it_helps(
-    works: Any, fast_faults: None, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, fast_faults: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    works.change("retry.max_attempts", 1)
-    works.faults(f"{FAILING}*1")
+    workspace.change("retry.max_attempts", 1)
+    workspace.faults(f"{FAILING}*1")
     for options, code, hint in (([], 1, True), (["--retry"], 0, False)):
         with pytest.raises(SystemExit) as ended:
-            main(["run", works.write(), "--key", "k", *options])
+            main(["run", workspace.write(), "--key", "k", *options])
         assert ended.value.code == code
         said = capsys.readouterr().err
         assert ("2 rows may be answered when asked again: run the same command with --retry." in said) == hint

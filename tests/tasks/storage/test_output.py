@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, LeaseLost, StorageError
+from rigs.s3 import S3Prefix
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.urls import filesystem_of
 
@@ -48,14 +49,14 @@ RCLONE = pytest.param("rclone", marks=pytest.mark.slow)
 
 
 @pytest.fixture(params=["disk", "seaweedfs", RCLONE])
-def place(request: pytest.FixtureRequest, tmp_path: Path, s3_at: Callable[[str], Any]) -> str:
+def place(request: pytest.FixtureRequest, tmp_path: Path, s3_at: Callable[[str], S3Prefix]) -> str:
     if request.param == "disk":
         return str(tmp_path / "deep" / "out")
     return str(s3_at(request.param).url) + "/deep/out"
 
 
 @pytest.fixture(params=["seaweedfs", RCLONE])
-def store(request: pytest.FixtureRequest, s3_at: Callable[[str], Any]) -> Any:
+def store(request: pytest.FixtureRequest, s3_at: Callable[[str], S3Prefix]) -> S3Prefix:
     return s3_at(request.param)
 
 
@@ -94,7 +95,7 @@ def test_the_report_lies_beside_them_until_the_next_run(place: str, name: str, p
 
 
 @pytest.mark.parametrize(("name", "page"), [("", "/_report.html"), ("/all.parquet", "/all.report.html")])
-def test_a_browser_shows_the_report_from_the_store(store: Any, name: str, page: str) -> None:
+def test_a_browser_shows_the_report_from_the_store(store: S3Prefix, name: str, page: str) -> None:
     path = f"{store.url}/out"
     EnrichedOutput(path + name, "letters", "r1").publish([part(1)], receipt("r1"), b"<p>")
     assert store.fs.info(path + page)["ContentType"] == "text/html; charset=utf-8"
@@ -226,7 +227,7 @@ def follow(path: str) -> list[int]:
 @pytest.mark.parametrize("old", [[1, 1], []])
 @pytest.mark.parametrize("point", ["pipe_file 1", "commit 1", "commit 2", "pipe_file 2", "rm 1", "never"])
 def test_killed_anywhere_a_reader_of_the_receipt_sees_one_run_whole_and_the_next_try_finishes(
-    store: Any, point: str, old: list[int]
+    store: S3Prefix, point: str, old: list[int]
 ) -> None:
     path = f"{store.url}/out"
     if old:
@@ -421,7 +422,7 @@ def test_a_link_to_the_folder_stays_one(tmp_path: Path) -> None:
     assert [found.name for found in (tmp_path / "disk").iterdir()] == ["real"]
 
 
-def test_nothing_is_shown_before_everything_is_uploaded(store: Any) -> None:
+def test_nothing_is_shown_before_everything_is_uploaded(store: S3Prefix) -> None:
     path = f"{store.url}/out"
     publish(path, "r1", part(1))
     before = store.names("out/")
@@ -434,7 +435,7 @@ def test_nothing_is_shown_before_everything_is_uploaded(store: Any) -> None:
     assert numbers(path) == [2, 3]
 
 
-def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tell(s3: Any) -> None:
+def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tell(s3: S3Prefix) -> None:
     path = f"{s3.url}/out"
     publish(path, "r1", part(1))
 
@@ -453,7 +454,7 @@ def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tel
 
 @pytest.mark.slow
 def test_two_runs_that_publish_at_once_leave_one_of_them_whole_where_it_cannot(
-    s3_at: Callable[[str], Any],
+    s3_at: Callable[[str], S3Prefix],
 ) -> None:
     path = f"{s3_at('rclone').url}/out"
     publish(path, "r1", part(1))
@@ -466,7 +467,7 @@ def test_two_runs_that_publish_at_once_leave_one_of_them_whole_where_it_cannot(
     assert follow(path) == [2, 2]
 
 
-def test_a_receipt_whose_reply_was_lost_is_recognised(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receipt_whose_reply_was_lost_is_recognised(s3: S3Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = filesystem_of(s3.url)[0]
     put = fs.pipe_file
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from configs.errors import ConfigError, LeaseLost, StorageError
+from rigs.s3 import S3Prefix
 from tasks.storage import multipart
 from tasks.storage.run_folder import RunFolder
 
@@ -25,7 +26,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["disk", "seaweedfs", RCLONE])
-def url(request: pytest.FixtureRequest, tmp_path: Path, s3_at: Callable[[str], Any]) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path, s3_at: Callable[[str], S3Prefix]) -> str:
     if request.param == "disk":
         return str(tmp_path / "runs" / "r")
     return str(s3_at(request.param).url) + "/runs/r"
@@ -114,7 +115,7 @@ def test_an_exception_leaves_what_was_there(url: str, size: str) -> None:
     assert get(folder, "a") == b"old"
 
 
-def test_all_parts_but_the_last_have_one_size(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_parts_but_the_last_have_one_size(s3: S3Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     from s3fs import S3File
 
     sizes: list[int] = []
@@ -133,7 +134,7 @@ def test_all_parts_but_the_last_have_one_size(s3: Any, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["seaweedfs", RCLONE])
-def test_a_failed_write_leaves_no_upload_behind(s3_at: Callable[[str], Any], name: str) -> None:
+def test_a_failed_write_leaves_no_upload_behind(s3_at: Callable[[str], S3Prefix], name: str) -> None:
     s3 = s3_at(name)
     with pytest.raises(LeaseLost):
         put(RunFolder(s3.url, guard=lost), "a", bytes(SIZES["in parts"]))
@@ -155,7 +156,9 @@ def test_leftovers_of_earlier_owners_are_swept_and_not_listed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["seaweedfs", RCLONE])
-def test_a_new_owner_ends_what_an_earlier_one_still_uploads(s3_at: Callable[[str], Any], name: str) -> None:
+def test_a_new_owner_ends_what_an_earlier_one_still_uploads(
+    s3_at: Callable[[str], S3Prefix], name: str
+) -> None:
     s3 = s3_at(name)
     with (
         pytest.raises(StorageError, match="another process has ended this upload"),

@@ -9,6 +9,9 @@ from typing import Any
 
 import openai
 import pytest
+from openai import OpenAI
+
+from rigs.batch_service import BatchService
 
 ENDPOINTS = [
     "/v1/responses",
@@ -22,7 +25,7 @@ ENDPOINTS = [
 ]
 
 
-def test_a_batch_runs_to_its_end(service: Any) -> None:
+def test_a_batch_runs_to_its_end(service: BatchService) -> None:
     lines = [service.chat(f"row-{number}", f"text {number}") for number in range(700)]
     created = service.submit(lines, metadata={"submission_key": "k1"})
     assert (created.object, created.status, created.endpoint) == (
@@ -57,7 +60,7 @@ def test_a_batch_runs_to_its_end(service: Any) -> None:
     assert (file.purpose, file.filename) == ("batch_output", f"{batch.id}_output.jsonl")
 
 
-def test_result_lines_have_the_published_shape(service: Any) -> None:
+def test_result_lines_have_the_published_shape(service: BatchService) -> None:
     good, bad = service.chat("good"), service.chat("bad", n="many")
     batch = service.run([good, bad])
     (line,) = service.results(batch.output_file_id)
@@ -71,14 +74,16 @@ def test_result_lines_have_the_published_shape(service: Any) -> None:
     assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
 
 
-def test_without_one_success_there_is_no_output_file(service: Any) -> None:
+def test_without_one_success_there_is_no_output_file(service: BatchService) -> None:
     batch = service.run([service.chat("bad", n="many")])
     assert (batch.status, batch.output_file_id, batch.request_counts.failed) == ("completed", None, 1)
     assert batch.error_file_id
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_every_endpoint_is_accepted_and_a_missing_file_found_out_later(service: Any, endpoint: str) -> None:
+def test_every_endpoint_is_accepted_and_a_missing_file_found_out_later(
+    service: BatchService, endpoint: str
+) -> None:
     client = service.client()
     created = client.batches.create(input_file_id="file-nobody", endpoint=endpoint, completion_window="24h")
     batch = service.wait(created.id)
@@ -107,7 +112,7 @@ def test_every_endpoint_is_accepted_and_a_missing_file_found_out_later(service: 
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),
     ],
 )
-def test_wrong_parameters_are_refused(client: Any, changes: dict[str, Any], param: str) -> None:
+def test_wrong_parameters_are_refused(client: OpenAI, changes: dict[str, Any], param: str) -> None:
     parameters = {
         "input_file_id": "file-x",
         "endpoint": "/v1/embeddings",
@@ -119,7 +124,7 @@ def test_wrong_parameters_are_refused(client: Any, changes: dict[str, Any], para
     assert caught.value.param == param
 
 
-def test_metadata_may_be_as_large_as_published(client: Any) -> None:
+def test_metadata_may_be_as_large_as_published(client: OpenAI) -> None:
     metadata = {f"{number:064}": "x" * 512 for number in range(16)}
     created = client.batches.create(
         input_file_id="file-x", endpoint="/v1/embeddings", completion_window="48h", metadata=metadata
@@ -127,13 +132,13 @@ def test_metadata_may_be_as_large_as_published(client: Any) -> None:
     assert created.metadata == metadata
 
 
-def test_results_may_be_kept_for_a_shorter_time(service: Any) -> None:
+def test_results_may_be_kept_for_a_shorter_time(service: BatchService) -> None:
     batch = service.run([service.chat("a")], output_expires_after={"anchor": "created_at", "seconds": 3_600})
     file = service.client().files.retrieve(batch.output_file_id)
     assert file.expires_at - file.created_at == 3_600
 
 
-def test_a_file_with_bad_lines_fails_as_a_whole_and_names_them(service: Any) -> None:
+def test_a_file_with_bad_lines_fails_as_a_whole_and_names_them(service: BatchService) -> None:
     good = json.dumps(service.chat("a")).encode()
     no_messages = json.dumps({**service.chat("b"), "body": {"model": "m"}}).encode()
     batch = service.run(b"\n".join([good, b"{broken", no_messages, good]) + b"\n")
@@ -147,19 +152,19 @@ def test_a_file_with_bad_lines_fails_as_a_whole_and_names_them(service: Any) -> 
     assert (batch.request_counts.total, batch.in_progress_at, batch.output_file_id) == (0, None, None)
 
 
-def test_the_endpoint_must_be_the_one_on_the_lines(service: Any) -> None:
+def test_the_endpoint_must_be_the_one_on_the_lines(service: BatchService) -> None:
     batch = service.run([service.chat("a")], endpoint="/v1/responses")
     assert [error.code for error in batch.errors.data] == ["invalid_url"]
 
 
-def test_a_file_of_another_purpose_is_no_input(service: Any) -> None:
+def test_a_file_of_another_purpose_is_no_input(service: BatchService) -> None:
     client = service.client()
     file = client.files.create(file=("a.jsonl", b"{}\n"), purpose="user_data")
     created = client.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
     assert service.wait(created.id).errors.data[0].code == "invalid_request"
 
 
-def test_50001_lines_fail_and_50000_succeed(service: Any) -> None:
+def test_50001_lines_fail_and_50000_succeed(service: BatchService) -> None:
     head, tail = json.dumps(service.chat("@")).encode().split(b"@")
     lines = [b"%b%d%b" % (head, number, tail) for number in range(50_001)]
     failed = service.run(b"\n".join(lines))
@@ -174,7 +179,7 @@ def test_50001_lines_fail_and_50000_succeed(service: Any) -> None:
     assert sorted(map(int, ids)) == list(range(50_000))
 
 
-def test_batches_are_listed_newest_first_page_by_page(client: Any) -> None:
+def test_batches_are_listed_newest_first_page_by_page(client: OpenAI) -> None:
     parameters = {"input_file_id": "file-x", "endpoint": "/v1/embeddings", "completion_window": "24h"}
     ids = [client.batches.create(**parameters).id for _ in range(25)]
     page = client.batches.list()
@@ -184,19 +189,19 @@ def test_batches_are_listed_newest_first_page_by_page(client: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"limit": 101}, {"after": "batch_nobody"}])
-def test_a_wrong_page_of_batches_is_refused(client: Any, options: dict[str, Any]) -> None:
+def test_a_wrong_page_of_batches_is_refused(client: OpenAI, options: dict[str, Any]) -> None:
     with pytest.raises(openai.BadRequestError):
         client.batches.list(**options)
 
 
-def test_an_unknown_batch_is_not_found(client: Any) -> None:
+def test_an_unknown_batch_is_not_found(client: OpenAI) -> None:
     for call in (client.batches.retrieve, client.batches.cancel):
         with pytest.raises(openai.NotFoundError) as caught:
             call("batch_nobody")
         assert "batch_nobody" in str(caught.value)
 
 
-def test_what_ended_cannot_be_cancelled_unless_it_was(service: Any) -> None:
+def test_what_ended_cannot_be_cancelled_unless_it_was(service: BatchService) -> None:
     client = service.client()
     completed = service.run([service.chat("a")])
     failed = service.run([service.chat("a"), service.chat("a")])
@@ -211,7 +216,7 @@ def test_what_ended_cannot_be_cancelled_unless_it_was(service: Any) -> None:
     assert client.batches.cancel(stuck.id).status == "cancelled"
 
 
-def test_deleting_the_input_does_not_touch_a_running_batch(service: Any) -> None:
+def test_deleting_the_input_does_not_touch_a_running_batch(service: BatchService) -> None:
     created = service.submit([service.chat("a")], "stuck:in_progress")
     service.wait(created.id, lambda batch: batch.status == "in_progress")
     client = service.client()
@@ -221,7 +226,7 @@ def test_deleting_the_input_does_not_touch_a_running_batch(service: Any) -> None
     assert [line["error"]["code"] for line in service.results(batch.error_file_id)] == ["batch_cancelled"]
 
 
-def test_health_names_the_service(service: Any) -> None:
+def test_health_names_the_service(service: BatchService) -> None:
     health = service.call("GET", "/health")
     assert (health["service"], health["pid"]) == ("nightmail-local-batch", service.process.pid)
     assert health["answering"]["upstream"] is None

@@ -6,17 +6,23 @@ import signal
 from collections import Counter
 from typing import Any
 
+from openai.types import Batch
 
-def rows(service: Any, count: int) -> list[dict[str, Any]]:
+from rigs.batch_service import BatchService, StartBatchService
+
+
+def rows(service: BatchService, count: int) -> list[dict[str, Any]]:
     return [service.chat(f"row-{number}", f"text {number}") for number in range(count)]
 
 
-def ids_of(service: Any, batch: Any) -> Counter[str]:
+def ids_of(service: BatchService, batch: Batch) -> Counter[str]:
     lines = service.results(batch.output_file_id) + service.results(batch.error_file_id)
     return Counter(line["custom_id"] for line in lines)
 
 
-def test_progress_can_be_watched_and_a_cancelled_batch_keeps_its_answers(batch_service: Any) -> None:
+def test_progress_can_be_watched_and_a_cancelled_batch_keeps_its_answers(
+    batch_service: StartBatchService,
+) -> None:
     service = batch_service(rows_per_second=800)
     created = service.submit(rows(service, 1_000))
     seen = service.wait(created.id, lambda batch: batch.request_counts.completed >= 80)
@@ -37,7 +43,7 @@ def test_progress_can_be_watched_and_a_cancelled_batch_keeps_its_answers(batch_s
     assert ids_of(service, batch) == Counter(f"row-{number}" for number in range(1_000))
 
 
-def test_a_batch_expires_when_its_window_ends(batch_service: Any) -> None:
+def test_a_batch_expires_when_its_window_ends(batch_service: StartBatchService) -> None:
     service = batch_service(rows_per_second=200)
     batch = service.run(rows(service, 1_000), completion_window="1s")
     assert batch.status == "expired"
@@ -47,7 +53,7 @@ def test_a_batch_expires_when_its_window_ends(batch_service: Any) -> None:
     assert ids_of(service, batch) == Counter(f"row-{number}" for number in range(1_000))
 
 
-def test_a_killed_service_goes_on_where_it_was(batch_service: Any) -> None:
+def test_a_killed_service_goes_on_where_it_was(batch_service: StartBatchService) -> None:
     service = batch_service(rows_per_second=1_000)
     created = service.submit(rows(service, 1_000))
     for wanted in (100, 600):
@@ -66,7 +72,7 @@ def test_a_killed_service_goes_on_where_it_was(batch_service: Any) -> None:
     assert list((service.folder / "work").iterdir()) == []
 
 
-def test_every_step_survives_restarts(batch_service: Any) -> None:
+def test_every_step_survives_restarts(batch_service: StartBatchService) -> None:
     service = batch_service()
     steps = ("validating", "in_progress", "finalizing")
     created = {step: service.submit(rows(service, 20), f"stuck:{step}").id for step in steps}
@@ -87,7 +93,7 @@ def test_every_step_survives_restarts(batch_service: Any) -> None:
         assert sum(ids_of(service, batch).values()) == (0 if step == "validating" else 20)
 
 
-def test_a_line_cut_by_a_crash_is_answered_again(batch_service: Any) -> None:
+def test_a_line_cut_by_a_crash_is_answered_again(batch_service: StartBatchService) -> None:
     service = batch_service(rows_per_second=300)
     created = service.submit(rows(service, 300))
     service.wait(created.id, lambda batch: batch.request_counts.completed >= 60)
@@ -98,7 +104,7 @@ def test_a_line_cut_by_a_crash_is_answered_again(batch_service: Any) -> None:
     assert ids_of(service, service.wait(created.id)) == Counter(f"row-{number}" for number in range(300))
 
 
-def test_files_and_finished_batches_survive_too(batch_service: Any) -> None:
+def test_files_and_finished_batches_survive_too(batch_service: StartBatchService) -> None:
     service = batch_service()
     batch = service.run(rows(service, 10))
     before = service.content(batch.output_file_id)

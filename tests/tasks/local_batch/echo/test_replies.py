@@ -93,7 +93,7 @@ def test_chat_gives_some_object_when_json_is_asked_for() -> None:
         [{"role": "user", "content": [{"type": "input_text", "text": "why?"}]}],
     ],
 )
-def test_responses_quote_the_question_in_every_form(asked: Any) -> None:
+def test_responses_quote_the_question_in_every_form(asked: object) -> None:
     assert Response.model_validate_json(echo("responses", input=asked).body).output_text == "Echo: why?"
 
 
@@ -133,7 +133,7 @@ def test_completions_answer_each_prompt() -> None:
 @pytest.mark.parametrize(
     ("asked", "count"), [("x", 1), (["x", "y"], 2), ([{"type": "text", "text": "x"}], 1)]
 )
-def test_moderations_flag_nothing(asked: Any, count: int) -> None:
+def test_moderations_flag_nothing(asked: object, count: int) -> None:
     reply = ModerationCreateResponse.model_validate_json(echo("moderations", input=asked).body)
     assert [result.flagged for result in reply.results] == [False] * count
 

@@ -99,7 +99,7 @@ SCHEMAS: list[Any] = [
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:60])
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:8])
-def test_an_echo_satisfies_the_schema(schema: Any, text: str) -> None:
+def test_an_echo_satisfies_the_schema(schema: dict[str, Any], text: str) -> None:
     value = SchemaSampler(schema).sample(text)
     assert jsonschema_rs.is_valid(schema, value), value
 
@@ -161,5 +161,5 @@ SCHEMA = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(SCHEMA, st.text(max_size=60))
-def test_an_echo_satisfies_any_schema(schema: Any, text: str) -> None:
+def test_an_echo_satisfies_any_schema(schema: dict[str, Any], text: str) -> None:
     assert jsonschema_rs.is_valid(schema, SchemaSampler(schema).sample(text))

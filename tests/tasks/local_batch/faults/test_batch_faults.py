@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rigs.batch_service import BatchService
 from tasks.local_batch.faults.batch_faults import Fault, parse
 from tasks.local_batch.faults.corrupt_answers import AWKWARD, AWKWARD_JSON
 
 COUNT = 40
 
 
-def rows(service: Any, **body: Any) -> list[dict[str, Any]]:
+def rows(service: BatchService, **body: Any) -> list[dict[str, Any]]:
     return [service.chat(f"row-{number}", f"text {number}", **body) for number in range(COUNT)]
 
 
@@ -52,7 +54,7 @@ def test_faults_are_words_arguments_and_a_number_of_batches(text: str, faults: l
     ],
 )
 def test_a_batch_ends_early_and_keeps_what_is_done(
-    service: Any, fault: str, status: str, done: int, code: str
+    service: BatchService, fault: str, status: str, done: int, code: str
 ) -> None:
     batch = service.run(rows(service), fault)
     assert (batch.status, batch.request_counts.completed, batch.request_counts.failed) == (
@@ -76,19 +78,21 @@ def test_a_batch_ends_early_and_keeps_what_is_done(
         ("model_not_found", "model_not_found", "body.model"),
     ],
 )
-def test_a_batch_fails_as_often_as_told(service: Any, fault: str, code: str, param: str | None) -> None:
+def test_a_batch_fails_as_often_as_told(
+    service: BatchService, fault: str, code: str, param: str | None
+) -> None:
     batches = [service.run([service.chat("a")], f"fail:{fault}:2") for _ in range(3)]
     assert [batch.status for batch in batches] == ["failed", "failed", "completed"]
     (error,) = batches[0].errors.data
     assert (error.code, error.param, batches[0].request_counts.total) == (code, param, 0)
 
 
-def test_any_fault_can_be_limited_to_the_first_batches(service: Any) -> None:
+def test_any_fault_can_be_limited_to_the_first_batches(service: BatchService) -> None:
     statuses = [service.run(rows(service), "expire_after:0.5*1").status for _ in range(2)]
     assert statuses == ["expired", "completed"]
 
 
-def test_the_output_id_may_come_late(service: Any) -> None:
+def test_the_output_id_may_come_late(service: BatchService) -> None:
     created = service.submit(rows(service), "null_output_id:2")
     client = service.client()
     seen = [
@@ -100,14 +104,14 @@ def test_the_output_id_may_come_late(service: Any) -> None:
     assert {batch.status for batch in seen} == {"completed"}
 
 
-def test_an_error_file_may_be_empty_or_its_id_an_empty_string(service: Any) -> None:
+def test_an_error_file_may_be_empty_or_its_id_an_empty_string(service: BatchService) -> None:
     batch = service.run(rows(service), "empty_error_file")
     assert batch.error_file_id
     assert service.content(batch.error_file_id) == b""
     assert service.run(rows(service), "error_id_empty_string").error_file_id == ""
 
 
-def test_counts_may_be_null_or_zero(service: Any) -> None:
+def test_counts_may_be_null_or_zero(service: BatchService) -> None:
     null = service.run(rows(service), "null_counts")
     assert (null.request_counts.completed, null.request_counts.failed) == (None, None)
     zero = service.run(rows(service), "zero_counts")
@@ -115,14 +119,14 @@ def test_counts_may_be_null_or_zero(service: Any) -> None:
     assert len(service.results(zero.output_file_id)) == COUNT
 
 
-def test_an_unknown_status_word_is_shown_for_a_while(service: Any) -> None:
+def test_an_unknown_status_word_is_shown_for_a_while(service: BatchService) -> None:
     created = service.submit(rows(service), "status:paused:3")
     client = service.client()
     assert [client.batches.retrieve(created.id).status for _ in range(3)] == ["paused"] * 3
     assert service.wait(created.id).status == "completed"
 
 
-def test_failed_rows_may_be_in_the_output_file(service: Any) -> None:
+def test_failed_rows_may_be_in_the_output_file(service: BatchService) -> None:
     batch = service.run(rows(service), "failed_rows_in_output,row_error:400:0.3")
     lines = service.results(batch.output_file_id)
     statuses = Counter(line["response"]["status_code"] for line in lines)
@@ -138,14 +142,16 @@ def test_failed_rows_may_be_in_the_output_file(service: Any) -> None:
         ("unknown_ids", COUNT + 1, COUNT + 1),
     ],
 )
-def test_lines_may_be_double_missing_or_unknown(service: Any, fault: str, whole: int, distinct: int) -> None:
+def test_lines_may_be_double_missing_or_unknown(
+    service: BatchService, fault: str, whole: int, distinct: int
+) -> None:
     ids = [line["custom_id"] for line in service.results(service.run(rows(service), fault).output_file_id)]
     assert (len(ids), len(set(ids))) == (whole, distinct)
     assert ("nobody-asked-for-this" in ids) == (fault == "unknown_ids")
 
 
 @pytest.mark.parametrize(("fault", "place"), [("malformed_line", 0), ("truncated_last_line", -1)])
-def test_a_line_may_be_unreadable(service: Any, fault: str, place: int) -> None:
+def test_a_line_may_be_unreadable(service: BatchService, fault: str, place: int) -> None:
     data = service.content(service.run(rows(service), fault).output_file_id)
     lines = data.removesuffix(b"\n").split(b"\n")
     assert (len(lines), data.endswith(b"\n")) == (COUNT, fault == "malformed_line")
@@ -154,7 +160,7 @@ def test_a_line_may_be_unreadable(service: Any, fault: str, place: int) -> None:
     assert all(json.loads(line) for line in lines)
 
 
-def test_awkward_characters_are_on_the_wire_as_they_are(service: Any) -> None:
+def test_awkward_characters_are_on_the_wire_as_they_are(service: BatchService) -> None:
     batch = service.run(rows(service), "raw_u2028")
     data = service.content(batch.output_file_id)
     assert data.count(AWKWARD_JSON) == data.count(b"\n") == COUNT
@@ -166,7 +172,7 @@ def test_awkward_characters_are_on_the_wire_as_they_are(service: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "context_length_exceeded"), (429, "rate_limit_exceeded"), (500, None)]
 )
-def test_chosen_rows_fail(service: Any, status: int, code: str | None) -> None:
+def test_chosen_rows_fail(service: BatchService, status: int, code: str | None) -> None:
     batch = service.run(rows(service), f"row_error:{status}:row-3|row-7")
     errors = service.results(batch.error_file_id)
     assert {line["custom_id"] for line in errors} == {"row-3", "row-7"}
@@ -176,7 +182,7 @@ def test_chosen_rows_fail(service: Any, status: int, code: str | None) -> None:
     assert (batch.request_counts.completed, batch.request_counts.failed) == (COUNT - 2, 2)
 
 
-def test_a_share_of_the_rows_fails_and_the_same_one_each_time(service: Any) -> None:
+def test_a_share_of_the_rows_fails_and_the_same_one_each_time(service: BatchService) -> None:
     picked = [
         {
             line["custom_id"]
@@ -188,7 +194,7 @@ def test_a_share_of_the_rows_fails_and_the_same_one_each_time(service: Any) -> N
     assert 0 < len(picked[0]) < COUNT
 
 
-def test_answers_may_be_refused_cut_filtered_or_broken(service: Any) -> None:
+def test_answers_may_be_refused_cut_filtered_or_broken(service: BatchService) -> None:
     words = [
         "refusal:row-0",
         "length:row-1",
@@ -208,7 +214,7 @@ def test_answers_may_be_refused_cut_filtered_or_broken(service: Any) -> None:
     assert choice_of(lines["row-5"])["message"]["content"] == "Echo: text 5"
 
 
-def test_responses_may_be_refused_cut_or_filtered(service: Any) -> None:
+def test_responses_may_be_refused_cut_or_filtered(service: BatchService) -> None:
     requests = [
         {"custom_id": name, "method": "POST", "url": "/v1/responses", "body": {"model": "m", "input": "x"}}
         for name in ("r", "l", "c")
@@ -221,7 +227,7 @@ def test_responses_may_be_refused_cut_or_filtered(service: Any) -> None:
     assert bodies["c"]["incomplete_details"] == {"reason": "content_filter"}
 
 
-def test_without_leave_nothing_goes_wrong(tmp_path: Any) -> None:
+def test_without_leave_nothing_goes_wrong(tmp_path: Path) -> None:
     from tasks.local_batch.faults.batch_faults import NO_FAULTS, FaultRegistry
     from tasks.local_batch.protocol.batch_object import StoredBatch
     from tasks.local_batch.state.store import Store

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from fakes.anthropic_fake import KEY, AnthropicFake
 from fakes.loopback import Reply
 from tasks.providers.anthropic import replies
 from tasks.providers.anthropic.replies import as_array
-from tasks.providers.base import BatchStatus, Submission
+from tasks.providers.base import BatchService, BatchStatus, Submission
 from tasks.providers.registry import connect
 
 HOME = Home.from_environment({})
@@ -30,14 +31,14 @@ def settings(url: str | None, **more: Any) -> AnthropicProvider:
 
 
 @pytest.fixture(scope="session")
-def _anthropic(session_anthropic_server: AnthropicFake) -> Any:
+def _anthropic(session_anthropic_server: AnthropicFake) -> BatchService:
     made: Any = connect(settings(session_anthropic_server.url), HOME, {"TEST_KEY": KEY})
     made._client = made._client.with_options(max_retries=0)
     return made
 
 
 @pytest.fixture
-def service(_anthropic: Any, anthropic_server: AnthropicFake) -> Any:
+def service(_anthropic: BatchService, anthropic_server: AnthropicFake) -> BatchService:
     """The service over a fake that holds its batches until told."""
     anthropic_server.hold = True
     return _anthropic
@@ -68,7 +69,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def test_the_requests_are_the_lines_of_the_file_as_they_are(service: Any, anthropic_server: Any) -> None:
+def test_the_requests_are_the_lines_of_the_file_as_they_are(
+    service: BatchService, anthropic_server: AnthropicFake
+) -> None:
     lines = [line("a", "\u2028 日本語 🐈"), line("b", "x" * 3_000_000), line("c")]
     service.create(submission(lines=lambda: io.BytesIO(b"".join(lines)), requests=3), "")
     (sent,) = anthropic_server.calls
@@ -83,7 +86,7 @@ def test_a_file_as_big_as_the_limit_makes_a_body_of_256_mb() -> None:
     assert accepted.max_requests == 100_000
 
 
-def test_a_big_file_becomes_an_array_in_the_memory_of_a_few_blocks(tmp_path: Any) -> None:
+def test_a_big_file_becomes_an_array_in_the_memory_of_a_few_blocks(tmp_path: Path) -> None:
     with (tmp_path / "requests.jsonl").open("wb") as file:
         size = sum(file.write(line(f"row-{number}", "x" * 100_000)) for number in range(400))
     tracemalloc.start()
@@ -97,7 +100,7 @@ def test_a_big_file_becomes_an_array_in_the_memory_of_a_few_blocks(tmp_path: Any
 
 @pytest.mark.parametrize(("version", "sent"), [(None, "2026-10-21"), ("2023-06-01", "2023-06-01")])
 def test_the_api_version_is_the_sdks_or_the_jobs(
-    anthropic_server: Any, version: str | None, sent: str
+    anthropic_server: AnthropicFake, version: str | None, sent: str
 ) -> None:
     made = connect(settings(anthropic_server.url, api_version=version), HOME, {"TEST_KEY": KEY})
     made.create(submission("a"), "")
@@ -113,7 +116,7 @@ def test_the_api_version_is_the_sdks_or_the_jobs(
     ],
 )
 def test_results_come_from_the_base_url_so_that_the_key_goes_nowhere_else(
-    service: Any, anthropic_server: Any, url: str
+    service: BatchService, anthropic_server: AnthropicFake, url: str
 ) -> None:
     anthropic_server.results_url = url
     made = service.create(submission("a", "b"), "")
@@ -122,7 +125,9 @@ def test_results_come_from_the_base_url_so_that_the_key_goes_nowhere_else(
     assert service.download(made.id, sink) == len(sink.getvalue()) > 0
 
 
-def test_a_batch_without_results_is_waited_for_or_given_up(service: Any, anthropic_server: Any) -> None:
+def test_a_batch_without_results_is_waited_for_or_given_up(
+    service: BatchService, anthropic_server: AnthropicFake
+) -> None:
     made = service.create(submission("a"), "")
     with pytest.raises(TransientError, match="no results yet"):
         service.download(made.id, io.BytesIO())
@@ -136,7 +141,7 @@ def test_a_batch_without_results_is_waited_for_or_given_up(service: Any, anthrop
 
 @pytest.mark.parametrize("deletes", [True, False])
 def test_a_gateway_that_cannot_delete_is_left_alone(
-    service: Any, anthropic_server: Any, deletes: bool
+    service: BatchService, anthropic_server: AnthropicFake, deletes: bool
 ) -> None:
     made = service.create(submission("a"), "")
     anthropic_server.end(made.id)
@@ -145,7 +150,7 @@ def test_a_gateway_that_cannot_delete_is_left_alone(
     assert bool(anthropic_server.batches) is not deletes
 
 
-def test_a_batch_under_way_is_not_deleted(service: Any, anthropic_server: Any) -> None:
+def test_a_batch_under_way_is_not_deleted(service: BatchService, anthropic_server: AnthropicFake) -> None:
     made = service.create(submission("a"), "")
     with pytest.raises(TerminalError, match="Only batches that have ended"):
         service.delete_file(made.id)
@@ -161,7 +166,7 @@ def test_a_batch_under_way_is_not_deleted(service: Any, anthropic_server: Any) -
     ],
 )
 def test_what_a_refused_creation_means(
-    service: Any, anthropic_server: Any, status: int, word: str, error: type[Exception]
+    service: BatchService, anthropic_server: AnthropicFake, status: int, word: str, error: type[Exception]
 ) -> None:
     anthropic_server.fault("create", f"status:{status}", text=f"It {word}")
     with pytest.raises(error, match=f"HTTP {status}: It {word}"):
@@ -177,7 +182,7 @@ def test_what_a_refused_creation_means(
     ],
 )
 def test_a_refusal_names_the_row_that_it_numbers(
-    service: Any, anthropic_server: Any, text: str, row: str
+    service: BatchService, anthropic_server: AnthropicFake, text: str, row: str
 ) -> None:
     anthropic_server.fault("create", "status:400", text=text)
     with pytest.raises(TerminalError) as caught:
@@ -191,7 +196,7 @@ def test_a_refusal_names_the_row_that_it_numbers(
     [(0, False, True), (1, False, None), (1, True, True), (0, True, True)],
 )
 def test_a_lone_batch_is_ours_unless_another_posting_may_be_looking_for_it(
-    service: Any, anthropic_server: Any, others: int, ended: bool, found: bool | None
+    service: BatchService, anthropic_server: AnthropicFake, others: int, ended: bool, found: bool | None
 ) -> None:
     began = now()
     made = service.create(submission("a", "b"), "")
@@ -213,7 +218,7 @@ def test_a_lone_batch_is_ours_unless_another_posting_may_be_looking_for_it(
     ],
 )
 def test_a_batch_of_another_size_or_of_another_posting_is_not_it(
-    service: Any, sought: Callable[[Any], Submission]
+    service: BatchService, sought: Callable[[Any], Submission]
 ) -> None:
     began = now()
     assert service.find(sought(service.create(submission("a", "b"), "")), began) is None
@@ -221,7 +226,7 @@ def test_a_batch_of_another_size_or_of_another_posting_is_not_it(
 
 @pytest.mark.parametrize(("minutes", "found"), [(5, False), (0, True)])
 def test_only_batches_since_the_intent_are_looked_at(
-    service: Any, anthropic_server: Any, minutes: int, found: bool
+    service: BatchService, anthropic_server: AnthropicFake, minutes: int, found: bool
 ) -> None:
     batch_id = anthropic_server.add(["a", "b"], now() - timedelta(minutes=minutes))
     made = service.find(submission("a", "b"), now())
@@ -229,7 +234,7 @@ def test_only_batches_since_the_intent_are_looked_at(
 
 
 def test_the_services_clock_decides_and_not_ours(
-    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
+    service: BatchService, anthropic_server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our clock is an hour fast: by it, the batch was made an hour before it was meant to be."""
 
@@ -245,7 +250,9 @@ def test_the_services_clock_decides_and_not_ours(
     assert service.find(submission("a", "b"), datetime.now(UTC) + ahead).id == made.id
 
 
-def test_it_is_found_behind_a_page_of_newer_batches(service: Any, anthropic_server: Any) -> None:
+def test_it_is_found_behind_a_page_of_newer_batches(
+    service: BatchService, anthropic_server: AnthropicFake
+) -> None:
     began = now()
     made = service.create(submission("a", "b"), "")
     for _ in range(205):
@@ -265,7 +272,7 @@ def test_it_is_found_behind_a_page_of_newer_batches(service: Any, anthropic_serv
     ],
 )
 def test_how_a_batch_ended_is_in_its_counts(
-    service: Any, anthropic_server: Any, end: dict[str, str], status: BatchStatus
+    service: BatchService, anthropic_server: AnthropicFake, end: dict[str, str], status: BatchStatus
 ) -> None:
     anthropic_server.script = end
     made = service.create(submission("a", "b"), "")
@@ -278,7 +285,9 @@ def test_how_a_batch_ended_is_in_its_counts(
     assert found.expires_at is not None
 
 
-def test_a_word_nobody_knows_is_a_batch_under_way(service: Any, anthropic_server: Any) -> None:
+def test_a_word_nobody_knows_is_a_batch_under_way(
+    service: BatchService, anthropic_server: AnthropicFake
+) -> None:
     made = service.create(submission("a"), "")
     anthropic_server.batches[made.id] |= {"processing_status": "scheduling", "request_counts": None}
     found = service.retrieve(made.id)
@@ -299,7 +308,12 @@ def test_a_word_nobody_knows_is_a_batch_under_way(service: Any, anthropic_server
 )
 @pytest.mark.parametrize("op", ["create", "find", "list", "retrieve", "download"])
 def test_a_reply_that_is_none_says_nothing(
-    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch, body: bytes, kind: str, op: str
+    service: BatchService,
+    anthropic_server: AnthropicFake,
+    monkeypatch: pytest.MonkeyPatch,
+    body: bytes,
+    kind: str,
+    op: str,
 ) -> None:
     """Least of all that there is no such batch: we would post again."""
     call = {
@@ -316,14 +330,14 @@ def test_a_reply_that_is_none_says_nothing(
 
 
 def test_a_list_that_is_null_is_an_empty_one(
-    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
+    service: BatchService, anthropic_server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anthropic_server, "on_list", lambda _: Reply({"data": None, "has_more": False}))
     assert service.find(submission("a"), now()) is None
 
 
 def test_a_web_page_instead_of_results_is_not_taken_for_them(
-    service: Any, anthropic_server: Any, monkeypatch: pytest.MonkeyPatch
+    service: BatchService, anthropic_server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = service.create(submission("a"), "")
     anthropic_server.end(made.id)
@@ -336,7 +350,7 @@ def test_a_web_page_instead_of_results_is_not_taken_for_them(
 
 
 def test_a_candidate_that_is_deleted_while_it_is_looked_at_is_not_ours(
-    service: Any, anthropic_server: Any
+    service: BatchService, anthropic_server: AnthropicFake
 ) -> None:
     anthropic_server.end(anthropic_server.add(["a", "b"]))
     anthropic_server.fault("content", "status:404")

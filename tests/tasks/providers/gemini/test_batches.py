@@ -17,7 +17,7 @@ from configs.home import Home
 from configs.providers.gemini import GeminiProvider
 from fakes.gemini_fake import KEY, GeminiFake, Refusal
 from fakes.loopback import Call, Loopback, Reply
-from tasks.providers.base import BatchStatus, Submission
+from tasks.providers.base import BatchService, BatchStatus, Submission
 from tasks.providers.gemini.replies import service_batch, status_of
 from tasks.providers.registry import connect
 
@@ -27,13 +27,13 @@ LINE = b'{"key":"a","request":{"contents":[{"role":"user","parts":[{"text":"x"}]
 
 
 @functools.cache  # building the SDK takes longer than most calls
-def service(url: str, key: str = KEY, **settings: Any) -> Any:
+def service(url: str, key: str = KEY, **settings: Any) -> BatchService:
     config = GeminiProvider(name="gemini", base_url=url, api_key_env="TEST_KEY", **settings)
     return connect(config, HOME, {"TEST_KEY": key})
 
 
 @pytest.fixture
-def gemini(gemini_server: Any) -> Any:
+def gemini(gemini_server: GeminiFake) -> BatchService:
     return service(gemini_server.url)
 
 
@@ -79,7 +79,7 @@ def raised(call: Callable[[], Any]) -> NightmailError:
         (None, BatchStatus.RUNNING),
     ],
 )
-def test_states_on_the_wire_and_in_the_sdk(state: Any, status: BatchStatus) -> None:
+def test_states_on_the_wire_and_in_the_sdk(state: object, status: BatchStatus) -> None:
     assert status_of(state) is status
 
 
@@ -138,7 +138,7 @@ def test_counts_that_google_leaves_out_are_zero_and_without_any_unknown() -> Non
     assert (none.total, none.completed, none.failed, none.expires_at) == (None, None, None, None)
 
 
-def test_what_is_on_the_wire(gemini: Any, gemini_server: Any) -> None:
+def test_what_is_on_the_wire(gemini: BatchService, gemini_server: GeminiFake) -> None:
     file_id = gemini.upload("nightmail-abc-1-1.jsonl", io.BytesIO(LINE))
     made = gemini.create(submission(), file_id)
     [start, data, create] = gemini_server.calls
@@ -154,14 +154,16 @@ def test_what_is_on_the_wire(gemini: Any, gemini_server: Any) -> None:
     assert made.expires_at - datetime.now(UTC) > timedelta(hours=47)
 
 
-def test_embeddings_have_a_call_of_their_own(gemini: Any, gemini_server: Any, recwarn: Any) -> None:
+def test_embeddings_have_a_call_of_their_own(
+    gemini: BatchService, gemini_server: GeminiFake, recwarn: pytest.WarningsRecorder
+) -> None:
     file_id = gemini.upload("a.jsonl", io.BytesIO(LINE))
     gemini.create(submission("/v1/embeddings"), file_id)
     assert gemini_server.calls[-1].path == "/v1/models/m:asyncBatchEmbedContent"
     assert not [warning for warning in recwarn if "experimental" in str(warning.message)]
 
 
-def test_the_api_version_is_a_setting(gemini_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_api_version_is_a_setting(gemini_server: GeminiFake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v7")
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     monkeypatch.setenv("GOOGLE_API_KEY", "somebody-elses")
@@ -173,7 +175,9 @@ def test_the_api_version_is_a_setting(gemini_server: Any, monkeypatch: pytest.Mo
     assert {call.headers["x-goog-api-key"] for call in gemini_server.calls} == {KEY, None}
 
 
-def test_a_large_file_is_sent_in_pieces_that_fit_into_memory(gemini: Any, gemini_server: Any) -> None:
+def test_a_large_file_is_sent_in_pieces_that_fit_into_memory(
+    gemini: BatchService, gemini_server: GeminiFake
+) -> None:
     size = 20_000_000
 
     class Watched(io.BytesIO):
@@ -192,7 +196,7 @@ def test_a_large_file_is_sent_in_pieces_that_fit_into_memory(gemini: Any, gemini
 
 @pytest.mark.parametrize(("times", "stored"), [(1, 1), (3, 0)])
 def test_a_piece_of_an_upload_is_sent_again_into_the_same_file(
-    gemini: Any, gemini_server: Any, monkeypatch: pytest.MonkeyPatch, times: int, stored: int
+    gemini: BatchService, gemini_server: GeminiFake, monkeypatch: pytest.MonkeyPatch, times: int, stored: int
 ) -> None:
     monkeypatch.setattr("google.genai._api_client.INITIAL_RETRY_DELAY", 0)
     gemini_server.fault("upload", "status:503", times=times)
@@ -204,7 +208,7 @@ def test_a_piece_of_an_upload_is_sent_again_into_the_same_file(
 
 
 def test_the_newest_of_several_uploads_is_found_in_whatever_order_they_are_listed(
-    gemini: Any, gemini_server: Any
+    gemini: BatchService, gemini_server: GeminiFake
 ) -> None:
     ids = [gemini.upload("same.jsonl", io.BytesIO(LINE)) for _ in range(3)]
     for age, file_id in enumerate(ids):
@@ -217,7 +221,7 @@ def test_the_newest_of_several_uploads_is_found_in_whatever_order_they_are_liste
 
 
 def test_batches_are_found_over_many_pages_ours_alone_and_newest_first(
-    gemini: Any, gemini_server: Any
+    gemini: BatchService, gemini_server: GeminiFake
 ) -> None:
     gemini_server.hold = True
     file_id = gemini.upload("a.jsonl", io.BytesIO(LINE))
@@ -239,7 +243,7 @@ def _batch(n: int) -> Any:
 
 
 def test_results_that_google_cannot_delete_are_left_to_expire_and_uploads_are_deleted(
-    gemini: Any, gemini_server: Any
+    gemini: BatchService, gemini_server: GeminiFake
 ) -> None:
     file_id = gemini.upload("a.jsonl", io.BytesIO(LINE))
     made = gemini.create(submission(), file_id)
@@ -252,19 +256,19 @@ def test_results_that_google_cannot_delete_are_left_to_expire_and_uploads_are_de
     assert gemini_server.uploads() == []
 
 
-def test_a_file_that_is_gone_is_not_a_matter_of_the_key(gemini: Any) -> None:
+def test_a_file_that_is_gone_is_not_a_matter_of_the_key(gemini: BatchService) -> None:
     found = raised(lambda: gemini.create(submission(), "files/gone"))
     assert type(found) is NotFound
     assert "may not exist" in str(found)
 
 
-def test_a_model_that_is_not_offered_in_batches_is_named(gemini: Any) -> None:
+def test_a_model_that_is_not_offered_in_batches_is_named(gemini: BatchService) -> None:
     file_id = gemini.upload("a.jsonl", io.BytesIO(LINE))
     found = raised(lambda: gemini.create(submission(model="no-such-model"), file_id))
     assert "models/no-such-model is not found" in str(found)
 
 
-def test_a_full_queue_says_how_long_to_wait(gemini: Any, gemini_server: Any) -> None:
+def test_a_full_queue_says_how_long_to_wait(gemini: BatchService, gemini_server: GeminiFake) -> None:
     gemini_server.hold = True
     file_id = gemini.upload("a.jsonl", io.BytesIO(LINE))
     gemini_server.batches.update({f"batches/{n}": _batch(n) for n in range(100)})
@@ -360,7 +364,7 @@ def test_a_page_of_a_proxy_says_nothing_about_what_was_done(
 @pytest.mark.parametrize("name", CREATING)
 @pytest.mark.parametrize("body", [{}, {"name": None}, {"name": ""}, {"metadata": {}}, []])
 def test_a_reply_that_names_nothing_leaves_open_what_was_created(
-    scripted: Scripted, name: str, body: Any
+    scripted: Scripted, name: str, body: object
 ) -> None:
     scripted.reply = Reply(body)
     assert type(raised(lambda: CREATING[name](service(scripted.url)))) is LostReply

@@ -12,8 +12,9 @@ from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
 from configs.providers.alibaba import REGION_URLS, AlibabaProvider
+from rigs.scripted_openai import Calls, ScriptedOpenAI
 from tasks.providers import registry
-from tasks.providers.base import BatchStatus
+from tasks.providers.base import BatchService, BatchStatus
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.results import ResultParser
 
@@ -27,12 +28,14 @@ output: {path: out}
 """
 
 
-def service(scripted: Any, **settings: Any) -> Any:
+def service(scripted: ScriptedOpenAI, **settings: Any) -> BatchService:
     config = AlibabaProvider(name="alibaba", base_url=scripted.url, **settings)
     return registry.connect(config, HOME, {"DASHSCOPE_API_KEY": "sk-secret"})
 
 
-def test_a_batch_carries_name_and_key_in_the_entries_that_it_keeps(scripted: Any, calls: Any) -> None:
+def test_a_batch_carries_name_and_key_in_the_entries_that_it_keeps(
+    scripted: ScriptedOpenAI, calls: Calls
+) -> None:
     scripted.body = {"id": "batch_1", "status": "validating"}
     calls["create"](service(scripted))
     ((method, path, sent),) = scripted.calls
@@ -55,13 +58,15 @@ def test_a_batch_carries_name_and_key_in_the_entries_that_it_keeps(scripted: Any
         (None, False),
     ],
 )
-def test_a_batch_is_found_by_its_key(scripted: Any, calls: Any, metadata: Any, found: bool) -> None:
+def test_a_batch_is_found_by_its_key(
+    scripted: ScriptedOpenAI, calls: Calls, metadata: object, found: bool
+) -> None:
     batch = {"id": "batch_1", "status": "in_progress", "created_at": 2_000_000_000, "metadata": metadata}
     scripted.body = {"object": "list", "data": [batch], "has_more": False}
     assert (calls["find"](service(scripted)) is not None) == found
 
 
-def test_no_batches_at_all_is_a_null(scripted: Any, calls: Any) -> None:
+def test_no_batches_at_all_is_a_null(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body = {"object": "list", "data": None, "has_more": False}
     assert calls["find"](service(scripted)) is None
 
@@ -81,7 +86,12 @@ def test_no_batches_at_all_is_a_null(scripted: Any, calls: Any) -> None:
     ],
 )  # fmt: skip
 def test_its_batches_are_read(
-    scripted: Any, calls: Any, values: dict[str, Any], status: BatchStatus, files: Any, code: str | None
+    scripted: ScriptedOpenAI,
+    calls: Calls,
+    values: dict[str, Any],
+    status: BatchStatus,
+    files: object,
+    code: str | None,
 ) -> None:
     scripted.body = {"id": "batch_1", "output_file_id": None, "error_file_id": None, "errors": None, **values}
     found = calls["retrieve"](service(scripted))
@@ -121,7 +131,7 @@ def test_a_missing_key_names_its_variable() -> None:
         registry.connect(AlibabaProvider(name="alibaba"), HOME, {})
 
 
-def test_a_refused_key_names_variable_and_region(scripted: Any, calls: Any) -> None:
+def test_a_refused_key_names_variable_and_region(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.status, scripted.body = 401, {"error": {"message": "Incorrect API key provided."}}
     with pytest.raises(ConfigError, match=r"DASHSCOPE_API_KEY, and that it is for http"):
         calls["retrieve"](service(scripted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
 from configs.providers.azure import AzureProvider
+from rigs.scripted_openai import Calls, ScriptedOpenAI
 from tasks.providers import registry
-from tasks.providers.base import BatchStatus
+from tasks.providers.base import BatchService, BatchStatus
 
 HOME = Home.from_environment({})
 JOB = """
@@ -24,7 +26,7 @@ output: {path: out}
 """
 
 
-def service(scripted: Any, **settings: Any) -> Any:
+def service(scripted: ScriptedOpenAI, **settings: Any) -> BatchService:
     config = AzureProvider(name="azure", endpoint=scripted.url.removesuffix("/v1"), **settings)
     return registry.connect(config, HOME, {"AZURE_OPENAI_API_KEY": "sk-secret"})
 
@@ -37,7 +39,7 @@ def service(scripted: Any, **settings: Any) -> Any:
     ],
 )
 def test_both_kinds_of_api_are_where_they_should_be(
-    scripted: Any, calls: Any, settings: dict[str, Any], path: str
+    scripted: ScriptedOpenAI, calls: Calls, settings: dict[str, Any], path: str
 ) -> None:
     scripted.body = {"id": "batch_1", "status": "validating"}
     calls["create"](service(scripted, **settings))
@@ -46,7 +48,7 @@ def test_both_kinds_of_api_are_where_they_should_be(
     assert "output_expires_after" not in json.loads(sent)
 
 
-def test_a_dated_api_is_not_asked_for_what_it_may_not_know(scripted: Any, calls: Any) -> None:
+def test_a_dated_api_is_not_asked_for_what_it_may_not_know(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body = {"id": "file-1"}
     calls["upload"](service(scripted, api_version="2024-10-21"))
     ((_, path, sent),) = scripted.calls
@@ -54,7 +56,7 @@ def test_a_dated_api_is_not_asked_for_what_it_may_not_know(scripted: Any, calls:
     assert b"expires_after" not in sent
 
 
-def test_uploads_expire_so_that_a_resource_holds_more_of_them(scripted: Any, calls: Any) -> None:
+def test_uploads_expire_so_that_a_resource_holds_more_of_them(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body = {"id": "file-1"}
     calls["upload"](service(scripted))
     ((_, path, sent),) = scripted.calls
@@ -63,7 +65,7 @@ def test_uploads_expire_so_that_a_resource_holds_more_of_them(scripted: Any, cal
     assert b"1209600" in sent  # 14 days, the least it takes
 
 
-def test_nulls_are_unknown_and_no_reason_to_fail(scripted: Any, calls: Any) -> None:
+def test_nulls_are_unknown_and_no_reason_to_fail(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body = {
         "id": "batch_1",
         "endpoint": None,
@@ -79,7 +81,9 @@ def test_nulls_are_unknown_and_no_reason_to_fail(scripted: Any, calls: Any) -> N
     assert found.result_files == ("file-out", "file-err")
 
 
-def test_a_list_under_another_name_is_read_and_not_taken_for_empty(scripted: Any, calls: Any) -> None:
+def test_a_list_under_another_name_is_read_and_not_taken_for_empty(
+    scripted: ScriptedOpenAI, calls: Calls
+) -> None:
     mine = {
         "id": "b",
         "status": "validating",
@@ -99,7 +103,7 @@ def test_a_list_under_another_name_is_read_and_not_taken_for_empty(scripted: Any
     ],
 )
 def test_what_it_cannot_do_is_an_error_before_anything_is_posted(
-    tmp_path: Any, override: str, said: str
+    tmp_path: Path, override: str, said: str
 ) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(JOB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from configs.errors import ConfigError, LostReply, NightmailError, NotFound, Ter
 from configs.home import Home
 from configs.providers.local import LocalProvider
 from configs.providers.openai import OpenAIProvider
+from rigs.batch_service import BatchService
+from rigs.scripted_openai import ScriptedOpenAI
 from tasks.providers.base import BatchStatus, Submission
 from tasks.providers.openai import compatible, local, openai
 from tasks.providers.openai.compatible import (
@@ -80,7 +83,7 @@ def told(status: int, code: str | None = None) -> dict[str, Any]:
     ],
 )
 def test_a_refusal_is_what_the_caller_can_do_about_it(
-    scripted: Any, name: str, status: int, error: type[NightmailError]
+    scripted: ScriptedOpenAI, name: str, status: int, error: type[NightmailError]
 ) -> None:
     if status == 404 and name in ("list_files", "find_upload", "delete_file"):
         return  # no error there: see below
@@ -106,7 +109,7 @@ def test_a_refusal_is_what_the_caller_can_do_about_it(
     ],
 )
 def test_429_says_how_long_to_wait_when_the_service_does(
-    scripted: Any, name: str, headers: dict[str, str], seconds: float | None
+    scripted: ScriptedOpenAI, name: str, headers: dict[str, str], seconds: float | None
 ) -> None:
     scripted.status, scripted.body, scripted.headers = 429, told(429), headers
     found = raised((CREATING | READING)[name], scripted.service())
@@ -114,23 +117,23 @@ def test_429_says_how_long_to_wait_when_the_service_does(
     assert found.retry_after_seconds == seconds
 
 
-def fails_with_500(scripted: Any) -> None:
+def fails_with_500(scripted: ScriptedOpenAI) -> None:
     scripted.status, scripted.body = 500, told(500)
 
 
-def fails_with_html(scripted: Any) -> None:
+def fails_with_html(scripted: ScriptedOpenAI) -> None:
     scripted.status, scripted.body = 502, b"<html>\n<h1>Bad Gateway</h1>\n</html>"
     scripted.headers = {"content-type": "text/html"}
 
 
-def drops_the_connection(scripted: Any) -> None:
+def drops_the_connection(scripted: ScriptedOpenAI) -> None:
     scripted.drop = True
 
 
 @pytest.mark.parametrize("name", [*CREATING, *READING])
 @pytest.mark.parametrize("breaks", [fails_with_500, fails_with_html, drops_the_connection])
 def test_a_broken_call_that_creates_leaves_open_what_it_did_and_any_other_may_be_repeated(
-    scripted: Any, name: str, breaks: Callable[[Any], None]
+    scripted: ScriptedOpenAI, name: str, breaks: Callable[[ScriptedOpenAI], None]
 ) -> None:
     breaks(scripted)
     found = raised((CREATING | READING)[name], scripted.service())
@@ -140,7 +143,7 @@ def test_a_broken_call_that_creates_leaves_open_what_it_did_and_any_other_may_be
 @pytest.mark.parametrize("name", CREATING)
 @pytest.mark.parametrize("breaks", [fails_with_500, drops_the_connection])
 def test_a_creating_call_is_sent_once_whatever_the_client_would_do(
-    scripted: Any, name: str, breaks: Callable[[Any], None]
+    scripted: ScriptedOpenAI, name: str, breaks: Callable[[ScriptedOpenAI], None]
 ) -> None:
     breaks(scripted)
     service = scripted.service()
@@ -151,35 +154,37 @@ def test_a_creating_call_is_sent_once_whatever_the_client_would_do(
 
 @pytest.mark.parametrize("name", CREATING)
 @pytest.mark.parametrize("body", [{}, {"id": None}, {"id": ""}, {"html": "Welcome"}])
-def test_a_reply_that_names_no_id_leaves_open_what_was_created(scripted: Any, name: str, body: Any) -> None:
+def test_a_reply_that_names_no_id_leaves_open_what_was_created(
+    scripted: ScriptedOpenAI, name: str, body: object
+) -> None:
     scripted.body = body
     assert type(raised(CREATING[name], scripted.service())) is LostReply
 
 
-def test_a_file_that_is_gone_is_deleted(scripted: Any) -> None:
+def test_a_file_that_is_gone_is_deleted(scripted: ScriptedOpenAI) -> None:
     scripted.status, scripted.body = 404, told(404)
     scripted.service().delete_file("file-1")
 
 
-def test_a_batch_that_has_ended_is_cancelled(scripted: Any) -> None:
+def test_a_batch_that_has_ended_is_cancelled(scripted: ScriptedOpenAI) -> None:
     scripted.status, scripted.body = 409, told(409)
     scripted.service().cancel("batch_1")
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-def test_a_service_that_cannot_list_files_has_none(scripted: Any, status: int) -> None:
+def test_a_service_that_cannot_list_files_has_none(scripted: ScriptedOpenAI, status: int) -> None:
     scripted.status, scripted.body = status, told(status)
     assert list(scripted.service().list_files()) == []
     assert scripted.service().find_upload("a.jsonl", LONG_AGO) is None
 
 
-def test_a_service_that_cannot_list_batches_says_so(scripted: Any) -> None:
+def test_a_service_that_cannot_list_batches_says_so(scripted: ScriptedOpenAI) -> None:
     scripted.status, scripted.body = 405, told(405)
     assert type(raised(READING["find"], scripted.service())) is TerminalError
 
 
 @pytest.mark.parametrize(("announced", "whole"), [(10, False), (4, True), (None, True)])
-def test_a_download_is_whole_or_fails(scripted: Any, announced: int | None, whole: bool) -> None:
+def test_a_download_is_whole_or_fails(scripted: ScriptedOpenAI, announced: int | None, whole: bool) -> None:
     scripted.body = b"a\r\nb"
     scripted.headers = {} if announced is None else {"content-length": str(announced)}
     sink = io.BytesIO()
@@ -227,7 +232,7 @@ def batch(**values: Any) -> dict[str, Any]:
     ],
 )
 def test_status_words_in_any_case_and_unknown_ones_are_running(
-    scripted: Any, word: str | None, status: BatchStatus
+    scripted: ScriptedOpenAI, word: str | None, status: BatchStatus
 ) -> None:
     scripted.body = batch(status=word)
     assert scripted.service().retrieve("batch_1").status is status
@@ -242,7 +247,9 @@ def test_status_words_in_any_case_and_unknown_ones_are_running(
         ({"total": 3, "completed": 2, "failed": 1}, (3, 2, 1)),
     ],
 )
-def test_counts_are_unknown_where_the_service_does_not_say(scripted: Any, counts: Any, seen: Any) -> None:
+def test_counts_are_unknown_where_the_service_does_not_say(
+    scripted: ScriptedOpenAI, counts: object, seen: object
+) -> None:
     scripted.body = batch(request_counts=counts)
     found = scripted.service().retrieve("batch_1")
     assert (found.total, found.completed, found.failed) == seen
@@ -258,7 +265,7 @@ def test_counts_are_unknown_where_the_service_does_not_say(scripted: Any, counts
     ],
 )
 def test_result_files_are_those_that_have_an_id(
-    scripted: Any, values: dict[str, Any], files: tuple[str, ...]
+    scripted: ScriptedOpenAI, values: dict[str, Any], files: tuple[str, ...]
 ) -> None:
     scripted.body = batch(**values)
     assert scripted.service().retrieve("batch_1").result_files == files
@@ -274,13 +281,13 @@ def test_result_files_are_those_that_have_an_id(
         (None, "batch_failed"),
     ],
 )
-def test_why_a_batch_failed(scripted: Any, error: Any, code: str) -> None:
+def test_why_a_batch_failed(scripted: ScriptedOpenAI, error: object, code: str) -> None:
     errors = {"object": "list", "data": [error]} if error else None
     scripted.body = batch(status="failed", errors=errors)
     assert scripted.service().retrieve("batch_1").error_code == code
 
 
-def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: Any) -> None:
+def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: ScriptedOpenAI) -> None:
     day = 86_400
     scripted.body = {
         "object": "list",
@@ -303,7 +310,7 @@ def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:
     return connect_with_key(OpenAIProvider(name="openai", base_url=url), {"OPENAI_API_KEY": "k"}, quirks)
 
 
-def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: Any) -> None:
+def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: BatchService) -> None:
     service = through_the_socket(shared_batch_service.url, None)
     began = datetime.now(UTC) - timedelta(seconds=1)
     ids = [service.upload(f"listed-{n}.jsonl", io.BytesIO(b"{}\n")) for n in range(2)]
@@ -320,7 +327,7 @@ def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: 
 
 @pytest.mark.parametrize("kept", [KEEP_SECONDS, None])
 def test_uploads_and_results_are_told_when_to_expire_where_the_service_knows_how(
-    shared_batch_service: Any, kept: int | None
+    shared_batch_service: BatchService, kept: int | None
 ) -> None:
     service = through_the_socket(shared_batch_service.url, kept)
     line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"x"}]}}\n'
@@ -334,7 +341,7 @@ def test_uploads_and_results_are_told_when_to_expire_where_the_service_knows_how
 
 
 @pytest.mark.parametrize("kept", [KEEP_SECONDS, None])
-def test_what_is_on_the_wire(scripted: Any, kept: int | None) -> None:
+def test_what_is_on_the_wire(scripted: ScriptedOpenAI, kept: int | None) -> None:
     scripted.body = batch()
     service = scripted.service(keep_uploads_seconds=kept, keep_results_seconds=kept)
     for call in CREATING.values():
@@ -355,7 +362,7 @@ def test_what_is_on_the_wire(scripted: Any, kept: int | None) -> None:
     ],
 )
 def test_only_openai_itself_is_asked_to_let_files_expire(
-    scripted: Any, monkeypatch: pytest.MonkeyPatch, base_url: str | None, kept: int | None
+    scripted: ScriptedOpenAI, monkeypatch: pytest.MonkeyPatch, base_url: str | None, kept: int | None
 ) -> None:
     asked = []
 
@@ -374,7 +381,7 @@ def test_only_openai_itself_is_asked_to_let_files_expire(
 
 @pytest.mark.parametrize(("window", "kept"), [("24h", True), ("14d", False), ("30d", False)])
 def test_the_embedded_service_keeps_requests_until_a_slow_model_is_done(
-    tmp_path: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch, window: str, kept: bool
+    tmp_path: Path, scripted: ScriptedOpenAI, monkeypatch: pytest.MonkeyPatch, window: str, kept: bool
 ) -> None:
     monkeypatch.setattr(local, "ensure_running", lambda *_, **__: scripted.url)
     scripted.body = batch()

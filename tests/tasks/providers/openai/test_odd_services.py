@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from configs.providers.alibaba import AlibabaProvider
 from fakes.openai_fake import OpenAIFake
 from fakes.openai_vendors import AlibabaFake, AzureFake
 from flows.cli.main import main
+from rigs.workspace import Workspace
 
 COPED_WITH = {
     "no_metadata": "metadata",
@@ -55,11 +55,11 @@ def _fake() -> Iterator[OpenAIFake]:
 
 
 @pytest.fixture
-def fake(_fake: OpenAIFake, works: Any) -> OpenAIFake:
+def fake(_fake: OpenAIFake, workspace: Workspace) -> OpenAIFake:
     """The service as new, its batches ending when they are looked at, and a job for it."""
     _fake.forget()
     _fake.hold = False
-    works.tree["provider"] = {"name": "openai", "base_url": _fake.url, "api_key_env": "TEST_KEY"}
+    workspace.tree["provider"] = {"name": "openai", "base_url": _fake.url, "api_key_env": "TEST_KEY"}
     return _fake
 
 
@@ -113,29 +113,31 @@ def test_a_service_whose_list_tells_nothing_of_ours_is_not_fit(
 
 
 def test_a_lost_reply_is_found_by_its_file_where_no_metadata_is_kept(
-    works: Any, fake: OpenAIFake, fast_faults: None
+    workspace: Workspace, fake: OpenAIFake, fast_faults: None
 ) -> None:
     fake.odd = {"no_metadata"}
     fake.fault("create", "drop_reply")
-    works.run()
-    assert works.statuses() == {"succeeded": 10}
+    workspace.run()
+    assert workspace.statuses() == {"succeeded": 10}
     assert len(fake.batches) == 1
 
 
 @pytest.mark.parametrize("odd", TOGETHER)
-def test_a_run_brings_every_row_home_all_the_same(works: Any, fake: OpenAIFake, odd: set[str]) -> None:
+def test_a_run_brings_every_row_home_all_the_same(
+    workspace: Workspace, fake: OpenAIFake, odd: set[str]
+) -> None:
     fake.odd = odd
     fake.script = {"t-3": "failed", "t-4": "truncated"}
-    receipt = works.run()
+    receipt = workspace.run()
     assert receipt["rows"]["total"] == 10
-    assert works.statuses() == {"succeeded": 8, "failed": 1, "truncated": 1}
+    assert workspace.statuses() == {"succeeded": 8, "failed": 1, "truncated": 1}
     assert len(fake.batches) == 1
     assert (receipt["odd_lines"]["duplicate_lines"] > 0) == ("doubled" in odd)
 
 
 @pytest.mark.parametrize("kind", [AlibabaFake, AzureFake])
 def test_a_run_at_a_vendor_posts_what_it_takes_and_leaves_nothing(
-    works: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, kind: type[AlibabaFake | AzureFake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)  # a minute is long for a test
     fake = kind()
@@ -143,12 +145,12 @@ def test_a_run_at_a_vendor_posts_what_it_takes_and_leaves_nothing(
     fake.script = {"t-3": "failed", "t-4": "refused"}
     where = {"endpoint": fake.resource} if kind is AzureFake else {"base_url": fake.url}
     name = kind.__name__.removesuffix("Fake").lower()
-    works.tree["provider"] = {"name": name, "api_key_env": "TEST_KEY", **where}
+    workspace.tree["provider"] = {"name": name, "api_key_env": "TEST_KEY", **where}
     try:
-        receipt = works.run()
+        receipt = workspace.run()
     finally:
         fake.close()
-    assert works.statuses() == {"succeeded": 8, "failed": 1, "refused": 1}
+    assert workspace.statuses() == {"succeeded": 8, "failed": 1, "refused": 1}
     assert len(fake.batches) == 1
     assert fake.files == {}
     assert receipt["cost_usd"] is None

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from configs.errors import LostReply, QueueFull, TerminalError, TransientError
-from tasks.providers.base import BatchStatus
+from rigs.scripted_openai import Calls, ScriptedOpenAI
+from tasks.providers.base import BatchStatus, Submission
 from tasks.providers.openai.replies import batch_of, page_of, record_of, records_since, time_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -33,7 +34,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ({}, None),
     ],
 )
-def test_times_are_unix_seconds_or_iso(value: Any, read: datetime | None) -> None:
+def test_times_are_unix_seconds_or_iso(value: object, read: datetime | None) -> None:
     assert time_of(value) == read
 
 
@@ -54,7 +55,7 @@ ROW = {"id": "b-1"}
         ("none", [], None),
     ],
 )
-def test_a_page_is_read_in_every_shape(reply: Any, rows: list[Any], more: bool | None) -> None:
+def test_a_page_is_read_in_every_shape(reply: object, rows: list[Any], more: bool | None) -> None:
     assert page_of(json.dumps(reply).encode()) == (rows, more)
 
 
@@ -90,7 +91,7 @@ def test_a_batch_in_a_wrapper_is_taken_out_of_it() -> None:
     ],
 )
 def test_the_reason_of_a_failed_batch_is_read_in_every_shape(
-    raw: Any, code: str, message: str | None, line: int | None
+    raw: object, code: str, message: str | None, line: int | None
 ) -> None:
     found = batch_of({"id": "b", "status": "FAILED", "errors": raw})
     assert (found.error_code, found.error_message, found.error_line) == (code, message, line)
@@ -147,20 +148,20 @@ def test_a_list_that_has_more_and_does_not_go_on_is_no_proof_that_a_batch_is_not
 @pytest.mark.parametrize("name", ["create", "upload"])
 @pytest.mark.parametrize("body", [b"<html>", {}, {"id": None}, {"id": ""}, []])
 def test_a_creating_call_whose_reply_names_nothing_is_lost(
-    scripted: Any, calls: Any, name: str, body: Any
+    scripted: ScriptedOpenAI, calls: Calls, name: str, body: object
 ) -> None:
     scripted.body = body
     with pytest.raises(LostReply, match="names no id"):
         calls[name](scripted.service())
 
 
-def test_a_batch_that_cannot_be_read_is_looked_at_again(scripted: Any, calls: Any) -> None:
+def test_a_batch_that_cannot_be_read_is_looked_at_again(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body = b"<html>"
     with pytest.raises(TransientError, match="names no id"):
         calls["retrieve"](scripted.service())
 
 
-def test_a_reply_is_read_under_any_content_type(scripted: Any, calls: Any) -> None:
+def test_a_reply_is_read_under_any_content_type(scripted: ScriptedOpenAI, calls: Calls) -> None:
     scripted.body, scripted.headers = {"id": "b", "status": "in_progress"}, {"content-type": "text/plain"}
     assert calls["retrieve"](scripted.service()).status is BatchStatus.RUNNING
 
@@ -178,7 +179,7 @@ def test_a_reply_is_read_under_any_content_type(scripted: Any, calls: Any) -> No
     ],
 )
 def test_a_full_file_store_is_waited_for_and_says_what_to_do(
-    scripted: Any, calls: Any, status: int, message: str, error: type[Exception]
+    scripted: ScriptedOpenAI, calls: Calls, status: int, message: str, error: type[Exception]
 ) -> None:
     scripted.status, scripted.body = status, {"error": {"message": message}}
     with pytest.raises(error) as caught:
@@ -187,7 +188,7 @@ def test_a_full_file_store_is_waited_for_and_says_what_to_do(
     assert ("`nightmail clean`" in str(caught.value)) == (error is QueueFull)
 
 
-def test_a_batch_in_a_list_of_another_shape_is_adopted(scripted: Any, calls: Any) -> None:
+def test_a_batch_in_a_list_of_another_shape_is_adopted(scripted: ScriptedOpenAI, calls: Calls) -> None:
     made = {"id": "b", "status": "validating", "created_at": 2e9, "metadata": {"nightmail_key": "abc/1/1"}}
     scripted.body = {"value": [made], "has_more": False}
     assert calls["find"](scripted.service()).id == "b"
@@ -205,7 +206,7 @@ def test_a_batch_in_a_list_of_another_shape_is_adopted(scripted: Any, calls: Any
     ],
 )
 def test_a_service_with_too_many_batches_is_waited_for(
-    scripted: Any, calls: Any, message: str, error: type[Exception]
+    scripted: ScriptedOpenAI, calls: Calls, message: str, error: type[Exception]
 ) -> None:
     scripted.status, scripted.body = 400, {"error": {"message": message}}
     with pytest.raises(error) as caught:
@@ -225,7 +226,7 @@ def test_a_service_with_too_many_batches_is_waited_for(
     ],
 )
 def test_where_no_metadata_is_kept_a_batch_is_known_by_its_file(
-    scripted: Any, submission: Any, values: dict[str, Any], found: bool
+    scripted: ScriptedOpenAI, submission: Submission, values: dict[str, Any], found: bool
 ) -> None:
     batch = {"id": "b", "status": "validating", "created_at": 2e9, "metadata": None, **values}
     scripted.body = {"data": [batch], "has_more": False}

@@ -17,7 +17,7 @@ from tasks.stages.answers.schema import AnswerChecker, arrow_type
 TEXT, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 
-def one(schema: Any) -> dict[str, Any]:
+def one(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"x": schema}}
 
 
@@ -51,7 +51,7 @@ def one(schema: Any) -> dict[str, Any]:
         ({"$ref": "https://example.org/other"}, TEXT),
     ],
 )
-def test_a_schema_has_one_column_type(schema: Any, expected: pa.DataType) -> None:
+def test_a_schema_has_one_column_type(schema: dict[str, Any], expected: pa.DataType) -> None:
     defs = {"n": {"type": "integer"}, "loop": one({"$ref": "#/$defs/loop"})["properties"]["x"]}
     defs["loop"] = {"type": "object", "properties": {"next": {"$ref": "#/$defs/loop"}}}
     root = one(schema) | {"$defs": defs}
@@ -73,7 +73,9 @@ def test_a_schema_has_one_column_type(schema: Any, expected: pa.DataType) -> Non
         ({}, None, None),
     ],
 )
-def test_a_valid_answer_becomes_a_value_of_the_column(schema: Any, value: Any, kept: Any) -> None:
+def test_a_valid_answer_becomes_a_value_of_the_column(
+    schema: dict[str, Any], value: object, kept: object
+) -> None:
     checker = AnswerChecker(one(schema))
     found, problem = checker.check(json.dumps({"x": value}))
     assert (found, problem) == ({"x": kept}, None)
@@ -99,7 +101,7 @@ def test_a_valid_answer_becomes_a_value_of_the_column(schema: Any, value: Any, k
     ],
 )
 def test_a_problem_is_one_line_with_the_path_and_the_reason(
-    schema: Any, text: str | None, problem: str
+    schema: dict[str, Any], text: str | None, problem: str
 ) -> None:
     value, found = AnswerChecker(schema).check(text)
     assert value is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +69,7 @@ def test_the_first_matching_override_wins() -> None:
         ({"prices": [{"model": "a", "inptu": 1}]}, r"prices\[0\]\.inptu: unknown"),
     ],
 )
-def test_a_wrong_price_file_names_the_key(data: Any, culprit: str) -> None:
+def test_a_wrong_price_file_names_the_key(data: object, culprit: str) -> None:
     with pytest.raises(ConfigError, match=f"^{culprit}"):
         parse_overrides(data)
 

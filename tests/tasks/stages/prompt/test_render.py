@@ -69,7 +69,7 @@ def _infinite(value: Any) -> bool:
 
 
 @pytest.mark.parametrize("tree", [{"a": "static 100%"}, [], "x", {"id": CUSTOM_ID}])
-def test_trees_without_a_template_work(tree: Any) -> None:
+def test_trees_without_a_template_work(tree: object) -> None:
     found = lines_of(tree, a=[1, 2])
     assert len(found) == 2
     assert all(line.endswith(b"\n") and orjson.loads(line) is not None for line in found)

@@ -70,7 +70,7 @@ def stamps(*values: int, unit: str = "ns", zone: str | None = None) -> pa.Array:
     ],
     ids=repr,
 )
-def test_cells_read_by_the_rules(value: Any, kind: pa.DataType | None, expected: str) -> None:
+def test_cells_read_by_the_rules(value: object, kind: pa.DataType | None, expected: str) -> None:
     assert text_of(value, kind) == expected
 
 

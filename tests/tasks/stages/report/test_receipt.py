@@ -101,7 +101,7 @@ def test_what_is_written_satisfies_the_published_schema(document: Receipt | Plan
     "rows",
     [{"succeeded": 1}, {"total": 1, "unparsable": 1}, {"total": "many"}, [1], None, {"total": 1, "no": 1}],
 )
-def test_rows_that_cannot_be_counted_are_refused(rows: Any) -> None:
+def test_rows_that_cannot_be_counted_are_refused(rows: object) -> None:
     with pytest.raises(ValidationError):
         Receipt.model_validate({**FIRST_RECEIPT, "rows": rows})
 

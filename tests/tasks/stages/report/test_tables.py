@@ -6,7 +6,6 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -35,7 +34,7 @@ class State(StrEnum):
         (NOON.astimezone(timezone(timedelta(hours=9))), "2026-11-21T12:00:00Z"),
     ],
 )
-def test_values_read_the_same_in_both_also_beside_a_null(value: Any, text: str) -> None:
+def test_values_read_the_same_in_both_also_beside_a_null(value: object, text: str) -> None:
     rows = [{"a": value, "b": "x"}, {"a": None, "b": "y"}]
     assert list(csv.reader(io.StringIO(as_csv(("a", "b"), rows)))) == [["a", "b"], [text, "x"], ["", "y"]]
     assert as_markdown(("a", "b"), rows).splitlines()[2:] == [f"| {text} | x |", "|  | y |"]

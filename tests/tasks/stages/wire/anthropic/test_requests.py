@@ -155,7 +155,7 @@ def test_sampling_is_there_for_versions_that_have_it() -> None:
     ],
 )
 def test_a_system_text_without_holes_is_marked_for_the_cache(
-    provider: dict[str, Any], system: str, sent: Any
+    provider: dict[str, Any], system: str, sent: object
 ) -> None:
     assert body_of(provider, system=system)["system"] == sent
 

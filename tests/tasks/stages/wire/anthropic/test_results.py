@@ -75,7 +75,7 @@ def test_an_answer_with_its_tokens() -> None:
         (None, (None, None, None, None, 0, 0)),
     ],
 )
-def test_tokens(usage: Any, counts: tuple[Any, ...]) -> None:
+def test_tokens(usage: object, counts: tuple[Any, ...]) -> None:
     assert astuple(said(usage=usage))[8:] == counts
 
 
@@ -112,7 +112,7 @@ def test_how_a_message_ends(values: dict[str, Any], status: RowStatus, answer: s
         (None, "the model refused"),
     ],
 )
-def test_a_refusal_says_why(details: Any, why: str) -> None:
+def test_a_refusal_says_why(details: object, why: str) -> None:
     found = said(content=[], stop_reason="refusal", stop_details=details)
     assert (found.status, found.error_code, found.error_message) == (RowStatus.REFUSED, "refusal", why)
     assert found.input_tokens == 2360, "it is paid for"
@@ -173,7 +173,7 @@ def test_rows_whose_turn_never_came(kind: str, status: RowStatus, error_class: E
         (None, "no_result"),
     ],
 )
-def test_a_result_of_no_known_kind_has_failed_and_may_be_tried_again(result: Any, code: str) -> None:
+def test_a_result_of_no_known_kind_has_failed_and_may_be_tried_again(result: object, code: str) -> None:
     found = read_line(line(result))
     assert (found.status, found.error_code) == (RowStatus.FAILED, code)
     assert found.retryable

@@ -84,7 +84,7 @@ def test_definitions_are_kept_under_one_name(group: str) -> None:
         ({"$ref": "https://example.com/schema"}, "prompt.schema.properties.x"),
     ],
 )
-def test_what_cannot_be_said_is_an_error_with_its_place(node: Any, where: str) -> None:
+def test_what_cannot_be_said_is_an_error_with_its_place(node: object, where: str) -> None:
     with pytest.raises(ConfigError) as caught:
         sendable(of(x=node))
     assert str(caught.value).startswith(f"{where}: Anthropic")

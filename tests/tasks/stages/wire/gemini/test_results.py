@@ -156,7 +156,7 @@ def test_the_text_of_an_answer(parts: list[Any], answer: str) -> None:
         {"key": "t-1", "response": {"candidates": ["x"]}},
     ],
 )
-def test_a_line_without_an_answer_is_worth_another_attempt(said: Any) -> None:
+def test_a_line_without_an_answer_is_worth_another_attempt(said: object) -> None:
     found = read(said)
     assert (found.custom_id, found.status, found.error_code) == ("t-1", RowStatus.FAILED, "empty_response")
     assert found.retryable
@@ -194,7 +194,7 @@ def test_errors_of_rows_by_their_google_rpc_code(number: int, name: str) -> None
         ("broken", "empty_response", ErrorClass.TRANSIENT),
     ],
 )
-def test_errors_as_gateways_write_them(error: Any, code: str, error_class: ErrorClass) -> None:
+def test_errors_as_gateways_write_them(error: object, code: str, error_class: ErrorClass) -> None:
     for said in ({"key": "t-1", "error": error}, {"key": "t-1", "response": {"error": error}}):
         if isinstance(error, dict) or "error" in said:
             found = read(said)
@@ -216,7 +216,7 @@ def test_errors_as_gateways_write_them(error: Any, code: str, error_class: Error
         (None, (None, None, None, None)),
     ],
 )
-def test_tokens_are_counted_as_they_are_billed(usage: Any, counts: tuple[Any, ...]) -> None:
+def test_tokens_are_counted_as_they_are_billed(usage: object, counts: tuple[Any, ...]) -> None:
     found = read(line(candidate(), usageMetadata=usage))
     assert (found.input_tokens, found.output_tokens, found.cached_tokens, found.reasoning_tokens) == counts
 
@@ -247,7 +247,7 @@ def test_lines_in_snake_case_and_lines_of_inline_answers_are_read_alike() -> Non
         ({"embedding": {"values": [1]}}, [1.0], None),
     ],
 )
-def test_embeddings(response: Any, vector: list[float], tokens: int | None) -> None:
+def test_embeddings(response: object, vector: list[float], tokens: int | None) -> None:
     found = read({"key": "doc-1", "response": response}, EMBEDDINGS)
     assert (found.status, found.answer, found.input_tokens) == (RowStatus.SUCCEEDED, vector, tokens)
 
@@ -255,7 +255,7 @@ def test_embeddings(response: Any, vector: list[float], tokens: int | None) -> N
 @pytest.mark.parametrize(
     "response", [{}, {"embedding": {}}, {"embedding": {"values": []}}, {"embedding": {"values": ["x"]}}]
 )
-def test_an_embedding_that_is_none(response: Any) -> None:
+def test_an_embedding_that_is_none(response: object) -> None:
     found = read({"key": "doc-1", "response": response}, EMBEDDINGS)
     assert (found.status, found.error_code, found.retryable) == (RowStatus.FAILED, "empty_response", True)
 

@@ -80,7 +80,7 @@ def test_all_else_goes_into_the_body_as_it_is(endpoint: str, model: str, params:
 
 
 @pytest.mark.parametrize("n", ["{{ n }}", 0, 1.5, True])
-def test_how_many_answers_is_known_before_the_first_row(n: Any) -> None:
+def test_how_many_answers_is_known_before_the_first_row(n: object) -> None:
     with pytest.raises(ValidationError, match=r"params\.n must be a whole number"):
         Prompt(model="m", user="u", params={"n": n})
 

@@ -81,7 +81,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("endpoint", "body", "status", "answer", "reason"), ANSWERS)
 def test_an_answer_is_read_with_its_status(
-    endpoint: str, body: Any, status: str, answer: Any, reason: str | None
+    endpoint: str, body: object, status: str, answer: object, reason: str | None
 ) -> None:
     (outcome,) = ResultParser(endpoint).parse(line(body) + b"\n")
     given_answer = outcome.answer
@@ -118,7 +118,7 @@ def choices(*readings: tuple[str | None, str]) -> dict[str, Any]:
     ],
 )
 def test_several_choices_are_one_list_whose_worst_speaks_for_the_row(
-    endpoint: str, body: Any, status: str, answer: Any, reason: str | None
+    endpoint: str, body: object, status: str, answer: object, reason: str | None
 ) -> None:
     (outcome,) = ResultParser(endpoint, several=True).parse(line(body))
     assert (outcome.status, outcome.answer, outcome.finish_reason) == (status, answer, reason)
@@ -133,7 +133,7 @@ def test_several_choices_are_one_list_whose_worst_speaks_for_the_row(
     ],
 )  # fmt: skip
 def test_a_moderation_result_has_the_known_categories_and_the_rest(
-    result: Any, flagged: bool | None, violence: Any, other: Any
+    result: object, flagged: bool | None, violence: object, other: object
 ) -> None:
     (outcome,) = ResultParser(MODERATIONS).parse(line({"results": [result]}))
     assert isinstance(outcome.answer, dict)
@@ -206,7 +206,7 @@ def test_a_failure_keeps_its_code_and_says_whether_another_attempt_can_help(
     ],
 )  # fmt: skip
 def test_pictures_are_addresses(
-    body: Any, status: str, answer: Any, code: str | None, retryable: bool
+    body: object, status: str, answer: object, code: str | None, retryable: bool
 ) -> None:
     (outcome,) = ResultParser(IMAGES).parse(line(body))
     assert (outcome.status, outcome.answer, outcome.error_code, outcome.retryable) == (
@@ -229,7 +229,7 @@ def test_pictures_are_addresses(
     ],
 )  # fmt: skip
 def test_a_video_has_the_status_of_its_object(
-    body: Any, status: str, code: str | None, retryable: bool
+    body: object, status: str, code: str | None, retryable: bool
 ) -> None:
     (outcome,) = ResultParser(VIDEOS).parse(line(body))
     assert (outcome.status, outcome.error_code, outcome.retryable) == (status, code, retryable)
@@ -276,7 +276,7 @@ def test_a_body_written_as_text_is_read_like_an_object() -> None:
         (EMBEDDINGS, {"data": [{"embedding": [1.0]}], "usage": {"prompt_tokens": 2}}, (2, None, None, None)),
     ],
 )  # fmt: skip
-def test_tokens_are_read_and_impossible_ones_are_unknown(endpoint: str, body: Any, tokens: Any) -> None:
+def test_tokens_are_read_and_impossible_ones_are_unknown(endpoint: str, body: object, tokens: object) -> None:
     (outcome,) = ResultParser(endpoint).parse(line(body))
     read = (outcome.input_tokens, outcome.output_tokens, outcome.cached_tokens, outcome.reasoning_tokens)
     assert read == tokens

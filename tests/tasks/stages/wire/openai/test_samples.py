@@ -165,7 +165,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("endpoint", "row", "status", "answer", "reason", "code", "tokens"), OUTCOMES)
 def test_every_outcome_of_every_endpoint(
-    endpoint: str, row: str, status: str, answer: Any, reason: str | None, code: str | None, tokens: Any
+    endpoint: str, row: str, status: str, answer: Any, reason: str | None, code: str | None, tokens: object
 ) -> None:
     table, shelf = merged(endpoint)
     found = next(each for each in table.to_pylist() if each["llm_custom_id"] == row)
