@@ -1,4 +1,4 @@
-"""Stop paying for a run."""
+"""Cancel a run: take it over from whoever works on it, and cancel its open batches at the provider."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cancel_run(
     if record.state is RunState.FINISHED:
         return [f"{record.title} is finished; there is nothing to cancel"]
     service = blocks.connect(Job.model_validate(record.spec).provider, home, environ)
-    with hold(record, service, home, clock, to_stop_it=True) as run:
+    with hold(record, service, home, clock, stopping=True) as run:
         run.ledger.update_run(state=RunState.CANCELLED)
         chunks = run.ledger.chunks()
         done, failed = [], []

@@ -1,4 +1,4 @@
-"""Stop waiting: ask for the end of a batch, and go on without one that does not come."""
+"""Cancel a chunk's batch, and go on without one that does not end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetch what a batch answered: every result file, byte for byte, whole before it has its name."""
+"""Download the result files of a batch into the run folder, byte for byte, each whole before it has its name."""
 
 from __future__ import annotations
 

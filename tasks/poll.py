@@ -1,4 +1,4 @@
-"""Look at a batch once and write down what it says."""
+"""Ask the provider once how a batch is, and write it down."""
 
 from __future__ import annotations
 

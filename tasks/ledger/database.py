@@ -30,7 +30,7 @@ def open_database(url: str) -> Engine:
 
     Raises ConfigError when the database cannot be reached or was made by a newer Nightmail.
     """
-    with _named(url):
+    with _errors_name(url):
         parsed = _url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def revisions(url: str) -> tuple[str | None, str | None]:
 
     Raises ConfigError when the database cannot be reached.
     """
-    with _named(url):
+    with _errors_name(url):
         engine = sa.create_engine(_url(url))
         try:
             with engine.connect() as connection:
@@ -64,18 +64,18 @@ def _url(url: str) -> sa.URL:
 
 
 @contextmanager
-def _named(url: str) -> Iterator[None]:
+def _errors_name(url: str) -> Iterator[None]:
     """A database that does not open is a ConfigError that names it."""
     try:
         yield
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
-            f"ledger {_shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
+            f"ledger {_without_password(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
         ) from error
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
         raise ConfigError(
-            f"ledger {_shown(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
+            f"ledger {_without_password(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
         ) from error
 
 
@@ -90,7 +90,7 @@ def exists(url: str) -> bool:
     return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 
-def _shown(url: str) -> str:
+def _without_password(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -106,7 +106,7 @@ def _migrate(connection: Connection, url: str) -> None:
         return
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
-        raise ConfigError(f"ledger {_shown(url)}: made by a newer Nightmail; upgrade this one")
+        raise ConfigError(f"ledger {_without_password(url)}: made by a newer Nightmail; upgrade this one")
     if connection.dialect.name == "postgresql":  # two starters at once: one migrates, the other waits
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7361746)"))
     command.upgrade(config, "head")

@@ -70,17 +70,17 @@ def open_ledger(home: Home) -> Ledger | None:
 def find_run(ledger: Ledger | None, name: str) -> RunRecord:
     """A run by its id, by the flow run that began it, or the newest of `job/key`; ConfigError names what there is."""
     job, _, key = name.partition("/")
-    found = (
+    run = (
         (ledger.get_run(name) or ledger.latest_run(job, key) or ledger.run_of_origin(name))
         if ledger
         else None
     )
-    if found is None:
+    if run is None:
         known = ", ".join(f"{run.job}/{run.key}" for run in (ledger.recent_runs(3) if ledger else ()))
         raise ConfigError(
             f"{name}: no such run; {f'the latest are {known}' if known else 'there are none yet'}"
         )
-    return found
+    return run
 
 
 def list_runs(home: Home) -> list[dict[str, Any]]:

@@ -36,7 +36,10 @@ _RENEWALS_PER_LEASE = 4
 
 
 class Run:
-    """An opened run and its tools. Not a dataclass: Prefect would walk through all of them at every step."""
+    """An opened run and its tools: `ledger` is what it writes, under its lease; `all_runs` what it shares with others.
+
+    Not a dataclass: Prefect would walk through all of them at every step.
+    """
 
     def __init__(
         self,
@@ -102,18 +105,18 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
 
 @contextmanager
 def hold(
-    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_stop_it: bool = False
+    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, stopping: bool = False
 ) -> Iterator[Run]:
-    """The run's lease, kept alive until the block ends; taken from whoever has it when it is `to_stop_it`."""
+    """The run's lease, kept alive until the block ends; taken from whoever has it when the run is `stopping`."""
     all_runs = Ledger(home.ledger_url, clock)
-    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_stop_it)
-    keeper = _Keeper(ledger, clock)
+    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=stopping)
+    keeper = _LeaseKeeper(ledger, clock)
     try:
-        with keeper.beating():
+        with keeper.renewing():
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
             folder.delete_unfinished()
             service.guard = keeper.check_time
-            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=to_stop_it)
+            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=stopping)
     finally:
         ledger.release()
 
@@ -192,7 +195,7 @@ def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> 
     return made
 
 
-class _Keeper:
+class _LeaseKeeper:
     """Keeps a lease alive, and says before every effect outside the ledger whether it still is."""
 
     def __init__(self, ledger: RunLedger, clock: Clock) -> None:
@@ -217,11 +220,11 @@ class _Keeper:
         self._until = began + timedelta(seconds=LEASE_SECONDS)
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
+    def renewing(self) -> Iterator[None]:
         """Renew the lease while the block runs, also during a long upload."""
         stop = threading.Event()
 
-        def beat() -> None:
+        def keep_renewing() -> None:
             while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
                 try:
                     self._renew()
@@ -230,7 +233,7 @@ class _Keeper:
                 except NightmailError:  # the ledger is away; the lease may outlast that
                     continue
 
-        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)
         thread.start()
         try:
             yield

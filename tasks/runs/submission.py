@@ -1,4 +1,4 @@
-"""What a posting looks like to its service: to create its batch, to find it again, and to write it down."""
+"""One posting of a chunk as its service sees it: to create its batch, to find it again, and to write it down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embeddings of a run have one size, learned from the first of them; every chunk publishes that type."""
+"""The size of a run's embeddings: learned from the first vector, and the type that every chunk publishes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZE = "vector_size"
 
 
 def size_stats(size: int | None) -> dict[str, int | None]:
-    """What a merged chunk of embeddings notes: the size, None when it holds no vector and nobody told it."""
+    """What a merged chunk of embeddings notes: the size; None when it holds no vector and none was known."""
     return {_SIZE: size}
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tasks.ledger.leases import current_owner, owner_is_dead
+from tasks.ledger.leases import current_owner, is_held, owner_is_dead
+from tasks.ledger.run_ledger import RunLedger
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")  # noqa: PTH110
 
@@ -35,3 +38,23 @@ def test_a_reused_process_id_does_not_keep_a_lease() -> None:
 @pytest.mark.parametrize("owner", ["", "somebody", "host/other-machine/1/1", "host/x/not-a-number/1"])
 def test_what_cannot_be_told_counts_as_alive(owner: str) -> None:
     assert not owner_is_dead(owner)
+
+
+@pytest.mark.parametrize(
+    ("owner", "seconds", "held"),
+    [
+        ("somebody", 60, True),
+        ("somebody", 0, False),  # it has lapsed
+        (None, 60, False),
+        ("dead", 60, False),
+    ],
+)
+def test_a_run_is_held_while_its_lease_lasts_and_its_owner_may_live(
+    new_run: Callable[..., RunLedger], clock: Any, owner: str | None, seconds: float, held: bool
+) -> None:
+    run = new_run()
+    host, machine, pid, started = current_owner().rsplit("/", 3)
+    dead = f"{host}/{machine}/{pid}/{int(started) - 1}"
+    run.update_run(lease_owner=dead if owner == "dead" else owner)
+    run.renew(seconds)
+    assert is_held(run.read_run(), clock.now()) is held
