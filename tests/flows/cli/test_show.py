@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.providers.alibaba import AlibabaProvider
 from rigs.command_line import nightmail
 from rigs.workspace import Workspace
 
@@ -157,7 +158,11 @@ _CHAT = "/v1/chat/completions"
             [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')],
             "mismatched_enable_thinking",
         ),
-        ("alibaba", [("a", _CHAT, ',"x":"' + "x" * 6_000_000 + '"')], "line_too_large"),
+        (
+            "alibaba",
+            [("a", _CHAT, ',"x":"' + "x" * (AlibabaProvider.limits.max_line_bytes or 0) + '"')],
+            "line_too_large",
+        ),
         ("openai", [("a", _CHAT, ""), ("b", _CHAT, ',"enable_thinking":true')], None),
         ("azure", [("a", "/v1/responses", "")], None),
         ("azure", [("a", "/v1/embeddings", "")], "invalid_url"),

@@ -14,10 +14,13 @@ from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_provider
 from configs.prompt import Endpoint
+from configs.providers.alibaba import AlibabaProvider
+from configs.providers.azure import AzureProvider
 from configs.providers.base import HostedProviderSettings, KeyedProviderSettings, ProviderSettings
 from configs.providers.registry import PROVIDERS, provider_class
 from configs.request import provider_names
 from fakes.contract import STAGES
+from fakes.openai_vendors import AlibabaFake, AzureFake
 from tasks.providers.registry import connect
 from tasks.stages.wire.formats import dialect
 
@@ -47,6 +50,21 @@ def test_an_entry_is_whole(name: str) -> None:
     assert dialect(kind.dialect).parser
     assert callable(import_module(f"tasks.providers.{kind.connector}").connect)
     assert name in provider_names()
+
+
+@pytest.mark.parametrize(("provider", "fake"), [(AlibabaProvider, AlibabaFake), (AzureProvider, AzureFake)])
+def test_a_fake_takes_what_its_provider_is_said_to_take(
+    provider: type[ProviderSettings], fake: type[AlibabaFake | AzureFake]
+) -> None:
+    limits, rules = provider.limits, fake.rules
+    assert limits.max_requests == rules["max_requests"]
+    for ours, theirs in (
+        (limits.max_bytes, rules["max_bytes"]),
+        (limits.max_line_bytes, rules.get("max_line_bytes")),
+    ):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or theirs / 1.05 <= ours <= theirs  # the fake reads MB as 2**20
+    assert limits.uniform == rules.get("uniform", ())
 
 
 @every_provider

@@ -20,10 +20,14 @@ from tasks.stages.answers.files import VIDEO
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import Attempt, merge_chunk
+from tasks.stages.output_columns import LINE_COLUMNS
 from tasks.stages.prompt.render import Renderer
 from tasks.stages.validate import check_lines
 from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.openai import requests
+from tasks.stages.wire.openai.lenient import read_line
+from tasks.stages.wire.openai.results import ResultParser
+from tasks.stages.wire.outcome import as_columns
 
 SAMPLES = Path(__file__).resolve().parents[4] / "samples" / "openai"
 OPENAI = dialect("openai")
@@ -51,6 +55,24 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_the_samples_are_batch_files(endpoint: str) -> None:
     with sample("request", endpoint).open("rb") as file:
         assert list(check_lines(file, endpoint=endpoint)) == []
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_fast_ways_read_the_samples_as_the_slow_one_does(endpoint: str) -> None:
+    parser = ResultParser(endpoint)
+    for raw in filter(None, sample("output", endpoint).read_bytes().split(b"\n")):
+        slowly = read_line(raw, endpoint)
+        assert parser.parse(raw) == [slowly]
+        fast = {name: tuple(values) for name, values in parser.columns(raw).items()}
+        assert fast == as_columns([slowly])
+
+
+@pytest.mark.parametrize("field", [field for _, field in LINE_COLUMNS])
+def test_every_column_that_is_read_from_lines_is_filled_by_some_sample(field: str) -> None:
+    files = [(endpoint, sample("output", endpoint)) for endpoint in (CHAT, RESPONSES)]
+    raws = [(endpoint, raw) for endpoint, file in [*files, (CHAT, SAMPLES / "error_file.jsonl")]
+            for raw in file.read_bytes().split(b"\n") if raw]  # fmt: skip
+    assert any(getattr(read_line(raw, endpoint), field) is not None for endpoint, raw in raws)
 
 
 POSTED = [
