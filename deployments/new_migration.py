@@ -1,4 +1,4 @@
-"""Draft a migration of the ledger: python deployments/new_migration.py 0003 "add a budget to runs".
+"""Draft a migration of the ledger: python deployments/new_migration.py NNNN "add a budget to runs".
 
 Compares tasks/ledger/schema.py with the schema that the migrations so far make (on a SQLite in memory) and writes the
 difference to tasks/ledger/migrations/versions/. Read it before you trust it.

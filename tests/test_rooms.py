@@ -103,7 +103,9 @@ def test_every_module_has_its_tests_where_one_looks_for_them() -> None:
     elsewhere = [path for modules in TESTED_ELSEWHERE.values() for path in listed(modules)]
     without = [str(path) for path in MODULES if not (exempt(path) or files_testing(path))]
     assert len(elsewhere) == len(set(elsewhere))
-    assert set(without) - set(elsewhere) == set(), "no test file, and not in TESTED_ELSEWHERE"
+    assert set(without) - set(elsewhere) == set(), (
+        "no test file at their place, nor a line in TESTED_ELSEWHERE (above, in this file): add one"
+    )
     assert set(elsewhere) - set(without) == set(), (
         "in TESTED_ELSEWHERE, and gone or with a test file of its own"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -15,6 +17,8 @@ from configs.request import DateRange, RunRequest
 from flows.backfill import backfill
 from flows.cli.main import app
 from flows.enrich import enrich
+from rigs.checkout import ROOT
+from tasks.runs.request import ResolvedRun
 
 _PLANS_ALONE = "it looks at no earlier run"
 _WRITES_NOTHING = "the command itself says so"
@@ -88,3 +92,23 @@ def test_the_form_of_a_backfill_asks_for_its_dates_first_and_has_no_tabs() -> No
     order = sorted(form, key=lambda name: form[name]["position"])
     assert order[:6] == ["job", "start", "end", "max_parallel", "order", "only_missing"]
     assert not [name for name in form if "anyOf" in form[name]]
+
+
+@functools.cache
+def fields_read() -> frozenset[str]:
+    """Every field that the product reads of a request, its dates or what it resolves to, by the names these have."""
+    files = [file for top in ("configs", "flows", "tasks") for file in (ROOT / top).rglob("*.py")]
+    return frozenset(
+        node.attr
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id in ("request", "resolved", "dates") or file.name == "request.py")
+    )
+
+
+@pytest.mark.parametrize("model", [RunRequest, DateRange, ResolvedRun])
+def test_every_option_is_read_by_somebody(model: type) -> None:
+    unread = {field.name for field in fields(model)} - fields_read()
+    assert unread == set(), "declared, shown at every door, and without any effect"

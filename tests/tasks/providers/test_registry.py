@@ -21,6 +21,7 @@ from configs.providers.registry import PROVIDERS, provider_class
 from configs.request import provider_names
 from fakes.contract import STAGES
 from fakes.openai_vendors import AlibabaFake, AzureFake
+from rigs.checkout import ROOT
 from tasks.providers.registry import connect
 from tasks.stages.wire.formats import dialect
 
@@ -117,8 +118,17 @@ def test_without_a_key_the_variable_is_named_and_with_one_it_is_kept_out_of_sigh
 @every_provider
 def test_it_is_put_through_the_contract(name: str) -> None:
     # The embedded service stands the contract as `openai` speaks to it: `local` is the same connection.
+    assert name in (*STAGES, "local"), f"{name}: give it a class and a line in tests/fakes/contract.py"
     assert name == "local" or STAGES[name].provider is PROVIDERS[name]
     assert set(STAGES) <= set(PROVIDERS)
+
+
+@every_provider
+def test_the_documentation_says_how_to_choose_it_and_where_its_key_is(name: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"\bname: {name}\b", readme), f"README.md, Other services: say how to choose {name}"
+    kind = PROVIDERS[name]
+    assert not issubclass(kind, KeyedProviderSettings) or kind.default_key_variable() in readme
 
 
 @with_extra
