@@ -94,6 +94,15 @@ def test_the_form_of_a_backfill_asks_for_its_dates_first_and_has_no_tabs() -> No
     assert not [name for name in form if "anyOf" in form[name]]
 
 
+_REQUESTS = (
+    "request",
+    "resolved",
+    "dates",
+    "asked",
+    "self.range",
+)  # what these are called where they are read
+
+
 @functools.cache
 def fields_read() -> frozenset[str]:
     """Every field that the product reads of a request, its dates or what it resolves to, by the names these have."""
@@ -103,8 +112,7 @@ def fields_read() -> frozenset[str]:
         for file in files
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and (node.value.id in ("request", "resolved", "dates") or file.name == "request.py")
+        and (ast.unparse(node.value) in _REQUESTS or file.name == "request.py")
     )
 
 
