@@ -12,7 +12,7 @@ from configs.request import DateRange, RunRequest
 from tasks.backfill.plan import plan_as_rows, plan_backfill
 from tasks.backfill.publish import publish_outcome, publish_plan
 from tasks.backfill.run import run_dates
-from tasks.orchestration.blocks import open_home
+from tasks.orchestration.blocks import load_home
 from tasks.orchestration.child_runs import child_runs_of_current_run
 from tasks.orchestration.run_states import job_name, one_line_failures
 
@@ -30,7 +30,7 @@ def backfill(dates: DateRange, request: RunRequest) -> Any:
 
     One date's failure does not stop the others. Started again, it goes on with what is missing.
     """
-    clock, home = SystemClock(), open_home(os.environ)
+    clock, home = SystemClock(), load_home(os.environ)
     plan = plan_backfill(request, dates, home)
     with child_runs_of_current_run(plan.job_name, clock) as runs:
         if not runs.started():

@@ -9,12 +9,12 @@ from configs.clock import SystemClock
 from configs.options import parameters_from
 from configs.request import RunRequest
 from tasks.advance import advance, describe_wait
-from tasks.orchestration.blocks import connect, open_home
-from tasks.orchestration.busy_run import our_turn
+from tasks.orchestration.blocks import connect, load_home
 from tasks.orchestration.current_run import current_flow_run
 from tasks.orchestration.events import emit_run_finished
+from tasks.orchestration.lease_wait import wait_while_lease_is_held
 from tasks.orchestration.reporters import current_reporter, publish_batches, publish_plan, publish_receipt
-from tasks.orchestration.run_states import missed, one_line_failures, title
+from tasks.orchestration.run_states import enrich_run_name, one_line_failures, skip_if_late
 from tasks.orchestration.sleep import sleep_until
 from tasks.prepare import plan, prepare
 from tasks.publish import publish
@@ -23,7 +23,7 @@ from tasks.runs.resume import resume
 from tasks.runs.session import open_run
 
 
-@flow(name="enrich", flow_run_name=title, persist_result=False, retries=0)
+@flow(name="enrich", flow_run_name=enrich_run_name, persist_result=False, retries=0)
 @one_line_failures
 @parameters_from(RunRequest)
 def enrich(request: RunRequest) -> Any:
@@ -32,11 +32,15 @@ def enrich(request: RunRequest) -> Any:
     The same job and key is the same run: what was done is not done again. Returns the receipt, or the plan
     when `dry_run`.
     """
-    clock, home, here = SystemClock(), open_home(os.environ), current_flow_run()
+    clock, home, flow_run_info = SystemClock(), load_home(os.environ), current_flow_run()
     resolved = resolve_request(
-        request, home, clock, origin=here.id if here else None, due=here.due if here else None
+        request,
+        home,
+        clock,
+        origin=flow_run_info.id if flow_run_info else None,
+        expected_start=flow_run_info.expected_start if flow_run_info else None,
     )
-    if skipped := missed(resolved, here):
+    if skipped := skip_if_late(resolved, flow_run_info):
         return skipped
     reporter = current_reporter(resolved.job.name)
     if request.dry_run:
@@ -44,7 +48,7 @@ def enrich(request: RunRequest) -> Any:
         publish_plan(planned)
         return planned
     service = connect(resolved.job.provider, home, os.environ)
-    with our_turn(clock), open_run(resolved, service, home, clock) as run:
+    with wait_while_lease_is_held(clock), open_run(resolved, service, home, clock) as run:
         resume(run, resolved)
         if run.record.receipt is None:
             prepare(run, reporter)

@@ -7,7 +7,7 @@ from prefect.client.orchestration import get_client
 
 from configs.clock import SystemClock
 from tasks.maintenance.sweep import sweep_up
-from tasks.orchestration.blocks import open_home
+from tasks.orchestration.blocks import load_home
 from tasks.orchestration.reporters import current_reporter, publish_lines
 from tasks.orchestration.run_states import one_line_failures
 from tasks.orchestration.server_runs import OnServer
@@ -19,7 +19,7 @@ def sweep() -> list[str]:
     """Help runs that lost their process, and tidy up at the providers. Returns what was done, a line each."""
     reporter = current_reporter("sweep")
     with get_client(sync_client=True) as client:
-        swept = sweep_up(open_home(os.environ), os.environ, SystemClock(), OnServer(client))
+        swept = sweep_up(load_home(os.environ), os.environ, SystemClock(), OnServer(client))
     for line in (*swept.done, *swept.noted):
         reporter.note(line)
     publish_lines("sweep", swept.done, "What the sweep did")

@@ -28,9 +28,9 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
     from tasks.backfill.in_threads import runs_in_threads
     from tasks.backfill.plan import outcome_as_rows, plan_as_rows, plan_backfill
     from tasks.backfill.run import raise_for_failures, run_dates
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
 
-    home = open_home(os.environ)
+    home = load_home(os.environ)
     plan = plan_backfill(request, dates, home)
     if request.dry_run or not as_json:
         terminal.show_rows(plan_as_rows(plan), as_json=as_json)

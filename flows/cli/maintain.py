@@ -44,14 +44,14 @@ def sweep() -> int:
     from prefect.client.orchestration import get_client
 
     from tasks.maintenance.sweep import sweep_up
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
     from tasks.orchestration.server_runs import NoServer, OnServer
 
     if prefect_server():
         with get_client(sync_client=True) as client:
-            swept = sweep_up(open_home(os.environ), os.environ, SystemClock(), OnServer(client))
+            swept = sweep_up(load_home(os.environ), os.environ, SystemClock(), OnServer(client))
     else:
-        swept = sweep_up(open_home(os.environ), os.environ, SystemClock(), NoServer())
+        swept = sweep_up(load_home(os.environ), os.environ, SystemClock(), NoServer())
     for line in swept.done:
         sys.stdout.write(line + "\n")
     for line in swept.noted:
@@ -68,9 +68,9 @@ def clean(
     """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
     from tasks.maintenance.cleanup import as_data
     from tasks.maintenance.cleanup import clean as sweep_up
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
 
-    done = sweep_up(open_home(os.environ), os.environ, SystemClock(), remove=yes)
+    done = sweep_up(load_home(os.environ), os.environ, SystemClock(), remove=yes)
     if as_json:
         terminal.show_json(as_data(done))
     else:

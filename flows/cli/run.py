@@ -80,11 +80,11 @@ def plan(
             raise ConfigError(
                 "--sample and --json: give one of them; `nightmail render` writes the requests themselves"
             )
-        from tasks.orchestration.blocks import open_home
+        from tasks.orchestration.blocks import load_home
         from tasks.runs.preview import preview
         from tasks.runs.request import resolve_request
 
-        resolved = resolve_request(request, open_home(os.environ), SystemClock())
+        resolved = resolve_request(request, load_home(os.environ), SystemClock())
         terminal.show_preview(preview(resolved, sample))
     return run(**request.parameters, dry_run=True, as_json=as_json)
 
@@ -97,11 +97,11 @@ def render(
     out: Annotated[Path, Parameter(help="Folder for the files; made if needed, must be empty.")],
 ) -> int:
     """Write the JSONL request files alone, for those who submit them elsewhere."""
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
     from tasks.prepare import render_files
     from tasks.runs.request import resolve_request
 
-    resolved = resolve_request(request, open_home(os.environ), SystemClock())
+    resolved = resolve_request(request, load_home(os.environ), SystemClock())
     with terminal.progress_bar() as reporter:
         written = render_files(resolved, out, reporter)
     for path in written:
@@ -113,10 +113,10 @@ def render(
 def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     """Stop paying for a run: cancel its open batches. `nightmail run` goes on with it later."""
     from tasks.cancel import cancel_run
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
 
     with terminal.progress_bar() as reporter:
-        lines = cancel_run(open_home(os.environ), os.environ, SystemClock(), run, reporter)
+        lines = cancel_run(load_home(os.environ), os.environ, SystemClock(), run, reporter)
     for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED

@@ -47,31 +47,40 @@ def requested_job(request: RunRequest) -> Job:
 
 
 def resolve_request(
-    request: RunRequest, home: Home, clock: Clock, *, origin: str | None = None, due: datetime | None = None
+    request: RunRequest,
+    home: Home,
+    clock: Clock,
+    *,
+    origin: str | None = None,
+    expected_start: datetime | None = None,
 ) -> ResolvedRun:
     """Load the job file and fill in date, key and overrides.
 
-    Without a date it is the one before `due`: when the run was to start, however late that is done.
+    Without a date it is the one before `expected_start`: when the run was to start, however late that is done.
     A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
     """
     job = requested_job(request)
-    begun = _begun_by(origin, home, clock)
-    day = begun.logical_date if begun else logical_date(job, request.date, due or clock.now())
-    key = begun.key if begun else run_key(day, request.key or None)
+    earlier_run = _run_of_flow_run(origin, home, clock)
+    day = (
+        earlier_run.logical_date
+        if earlier_run
+        else logical_date(job, request.date, expected_start or clock.now())
+    )
+    key = earlier_run.key if earlier_run else run_key(day, request.key or None)
     return ResolvedRun(
         resolve(job, day, key),
         key,
         day,
         clock.now(),
         request.job_path,
-        redo=request.redo and begun is None,
-        retry=request.retry and begun is None,
+        redo=request.redo and earlier_run is None,
+        retry=request.retry and earlier_run is None,
         snapshot=request.snapshot,
         origin=origin,
     )
 
 
-def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
+def _run_of_flow_run(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
     if origin is None or not database.exists(home.ledger_url):
         return None
     return Ledger(home.ledger_url, clock).run_of_origin(origin)
