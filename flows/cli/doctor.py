@@ -55,7 +55,7 @@ def doctor(
         raise ConfigError("--base-url and --provider: give one of them")
     facts: list[Fact] = []
 
-    def tell(fact: Fact) -> None:
+    def report(fact: Fact) -> None:
         facts.append(fact)
         if not as_json:
             sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {' '.join(fact.detail.split())}\n")
@@ -64,23 +64,23 @@ def doctor(
     wait_within = _wait_within(wait)
     finished = True
     if base_url is not None:
-        finished = _compatible(base_url, model, endpoint, api_key_env, tell, wait_within)
+        finished = _compatible(base_url, model, endpoint, api_key_env, report, wait_within)
     elif provider is not None:
-        finished = _provider(provider, model, endpoint, overrides, tell, wait_within)
+        finished = _provider(provider, model, endpoint, overrides, report, wait_within)
     else:
-        _machine(tell)
+        _machine(report)
     return _end(facts, finished=finished, as_json=as_json)
 
 
-def _machine(tell: Callable[[Fact], None]) -> None:
-    from tasks.diagnostics.machine import local_facts
+def _machine(report: Callable[[Fact], None]) -> None:
+    from tasks.diagnostics.machine import machine_facts
     from tasks.orchestration.blocks import use_s3_credentials
     from tasks.orchestration.server_facts import server_facts
 
-    for fact in local_facts(home(), os.environ, use_s3_credentials):
-        tell(fact)
+    for fact in machine_facts(home(), os.environ, use_s3_credentials):
+        report(fact)
     for fact in server_facts():
-        tell(fact)
+        report(fact)
 
 
 def _compatible(
@@ -88,16 +88,16 @@ def _compatible(
     model: str | None,
     endpoint: str,
     key_env: str | None,
-    tell: Callable[[Fact], None],
+    report: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
-    from tasks.diagnostics.openai_probe import probe_at
+    from tasks.diagnostics.openai_probe import probe_service
 
     key = os.environ.get(key_env) if key_env else None  # never one that was meant for somebody else
     if key_env and not key:
         raise ConfigError(f"--api-key-env {key_env}: the environment has no such variable; export it")
     _say_cost(url, model or "the first model it lists", endpoint)
-    return probe_at(url, model=model, endpoint=endpoint, key=key, tell=tell, wait=wait)
+    return probe_service(url, model=model, endpoint=endpoint, key=key, report=report, wait=wait)
 
 
 def _provider(
@@ -105,7 +105,7 @@ def _provider(
     model: str | None,
     endpoint: str,
     overrides: tuple[str, ...],
-    tell: Callable[[Fact], None],
+    report: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
     from configs.load import load_provider
@@ -122,7 +122,7 @@ def _provider(
         _say_cost(name, model, endpoint)
     else:
         sys.stderr.write(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.\n")
-    trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), tell, wait)
+    trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), report, wait)
     trial.run(model, endpoint)
     return not trial.unfinished
 
