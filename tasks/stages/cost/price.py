@@ -117,9 +117,9 @@ def stated_price(overrides: Sequence[PriceOverride], model: str, provider: str) 
     return next((override.price for override in overrides if override.matches(model, provider)), None)
 
 
-def published_price(model: str, seller: str, at: datetime) -> Price | None:
-    """The batch price of `model` in force at `at`, as the package model-prices knows it of `seller`."""
-    rates = model_prices.rates(model, at=at, provider=seller, mode="batch")
+def published_price(model: str, seller: str, moment: datetime) -> Price | None:
+    """The batch price of `model` in force at `moment`, as the package model-prices knows it of `seller`."""
+    rates = model_prices.rates(model, at=moment, provider=seller, mode="batch")
     # The package also answers with another seller's price.
     return _from_rates(rates) if rates is not None and rates.provider == seller else None
 

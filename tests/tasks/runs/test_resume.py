@@ -150,7 +150,7 @@ def test_a_flow_run_retries_once_however_often_it_is_woken(
     ("change", "said"),
     [
         ("time", r"run.give_up_after is 1s, .* --set run.give_up_after=null"),
-        ("folder", r"was cleaned away.*--redo"),
+        ("folder", r"was deleted by .nightmail clean.*--redo"),
         ("source", r"has changed since this run read it; --snapshot"),
         ("redo", r"give one of the two"),
     ],
