@@ -43,7 +43,7 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
 
 def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, AnswerColumn]:
     job = run.job
-    parser = dialect(job.provider.dialect).parser_of(job.prompt)
+    parser = dialect(job.provider.dialect).parser_for(job.prompt)
     with ExitStack() as stack:
         rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()

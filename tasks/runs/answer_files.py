@@ -72,7 +72,7 @@ def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
 
 def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:
     """(custom_id, video id) of a batch's results."""
-    parser = dialect(run.job.provider.dialect).parser_of(run.job.prompt)
+    parser = dialect(run.job.provider.dialect).parser_for(run.job.prompt)
     for index in range(len(batch.result_files)):
         with run.folder.read(results_name(chunk.number, batch.attempt, index)) as file:
             for block in read_blocks(file):
