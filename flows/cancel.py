@@ -1,4 +1,7 @@
-"""Stop paying for a run: what an automation or a person calls with a flow run's id, or with job/key."""
+"""The flow `cancel`: cancel a run's batches. An automation calls it when a flow run is cancelled; people can, too.
+
+A flow of its own, since hooks such as `on_cancellation` do not run for a flow run that sleeps: it has no process.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""One job, one run: prepare ▸ submit ▸ poll, sleep ▸ collect ▸ merge ▸ publish."""
+"""The flow `enrich`: run one job. Prepare, then submit, poll, sleep, collect and merge until all is done, then publish."""
 
 import os
 from typing import Any
@@ -29,24 +29,24 @@ from tasks.runs.session import open_run
 def enrich(request: RunRequest) -> Any:
     """Enrich one dataset.
 
-    The same job and key is the same run: what was done is not done again. Returns the receipt, or the plan
-    when `dry_run`.
+    The same job and key is the same run: what is done is not done again. Returns the receipt, or the plan with
+    `dry_run`.
     """
-    clock, home, flow_run_info = SystemClock(), load_home(os.environ), current_flow_run()
+    clock, home, flow_run = SystemClock(), load_home(os.environ), current_flow_run()
     resolved = resolve_request(
         request,
         home,
         clock,
-        origin=flow_run_info.id if flow_run_info else None,
-        expected_start=flow_run_info.expected_start if flow_run_info else None,
+        origin=flow_run.id if flow_run else None,
+        expected_start=flow_run.expected_start if flow_run else None,
     )
-    if skipped := skip_if_late(resolved, flow_run_info):
+    if skipped := skip_if_late(resolved, flow_run):
         return skipped
     reporter = current_reporter(resolved.job.name)
     if request.dry_run:
-        planned = plan(resolved, reporter)
-        publish_plan(planned)
-        return planned
+        dry_run_plan = plan(resolved, reporter)
+        publish_plan(dry_run_plan)
+        return dry_run_plan
     service = connect(resolved.job.provider, home, os.environ)
     with wait_while_lease_is_held(clock), open_run(resolved, service, home, clock) as run:
         resume(run, resolved)

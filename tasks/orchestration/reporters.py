@@ -13,7 +13,7 @@ from typing import Any
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from configs.progress import Progress, Reporter, Silent
+from configs.progress import Progress, Reporter, SilentReporter
 from tasks.orchestration.artifacts import save_artifact, save_markdown, save_table
 from tasks.runs.session import Run
 from tasks.stages.report.plan import Plan
@@ -43,7 +43,9 @@ def current_reporter(name: str) -> Reporter:
     reporters: list[Reporter] = [reporter] if (reporter := _terminal_reporter.get()) else []
     if FlowRunContext.get() is not None:
         reporters.append(_PrefectReporter(name))
-    return reporters[0] if len(reporters) == 1 else _MultiReporter(reporters) if reporters else Silent()
+    return (
+        reporters[0] if len(reporters) == 1 else _MultiReporter(reporters) if reporters else SilentReporter()
+    )
 
 
 def publish_receipt(receipt: Receipt) -> None:
@@ -97,13 +99,13 @@ class _PrefectReporter:
         self._updated = float("-inf")
         self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
 
-    def progress(self, now: Progress) -> None:
+    def progress(self, progress: Progress) -> None:
         updated_recently = time.monotonic() - self._updated < _SECONDS_BETWEEN_UPDATES
-        if not now.total or (updated_recently and now.done < now.total):
+        if not progress.total or (updated_recently and progress.done < progress.total):
             return
         self._updated = time.monotonic()
-        text = f"{now.phase}: {now.done:,} of {now.total:,} {now.unit}. {now.detail}"
-        save_artifact("progress", self._key, 100.0 * now.done / now.total, text)
+        text = f"{progress.phase}: {progress.done:,} of {progress.total:,} {progress.unit}. {progress.detail}"
+        save_artifact("progress", self._key, 100.0 * progress.done / progress.total, text)
 
     def note(self, text: str) -> None:
         self._log.info(text)
@@ -115,9 +117,9 @@ class _MultiReporter:
     def __init__(self, reporters: list[Reporter]) -> None:
         self._reporters = reporters
 
-    def progress(self, now: Progress) -> None:
+    def progress(self, progress: Progress) -> None:
         for reporter in self._reporters:
-            reporter.progress(now)
+            reporter.progress(progress)
 
     def note(self, text: str) -> None:
         for reporter in self._reporters:
