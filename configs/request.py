@@ -113,7 +113,7 @@ class DateRange:
     end: Annotated[datetime.date, Option("Last date.")]
     max_parallel: Annotated[
         int,
-        Option("Maximum number of dates at a time; one if all write the same output.", minimum=1),
+        Option("Maximum number of dates at a time; one if several write the same output.", minimum=1),
     ] = 2
     order: Annotated[DateOrder, Option("Which dates to run first.")] = "oldest first"
     only_missing: Annotated[bool, Option("Leave out finished dates, except those with redo or retry.")] = True
