@@ -1,4 +1,4 @@
-"""Where time comes from. Whatever reads the time takes a `Clock`, so that tests own it."""
+"""The interface to the time. All code that reads the time or sleeps takes a `Clock`, so that tests can control it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """UTC now, and a way to let time pass."""
+    """Reads the time and sleeps."""
 
     def now(self) -> datetime:
-        """Aware UTC datetime."""
+        """The current time, aware and in UTC."""
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
@@ -26,7 +26,7 @@ _stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 @contextmanager
 def interruptible_by(stop: threading.Event) -> Iterator[None]:
-    """Let sleeps of this thread end in KeyboardInterrupt once `stop` is set: Ctrl-C itself reaches the main thread alone."""
+    """Let sleeps of this thread raise KeyboardInterrupt once `stop` is set: Ctrl-C itself reaches only the main thread."""
     token = _stop.set(stop)
     try:
         yield
@@ -35,7 +35,7 @@ def interruptible_by(stop: threading.Event) -> Iterator[None]:
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Every error Nightmail raises on purpose, in one tree, split by what the caller does about it.
+"""All errors that Nightmail raises on purpose, in one tree, divided by how the caller reacts.
 
     NightmailError
     ├── ConfigError        the job file, a flag or the environment is wrong: nothing was done, exit 2
@@ -22,7 +22,7 @@ from datetime import datetime
 
 
 class NightmailError(Exception):
-    """Base of the tree. `str(error)` is the one line shown to the user."""
+    """Base class of the tree. `str(error)` is the one line shown to the user."""
 
 
 class ConfigError(NightmailError):
@@ -75,7 +75,7 @@ class RunBusy(NightmailError):
 
 
 class LeaseLost(NightmailError):
-    """The lease lapsed and somebody else took the run over."""
+    """The lease lapsed, and another process has taken over the run."""
 
 
 class IntegrityError(NightmailError):

@@ -1,4 +1,4 @@
-"""Optional parts of the installation (pyproject.toml's `optional-dependencies`), and how to add one that is missing."""
+"""The optional dependencies in pyproject.toml: which are installed, and how to add a missing one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional part by its name in pyproject.toml, the package it brings, and the module that is imported from it."""
+    """An optional dependency: its name in pyproject.toml, its package, and the module imported from it."""
 
     name: str
     package: str
@@ -16,7 +16,7 @@ class Extra:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there; nothing is imported but the package's parents."""
+        """Whether its package is installed; imports only the parents of the module."""
         try:
             return find_spec(self.module) is not None
         except ModuleNotFoundError:
@@ -24,7 +24,7 @@ class Extra:
 
     @property
     def install_hint(self) -> str:
-        """The end of a message. Nightmail is an application on no package index: it is installed from its checkout."""
+        """How to install it, for the end of a message. Nightmail is on no package index, so from the checkout."""
         return f'the package {self.package}; in the checkout, pip install -e ".[{self.name}]"'
 
 

@@ -1,4 +1,4 @@
-"""What the models of the job file share: they are frozen, refuse unknown keys, and write durations alike."""
+"""The base class of the job file's sections, and the format of durations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Window = Annotated[str, Field(pattern=r"^[1-9][0-9]*[hd]$")]
 
 
 class Frozen(BaseModel):
-    """A section of the job file."""
+    """Base class of the sections of the job file: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 def seconds(duration: str) -> float:
-    """A duration such as `90m` in seconds."""
+    """Convert a duration such as `90m` to seconds."""
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[duration[-1]]

@@ -1,4 +1,7 @@
-"""Where state lives: the ledger and the run folders, and who may go there. Not the job's business, so it comes from the environment."""
+"""Locations and credentials of the ledger and the run folders.
+
+They come from the environment and not from the job file: the same job runs on a laptop and in a cluster.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """`folder` is local (scratch space and the embedded service); the URLs may point anywhere.
+    """The storage locations. `folder` is local (scratch space, embedded service); the URLs may point anywhere.
 
     `s3_block` names the Prefect block with credentials for every s3:// URL; None leaves it to AWS's default chain.
     """
@@ -21,7 +24,7 @@ class Home:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Home:
-        """NIGHTMAIL_HOME (default `.nightmail` here), NIGHTMAIL_LEDGER_URL, NIGHTMAIL_RUNS_URL, NIGHTMAIL_S3_BLOCK."""
+        """Read NIGHTMAIL_HOME (default `.nightmail` here), NIGHTMAIL_LEDGER_URL, NIGHTMAIL_RUNS_URL, NIGHTMAIL_S3_BLOCK."""
         folder = Path(environ.get("NIGHTMAIL_HOME") or ".nightmail").expanduser().absolute()
         return cls(
             folder=folder,

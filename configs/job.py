@@ -1,4 +1,4 @@
-"""The job file as types: what a job can say, its defaults and its limits. Loading is `configs.load`."""
+"""The model of the job file: its keys, types and defaults. `configs.load` loads it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
 ]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
-Reason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
+RetryReason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
 
 
 class CsvOptions(Frozen):
-    """How a CSV source is written. Only read when the format is CSV."""
+    """The format of CSV sources; ignored for other formats."""
 
     delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
     quote: str = Field('"', min_length=1, max_length=1, description="Character around quoted fields.")
@@ -47,16 +47,17 @@ class Source(Frozen):
         None, description="Column(s) that identify a row; they become the custom_id."
     )
     columns: tuple[str, ...] | None = Field(
-        None, description="Columns to carry to the output; all by default."
+        None, description="Source columns to copy to the output; all by default."
     )
     where: tuple[tuple[str, Operator, Any], ...] = Field(
-        (), description="Rows to take: [[column, operator, value], ...], all must hold."
+        (), description="Conditions for the rows to use: [[column, operator, value], ...]; all must hold."
     )
-    limit: PositiveInt | None = Field(None, description="At most this many rows.")
+    limit: PositiveInt | None = Field(None, description="Maximum number of rows.")
     types: dict[str, ColumnType] = Field({}, description="CSV columns are text unless named here.")
     csv: CsvOptions = CsvOptions()
     bad_lines: Literal["error", "skip"] = Field(
-        "error", description="What a ragged or undecodable line does."
+        "error",
+        description="What to do with a line that has the wrong number of fields or cannot be decoded.",
     )
     duplicate_keys: Literal["error", "number"] = Field(
         "error", description="number appends the row number to every custom_id."
@@ -69,14 +70,14 @@ class Source(Frozen):
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """The key as a tuple; empty when the rows have none."""
+        """The key columns as a tuple; empty when rows have no key."""
         if self.key is None:
             return ()
         return (self.key,) if isinstance(self.key, str) else self.key
 
 
 class Limits(Frozen):
-    """Narrower than the provider's own; null keeps the provider's."""
+    """Limits of a batch below the provider's own; null keeps the provider's."""
 
     max_requests: PositiveInt | None = Field(None, description="Lines in one batch file.")
     max_bytes: PositiveInt | None = Field(None, description="Bytes in one batch file, final newline counted.")
@@ -87,10 +88,10 @@ class Limits(Frozen):
 
 
 class Poll(Frozen):
-    """How often an open batch is looked at: from first_seconds, growing by half, up to max_seconds.
+    """How often open batches are polled: the wait starts at first_seconds and grows by half, up to max_seconds.
 
-    A batch whose creation was not confirmed is given first_seconds to be listed before it is posted again.
-    The embedded service is near and quick: it is looked at every 1 to 5 seconds if that is more often.
+    A batch whose creation was not confirmed gets first_seconds to appear in the provider's list before it is posted again.
+    The embedded service is polled every 1 to 5 seconds if that is more often.
     """
 
     first_seconds: PositiveFloat = 20
@@ -104,39 +105,39 @@ class Poll(Frozen):
 
 
 class Retry(Frozen):
-    """Rows without an answer are posted again where their error says that it can help."""
+    """When rows without an answer are posted again."""
 
-    max_attempts: int = Field(3, ge=1, le=20, description="Postings of a row, the first one counted.")
-    on: tuple[Reason, ...] = Field(
+    max_attempts: int = Field(
+        3, ge=1, le=20, description="How often a row is posted at most, including the first time."
+    )
+    on: tuple[RetryReason, ...] = Field(
         ("transient", "capacity", "expired", "cancelled", "missing"),
-        description="Why a row without an answer is posted again; a fault of the request itself never is.",
+        description="Error classes for which a row is posted again; faults of the request itself never are.",
     )
 
 
 class RunOptions(Frozen):
-    """How long a run goes on, and what is left of it. Durations are `90m`, `36h`, `30d`; null is for ever."""
+    """Time limits, alarms and clean-up of a run. Durations are written `90m`, `36h`, `30d`; null means no limit."""
 
     give_up_after: Duration | None = Field(
-        None, description="After this time the run cancels what is open and publishes what it has."
+        None, description="After this time the run cancels its open batches and publishes the answers it has."
     )
     warn_after: Duration | None = Field(
-        "1h", description="Warn when the provider has not answered properly for this long."
+        "1h", description="Warn when the provider has given no usable reply for this long."
     )
     start_within: Duration | None = Field(
         "12h",
-        description="A scheduled run that would begin later than this after its time is skipped.",
+        description="A scheduled run that starts later than this after its scheduled time is skipped.",
     )
     error_budget: float | None = Field(
         0.05,
         ge=0,
         le=1,
-        description="Share of rows without an answer above which a finished run raises an alarm; null for none.",
+        description="Share of unanswered rows above which a finished run raises an alarm; null for no alarm.",
     )
-    publish_cancelled: bool = Field(
-        False, description="A cancelled run publishes what was answered until then."
-    )
+    publish_cancelled: bool = Field(False, description="A cancelled run publishes the answers it has.")
     keep: Duration | None = Field(
-        "30d", description="How long `nightmail clean` leaves a finished run's folder alone."
+        "30d", description="How long `nightmail clean` keeps a finished run's folder."
     )
 
 
@@ -148,17 +149,17 @@ class Output(Frozen):
         description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
     )
     prefix: str = Field(
-        "llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Before every added column's name."
+        "llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Prefix of the added columns' names."
     )
 
 
 class Job(Frozen):
-    """A job file."""
+    """The content of a job file."""
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Names the run folder and the Prefect runs."
     )
-    timezone: str = Field("UTC", description="IANA name; decides what 'yesterday' is.")
+    timezone: str = Field("UTC", description="IANA name; determines the default date, yesterday.")
     source: Source
     prompt: Prompt
     provider: Provider = LocalProvider()
@@ -189,7 +190,7 @@ class Job(Frozen):
 
     @property
     def pace(self) -> Poll:
-        """How often this job's batches are looked at."""
+        """The polling intervals after the provider's own limits are applied."""
         first, longest = self.provider.poll_seconds(self.poll.first_seconds, self.poll.max_seconds)
         return Poll(first_seconds=first, max_seconds=longest)
 

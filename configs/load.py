@@ -1,4 +1,4 @@
-"""From a job file on disk to a validated `Job`, and from a job to what one run of it does."""
+"""Load and validate job files, and fill in a job for one run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from configs.job import Job
 from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_TAGS = tuple(PROVIDERS)  # pydantic names the chosen provider in an error's place
+_PROVIDER_NAMES = tuple(PROVIDERS)  # pydantic puts the chosen provider's name into an error's location
 _PRICES = Path(__file__).with_name("prices.yaml")
-_HOUSE = Path(__file__).resolve().parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[1]
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
-_NAME = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
+_PLACEHOLDER = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice: YAML would silently keep the last one."""
+    """A YAML SafeLoader that refuses duplicate keys; PyYAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -42,7 +42,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
-    """Read, override (`a.b=value` items, values in YAML) and validate a job file.
+    """Load a job file, apply overrides (`a.b=value` items, values in YAML) and validate it.
 
     Prompt files are read in and relative paths made absolute, so the result stands on its own.
     Raises ConfigError naming file, key and what is allowed.
@@ -69,7 +69,7 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
 
 
 def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
-    """The provider section of a job that says no more than the name and the `provider.*` overrides."""
+    """Provider settings without a job file: its defaults, and `provider.*` overrides."""
     tree: dict[str, Any] = {"provider": {"name": name}}
     for item in overrides:
         _override(tree, item)
@@ -83,12 +83,12 @@ def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
 
 
 def logical_date(job: Job, given: date | None, now: datetime) -> date:
-    """The run's date: the one given, else the day before `now` in the job's time zone."""
+    """The logical date of a run: the given one, else the day before `now` in the job's time zone."""
     return given or now.astimezone(job.zone).date() - timedelta(days=1)
 
 
 def run_key(day: date, given: str | None) -> str:
-    """The run's key: the one given (letters, digits, `.`, `_`, `-`, at most 63), else the date."""
+    """The key of a run: the given one (letters, digits, `.`, `_`, `-`, at most 63), else the date."""
     if given is None:
         return day.isoformat()
     if not KEY.fullmatch(given):
@@ -99,7 +99,7 @@ def run_key(day: date, given: str | None) -> str:
 
 
 def resolve(job: Job, day: date, key: str) -> Job:
-    """The job with {date}, {year}, {month}, {day}, {key} and {job} filled in, in paths and prompt."""
+    """The job with the placeholders {date}, {year}, {month}, {day}, {key} and {job} filled in, in paths and prompt."""
     names = {
         "date": day.isoformat(),
         "year": f"{day:%Y}",
@@ -110,33 +110,36 @@ def resolve(job: Job, day: date, key: str) -> Job:
     }
     paths = (job.source.path, job.output.path)
     for text in paths:
-        unknown = re.search(r"\{([^{}]*)\}", _NAME.sub("", text))
+        unknown = re.search(r"\{([^{}]*)\}", _PLACEHOLDER.sub("", text))
         if unknown:
             raise ConfigError(
                 f"{text}: unknown name {{{unknown[1]}}}; known: {', '.join(f'{{{name}}}' for name in names)}"
             )
     prompt = job.prompt.model_dump(mode="json", by_alias=True)
     schema = prompt.pop("schema")
-    filled = type(job.prompt).model_validate({**_fill(prompt, names), "schema": schema})
+    filled = type(job.prompt).model_validate({**_fill_placeholders(prompt, names), "schema": schema})
     return job.model_copy(
         update={
-            "source": job.source.model_copy(update={"path": _fill(job.source.path, names)}),
-            "output": job.output.model_copy(update={"path": _fill(job.output.path, names)}),
+            "source": job.source.model_copy(update={"path": _fill_placeholders(job.source.path, names)}),
+            "output": job.output.model_copy(update={"path": _fill_placeholders(job.output.path, names)}),
             "prompt": filled,
         }
     )
 
 
 def identity(job: Job) -> dict[str, Any]:
-    """What makes two runs ask for the same output; pacing (poll, retry, limits) is not part of it."""
+    """The part of a job that determines its output; if it differs, an existing run cannot be resumed.
+
+    Polling, retries and limits are not part of it: they may change while a run sleeps.
+    """
     tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "run", "limits", "timezone"})
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Dotted keys that differ between two identities."""
-    old, new = _flat(before), _flat(after)
+    """The dotted keys that differ between two identities."""
+    old, new = _flatten(before), _flatten(after)
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -146,7 +149,7 @@ def job_schema() -> dict[str, Any]:
 
 
 def load_prices() -> Any:
-    """The content of `configs/prices.yaml`: what the user states about prices."""
+    """The content of `configs/prices.yaml`: the user's own prices."""
     return yaml.safe_load(_PRICES.read_text(encoding="utf-8"))
 
 
@@ -154,10 +157,10 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], 1)
+        similar_names = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], 1)
         hint = (
-            f"did you mean {file.parent / near[0]}?"
-            if near
+            f"did you mean {file.parent / similar_names[0]}?"
+            if similar_names
             else "give the path of a job file, e.g. configs/jobs/quickstart.yaml"
         )
         raise ConfigError(f"{file}: no such job file; {hint}") from error
@@ -191,7 +194,7 @@ def _override(tree: dict[str, Any], item: str) -> None:
         raise ConfigError(f"--set {item!r}: the value is not valid YAML; quote it") from error
     provider = tree.get("provider")
     if dotted == "provider.name" and isinstance(provider, dict) and provider.get("name", "local") != parsed:
-        tree["provider"] = {}  # another provider knows other keys: its section starts anew
+        tree["provider"] = {}  # other providers have other keys: start with an empty section
     node = tree
     for name in parents:
         child = node.setdefault(name, {})
@@ -237,7 +240,7 @@ def _refuse_package_folder(output: str, job_file: Path) -> None:
         return
     resolved = Path(os.path.realpath(local))
     # `pip install --target` names the folder itself. A checkout has no dist-info beside its packages.
-    beside_us = resolved.is_relative_to(_HOUSE) and any(_HOUSE.glob("nightmail-*.dist-info"))
+    beside_us = resolved.is_relative_to(_CHECKOUT) and any(_CHECKOUT.glob("nightmail-*.dist-info"))
     if beside_us or any(name in _PACKAGE_FOLDERS for name in resolved.parts):
         raise ConfigError(
             f"{job_file}: output.path: {output} lies among installed packages, where an upgrade may remove it;"
@@ -246,36 +249,36 @@ def _refuse_package_folder(output: str, job_file: Path) -> None:
         )
 
 
-def _fill(node: Any, names: Mapping[str, str]) -> Any:
+def _fill_placeholders(node: Any, names: Mapping[str, str]) -> Any:
     if isinstance(node, str):
-        return _NAME.sub(lambda match: names[match[1]], node)
+        return _PLACEHOLDER.sub(lambda match: names[match[1]], node)
     if isinstance(node, dict):
-        return {key: _fill(child, names) for key, child in node.items()}
+        return {key: _fill_placeholders(child, names) for key, child in node.items()}
     if isinstance(node, list):
-        return [_fill(child, names) for child in node]
+        return [_fill_placeholders(child, names) for child in node]
     return node
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(node, Mapping) and node:
         return {
             k: v
             for key, child in node.items()
-            for k, v in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()
+            for k, v in _flatten(child, f"{prefix}.{key}" if prefix else str(key)).items()
         }
     return {prefix: node}
 
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = [str(part) for part in problem["loc"] if part not in _TAGS]
+    where = [str(part) for part in problem["loc"] if part not in _PROVIDER_NAMES]
     dotted = ".".join(where) or "job"
     context = problem.get("ctx", {})
     kind = problem["type"]
     if kind == "extra_forbidden":
         known = _known_keys([str(part) for part in problem["loc"][:-1]])
-        near = difflib.get_close_matches(where[-1], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(known)}"
+        similar_names = difflib.get_close_matches(where[-1], known, 1)
+        hint = f"did you mean {similar_names[0]}?" if similar_names else f"allowed: {', '.join(known)}"
         return f"{dotted}: unknown key; {hint}"
     if kind == "missing":
         return f"{dotted}: is required; see `nightmail schema` for its form"
@@ -286,16 +289,16 @@ def _first_problem(error: ValidationError) -> str:
         return f"{dotted}: {given!r} is not known; allowed: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
     if not where:
-        return message  # of the whole job: it names the key itself
+        return message  # about the whole job: the message names the key itself
     given = "" if isinstance(problem["input"], Mapping) else f" (given: {str(problem['input'])[:80]!r})"
     return f"{dotted}: {message[0].lower() + message[1:]}{given}"
 
 
 def _known_keys(where: list[str]) -> list[str]:
-    """The keys that the model at that place of the job file accepts."""
+    """The keys that are allowed at this path of the job file."""
     models: list[type[BaseModel]] = [Job]
     for name in where:
-        if name in _TAGS:
+        if name in _PROVIDER_NAMES:
             models = [m for m in models if name in get_args(m.model_fields["name"].annotation)]
             continue
         fields = [model.model_fields[name] for model in models if name in model.model_fields]

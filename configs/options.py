@@ -1,4 +1,4 @@
-"""Options declared once, as the fields of a dataclass, for every door: the command line and Prefect's forms.
+"""Declare options once, as the fields of a dataclass, for both the command line and Prefect's forms.
 
 Neither cyclopts nor Prefect is imported here. Both read a function's signature, and `parameters_from` writes one.
 """
@@ -21,7 +21,7 @@ Annotate = Callable[[inspect.Parameter, "Option"], Any]
 
 @dataclass(frozen=True)
 class Option:
-    """What people are told of an option, in `Annotated[its type, Option(...)]`.
+    """Help text, flags and choices of an option, in `Annotated[its type, Option(...)]`.
 
     Prefect's form shows `X | None` as two tabs. An option that an empty text, a zero or an empty list leaves out needs
     none, and a choice has null among its choices; only what has no such value (a date) is `shown_with_none`.
@@ -36,7 +36,7 @@ class Option:
     def __get_pydantic_json_schema__(
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The form's field. What the flow itself accepts is not narrowed."""
+        """The JSON Schema of the form's field. It does not restrict what the flow accepts."""
         if self.choices:
             return {"enum": self.choices(), "description": self.help}
         schema = handler(core_schema)
@@ -47,7 +47,7 @@ class Option:
 
 
 def options(model: type) -> dict[str, Option]:
-    """The options of a dataclass by the names of its fields."""
+    """The options of a dataclass by field name."""
     hints = get_type_hints(model, include_extras=True)
     return {
         field.name: next(part for part in hints[field.name].__metadata__ if isinstance(part, Option))
@@ -60,19 +60,19 @@ def parameters_from(
     without: Collection[str] = (),
     annotate: Annotate = lambda parameter, _: parameter.annotation,
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Decorate a function that takes instances of such dataclasses: its callers give their fields one by one.
+    """Decorate a function that takes instances of such dataclasses: it is then called with their fields as parameters.
 
     `def enrich(request: RunRequest)` is called, and seen by Prefect and cyclopts, as `enrich(job, *, date=None, ...)`.
-    Fields named in `without` keep their defaults; the function's further parameters stay. `annotate` may say more about
-    a parameter, in the words of whoever reads the signature.
+    Fields named in `without` keep their defaults; the function's further parameters stay. `annotate` may add
+    annotations to a parameter for the library that reads the signature.
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        own = [*inspect.signature(function, eval_str=True).parameters.values()][len(models) :]
+        own_parameters = [*inspect.signature(function, eval_str=True).parameters.values()][len(models) :]
         groups = [[*_parameters(model, without, annotate)] for model in models]
         # Python wants parameters without a default first; so do people who fill in a form.
         parameters = sorted(
-            (parameter for group in (*groups, own) for parameter in group),
+            (parameter for group in (*groups, own_parameters) for parameter in group),
             key=lambda parameter: (parameter.kind, parameter.default is not parameter.empty),
         )
         signature = inspect.Signature(parameters)
@@ -94,7 +94,7 @@ def parameters_from(
 
 
 def _parameters(model: type, without: Collection[str], annotate: Annotate) -> Iterator[inspect.Parameter]:
-    hints, declared = get_type_hints(model, include_extras=True), options(model)
+    hints, declared_options = get_type_hints(model, include_extras=True), options(model)
     for field in fields(model):
         if field.name in without:
             continue
@@ -104,4 +104,4 @@ def _parameters(model: type, without: Collection[str], annotate: Annotate) -> It
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        yield parameter.replace(annotation=annotate(parameter, declared[field.name]))
+        yield parameter.replace(annotation=annotate(parameter, declared_options[field.name]))

@@ -1,4 +1,4 @@
-"""What a run tells while it works. Steps report to a `Reporter`; a terminal bar or a Prefect artifact shows it."""
+"""Progress reports. Steps report to a `Reporter`, which shows them in a terminal bar or a Prefect artifact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. `total` is None while it is not known."""
+    """How far a phase of a run is. `total` is None while it is not known."""
 
     phase: str
     done: int
@@ -18,19 +18,19 @@ class Progress:
 
 
 class Reporter(Protocol):
-    """Shows progress somewhere."""
+    """Receives progress and messages, and shows them."""
 
-    def progress(self, now: Progress) -> None:
-        """Called often; must be cheap."""
+    def progress(self, progress: Progress) -> None:
+        """Show the progress. Called often, so it must be cheap."""
 
     def note(self, text: str) -> None:
-        """One line that is worth keeping."""
+        """Show a message of one line, which stays visible or in the log."""
 
 
-class Silent:
-    """Shows nothing."""
+class SilentReporter:
+    """Ignores all reports."""
 
-    def progress(self, now: Progress) -> None:
+    def progress(self, progress: Progress) -> None:
         pass
 
     def note(self, text: str) -> None:

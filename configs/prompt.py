@@ -78,5 +78,5 @@ class Prompt(Frozen):
 
     @property
     def choices(self) -> int:
-        """Answers asked for per row; more than one make the answer column a list."""
+        """Number of answers per row (`params.n`); more than one make the answer column a list."""
         return int(self.params.get("n") or 1)

@@ -1,6 +1,7 @@
-"""What a person or a schedule asks for. Every option that the command line and Prefect's forms share is a field here.
+"""The options of runs and backfills, shared by the command line and Prefect's forms.
 
-A field is its name, its type, its default and its help: add one, and every door that takes the class has it.
+Each field declares an option's name, type, default and help: a new field appears in every command and form that takes
+the class.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ def job_files() -> list[str]:
 
 
 def provider_names() -> list[str | None]:
-    """What `provider.name` of a job file can be, and null for what it is."""
+    """The provider names for a choice in a form; null stands for the job's own."""
     return [*PROVIDERS, None]
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run of a job: for which date, and what is different this time from what the job file says.
+    """The request for one run of a job: its date or key, and what differs from the job file.
 
-    An empty text, 0 and None say the same: not given.
+    An empty text, 0 and None all mean "not given": Prefect's forms cannot leave a text or number field empty.
     """
 
     job: Annotated[str, Option("Path of the job file (YAML).", choices=job_files)]
@@ -40,7 +41,7 @@ class RunRequest:
     date: Annotated[
         datetime.date | None,
         Option(
-            "Logical date; by default the day before the run is due, in the job's time zone.",
+            "Logical date; by default the day before the run's scheduled start, in the job's time zone.",
             flags=("--date", "-d"),
             shown_with_none=True,
         ),
@@ -48,31 +49,33 @@ class RunRequest:
     provider: Annotated[
         str | None,
         Option(
-            "Another batch service than the job's.",
+            "Batch service to use instead of the job's.",
             flags=("--provider", "-p"),
             choices=provider_names,
         ),
     ] = None
-    model: Annotated[str | None, Option("Another model than the job's; empty for the job's own.")] = ""
+    model: Annotated[str | None, Option("Model to use instead of the job's; empty for the job's own.")] = ""
     limit: Annotated[
         int | None,
-        Option("At most this many rows; 0 for all of them.", flags=("--limit", "-n"), minimum=0),
+        Option("Maximum number of rows; 0 for all.", flags=("--limit", "-n"), minimum=0),
     ] = 0
-    dry_run: Annotated[bool, Option("Say what would be done; write and post nothing.")] = False
+    dry_run: Annotated[bool, Option("Only show what would be done; write and post nothing.")] = False
     key: Annotated[str | None, Option("Name of the run; empty for the date.", flags=("--key", "-k"))] = ""
-    redo: Annotated[bool, Option("Do a finished run again and replace its output.")] = False
+    redo: Annotated[bool, Option("Repeat a finished run: ask every row again and replace the output.")] = (
+        False
+    )
     retry: Annotated[
         bool,
-        Option("Ask a finished run's unanswered rows again, where that can help; the others are kept."),
+        Option("Post a finished run's unanswered rows again, where that can help; other rows are kept."),
     ] = False
     snapshot: Annotated[
-        bool, Option("Go on with the rows as they were read, though the source has changed since.")
+        bool, Option("Resume with the rows as they were read, although the source has changed since.")
     ] = False
     overrides: Annotated[
         tuple[str, ...] | None,
         Option(
-            "A key of the job and its value for this run, such as prompt.params.temperature=0. Repeatable;"
-            " wins over provider, model and limit.",
+            "Set a key of the job file for this run, such as prompt.params.temperature=0. Repeatable;"
+            " overrides provider, model and limit.",
             flags=("--set", "-s"),
         ),
     ] = ()
@@ -84,38 +87,36 @@ class RunRequest:
 
     @property
     def job_overrides(self) -> list[str]:
-        """What to change of the job, as `key=value` items: the options of their own, then `overrides`, which win."""
-        given = {
+        """The changes to the job as `key=value` items: first from own options, then `overrides`, which win."""
+        given_options = {
             "provider.name": self.provider,
             "prompt.model": self.model,
             "source.limit": self.limit,
         }
         return [
-            *(f"{key}={json.dumps(value)}" for key, value in given.items() if value),
+            *(f"{key}={json.dumps(value)}" for key, value in given_options.items() if value),
             *(self.overrides or ()),
         ]
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What to call a flow with: the job, and the options that were given."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value}
+        """The parameters to call the flow with: the job and the given options."""
+        given_options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given_options.items() if value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DateRange:
-    """The dates of a backfill, and how they are gone through."""
+    """The dates of a backfill, and in which order and how many at a time they run."""
 
     start: Annotated[datetime.date, Option("First date.")]
     end: Annotated[datetime.date, Option("Last date.")]
     max_parallel: Annotated[
         int,
-        Option("At most this many dates at a time; one, where they replace each other's output.", minimum=1),
+        Option("Maximum number of dates at a time; one if several write the same output.", minimum=1),
     ] = 2
-    order: Annotated[DateOrder, Option("Which dates come first.")] = "oldest first"
-    only_missing: Annotated[
-        bool, Option("Leave finished dates alone, except those that redo or retry is for.")
-    ] = True
+    order: Annotated[DateOrder, Option("Which dates to run first.")] = "oldest first"
+    only_missing: Annotated[bool, Option("Leave out finished dates, except those with redo or retry.")] = True
 
 
 def job_path(job: str) -> str:

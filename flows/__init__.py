@@ -1,1 +1,1 @@
-"""The Prefect flows: what a deployment runs. Each reads as a table of contents; the work is in `tasks/`."""
+"""The entry points: Prefect flows and the command line. They only call the steps in `tasks/`, in order."""

@@ -1,4 +1,7 @@
-"""Stop paying for a run: what an automation or a person calls with a flow run's id, or with job/key."""
+"""The flow `cancel`: cancel a run's batches. An automation calls it when a flow run is cancelled; people can, too.
+
+A flow of its own, since hooks such as `on_cancellation` do not run for a flow run that sleeps: it has no process.
+"""
 
 import os
 
@@ -6,7 +9,7 @@ from prefect import flow
 
 from configs.clock import SystemClock
 from tasks.cancel import cancel_run
-from tasks.orchestration.blocks import open_home
+from tasks.orchestration.blocks import load_home
 from tasks.orchestration.reporters import current_reporter
 from tasks.orchestration.run_states import one_line_failures
 
@@ -20,7 +23,7 @@ def cancel(run: str) -> list[str]:
         run: Id of the run or of the flow run that began it, or `job/key`.
     """
     reporter = current_reporter("cancel")
-    lines = cancel_run(open_home(os.environ), os.environ, SystemClock(), run, reporter)
+    lines = cancel_run(load_home(os.environ), os.environ, SystemClock(), run, reporter)
     for line in lines:
         reporter.note(line)
     return lines

@@ -18,7 +18,7 @@ from tasks.orchestration import blocks
 from tasks.orchestration.sleep import sleep_until
 from tasks.publish import publish
 from tasks.runs.queries import find_run, open_ledger
-from tasks.runs.session import Run, hold
+from tasks.runs.session import Run, hold_lease
 from tasks.runs.submission import adopt
 
 _MAY_HAVE_A_BATCH = (ChunkState.UPLOADED, ChunkState.SUBMITTED)
@@ -36,7 +36,7 @@ def cancel_run(
     if record.state is RunState.FINISHED:
         return [f"{record.title} is finished; there is nothing to cancel"]
     service = blocks.connect(Job.model_validate(record.spec).provider, home, environ)
-    with hold(record, service, home, clock, stopping=True) as run:
+    with hold_lease(record, service, home, clock, to_cancel=True) as run:
         run.ledger.update_run(state=RunState.CANCELLED)
         chunks = run.ledger.chunks()
         done, failed = [], []

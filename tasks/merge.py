@@ -43,7 +43,7 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
 
 def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, AnswerColumn]:
     job = run.job
-    parser = dialect(job.provider.dialect).parser_of(job.prompt)
+    parser = dialect(job.provider.dialect).parser_for(job.prompt)
     with ExitStack() as stack:
         rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
@@ -75,7 +75,7 @@ def _answer_column(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser
     answer_column = answer_column_of(run.job.prompt, assets=Assets(run, chunk))
     if answer_column != VectorColumn(None):
         return answer_column
-    size = vectors.known_size(run)
+    size = vectors.known_vector_size(run)
     if size is None:
         size = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
     return answer_column_of(run.job.prompt, size)
@@ -137,7 +137,7 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
 
 def _as_json(stats: MergeStats, answer_column: AnswerColumn) -> dict[str, Any]:
     return {
-        **(vectors.size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
+        **(vectors.vector_size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
         "rows": stats.rows,
         "by_status": stats.by_status,
         "errors": {error.code: [error.rows, error.example or ""] for error in stats.errors},

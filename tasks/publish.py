@@ -38,13 +38,13 @@ def publish(run: Run) -> None:
     receipt = _receipt(run, chunks, batches)
     output = EnrichedOutput(run.job.output.path, run.job.name, run.id, run.ledger.check)
     output.check_owner()
-    vectors.settle(run, chunks)
+    vectors.unify_vector_types(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
     report = output.publish(
         parts,
         lambda place: receipt.with_report(place).to_bytes(),
         make_page(run, receipt, chunks, batches),
-        answer_files.kept(run),
+        answer_files.saved_files(run),
     )
     published = receipt.with_report(report)
     with run.folder.write("receipt.json") as file:

@@ -43,7 +43,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/test_submit.py": "tasks/runs/ submission",
     "tests/tasks/ledger/test_store.py": "tasks/ledger/ reading records schema transactions",
     "tests/tasks/maintenance/test_cleanup.py": "tasks/maintenance/ leftovers",
-    "tests/tasks/orchestration/test_server_runs.py": "tasks/orchestration/ busy_run events server_facts",
+    "tests/tasks/orchestration/test_server_runs.py": "tasks/orchestration/ events lease_wait server_facts",
     "tests/tasks/providers/test_contract.py": "configs/providers/ registry tasks/providers/ base calls tasks/stages/wire/ dialect formats",
     "tests/tasks/providers/anthropic/test_batches.py": "configs/providers/ anthropic tasks/providers/anthropic/ replies service",
     "tests/tasks/providers/gemini/test_batches.py": "configs/providers/ gemini tasks/providers/gemini/ calls replies service",

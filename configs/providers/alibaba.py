@@ -68,7 +68,7 @@ class AlibabaProvider(HostedProviderSettings):
         return value
 
     def unsupported(self, prompt: Prompt) -> str | None:
-        """One thinking mode a file, beside what every service may not support."""
+        """Also templates in `enable_thinking`: all requests of a batch must have the same value."""
         thinking = prompt.params.get("enable_thinking")
         if isinstance(thinking, str) and ("{{" in thinking or "{%" in thinking):
             return (
@@ -78,10 +78,10 @@ class AlibabaProvider(HostedProviderSettings):
 
     @property
     def address(self) -> str:
-        """The URL of the region, or the one given instead."""
+        """The region's URL, or `base_url`."""
         return self.base_url or REGION_URLS[self.region]
 
     @property
     def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
+        """The name or URL of what answers the rows, shown in the receipt."""
         return self.base_url or f"{self.name} {self.region}"

@@ -20,7 +20,7 @@ BODY_HEAD, BODY_TAIL = b'{"requests":[', b"]}"
 class AnthropicProvider(HostedProviderSettings):
     """Anthropic's Message Batches, or a gateway that speaks them (set base_url).
 
-    A batch keeps nothing of ours and always has a day: there is no metadata and no completion_window to set.
+    Batches have no metadata, and always 24 hours: neither can be set.
     """
 
     title: ClassVar[str] = "Anthropic"

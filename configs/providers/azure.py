@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from configs.frozen import Window
-from configs.providers.base import MOST_METADATA, KeyedProviderSettings, Metadata
+from configs.providers.base import MAX_METADATA_ENTRIES, KeyedProviderSettings, Metadata
 from configs.providers.limits import ServiceLimits
 
 
@@ -35,7 +35,7 @@ class AzureProvider(KeyedProviderSettings):
     completion_window: Window = Field(
         "24h", description="Azure takes 24h, and goes on with batches that take longer."
     )
-    metadata: Metadata = Field({}, max_length=MOST_METADATA)
+    metadata: Metadata = Field({}, max_length=MAX_METADATA_ENTRIES)
 
     @property
     def address(self) -> str:
@@ -44,5 +44,5 @@ class AzureProvider(KeyedProviderSettings):
 
     @property
     def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
+        """The name or URL of what answers the rows, shown in the receipt."""
         return self.endpoint

@@ -1,4 +1,4 @@
-"""What every batch service's settings have in common.
+"""Base classes of the providers' settings.
 
 A settings class is both the `provider` section of the job file (its fields) and the service's registry entry (its class
 variables): whoever needs to know something about a service reads it there.
@@ -21,14 +21,14 @@ Dialect = Literal["openai", "gemini", "anthropic"]
 """The line formats of `tasks.stages.wire`."""
 
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
-"""What is kept with a batch: https://platform.openai.com/docs/api-reference/batch/create."""
+"""Metadata of a batch, with OpenAI's limits: https://platform.openai.com/docs/api-reference/batch/create."""
 
-MOST_METADATA = 12  # entries of the job's; a batch takes 16, and some are Nightmail's own
+MAX_METADATA_ENTRIES = 12  # for the job; OpenAI allows 16 in all, and Nightmail adds its own
 
 
 @dataclass(frozen=True)
 class FreeTrial:
-    """A model that answers batches for nothing, and the endpoint where it does."""
+    """A model that a service offers for free tests of batches, and its endpoint."""
 
     model: str
     endpoint: str
@@ -40,10 +40,12 @@ class ProviderSettings(Frozen):
     title: ClassVar[str]  # the service's name for people
     connector: ClassVar[str]  # module of `tasks.providers` with `connect(settings, home, environ)`
     limits: ClassVar[ServiceLimits]
-    identity_keys: ClassVar[frozenset[str]]  # the keys that say who answers: another value makes another run
+    identity_keys: ClassVar[
+        frozenset[str]
+    ]  # the keys that determine who answers: a run cannot be resumed with another value
     dialect: ClassVar[Dialect] = "openai"  # the line format it reads and writes
     endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
-    poll_floor_seconds: ClassVar[float] = 0.0  # batches are not looked at more often
+    poll_floor_seconds: ClassVar[float] = 0.0  # batches are not polled more often than this
     ends_in_time: ClassVar[bool] = True  # a batch that outlasts its window is stuck
     price_seller: ClassVar[str | None] = None  # its name in the package model-prices, if it is there
     free_trial: ClassVar[FreeTrial | None] = None
@@ -51,20 +53,20 @@ class ProviderSettings(Frozen):
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing that is posted costs anything."""
+        """Whether all requests are free of charge."""
         return False
 
     @property
     def trial(self) -> FreeTrial | None:
-        """The free trial as these settings leave it."""
+        """The free trial that these settings allow."""
         return self.free_trial
 
     def seller_for(self, prompt: Prompt) -> str | None:  # noqa: ARG002 - for services where it depends on it
-        """Whose published batch prices hold for the prompt, as model-prices names the seller; None: nobody's."""
+        """The seller, as model-prices names it, whose published batch prices apply to the prompt; None if unknown."""
         return self.price_seller
 
     def poll_seconds(self, first: float, longest: float) -> tuple[float, float]:
-        """The shortest and the longest wait between two looks at a batch, from what the job asks for."""
+        """The shortest and the longest polling interval, given those of the job."""
         return max(first, self.poll_floor_seconds), max(longest, self.poll_floor_seconds)
 
     def unsupported(self, prompt: Prompt) -> str | None:
@@ -76,7 +78,7 @@ class ProviderSettings(Frozen):
 
 
 class KeyedProviderSettings(ProviderSettings):
-    """A service that wants a key: from the environment, or from a Prefect Secret block."""
+    """Settings of a service that needs an API key: from the environment, or from a Prefect Secret block."""
 
     name: str
     api_key_env: str
@@ -92,7 +94,7 @@ class KeyedProviderSettings(ProviderSettings):
     @property
     @abstractmethod
     def address(self) -> str:
-        """The URL where the service is; holds no secret."""
+        """The service's URL, without secrets."""
 
     @property
     def key_name(self) -> str:
@@ -111,12 +113,12 @@ class KeyedProviderSettings(ProviderSettings):
 
     @property
     def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
+        """The name or URL of what answers the rows, shown in the receipt."""
         return self.name
 
 
 class HostedProviderSettings(KeyedProviderSettings):
-    """A service at its vendor's URL, or behind another one (`base_url`) that speaks the same protocol."""
+    """Settings of a service at its vendor's URL, or at another one (`base_url`) with the same protocol."""
 
     default_url: ClassVar[str]
     connector: ClassVar[str] = "openai.openai"
@@ -130,9 +132,9 @@ class HostedProviderSettings(KeyedProviderSettings):
 
     @property
     def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
+        """The name or URL of what answers the rows, shown in the receipt."""
         return self.base_url or self.name
 
     def seller_for(self, prompt: Prompt) -> str | None:
-        """The vendor's prices hold at the vendor's own URL; a gateway or another service has its own."""
+        """The vendor's prices apply only at the vendor's URL; a gateway or another service has its own."""
         return None if self.base_url else super().seller_for(prompt)

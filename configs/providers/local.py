@@ -1,4 +1,4 @@
-"""The embedded batch service."""
+"""Settings of the embedded batch service."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LocalProvider(ProviderSettings):
 
     @property
     def is_free(self) -> bool:
-        """Echoes are; what an upstream costs is not known here."""
+        """True for echoes; the costs of an upstream are unknown."""
         return self.upstream is None
 
     @property
@@ -45,11 +45,11 @@ class LocalProvider(ProviderSettings):
         return self.free_trial if self.is_free else None
 
     def poll_seconds(self, first: float, longest: float) -> tuple[float, float]:
-        """It is near and quick: every 1 to 5 seconds, if that is more often than the job asks for."""
+        """Every 1 to 5 seconds, if that is more often than the job says: polling a local service costs nothing."""
         return min(first, 1), min(longest, 5)
 
     def unsupported(self, prompt: Prompt) -> str | None:
-        """An upstream answers at once, and a video takes minutes."""
+        """No videos from an upstream: it must answer within the request, and a video takes minutes."""
         if self.upstream is not None and prompt.endpoint == "/v1/videos":
             return (
                 "prompt.endpoint: an upstream makes no /v1/videos; without provider.upstream there are echoes"
@@ -58,5 +58,5 @@ class LocalProvider(ProviderSettings):
 
     @property
     def answered_by(self) -> str:
-        """Who answers the rows, for the receipt."""
+        """The name or URL of what answers the rows, shown in the receipt."""
         return self.upstream or "echo"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from configs.frozen import Window
 from configs.prompt import Prompt
-from configs.providers.base import MOST_METADATA, HostedProviderSettings, Metadata
+from configs.providers.base import MAX_METADATA_ENTRIES, HostedProviderSettings, Metadata
 from configs.providers.limits import ServiceLimits
 
 # 50,000 requests and 200 MB, says the guide. What is enforced is 209,715,200 bytes; 200,000,000 is safe under both readings.
@@ -26,7 +26,7 @@ class OpenAIProvider(HostedProviderSettings):
     base_url: str | None = Field(None, description="null is api.openai.com.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: Window = "24h"
-    metadata: Metadata = Field({}, max_length=MOST_METADATA)
+    metadata: Metadata = Field({}, max_length=MAX_METADATA_ENTRIES)
 
     def seller_for(self, prompt: Prompt) -> str | None:
         """None for edits: image tokens of the prompt have a price of their own, which model-prices does not say."""

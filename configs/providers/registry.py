@@ -1,4 +1,4 @@
-"""The batch services by name. Adding one: its settings in a file here, its import and its place in the union below."""
+"""The providers' settings by name. To add one, write its settings in a file here and add it to the union below."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ AnyProvider = (
 )
 Provider = Annotated[AnyProvider, Field(discriminator="name")]
 PROVIDERS: dict[str, type[AnyProvider]] = {
-    get_args(kind.model_fields["name"].annotation)[0]: kind for kind in get_args(AnyProvider)
+    get_args(settings_class.model_fields["name"].annotation)[0]: settings_class
+    for settings_class in get_args(AnyProvider)
 }
-"""The settings classes by the name that stands in the job file."""
+"""The settings classes by the provider's name in the job file."""
 
 
 def provider_class(name: str, dialect: Dialect | None = None) -> type[AnyProvider]:
-    """The settings class of that name, which has to be of the line format where one is given; else ConfigError."""
-    known = {each: kind for each, kind in PROVIDERS.items() if dialect in (None, kind.dialect)}
+    """The settings class of a provider. ConfigError if it is unknown, or has another line format than `dialect`."""
+    known = {
+        provider_name: settings_class
+        for provider_name, settings_class in PROVIDERS.items()
+        if dialect in (None, settings_class.dialect)
+    }
     if name not in known:
-        raise ConfigError(f"--provider {name}: is not known here; allowed: {', '.join(known)}")
+        raise ConfigError(f"--provider {name}: is not known; allowed: {', '.join(known)}")
     return known[name]

@@ -1,1 +1,1 @@
-"""The command line, `nightmail …`: arguments in, tables or JSON and an exit code out."""
+"""The command line `nightmail`: its commands, their output and exit codes."""

@@ -1,4 +1,4 @@
-"""The command line's frame: its name, its exit codes, and how commands get the options that they share with the forms."""
+"""The command line application: its help, exit codes, and the options that commands share with Prefect's forms."""
 
 from __future__ import annotations
 
@@ -46,25 +46,28 @@ AsMarkdown = Annotated[bool, Parameter(name="--markdown", help="The same as a Ma
 def options_of(
     *models: type, without: Collection[str] = ()
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Give a command the options of these classes (see `parameters_from`), all but `without`."""
+    """Decorate a command: its options are the fields of these dataclasses (see `parameters_from`), except `without`."""
     return parameters_from(*models, without=without, annotate=_for_cyclopts)
 
 
 def _for_cyclopts(parameter: inspect.Parameter, option: Option) -> Any:
-    """The parameter's type with what the command line says of it."""
-    is_on = parameter.default is True
-    shown = Parameter(
+    """The parameter's type, annotated with name, help and checks for cyclopts."""
+    on_by_default = parameter.default is True
+    cli_parameter = Parameter(
         name=option.flags or f"--{parameter.name.replace('_', '-')}",
         help=option.help,
-        negative=None if is_on else (),  # `--no-...` only for what is on unless told
+        negative=None if on_by_default else (),  # `--no-...` exists only for options that are on by default
         show_default=bool(parameter.default),
         validator=validators.Number(gte=option.minimum) if option.minimum is not None else (),
     )
-    return Annotated[parameter.annotation, shown]
+    return Annotated[parameter.annotation, cli_parameter]
 
 
 def prefect_server() -> bool:
-    """Whether a Prefect server is configured; ConfigError when it is and does not answer."""
+    """Whether a Prefect server is configured; ConfigError if it is, and does not answer.
+
+    Imports are inside: Prefect takes most of a second to import, and `nightmail status` needs none of it.
+    """
     import httpx
     from prefect.settings import get_current_settings
 
@@ -82,4 +85,5 @@ def prefect_server() -> bool:
 
 
 def home() -> Home:
+    """The storage locations from the environment, without activating S3 credentials: enough for reading the ledger."""
     return Home.from_environment(os.environ)

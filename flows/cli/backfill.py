@@ -1,4 +1,4 @@
-"""`nightmail backfill`: a job for every date of a range."""
+"""The command `backfill`: run a job for every date of a range."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
     from tasks.backfill.in_threads import runs_in_threads
     from tasks.backfill.plan import outcome_as_rows, plan_as_rows, plan_backfill
     from tasks.backfill.run import raise_for_failures, run_dates
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
 
-    home = open_home(os.environ)
+    home = load_home(os.environ)
     plan = plan_backfill(request, dates, home)
     if request.dry_run or not as_json:
         terminal.show_rows(plan_as_rows(plan), as_json=as_json)
     if request.dry_run:
         return ALL_ANSWERED
     with terminal.progress_bar() as bar:
-        shown = _DatesBar(bar)
-        with runs_in_threads(_runner(shown), shown.overview) as runs:
+        dates_bar = _DatesProgressBar(bar)
+        with runs_in_threads(_make_runner(dates_bar), dates_bar.overview) as runs:
             plan = run_dates(plan, runs, home, SystemClock())
     rows = outcome_as_rows(plan, runs.started(), home)
     terminal.show_rows(rows, as_json=as_json)
@@ -46,68 +46,72 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
     return ALL_ANSWERED
 
 
-def _runner(shown: _DatesBar) -> Callable[[RunRequest], None]:
-    """What runs a date: the `enrich` flow, or its plain function where there is no Prefect server."""
+def _make_runner(dates_bar: _DatesProgressBar) -> Callable[[RunRequest], None]:
+    """A function that runs one date: by the flow `enrich`, or its plain function where there is no Prefect server."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
 
-    call: Any = enrich if prefect_server() else enrich.fn
+    run_enrich: Any = enrich if prefect_server() else enrich.fn
 
     def run(request: RunRequest) -> None:
         sys.stderr.write(f"{request.date} ...\n")
         try:
-            with reporting_to(shown.of(request.date)):
-                call(**request.parameters)
+            with reporting_to(dates_bar.reporter_for(request.date)):
+                run_enrich(**request.parameters)
         except NightmailError as error:
             sys.stderr.write(f"nightmail: {error}\n")
             raise
         finally:
-            shown.forget(request.date)
+            dates_bar.remove(request.date)
 
     return run
 
 
-class _DatesBar:
-    """One bar for all dates: how many are done, and where those are that run now."""
+class _DatesProgressBar:
+    """A progress bar over all dates, with the progress of each running date as its detail."""
 
     def __init__(self, bar: Reporter) -> None:
         self._bar = bar
-        self._lock = threading.Lock()  # runs report from threads of their own
-        self._latest: dict[date | None, str] = {}
-        self._now = Progress("dates", 0, None, "dates")
+        self._lock = threading.Lock()  # each run reports from its own thread
+        self._latest_by_date: dict[date | None, str] = {}
+        self._overall = Progress("dates", 0, None, "dates")
 
-    def overview(self, so_far: BackfillProgress) -> None:
+    def overview(self, progress: BackfillProgress) -> None:
         with self._lock:
-            self._now = Progress("dates", so_far.done, so_far.total, "dates")
+            self._overall = Progress("dates", progress.done, progress.total, "dates")
             self._show()
 
-    def of(self, day: date | None) -> Reporter:
-        """What the run of a date reports to."""
+    def reporter_for(self, day: date | None) -> Reporter:
+        """The reporter for the run of a date."""
         return _DateReporter(self, day)
 
-    def update(self, day: date | None, now: Progress) -> None:
+    def update(self, day: date | None, progress: Progress) -> None:
         with self._lock:
-            self._latest[day] = f"{day} {now.phase} {now.done:,}" + (f"/{now.total:,}" if now.total else "")
+            self._latest_by_date[day] = f"{day} {progress.phase} {progress.done:,}" + (
+                f"/{progress.total:,}" if progress.total else ""
+            )
             self._show()
 
     def note(self, text: str) -> None:
         with self._lock:
             self._bar.note(text)
 
-    def forget(self, day: date | None) -> None:
+    def remove(self, day: date | None) -> None:
         with self._lock:
-            self._latest.pop(day, None)
+            self._latest_by_date.pop(day, None)
 
     def _show(self) -> None:
-        self._bar.progress(replace(self._now, detail=", ".join(self._latest.values())))
+        self._bar.progress(replace(self._overall, detail=", ".join(self._latest_by_date.values())))
 
 
 class _DateReporter:
-    def __init__(self, dates: _DatesBar, day: date | None) -> None:
+    """Reports one date's progress to the common bar."""
+
+    def __init__(self, dates: _DatesProgressBar, day: date | None) -> None:
         self._dates, self._day = dates, day
 
-    def progress(self, now: Progress) -> None:
-        self._dates.update(self._day, now)
+    def progress(self, progress: Progress) -> None:
+        self._dates.update(self._day, progress)
 
     def note(self, text: str) -> None:
         self._dates.note(f"{self._day}: {text}")

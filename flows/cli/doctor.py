@@ -1,4 +1,4 @@
-"""`nightmail doctor`: check this machine, try a provider, or probe any service of OpenAI's protocol."""
+"""The command `doctor`: check this machine, a provider, or any service with OpenAI's Files and Batches protocol."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, ROWS_UNANSWERED, AsJson, a
 from tasks.diagnostics.facts import Fact, Grade, verdict
 
 FIT, UNFIT, UNFINISHED = ALL_ANSWERED, ROWS_UNANSWERED, NOT_FINISHED
-_CHAT = "/v1/chat/completions"
+_CHAT_ENDPOINT = "/v1/chat/completions"
 
 
 @app.command
 def doctor(
     *,
     provider: Annotated[
-        str | None, Parameter(name=["--provider", "-p"], help="Try this provider the way runs use it.")
+        str | None, Parameter(name=["--provider", "-p"], help="Check this provider the way runs use it.")
     ] = None,
     base_url: Annotated[
-        str | None, Parameter(help="Try any service of OpenAI's Files and Batches protocol, fact by fact.")
+        str | None,
+        Parameter(help="Check any service with OpenAI's Files and Batches protocol, feature by feature."),
     ] = None,
     model: Annotated[
         str | None,
-        Parameter(help="Model to ask; with --provider, nothing is posted without one unless it is free."),
+        Parameter(help="Model to use; with --provider, nothing is posted without one unless it is free."),
     ] = None,
-    endpoint: Annotated[str, Parameter(help="Endpoint of the two rows.")] = _CHAT,
+    endpoint: Annotated[str, Parameter(help="Endpoint of the two rows.")] = _CHAT_ENDPOINT,
     api_key_env: Annotated[
         str | None,
         Parameter(help="Environment variable with the key for --base-url; without it no key is sent."),
@@ -50,62 +51,64 @@ def doctor(
     ] = (),
     as_json: AsJson = False,
 ) -> int:
-    """Check this machine; or try a provider, or any compatible service, with a batch of two tiny rows."""
+    """Check this machine; or check a provider, or any compatible service, with a batch of two tiny rows."""
     if provider is not None and base_url is not None:
         raise ConfigError("--base-url and --provider: give one of them")
     facts: list[Fact] = []
 
-    def tell(fact: Fact) -> None:
+    def report(fact: Fact) -> None:
         facts.append(fact)
         if not as_json:
             sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {' '.join(fact.detail.split())}\n")
             sys.stdout.flush()
 
-    wait_within = _wait_within(wait)
+    wait_for = _limited_wait(wait)
     finished = True
     if base_url is not None:
-        finished = _compatible(base_url, model, endpoint, api_key_env, tell, wait_within)
+        finished = _probe_service(base_url, model, endpoint, api_key_env, report, wait_for)
     elif provider is not None:
-        finished = _provider(provider, model, endpoint, overrides, tell, wait_within)
+        finished = _check_provider(provider, model, endpoint, overrides, report, wait_for)
     else:
-        _machine(tell)
-    return _end(facts, finished=finished, as_json=as_json)
+        _check_machine(report)
+    return _show_verdict(facts, finished=finished, as_json=as_json)
 
 
-def _machine(tell: Callable[[Fact], None]) -> None:
-    from tasks.diagnostics.machine import local_facts
+def _check_machine(report: Callable[[Fact], None]) -> None:
+    from tasks.diagnostics.machine import machine_facts
     from tasks.orchestration.blocks import use_s3_credentials
     from tasks.orchestration.server_facts import server_facts
 
-    for fact in local_facts(home(), os.environ, use_s3_credentials):
-        tell(fact)
+    for fact in machine_facts(home(), os.environ, use_s3_credentials):
+        report(fact)
     for fact in server_facts():
-        tell(fact)
+        report(fact)
 
 
-def _compatible(
+def _probe_service(
     url: str,
     model: str | None,
     endpoint: str,
-    key_env: str | None,
-    tell: Callable[[Fact], None],
+    key_variable: str | None,
+    report: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
-    from tasks.diagnostics.openai_probe import probe_at
+    from tasks.diagnostics.openai_probe import probe_service
 
-    key = os.environ.get(key_env) if key_env else None  # never one that was meant for somebody else
-    if key_env and not key:
-        raise ConfigError(f"--api-key-env {key_env}: the environment has no such variable; export it")
-    _say_cost(url, model or "the first model it lists", endpoint)
-    return probe_at(url, model=model, endpoint=endpoint, key=key, tell=tell, wait=wait)
+    key = (
+        os.environ.get(key_variable) if key_variable else None
+    )  # never OPENAI_API_KEY by default: the service is somebody else's
+    if key_variable and not key:
+        raise ConfigError(f"--api-key-env {key_variable}: the environment has no such variable; export it")
+    _print_cost_notice(url, model or "the first model it lists", endpoint)
+    return probe_service(url, model=model, endpoint=endpoint, key=key, report=report, wait=wait)
 
 
-def _provider(
+def _check_provider(
     name: str,
     model: str | None,
     endpoint: str,
     overrides: tuple[str, ...],
-    tell: Callable[[Fact], None],
+    report: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
     from configs.load import load_provider
@@ -119,42 +122,42 @@ def _provider(
             f"This posts one batch of two rows to {name}; they are free ({model} at {endpoint}).\n"
         )
     elif model is not None:
-        _say_cost(name, model, endpoint)
+        _print_cost_notice(name, model, endpoint)
     else:
         sys.stderr.write(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.\n")
-    trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), tell, wait)
+    trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), report, wait)
     trial.run(model, endpoint)
     return not trial.unfinished
 
 
-def _say_cost(where: str, model: str, endpoint: str) -> None:
+def _print_cost_notice(where: str, model: str, endpoint: str) -> None:
     sys.stderr.write(
         f"This uploads one file and posts one batch of two tiny rows to {where} ({model} at {endpoint});\n"
         "it costs those two rows at most, and deletes the files at the end.\n"
     )
 
 
-def _wait_within(wait: str) -> Callable[[float], bool]:
-    """A function that passes time until `wait` is over in all, and says whether there is any left."""
+def _limited_wait(wait: str) -> Callable[[float], bool]:
+    """A function that sleeps for an interval, and returns False once `wait` is over in total."""
     from configs.frozen import seconds
 
     try:
-        until = time.monotonic() + seconds(wait)
+        deadline = time.monotonic() + seconds(wait)
     except (ValueError, KeyError, IndexError) as error:
         raise ConfigError(f"--wait {wait!r}: write a duration such as 90s, 15m or 2h") from error
 
-    def passed(amount: float) -> bool:
-        left = until - time.monotonic()
-        if left <= 0:
+    def wait_for(interval: float) -> bool:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             return False
-        time.sleep(min(amount, left))
+        time.sleep(min(interval, remaining))
         return True
 
-    return passed
+    return wait_for
 
 
-def _end(facts: list[Fact], *, finished: bool, as_json: bool) -> int:
-    """Show the verdict; the exit code."""
+def _show_verdict(facts: list[Fact], *, finished: bool, as_json: bool) -> int:
+    """Print the verdict; returns the exit code."""
     summary = verdict(facts)
     if as_json:
         terminal.show_json(

@@ -1,4 +1,4 @@
-"""`nightmail …`: every command, and what becomes of its errors. stdout is data, stderr is progress and errors."""
+"""The console script `nightmail`: runs a command and turns errors into exit codes. stdout is data, stderr the rest."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = [
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Console script: run a command, turn errors into one line and an exit code."""
-    # Arrow's own allocator keeps what it freed: a fifth more memory for the same work (tests/bench/prepare.py).
+    """Run a command; an error becomes one line on stderr and an exit code."""
+    # Arrow's default allocator keeps freed memory: a fifth more for the same work, measured by tests/bench/prepare.py.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
@@ -43,19 +43,20 @@ def _run(tokens: list[str], *, debug: bool) -> int:
         sys.stderr.write("Interrupted; run the same command again to go on.\n")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: not an error
+        # `| head` closes the pipe early. Without this, Python fails again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ALL_ANSWERED
     except NightmailError as error:
         if debug:
             traceback.print_exc()
         sys.stderr.write(f"nightmail: {error}\n")
         return USAGE if isinstance(error, (ConfigError, TerminalError)) else NOT_FINISHED
-    except Exception as error:  # noqa: BLE001 - a person gets one line, and the way to more
+    except Exception as error:  # noqa: BLE001 - one line for people; --debug shows the traceback
         if debug:
             traceback.print_exc()
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         sys.stderr.write(
-            f"nightmail: unexpected {type(error).__name__}: {said}; --debug shows where. Nothing is lost.\n"
+            f"nightmail: unexpected {type(error).__name__}: {message}; --debug shows where. Nothing is lost.\n"
         )
         return NOT_FINISHED
 

@@ -1,4 +1,4 @@
-"""The commands that set up, clean up and serve: deploy, sweep, clean, serve."""
+"""The commands for operations: deploy, sweep, clean, serve."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def deploy(
     folder: Annotated[
         Path | None, Parameter(help="Where prefect.yaml and automations.yaml are; deployments/ by default.")
     ] = None,
-    dry_run: Annotated[bool, Parameter(help="Only say what would be done.", negative=())] = False,
+    dry_run: Annotated[bool, Parameter(help="Only show what would be done.", negative=())] = False,
 ) -> int:
-    """Set the Prefect server up: work pool, deployments, alerts, automations. A second time changes nothing."""
+    """Set up the Prefect server: work pool, deployments, alerts, automations. Running it twice changes nothing."""
     if not prefect_server():
         raise ConfigError(
             "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
             " export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     from flows.deploy.server import FOLDER
-    from flows.deploy.server import deploy as set_up
+    from flows.deploy.server import deploy as deploy_to_server
 
-    for line in set_up((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
+    for line in deploy_to_server((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return ALL_ANSWERED
@@ -40,21 +40,21 @@ def deploy(
 
 @app.command
 def sweep() -> int:
-    """Help runs that lost their process, and delete spent files at the providers; prints what was done."""
+    """Revive runs that lost their process, and delete files at the providers that no run needs."""
     from prefect.client.orchestration import get_client
 
     from tasks.maintenance.sweep import sweep_up
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
     from tasks.orchestration.server_runs import NoServer, OnServer
 
     if prefect_server():
         with get_client(sync_client=True) as client:
-            swept = sweep_up(open_home(os.environ), os.environ, SystemClock(), OnServer(client))
+            result = sweep_up(load_home(os.environ), os.environ, SystemClock(), OnServer(client))
     else:
-        swept = sweep_up(open_home(os.environ), os.environ, SystemClock(), NoServer())
-    for line in swept.done:
+        result = sweep_up(load_home(os.environ), os.environ, SystemClock(), NoServer())
+    for line in result.done:
         sys.stdout.write(line + "\n")
-    for line in swept.noted:
+    for line in result.noted:
         sys.stderr.write(f"nightmail: {line}\n")
     return ALL_ANSWERED
 
@@ -62,22 +62,24 @@ def sweep() -> int:
 @app.command
 def clean(
     *,
-    yes: Annotated[bool, Parameter(help="Remove what is shown without it.", negative=())] = False,
+    yes: Annotated[
+        bool, Parameter(help="Remove what is listed; without it, nothing is removed.", negative=())
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
     from tasks.maintenance.cleanup import as_data
-    from tasks.maintenance.cleanup import clean as sweep_up
-    from tasks.orchestration.blocks import open_home
+    from tasks.maintenance.cleanup import clean as clean_up
+    from tasks.orchestration.blocks import load_home
 
-    done = sweep_up(open_home(os.environ), os.environ, SystemClock(), remove=yes)
+    cleaning = clean_up(load_home(os.environ), os.environ, SystemClock(), remove=yes)
     if as_json:
-        terminal.show_json(as_data(done))
+        terminal.show_json(as_data(cleaning))
     else:
-        terminal.show_cleaning(as_data(done))
-        for note in done.notes:
+        terminal.show_cleaning(as_data(cleaning))
+        for note in cleaning.notes:
             sys.stderr.write(f"nightmail: {note}\n")
-    return ALL_ANSWERED if done.complete else NOT_FINISHED
+    return ALL_ANSWERED if cleaning.complete else NOT_FINISHED
 
 
 @app.command
@@ -85,7 +87,7 @@ def serve(
     *,
     port: Annotated[int, Parameter(help="Port on 127.0.0.1.")] = 8400,
     folder: Annotated[
-        Path | None, Parameter(help="Where it keeps files and batches; below NIGHTMAIL_HOME by default.")
+        Path | None, Parameter(help="Folder for its files and batches; below NIGHTMAIL_HOME by default.")
     ] = None,
     upstream: Annotated[
         str | None, Parameter(help="OpenAI-compatible base URL that answers; echoes without it.")
@@ -95,13 +97,13 @@ def serve(
         str, Parameter(help="Environment variable with the upstream's key.")
     ] = "NIGHTMAIL_UPSTREAM_KEY",
 ) -> int:
-    """Run the embedded batch service standing, for any client of OpenAI's Files and Batches protocol."""
+    """Run the embedded batch service as a server, for any client of OpenAI's Files and Batches protocol."""
     from tasks.local_batch.__main__ import main as serve_forever
 
-    where = folder or home().folder / "local-batch" / "standing"
+    service_folder = folder or home().folder / "local-batch" / "standing"
     options = [
         "--folder",
-        str(where),
+        str(service_folder),
         "--port",
         str(port),
         "--concurrency",

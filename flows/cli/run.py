@@ -1,4 +1,4 @@
-"""The commands that buy: run a job, plan it, render its request files, cancel it."""
+"""The commands for a single run: run, plan, render, cancel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from configs.request import RunRequest
 from flows.cli import terminal
 from flows.cli.app import ALL_ANSWERED, ROWS_UNANSWERED, AsJson, app, options_of, prefect_server
 
-# plan and render look at no earlier run, and write nothing anyway.
-_ONLY_FOR_RUNS = ("redo", "retry", "snapshot", "dry_run")
-_ECHOES = """
+# plan and render do not look at earlier runs, and post nothing anyway.
+_OPTIONS_OF_RUN_ONLY = ("redo", "retry", "snapshot", "dry_run")
+_ECHO_NOTICE = """
 These answers are echoes of the embedded service. For real ones:
 
     export OPENAI_API_KEY=sk-...
@@ -32,7 +32,7 @@ For your own rows, copy the job file and change source, prompt and output; `nigh
 @app.command
 @options_of(RunRequest)
 def run(request: RunRequest, *, as_json: AsJson = False) -> int:
-    """Run a job, or go on with it: the same job and key is the same run, resumed where it stopped."""
+    """Run a job, or resume it: the same job and key is the same run, resumed where it stopped."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
     from tasks.stages.report.plan import Plan
@@ -40,35 +40,35 @@ def run(request: RunRequest, *, as_json: AsJson = False) -> int:
     from tasks.stages.report.receipt import Receipt
     from tasks.stages.report.receipt_text import as_text, retry_line
 
-    began = SystemClock().now()
+    started_at = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
-    call: Callable[..., Any] = enrich if prefect_server() else enrich.fn
+    run_enrich: Callable[..., Any] = enrich if prefect_server() else enrich.fn
     with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result: Receipt | Plan = call(**request.parameters)
+        result: Receipt | Plan = run_enrich(**request.parameters)
     if as_json:
         terminal.show_json(result)
     elif isinstance(result, Plan):
         sys.stdout.write(plan_as_text(result) + "\n")
     else:
-        if result.finished_at < began:
+        if result.finished_at < started_at:
             sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
         sys.stdout.write(as_text(result) + "\n")
-        if more := retry_line(result):
-            sys.stderr.write(f"{more}: run the same command with --retry.\n")
+        if retry_text := retry_line(result):
+            sys.stderr.write(f"{retry_text}: run the same command with --retry.\n")
         if result.answered_by == "echo":
-            sys.stderr.write(_ECHOES)
+            sys.stderr.write(_ECHO_NOTICE)
     return ROWS_UNANSWERED if isinstance(result, Receipt) and result.rows.unanswered else ALL_ANSWERED
 
 
 @app.command
-@options_of(RunRequest, without=_ONLY_FOR_RUNS)
+@options_of(RunRequest, without=_OPTIONS_OF_RUN_ONLY)
 def plan(
     request: RunRequest,
     *,
     sample: Annotated[
         int | None,
         Parameter(
-            help="Show this many of the first rows with their prompts, too.",
+            help="Also show this many of the first rows with their prompts.",
             validator=validators.Number(gte=1, lte=1000),
         ),
     ] = None,
@@ -80,28 +80,28 @@ def plan(
             raise ConfigError(
                 "--sample and --json: give one of them; `nightmail render` writes the requests themselves"
             )
-        from tasks.orchestration.blocks import open_home
+        from tasks.orchestration.blocks import load_home
         from tasks.runs.preview import preview
         from tasks.runs.request import resolve_request
 
-        resolved = resolve_request(request, open_home(os.environ), SystemClock())
+        resolved = resolve_request(request, load_home(os.environ), SystemClock())
         terminal.show_preview(preview(resolved, sample))
     return run(**request.parameters, dry_run=True, as_json=as_json)
 
 
 @app.command
-@options_of(RunRequest, without=_ONLY_FOR_RUNS)
+@options_of(RunRequest, without=_OPTIONS_OF_RUN_ONLY)
 def render(
     request: RunRequest,
     *,
-    out: Annotated[Path, Parameter(help="Folder for the files; made if needed, must be empty.")],
+    out: Annotated[Path, Parameter(help="Folder for the files; created if needed, must be empty.")],
 ) -> int:
-    """Write the JSONL request files alone, for those who submit them elsewhere."""
-    from tasks.orchestration.blocks import open_home
+    """Only write the JSONL request files, to submit them by other means."""
+    from tasks.orchestration.blocks import load_home
     from tasks.prepare import render_files
     from tasks.runs.request import resolve_request
 
-    resolved = resolve_request(request, open_home(os.environ), SystemClock())
+    resolved = resolve_request(request, load_home(os.environ), SystemClock())
     with terminal.progress_bar() as reporter:
         written = render_files(resolved, out, reporter)
     for path in written:
@@ -111,12 +111,12 @@ def render(
 
 @app.command
 def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
-    """Stop paying for a run: cancel its open batches. `nightmail run` goes on with it later."""
+    """Cancel a run's open batches, so that they cost nothing more. `nightmail run` resumes it later."""
     from tasks.cancel import cancel_run
-    from tasks.orchestration.blocks import open_home
+    from tasks.orchestration.blocks import load_home
 
     with terminal.progress_bar() as reporter:
-        lines = cancel_run(open_home(os.environ), os.environ, SystemClock(), run, reporter)
+        lines = cancel_run(load_home(os.environ), os.environ, SystemClock(), run, reporter)
     for line in lines:
         sys.stdout.write(line + "\n")
     return ALL_ANSWERED

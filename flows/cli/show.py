@@ -1,4 +1,4 @@
-"""The commands that only read: a batch file, the ledger, the schemas of published files."""
+"""The commands that only read: check, status, batches, schema."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ def check(
     file: Annotated[Path, Parameter(help="A JSONL batch file.")],
     *,
     provider: Annotated[
-        str, Parameter(name=["--provider", "-p"], help="Whose rules; a provider whose lines are OpenAI's.")
+        str,
+        Parameter(
+            name=["--provider", "-p"], help="Provider whose rules apply; one with OpenAI's line format."
+        ),
     ] = "openai",
     as_json: AsJson = False,
 ) -> int:
-    """Check any JSONL batch file against a provider's rules, naming the lines at fault."""
+    """Check any JSONL batch file against a provider's rules, naming the faulty lines."""
     from dataclasses import asdict
 
     problems = _problems(file, provider)
@@ -41,7 +44,7 @@ def check(
 
 
 def _problems(file: Path, provider: str) -> list[Problem]:
-    """What the provider would refuse in the file."""
+    """The problems for which the provider would refuse the file."""
     from configs.providers.registry import provider_class
     from tasks.stages.validate import REQUIRED_BY_ENDPOINT, check_lines, read_lines
 
@@ -75,22 +78,22 @@ def status(
     """Show the latest runs, or one run with its chunks, batches and history."""
     from tasks.runs.queries import CHUNK_COLUMNS, RUN_COLUMNS, describe_run, list_runs
 
-    chosen = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
+    chosen_format = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
     if run is None:
         rows = list_runs(home())
-        if chosen:
-            terminal.show_records(chosen, RUN_COLUMNS, rows)
+        if chosen_format:
+            terminal.show_records(chosen_format, RUN_COLUMNS, rows)
         else:
             columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
             terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
         return ALL_ANSWERED
-    found = describe_run(home(), run)
+    run_data = describe_run(home(), run)
     if as_json:
-        terminal.show_json(found)
-    elif chosen:
-        terminal.show_records(chosen, CHUNK_COLUMNS, found["chunk_list"])
+        terminal.show_json(run_data)
+    elif chosen_format:
+        terminal.show_records(chosen_format, CHUNK_COLUMNS, run_data["chunk_list"])
     else:
-        terminal.show_run(found)
+        terminal.show_run(run_data)
     return ALL_ANSWERED
 
 
@@ -102,13 +105,13 @@ def batches(
     as_csv: AsCsv = False,
     as_markdown: AsMarkdown = False,
 ) -> int:
-    """List the batches posted, newest first: who they are at the provider and what they cost."""
+    """List posted batches, newest first: ids at the provider, status and cost."""
     from tasks.runs.queries import BATCH_COLUMNS, list_batches
 
-    chosen = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
+    chosen_format = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
     rows = list_batches(home(), search)
-    if chosen:
-        terminal.show_records(chosen, BATCH_COLUMNS, rows)
+    if chosen_format:
+        terminal.show_records(chosen_format, BATCH_COLUMNS, rows)
         return ALL_ANSWERED
     columns = BATCH_COLUMNS[: BATCH_COLUMNS.index("error") + 1]  # what fits a terminal
     terminal.show_table(columns, [[row[column] for column in columns] for row in rows])
@@ -119,10 +122,10 @@ def batches(
 def schema(
     kind: Annotated[
         Literal["job", "receipt", "plan"],
-        Parameter(help="Of which file or output: job, receipt or plan."),
+        Parameter(help="Which schema: of job files, receipts or plans."),
     ] = "job",
 ) -> int:
-    """Print the JSON Schema of job files, so that editors complete them; or that of a receipt or a plan."""
+    """Print the JSON Schema of job files, for completion in editors; or that of receipts or plans."""
     from configs.load import job_schema
     from tasks.stages.report.plan import Plan
     from tasks.stages.report.receipt import Receipt

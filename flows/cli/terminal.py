@@ -1,4 +1,4 @@
-"""How runs look on a terminal: a progress bar on stderr, tables on stdout."""
+"""Terminal output: a progress bar on stderr, tables and JSON on stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from configs.errors import ConfigError
-from configs.progress import Progress, Reporter, Silent
+from configs.progress import Progress, Reporter, SilentReporter
 from tasks.ledger.leases import describe_owner
 from tasks.stages.report.tables import as_csv, as_markdown
 
@@ -30,10 +30,10 @@ _PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
 
 @contextmanager
 def progress_bar() -> Iterator[Reporter]:
-    """A bar on stderr when that is a terminal, nothing otherwise."""
+    """A reporter that draws a progress bar on stderr if that is a terminal, and does nothing otherwise."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Silent()
+        yield SilentReporter()
         return
     columns = (
         TextColumn("{task.description:<9}"),
@@ -48,15 +48,23 @@ def progress_bar() -> Iterator[Reporter]:
 
 
 class _BarReporter:
+    """Draws a line of the progress bar for each phase."""
+
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._tasks: dict[str, Any] = {}
 
-    def progress(self, now: Progress) -> None:
-        if now.phase not in self._tasks:
-            self._tasks[now.phase] = self._bar.add_task(now.phase, total=now.total, unit=now.unit, detail="")
+    def progress(self, progress: Progress) -> None:
+        if progress.phase not in self._tasks:
+            self._tasks[progress.phase] = self._bar.add_task(
+                progress.phase, total=progress.total, unit=progress.unit, detail=""
+            )
         self._bar.update(
-            self._tasks[now.phase], completed=now.done, total=now.total, detail=now.detail, unit=now.unit
+            self._tasks[progress.phase],
+            completed=progress.done,
+            total=progress.total,
+            detail=progress.detail,
+            unit=progress.unit,
         )
 
     def note(self, text: str) -> None:
@@ -64,17 +72,17 @@ class _BarReporter:
 
 
 def show_json(value: Any) -> None:
-    """Data on stdout, for programs."""
+    """Print JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_as_json) + "\n")
 
 
 def _as_json(value: Any) -> Any:
-    """A document as its JSON, anything else that JSON does not know as its text."""
+    """Serialise what JSON does not know: documents as their JSON, anything else as text."""
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 class OutputFormat(StrEnum):
-    """An output format for programs and pages, by the option that asks for it."""
+    """The machine-readable output formats, by their options."""
 
     JSON = "--json"
     CSV = "--csv"
@@ -82,35 +90,39 @@ class OutputFormat(StrEnum):
 
 
 def output_format(*, as_json: bool, as_csv: bool, as_markdown: bool) -> OutputFormat | None:
-    """The format asked for; None for a person's terminal. ConfigError when several are."""
-    asked = [
-        chosen for chosen, given in zip(OutputFormat, (as_json, as_csv, as_markdown), strict=True) if given
+    """The requested format; None for text on a terminal. ConfigError if several are requested."""
+    requested_formats = [
+        chosen_format
+        for chosen_format, given in zip(OutputFormat, (as_json, as_csv, as_markdown), strict=True)
+        if given
     ]
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)}: give one of them")
-    return asked[0] if asked else None
+    if len(requested_formats) > 1:
+        raise ConfigError(f"{' and '.join(requested_formats)}: give one of them")
+    return requested_formats[0] if requested_formats else None
 
 
-def show_records(chosen: OutputFormat, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Mappings on stdout in a format for others; `columns` are those of CSV and Markdown, JSON has all keys."""
-    if chosen is OutputFormat.JSON:
+def show_records(
+    chosen_format: OutputFormat, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Print rows on stdout in a machine-readable format; CSV and Markdown have these `columns`, JSON has all keys."""
+    if chosen_format is OutputFormat.JSON:
         show_json(rows)
         return
-    write = as_csv if chosen is OutputFormat.CSV else as_markdown
+    write = as_csv if chosen_format is OutputFormat.CSV else as_markdown
     sys.stdout.write(write(columns, rows))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table on stdout; plain tab-separated lines when that is not a terminal."""
+    """Print a table on stdout; tab-separated lines if that is not a terminal."""
     console = Console()
     if not console.is_terminal:
         for row in (columns, *rows):
             sys.stdout.write("\t".join(_text(value) for value in row) + "\n")
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name, sample in zip(columns, rows[0] if rows else columns, strict=True):
+    for name, first_value in zip(columns, rows[0] if rows else columns, strict=True):
         table.add_column(
-            name, justify="right" if isinstance(sample, (int, float)) else "left", overflow="fold"
+            name, justify="right" if isinstance(first_value, (int, float)) else "left", overflow="fold"
         )
     for row in rows:
         table.add_row(*(_text(value) for value in row))
@@ -118,7 +130,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: 
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """A table of mappings that all have the same keys."""
+    """Print rows that all have the same keys, as a table or as JSON."""
     if as_json:
         show_json(rows)
     elif rows:
@@ -126,54 +138,57 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
 
 
 def show_preview(frame: pd.DataFrame) -> None:
-    """Rows with their prompts, the last column, which gets the room that the others leave; a line each, cut to the width."""
+    """Print rows with their prompts, one line each, shortened to the terminal's width.
+
+    The prompt is the last column, and gets the width that the others leave.
+    """
     console = Console()
     lines = [
-        [_cut(value, console.width) for value in row] for row in frame.itertuples(index=False, name=None)
+        [_shorten(value, console.width) for value in row] for row in frame.itertuples(index=False, name=None)
     ]
     if not console.is_terminal:
         show_table(list(frame.columns), lines)
         sys.stdout.write("\n")
         return
-    *others, last = frame.columns
+    *other_columns, last_column = frame.columns
     table = Table(box=None, pad_edge=False, expand=True)
-    for name in others:
+    for name in other_columns:
         table.add_column(
-            name, no_wrap=True, overflow="ellipsis", max_width=console.width // (len(others) + 2)
+            name, no_wrap=True, overflow="ellipsis", max_width=console.width // (len(other_columns) + 2)
         )
-    table.add_column(last, no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(last_column, no_wrap=True, overflow="ellipsis", ratio=1)
     for line in lines:
         table.add_row(*map(Text, line))
     console.print(table, "")
 
 
 def show_run(run: Mapping[str, Any]) -> None:
-    """One run: where it is, its chunks, its last events."""
-    out = sys.stdout.write
-    out(
+    """Print one run: state, output, chunks, last events."""
+    write = sys.stdout.write
+    write(
         f"{run['job']} {run['key']} ({run['run']}): {run['state']}, {run['chunks']} chunks, {run['rows']:,} rows\n"
     )
     if run["held_by"]:
-        out(f"held by {describe_owner(run['held_by'])}\n")
+        write(f"held by {describe_owner(run['held_by'])}\n")
     for name in ("output", "report"):
         if run["receipt"] and (path := getattr(run["receipt"], name)):
-            out(f"{name} {path}\n")
+            write(f"{name} {path}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
     show_table(
-        ("at", "kind", "chunk", "what"),
-        [[e["at"], e["kind"], e["chunk"], e["detail"]] for e in run["history"][-20:]],
+        ("time", "event", "chunk", "detail"),
+        [[event["at"], event["kind"], event["chunk"], event["detail"]] for event in run["history"][-20:]],
     )
 
 
 def show_cleaning(cleaning: Mapping[str, Any]) -> None:
-    """What is left behind, or was removed: a line each and a total."""
-    found = cleaning["leftovers"]
-    if not found:
+    """Print the leftovers that were removed or would be: one line each and a total."""
+    leftovers = cleaning["leftovers"]
+    if not leftovers:
         sys.stdout.write("Nothing was removed.\n" if cleaning["removed"] else "There is nothing to remove.\n")
         return
     columns = ("kind", "id", "name", "run", "reason")
-    show_table(columns, [[item[column] for column in columns] for item in found])
+    show_table(columns, [[item[column] for column in columns] for item in leftovers])
     total = ", ".join(
         f"{count} {kind if count == 1 else _PLURAL[kind]}"
         for kind, count in cleaning["totals"].items()
@@ -186,7 +201,7 @@ def show_cleaning(cleaning: Mapping[str, Any]) -> None:
     )
 
 
-def _cut(value: Any, width: int) -> str:
+def _shorten(value: Any, width: int) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= width else text[: width - 1] + "…"
 

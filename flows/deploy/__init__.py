@@ -1,1 +1,1 @@
-"""`nightmail deploy`: bring a Prefect server to what the files in `deployments/` say."""
+"""`nightmail deploy`: set up a Prefect server from the files in `deployments/`."""

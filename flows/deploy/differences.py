@@ -1,4 +1,7 @@
-"""What of a deployment differs between prefect.yaml and the server: the fields that `prefect deploy` would write."""
+"""Compare a deployment in prefect.yaml with the server's: the fields that `prefect deploy` would write.
+
+Deploying what has not changed would be harmless for runs, but it would hide in the output what a deploy really changes.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +28,23 @@ def differences(client: SyncPrefectClient, entry: Mapping[str, Any]) -> tuple[st
         flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
     except Exception as error:
         raise ConfigError(
-            f"{entry['entrypoint']}: cannot be loaded ({error}); mend it or its entry"
+            f"{entry['entrypoint']}: cannot be loaded ({error}); correct the flow or its entry"
         ) from error
     name = f"{flow.name}/{entry['name']}"
     try:
-        found = client.read_deployment_by_name(name)
+        deployment = client.read_deployment_by_name(name)
     except ObjectNotFound:
         return name, None
-    wanted = _wanted(entry, parameter_schema(flow).model_dump(mode="json", exclude_unset=True))
-    present = _present(found)
-    return name, [label for label, value in wanted.items() if present.get(label) != value]
+    wanted_fields = _wanted_fields(entry, parameter_schema(flow).model_dump(mode="json", exclude_unset=True))
+    server_fields = _server_fields(deployment)
+    return name, [label for label, value in wanted_fields.items() if server_fields.get(label) != value]
 
 
-def _wanted(entry: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _wanted_fields(entry: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     limit = entry.get("concurrency_limit")
     limit = limit if isinstance(limit, dict) else {"limit": limit}
     pool = entry["work_pool"]
-    here = {"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}
+    pull_step = {"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}
     return {
         "entrypoint": entry["entrypoint"],
         "description": entry["description"],
@@ -53,41 +56,45 @@ def _wanted(entry: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         "job variables": pool.get("job_variables", {}),
         "concurrency limit": limit.get("limit"),
         "collision strategy": limit.get("collision_strategy"),
-        "folder": [here],
-        **{f"schedule {given['slug']}": _schedule(given) for given in entry.get("schedules", [])},
+        "folder": [pull_step],
+        **{f"schedule {schedule['slug']}": _schedule(schedule) for schedule in entry.get("schedules", [])},
     }
 
 
-def _present(found: DeploymentResponse) -> dict[str, Any]:
-    limit, options = found.global_concurrency_limit, found.concurrency_options
+def _server_fields(deployment: DeploymentResponse) -> dict[str, Any]:
+    limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
     return {
-        "entrypoint": found.entrypoint,
-        "description": found.description,
-        "tags": sorted(found.tags),
-        "parameters": found.parameters,
-        "form": found.parameter_openapi_schema,
-        "enforced form": found.enforce_parameter_schema,
-        "work pool": found.work_pool_name,
-        "job variables": found.job_variables,
+        "entrypoint": deployment.entrypoint,
+        "description": deployment.description,
+        "tags": sorted(deployment.tags),
+        "parameters": deployment.parameters,
+        "form": deployment.parameter_openapi_schema,
+        "enforced form": deployment.enforce_parameter_schema,
+        "work pool": deployment.work_pool_name,
+        "job variables": deployment.job_variables,
         "concurrency limit": limit and limit.limit,
         "collision strategy": options and options.collision_strategy.value,
-        "folder": found.pull_steps,
+        "folder": deployment.pull_steps,
         # A schedule that somebody added in the UI has no entry in the file, and is left alone.
         **{
-            f"schedule {one.slug}": _schedule(
-                {**one.schedule.model_dump(mode="json"), "active": one.active, "parameters": one.parameters}
+            f"schedule {schedule.slug}": _schedule(
+                {
+                    **schedule.schedule.model_dump(mode="json"),
+                    "active": schedule.active,
+                    "parameters": schedule.parameters,
+                }
             )
-            for one in found.schedules
+            for schedule in deployment.schedules
         },
     }
 
 
-def _schedule(given: Mapping[str, Any]) -> dict[str, Any]:
-    """When, in which time zone, whether at all, and with what."""
+def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a schedule that prefect.yaml can set."""
     return {
-        "cron": given.get("cron"),
-        "interval": given.get("interval"),
-        "timezone": given.get("timezone"),
-        "active": given["active"],
-        "parameters": given.get("parameters", {}),
+        "cron": schedule.get("cron"),
+        "interval": schedule.get("interval"),
+        "timezone": schedule.get("timezone"),
+        "active": schedule["active"],
+        "parameters": schedule.get("parameters", {}),
     }

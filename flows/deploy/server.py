@@ -1,4 +1,4 @@
-"""Set a Prefect server up as `deployments/` says, and say what was done: a second time, nothing."""
+"""Set up a Prefect server from the files in `deployments/`; running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -24,154 +24,165 @@ from flows.deploy.differences import differences
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
-_BLOCKS = {"webhook/nightmail-alerts": "NIGHTMAIL_WEBHOOK_URL"}  # and where its URL comes from
-_IDS = {
+_BLOCKS = {"webhook/nightmail-alerts": "NIGHTMAIL_WEBHOOK_URL"}  # and the variable with its URL
+_ID_FIELDS = {
     "deployment": "deployment_id",
     "block": "block_document_id",
-}  # names in automations.yaml, ids for Prefect
-_NONE_YET = str(UUID(int=0))  # what a dry run puts for something that it would make
+}  # automations.yaml names deployments and blocks; Prefect wants their ids
+_PLACEHOLDER_ID = str(UUID(int=0))  # in a dry run, for objects that do not exist yet
 
 
 @dataclass
-class Site:
-    """A server being set up. With `dry_run` nothing is sent to it that changes anything."""
+class DeployTarget:
+    """The server that is set up. With `dry_run`, no request changes anything on it."""
 
     client: SyncPrefectClient
     folder: Path
     environ: Mapping[str, str]
     dry_run: bool
-    ids: dict[str, str] = field(default_factory=dict)  # of deployments and blocks, by the names in the files
+    ids: dict[str, str] = field(
+        default_factory=dict
+    )  # of deployments and blocks, by their names in the files
 
-    def did(self, verb: str, what: str) -> str:
+    def action_text(self, verb: str, subject: str) -> str:
         """`created work pool x`, or `would create …` in a dry run."""
-        return f"would {verb} {what}" if self.dry_run else f"{verb.removesuffix('e')}ed {what}"
+        return f"would {verb} {subject}" if self.dry_run else f"{verb.removesuffix('e')}ed {subject}"
 
 
 def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterator[str]:
-    """Make or update work pool, deployments, block and automations; a line for each, as it is done.
+    """Create or update work pool, deployments, block and automations; yields a line for each.
 
-    `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file or the server says no.
+    `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file is wrong or the server refuses.
     """
     wanted = _read(folder / "prefect.yaml").get("deployments") or []
     automations = _read(folder / "automations.yaml").get("automations") or []
     try:
         with get_client(sync_client=True) as client:
-            site = Site(client, folder, environ, dry_run)
+            target = DeployTarget(client, folder, environ, dry_run)
             for pool in sorted({entry["work_pool"]["name"] for entry in wanted}):
-                yield _work_pool(site, pool)
-            yield from _deployments(site, wanted)
+                yield _work_pool(target, pool)
+            yield from _deployments(target, wanted)
             for name, variable in _BLOCKS.items():
-                yield from _webhook_block(site, name, environ.get(variable))
+                yield from _webhook_block(target, name, environ.get(variable))
             for entry in automations:
-                yield _automation(site, entry)
+                yield _automation(target, entry)
     except PrefectHTTPStatusError as error:
-        said = " ".join(error.response.text.split())[:300]
-        raise ConfigError(f"{error.request.url.path}: the Prefect server says {said}") from error
+        server_message = " ".join(error.response.text.split())[:300]
+        raise ConfigError(
+            f"{error.request.url.path}: the Prefect server refuses it: {server_message}"
+        ) from error
     except httpx.HTTPError as error:
         raise ConfigError(f"the Prefect server went away ({type(error).__name__}); run it again") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise ConfigError(f"{file}: not there; `nightmail deploy` is run from a checkout, or give --folder")
+        raise ConfigError(f"{file}: does not exist; run `nightmail deploy` in a checkout, or give --folder")
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}; mend the YAML") from error
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}; correct the YAML") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: not a mapping; see deployments/ in the checkout for one that is")
     return tree
 
 
-def _work_pool(site: Site, name: str) -> str:
-    """A pool of worker processes. One that is there is left as it is: its type is the operator's choice."""
+def _work_pool(target: DeployTarget, name: str) -> str:
+    """Create the work pool as one of processes. An existing pool is left as it is: its type is the operator's choice."""
     try:
-        found = site.client.read_work_pool(name)
+        found = target.client.read_work_pool(name)
     except ObjectNotFound:
-        if not site.dry_run:
-            site.client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        return site.did("create", f"work pool {name} (process)")
+        if not target.dry_run:
+            target.client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        return target.action_text("create", f"work pool {name} (process)")
     return f"unchanged work pool {name} ({found.type})"
 
 
-def _deployments(site: Site, wanted: list[dict[str, Any]]) -> Iterator[str]:
-    """Those that differ from the server's go through Prefect's own `prefect deploy`."""
-    lines: dict[str, str] = {}
+def _deployments(target: DeployTarget, wanted: list[dict[str, Any]]) -> Iterator[str]:
+    """Deploy what is new or differs, by Prefect's own command `prefect deploy`."""
+    changed_deployments: dict[str, str] = {}
     with contextlib.chdir(
         ROOT
     ):  # where entrypoints are relative to, and where the workers will look for them
-        found = dict(differences(site.client, entry) for entry in wanted)
+        found = dict(differences(target.client, entry) for entry in wanted)
     for name, changed in found.items():
         if changed is None:
-            lines[name] = site.did("create", f"deployment {name}")
+            changed_deployments[name] = target.action_text("create", f"deployment {name}")
         elif changed:
-            lines[name] = site.did("update", f"deployment {name} ({', '.join(changed)})")
+            changed_deployments[name] = target.action_text(
+                "update", f"deployment {name} ({', '.join(changed)})"
+            )
         else:
             yield f"unchanged deployment {name}"
-    if lines and not site.dry_run:
-        _prefect_deploy(site, list(lines))
-    yield from lines.values()
+    if changed_deployments and not target.dry_run:
+        _prefect_deploy(target, list(changed_deployments))
+    yield from changed_deployments.values()
     for name, changed in found.items():
-        absent = site.dry_run and changed is None
-        site.ids[name] = _NONE_YET if absent else str(site.client.read_deployment_by_name(name).id)
+        does_not_exist = target.dry_run and changed is None
+        target.ids[name] = (
+            _PLACEHOLDER_ID if does_not_exist else str(target.client.read_deployment_by_name(name).id)
+        )
 
 
-def _prefect_deploy(site: Site, names: list[str]) -> None:
+def _prefect_deploy(target: DeployTarget, names: list[str]) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
-    command += ["--prefect-file", str(site.folder / "prefect.yaml")]
+    command += ["--prefect-file", str(target.folder / "prefect.yaml")]
     command += [word for name in names for word in ("--name", name)]
-    environ = {**site.environ, "PREFECT_API_URL": str(site.client.api_url).rstrip("/")}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        said = " ".join((done.stdout + done.stderr).split())[-300:]
-        raise ConfigError(f"{site.folder / 'prefect.yaml'}: prefect deploy failed: {said}")
+    environ = {**target.environ, "PREFECT_API_URL": str(target.client.api_url).rstrip("/")}
+    completed = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603
+    if completed.returncode:
+        server_message = " ".join((completed.stdout + completed.stderr).split())[-300:]
+        raise ConfigError(f"{target.folder / 'prefect.yaml'}: prefect deploy failed: {server_message}")
 
 
-def _webhook_block(site: Site, name: str, url: str | None) -> Iterator[str]:
-    """Without a URL nothing is said here: the automations that wanted the block say it."""
+def _webhook_block(target: DeployTarget, name: str, url: str | None) -> Iterator[str]:
+    """Create or update a webhook block. Without a URL it yields nothing: the automations that need the block report that."""
     slug, _, block = name.partition("/")
     try:
-        found = site.client.read_block_document_by_name(block, slug, include_secrets=True)
+        found = target.client.read_block_document_by_name(block, slug, include_secrets=True)
     except ObjectNotFound:
         found = None
     if found:
-        site.ids[name] = str(found.id)
+        target.ids[name] = str(found.id)
     if found and url in (None, "", found.data.get("url")):
         yield f"unchanged block {name}"
     elif url:
-        made = _NONE_YET if site.dry_run else str(Webhook(url=url).save(block, overwrite=True))
-        site.ids.setdefault(name, made)
-        yield site.did("update" if found else "create", f"block {name}")
+        block_id = _PLACEHOLDER_ID if target.dry_run else str(Webhook(url=url).save(block, overwrite=True))
+        target.ids.setdefault(name, block_id)
+        yield target.action_text("update" if found else "create", f"block {name}")
 
 
-def _automation(site: Site, entry: dict[str, Any]) -> str:
+def _automation(target: DeployTarget, entry: dict[str, Any]) -> str:
     name = entry["name"]
-    for wanted_name in (action[kind] for action in entry["actions"] for kind in _IDS if kind in action):
-        if wanted_name not in site.ids:
-            why = (
+    for wanted_name in (action[kind] for action in entry["actions"] for kind in _ID_FIELDS if kind in action):
+        if wanted_name not in target.ids:
+            reason = (
                 f"{_BLOCKS[wanted_name]} is not set"
                 if wanted_name in _BLOCKS
                 else f"there is no {wanted_name}"
             )
-            return f"skipped automation {name}: {why}"
+            return f"skipped automation {name}: {reason}"
     wanted = AutomationCore.model_validate(
-        {**entry, "actions": [_with_ids(site, a) for a in entry["actions"]]}
+        {**entry, "actions": [_with_ids(target, a) for a in entry["actions"]]}
     )
-    found = next(iter(site.client.read_automations_by_name(name)), None)
+    found = next(iter(target.client.read_automations_by_name(name)), None)
     if found is None:
-        if not site.dry_run:
-            site.client.create_automation(wanted)
-        return site.did("create", f"automation {name}")
+        if not target.dry_run:
+            target.client.create_automation(wanted)
+        return target.action_text("create", f"automation {name}")
     fields = set(AutomationCore.model_fields)
     if found.model_dump(include=fields) == wanted.model_dump(include=fields):
         return f"unchanged automation {name}"
-    if not site.dry_run:
-        # Every field outright: those that the file leaves out, such as `enabled`, Prefect would leave as they are.
-        outright = AutomationCore.model_validate(wanted.model_dump(exclude={"owner_resource"}))
-        site.client.update_automation(found.id, outright)
-    return site.did("update", f"automation {name}")
+    if not target.dry_run:
+        # With every field set: an update leaves fields alone that the file does not mention, such as `enabled`.
+        complete = AutomationCore.model_validate(wanted.model_dump(exclude={"owner_resource"}))
+        target.client.update_automation(found.id, complete)
+    return target.action_text("update", f"automation {name}")
 
 
-def _with_ids(site: Site, action: dict[str, Any]) -> dict[str, Any]:
-    """The action as Prefect wants it, with ids for names."""
-    return {_IDS.get(key, key): site.ids[value] if key in _IDS else value for key, value in action.items()}
+def _with_ids(target: DeployTarget, action: dict[str, Any]) -> dict[str, Any]:
+    """The action with ids in place of names."""
+    return {
+        _ID_FIELDS.get(key, key): target.ids[value] if key in _ID_FIELDS else value
+        for key, value in action.items()
+    }

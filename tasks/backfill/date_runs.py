@@ -1,4 +1,4 @@
-"""What a backfill needs of whoever carries its runs out: a Prefect server and its workers, or this process."""
+"""The interface of what executes the runs of a backfill: a Prefect server with workers, or threads of this process."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class BackfillProgress:
 
 
 class DateRun(Protocol):
-    """The run of one date: `over` when it has ended, `failure` why it ended without an output."""
+    """The run of one date. `ended` is whether it has; `failure` is why it ended without an output, if it did."""
 
     @property
-    def over(self) -> bool: ...
+    def ended(self) -> bool: ...
     @property
     def failure(self) -> str: ...
     @property
-    def made_at(self) -> datetime | None: ...
+    def created_at(self) -> datetime | None: ...
     @property
     def link(self) -> str | None:
-        """Where people can look at it."""
+        """URL of the run in the Prefect UI, if it has one."""
 
 
 class DateRuns(Protocol):
-    """The runs of one backfill."""
+    """Starts and follows the runs of one backfill."""
 
     def started(self) -> Mapping[date, DateRun]:
-        """Those that this backfill has started so far, by date."""
+        """The runs that this backfill has started so far, by date."""
 
-    def elsewhere(self, days: Collection[date]) -> Collection[date]:
-        """Of these dates, those that somebody else's run is working on, or will."""
+    def running_elsewhere(self, days: Collection[date]) -> Collection[date]:
+        """Those of `days` that a run outside this backfill is working on or is scheduled for."""
 
     def start(self, request: RunRequest) -> DateRun:
         """Start the run of the request's date."""
 
-    def wait(self, seconds: float, so_far: BackfillProgress) -> None:
-        """Return when a run may have ended, at the latest after that time; `so_far` is shown meanwhile."""
+    def wait(self, seconds: float, progress: BackfillProgress) -> None:
+        """Return when a run may have ended, at the latest after `seconds`; shows `progress` meanwhile."""

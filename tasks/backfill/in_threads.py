@@ -1,7 +1,7 @@
-"""The runs of a backfill as threads of this process: for a terminal, where no worker would take them up.
+"""Execute the runs of a backfill in threads of this process: for `nightmail backfill`, which needs no Prefect server.
 
-Runs of two dates share no state but the ledger, whose transactions keep them apart as they do two processes'; the proof
-is in tests/flows/test_backfill.py.
+Threads are enough: a run mostly waits for the provider. Runs of two dates share no state but the ledger, whose
+transactions separate them like two processes (tested in tests/flows/test_backfill.py).
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from configs.errors import NightmailError
 from configs.request import RunRequest
 from tasks.backfill.date_runs import BackfillProgress
 
-SECONDS_TO_STOP = 5.0
+STOP_TIMEOUT_SECONDS = 5.0  # for all threads together, after Ctrl-C
 
 
 @dataclass(frozen=True)
 class ThreadRun:
-    """The run of a date in this process."""
+    """The run of one date in a thread."""
 
-    over: bool
+    ended: bool
     failure: str = ""
-    made_at: datetime | None = None
+    created_at: datetime | None = None
     link: None = None
 
 
 class ThreadRuns:
-    """Calls `run` for each date in a thread of its own; `show` is told how far the backfill is."""
+    """The runs of one backfill, each a call of `run` in its own thread. `show_progress` gets the counts at every check."""
 
-    def __init__(self, run: Callable[[RunRequest], object], show: Callable[[BackfillProgress], None]) -> None:
+    def __init__(
+        self, run: Callable[[RunRequest], object], show_progress: Callable[[BackfillProgress], None]
+    ) -> None:
         self._run = run
-        self._show = show
+        self._show_progress = show_progress
         self._stop = threading.Event()
         self._runs: dict[date, ThreadRun] = {}
         self._threads: list[threading.Thread] = []
@@ -47,60 +49,63 @@ class ThreadRuns:
     def started(self) -> Mapping[date, ThreadRun]:
         return dict(self._runs)
 
-    def elsewhere(self, days: Collection[date]) -> Collection[date]:  # noqa: ARG002
-        return ()  # a run that another process holds says so itself, and fails
+    def running_elsewhere(self, days: Collection[date]) -> Collection[date]:  # noqa: ARG002
+        return ()  # not known without a server: a run whose lease another process holds fails with RunBusy
 
     def start(self, request: RunRequest) -> ThreadRun:
         day = request.date
         assert day is not None
-        made = self._runs[day] = ThreadRun(over=False, made_at=datetime.now(UTC))
-        # The context holds what this thread was set to, such as Prefect's settings and profile.
+        new_run = self._runs[day] = ThreadRun(ended=False, created_at=datetime.now(UTC))
+        # A new thread starts with an empty context; Prefect keeps its settings and profile in context variables.
         thread = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(self._work, day, request),
+            args=(self._run_and_record, day, request),
             name=str(day),
-            daemon=True,  # who types Ctrl-C twice is not kept waiting
+            daemon=True,  # a second Ctrl-C ends the process at once
         )
         self._threads.append(thread)
         thread.start()
-        return made
+        return new_run
 
-    def wait(self, seconds: float, so_far: BackfillProgress) -> None:
-        """Return when a run has ended. An error that none of ours is stops everything, as it would with one run."""
-        self._show(so_far)
+    def wait(self, seconds: float, progress: BackfillProgress) -> None:
+        """Return when a run has ended, or after `seconds`. An unexpected error (not a NightmailError) stops the backfill."""
+        self._show_progress(progress)
         try:
-            unexpected = self._ended.get(timeout=seconds)
+            unexpected_error = self._ended.get(timeout=seconds)
         except queue.Empty:
             return
-        if unexpected is not None:
-            raise unexpected
+        if unexpected_error is not None:
+            raise unexpected_error
 
     def stop(self) -> None:
-        """End the sleeps of runs that are under way, and give them a moment to let go of their leases."""
+        """Interrupt unfinished runs, and wait a few seconds for them to release their leases.
+
+        Otherwise the same command, repeated at once, would find its runs held until the leases lapse.
+        """
         self._stop.set()
-        deadline = time.monotonic() + SECONDS_TO_STOP
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _work(self, day: date, request: RunRequest) -> None:
-        failure, unexpected = "", None
+    def _run_and_record(self, day: date, request: RunRequest) -> None:
+        failure, unexpected_error = "", None
         try:
             with interruptible_by(self._stop):
                 self._run(request)
         except NightmailError as error:
             failure = str(error)
-        except BaseException as error:  # noqa: BLE001 - told by the thread that waits
-            unexpected = error
-        self._runs[day] = ThreadRun(over=True, failure=failure)
-        self._ended.put(unexpected)
+        except BaseException as error:  # noqa: BLE001 - raised again by `wait`, in the main thread
+            unexpected_error = error
+        self._runs[day] = ThreadRun(ended=True, failure=failure)
+        self._ended.put(unexpected_error)
 
 
 @contextmanager
 def runs_in_threads(
-    run: Callable[[RunRequest], object], show: Callable[[BackfillProgress], None]
+    run: Callable[[RunRequest], object], show_progress: Callable[[BackfillProgress], None]
 ) -> Iterator[ThreadRuns]:
-    """Runs in this process; those that are under way when the block ends early are told to stop."""
-    runs = ThreadRuns(run, show)
+    """The runs of a backfill in threads; unfinished ones are interrupted when the block ends."""
+    runs = ThreadRuns(run, show_progress)
     try:
         yield runs
     finally:

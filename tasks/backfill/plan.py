@@ -1,4 +1,4 @@
-"""What a backfill would do, and what came of it: every date against the ledger and the source's metadata. Writes nothing."""
+"""Make the plan and the result table of a backfill, from the ledger and the sources' metadata. Writes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from configs.job import Job
 from configs.load import resolve
 from configs.request import DateRange, RunRequest
 from tasks.backfill.date_runs import DateRun
-from tasks.backfill.dates import DatePlan, DateState, at_once, dates_of, dates_to_run
+from tasks.backfill.dates import DatePlan, DateState, dates_of, dates_to_run, parallelism
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.runs.queries import open_ledger
@@ -24,47 +24,49 @@ from tasks.stages.read import row_count_without_reading
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What was asked for, and how every date of the range stands."""
+    """A backfill's request, and the state of every date of its range."""
 
     request: RunRequest
-    range: DateRange
+    date_range: DateRange
     job_name: str
     dates: tuple[DatePlan, ...]
 
     @property
     def days_to_run(self) -> list[date]:
         """The dates that need a run."""
-        asked = self.request
         return dates_to_run(
-            self.dates, only_missing=self.range.only_missing, redo=asked.redo, retry=asked.retry
+            self.dates,
+            only_missing=self.date_range.only_missing,
+            redo=self.request.redo,
+            retry=self.request.retry,
         )
 
     @property
-    def at_once(self) -> int:
-        """How many of them may run at a time."""
-        return at_once(self.dates, self.range.max_parallel)
+    def parallelism(self) -> int:
+        """How many dates may run at the same time."""
+        return parallelism(self.dates, self.date_range.max_parallel)
 
     def request_for(self, day: date) -> RunRequest:
-        """What is asked for that date."""
+        """The request for one date."""
         return replace(self.request, date=day)
 
 
-def plan_backfill(request: RunRequest, asked: DateRange, home: Home) -> BackfillPlan:
-    """Look at every date. Raises ConfigError for a job file that is wrong; a missing source is its date's own."""
+def plan_backfill(request: RunRequest, date_range: DateRange, home: Home) -> BackfillPlan:
+    """Plan every date of the range. ConfigError for a wrong job file; a missing source is recorded in its date's plan."""
     job = requested_job(request)
-    return BackfillPlan(request, asked, job.name, tuple(_plans(job, dates_of(asked), home)))
+    return BackfillPlan(request, date_range, job.name, tuple(_plans(job, dates_of(date_range), home)))
 
 
-def look_again(plan: BackfillPlan, days: Collection[date], home: Home) -> BackfillPlan:
-    """The plan with those dates as they are now."""
+def refresh_plan(plan: BackfillPlan, days: Collection[date], home: Home) -> BackfillPlan:
+    """The plan with the current state of these dates: other flow runs may have finished them."""
     if not days:
         return plan
-    now = {entry.day: entry for entry in _plans(requested_job(plan.request), days, home)}
-    return replace(plan, dates=tuple(now.get(entry.day, entry) for entry in plan.dates))
+    current_plans = {entry.day: entry for entry in _plans(requested_job(plan.request), days, home)}
+    return replace(plan, dates=tuple(current_plans.get(entry.day, entry) for entry in plan.dates))
 
 
 def plan_as_rows(plan: BackfillPlan) -> list[dict[str, Any]]:
-    """The plan as a table."""
+    """The plan as a table, one row per date."""
     return [
         {
             "date": entry.day.isoformat(),
@@ -78,7 +80,7 @@ def plan_as_rows(plan: BackfillPlan) -> list[dict[str, Any]]:
 
 
 def outcome_as_rows(plan: BackfillPlan, runs: Mapping[date, DateRun], home: Home) -> list[dict[str, Any]]:
-    """What came of every date, from the ledger, as a table; `failure` says why a date has no output."""
+    """The result of every date from the ledger, as a table; `failure` says why a date has no output."""
     ledger = open_ledger(home)
     rows = []
     for entry in plan.dates:

@@ -1,14 +1,17 @@
-"""The facts that `nightmail doctor` reports, and what they come to."""
+"""The result of a check by `nightmail doctor`, and the verdict over all results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """What a fact means for a run: `ok`, `odd` (unlike OpenAI, and Nightmail copes), `bad` (it would fail), `note` (nothing)."""
+    """What a check's result means for runs.
+
+    `ok`: works; `odd`: unlike OpenAI's service, and Nightmail copes; `bad`: a run would fail; `note`: no effect on runs.
+    """
 
     OK = "ok"
     ODD = "odd"
@@ -18,18 +21,22 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was looked at, and how it is."""
+    """The result of one check: what was checked, how good it is, and the details in one line."""
 
     name: str
     grade: Grade
     detail: str
 
 
+Report = Callable[[Fact], None]
+"""Receives each result as soon as it is known."""
+
+
 def verdict(facts: Iterable[Fact]) -> str:
-    """All facts in one line: fit for runs or not, and why."""
-    known = list(facts)
-    bad = [fact.name for fact in known if fact.grade is Grade.BAD]
-    odd = [fact.name for fact in known if fact.grade is Grade.ODD]
+    """Sum up all results in one line: fit for runs or not, and why."""
+    all_facts = list(facts)
+    bad = [fact.name for fact in all_facts if fact.grade is Grade.BAD]
+    odd = [fact.name for fact in all_facts if fact.grade is Grade.ODD]
     if bad:
         return f"not fit: {', '.join(bad)}"
     return f"fit, with oddities that Nightmail copes with: {', '.join(odd)}" if odd else "fit"

@@ -1,4 +1,4 @@
-"""The two request lines that a probe posts, about as small as they can be."""
+"""The two minimal request lines that a probe posts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CUSTOM_IDS = ("nightmail-doctor-1", "nightmail-doctor-2")
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """A batch of two rows, the second one meant to be refused by services that check their parameters."""
+    """A batch of two rows. The second has an invalid parameter, to see how the service reports a failed row."""
 
     model: str
     endpoint: str
 
     def lines(self) -> bytes:
-        """The input file."""
+        """The content of the input file."""
         return b"".join(
             json.dumps(
                 {

@@ -1,78 +1,96 @@
-"""Check the result files of a probe's two rows: their shape, and whether Nightmail reads them right."""
+"""Check a probe's result files: the shape of their lines, and whether Nightmail parses them correctly."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-from tasks.diagnostics.facts import Fact, Grade
+from tasks.diagnostics.facts import Fact, Grade, Report
 from tasks.stages.wire.formats import dialect
 
-Tell = Callable[[Fact], None]
 
-
-def read_results(
-    output: bytes | None, errors: bytes | None, endpoint: str, custom_ids: tuple[str, ...], tell: Tell
+def check_result_files(
+    output: bytes | None, errors: bytes | None, endpoint: str, custom_ids: tuple[str, ...], report: Report
 ) -> None:
-    """Tell the facts of both files; None is a file that does not exist."""
-    _files(output, errors, tell)
+    """Check the output file and the error file; None is a file that does not exist."""
+    _check_files(output, errors, report)
     parser = dialect("openai").parser(endpoint)
-    both = b"\n".join(filter(None, (output, errors)))
-    parsed = parser.parse(both)
+    # A newline between them: the first file may lack its last one.
+    all_lines = b"\n".join(filter(None, (output, errors)))
+    parsed = parser.parse(all_lines)
     outcomes = {outcome.custom_id: outcome for outcome in parsed}
     if len(parsed) > len(outcomes):
-        tell(Fact("lines", Grade.ODD, f"{len(parsed)} for {len(outcomes)} rows; the first of a row counts"))
+        report(Fact("lines", Grade.ODD, f"{len(parsed)} for {len(outcomes)} rows; the first of a row counts"))
     missing = [name for name in custom_ids if name not in outcomes]
     if missing:
-        tell(Fact("rows", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))
-    first = outcomes.get(custom_ids[0])
-    if first is not None and first.has_answer:
-        usage = f"{first.input_tokens} tokens in, {first.output_tokens} out"
-        tell(Fact("answer", Grade.OK, f"{first.status}, by {first.model or 'an unnamed model'}, {usage}"))
-        if first.input_tokens is None:
-            tell(Fact("usage", Grade.ODD, "no token counts: costs stay unknown"))
-    elif first is not None:
-        tell(Fact("answer", Grade.BAD, f"{first.status}: {first.error_code}: {first.error_message}"))
-    _shape(both, tell)
-    second = outcomes.get(custom_ids[1])
-    if second is not None and not second.has_answer:
+        report(Fact("rows", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))
+    answered_row = outcomes.get(custom_ids[0])
+    if answered_row is not None and answered_row.has_answer:
+        usage = f"{answered_row.input_tokens} tokens in, {answered_row.output_tokens} out"
+        report(
+            Fact(
+                "answer",
+                Grade.OK,
+                f"{answered_row.status}, by {answered_row.model or 'an unnamed model'}, {usage}",
+            )
+        )
+        if answered_row.input_tokens is None:
+            report(Fact("usage", Grade.ODD, "no token counts: costs stay unknown"))
+    elif answered_row is not None:
+        report(
+            Fact(
+                "answer",
+                Grade.BAD,
+                f"{answered_row.status}: {answered_row.error_code}: {answered_row.error_message}",
+            )
+        )
+    _check_line_shape(all_lines, report)
+    refused_row = outcomes.get(custom_ids[1])
+    if refused_row is not None and not refused_row.has_answer:
         where = "error" if errors and custom_ids[1].encode() in errors else "output"
         grade = Grade.OK if where == "error" else Grade.ODD
-        tell(Fact("failed row", grade, f"in the {where} file: {second.error_code}: {second.error_message}"))
-    elif second is not None:
-        tell(Fact("failed row", Grade.NOTE, "none: the service answered a request that asks for nonsense"))
+        report(
+            Fact(
+                "failed row",
+                grade,
+                f"in the {where} file: {refused_row.error_code}: {refused_row.error_message}",
+            )
+        )
+    elif refused_row is not None:
+        report(Fact("failed row", Grade.NOTE, "none: the service answered a request that asks for nonsense"))
 
 
-def _files(output: bytes | None, errors: bytes | None, tell: Tell) -> None:
+def _check_files(output: bytes | None, errors: bytes | None, report: Report) -> None:
     for name, content in (("output file", output), ("error file", errors)):
         if content is None:
-            tell(Fact(name, Grade.NOTE, "none"))
+            report(Fact(name, Grade.NOTE, "none"))
         elif not content:
-            tell(Fact(name, Grade.ODD, "of 0 bytes"))
+            report(Fact(name, Grade.ODD, "of 0 bytes"))
         elif not content.endswith(b"\n"):
-            tell(Fact(name, Grade.ODD, f"{len(content):,} bytes, without a final newline"))
+            report(Fact(name, Grade.ODD, f"{len(content):,} bytes, without a final newline"))
         else:
-            tell(Fact(name, Grade.OK, f"{len(content):,} bytes"))
+            report(Fact(name, Grade.OK, f"{len(content):,} bytes"))
 
 
-def _shape(lines: bytes, tell: Tell) -> None:
-    oddities = sorted({oddity for raw in lines.split(b"\n") if raw.strip() for oddity in _oddities(raw)})
-    if oddities:
-        tell(Fact("line shape", Grade.ODD, "; ".join(oddities)))
+def _check_line_shape(lines: bytes, report: Report) -> None:
+    deviations = sorted(
+        {deviation for raw in lines.split(b"\n") if raw.strip() for deviation in _deviations(raw)}
+    )
+    if deviations:
+        report(Fact("line shape", Grade.ODD, "; ".join(deviations)))
     else:
-        tell(Fact("line shape", Grade.OK, "id, custom_id, response and error, as OpenAI writes them"))
+        report(Fact("line shape", Grade.OK, "id, custom_id, response and error, as OpenAI writes them"))
 
 
-def _oddities(raw: bytes) -> list[str]:
+def _deviations(raw: bytes) -> list[str]:
     try:
         line = json.loads(raw)
     except ValueError:
         return ["a line is not JSON"]
     if not isinstance(line, dict):
         return ["a line is not an object"]
-    oddities = [f"no `{name}` key" for name in ("id", "custom_id", "response", "error") if name not in line]
+    deviations = [f"no `{name}` key" for name in ("id", "custom_id", "response", "error") if name not in line]
     response: Any = line.get("response")
     if isinstance(response, str) or (isinstance(response, dict) and isinstance(response.get("body"), str)):
-        oddities.append("the body is JSON inside a string")
-    return oddities
+        deviations.append("the body is JSON inside a string")
+    return deviations

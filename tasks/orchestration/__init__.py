@@ -1,1 +1,1 @@
-"""Everything that talks to Prefect: task decorator, durable sleep, state of flow runs, artifacts, events, blocks."""
+"""Prefect integration: task decorator, durable sleep, flow run states, artifacts, events, blocks."""

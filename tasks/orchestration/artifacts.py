@@ -1,4 +1,8 @@
-"""Artifacts that stay one through naps, crashes and new processes: found again by key, then updated in place."""
+"""Create or update the Prefect artifacts of the current flow run.
+
+`prefect.artifacts.create_*_artifact` makes a new version at every call, and a run that sleeps continues in a new process
+that knows no artifact ids. So an artifact is looked up by its key and flow run first, then updated in place.
+"""
 
 from __future__ import annotations
 
@@ -13,51 +17,55 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.logging import get_run_logger
 
-from tasks.orchestration.current_run import FlowRunFacts, current_flow_run
+from tasks.orchestration.current_run import FlowRunInfo, current_flow_run
 
 Kind = Literal["progress", "table", "markdown"]
 
 
-def keep_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """A table, one mapping a row. Nothing happens outside a flow run."""
-    keep("table", key, json.dumps(list(rows), default=str), description)
+def save_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Create or update a table artifact, one mapping per row. Does nothing outside a flow run."""
+    save_artifact("table", key, json.dumps(list(rows), default=str), description)
 
 
-def keep_markdown(key: str, text: str, description: str) -> None:
-    """A page. Nothing happens outside a flow run."""
-    keep("markdown", key, text, description)
+def save_markdown(key: str, text: str, description: str) -> None:
+    """Create or update a Markdown artifact. Does nothing outside a flow run."""
+    save_artifact("markdown", key, text, description)
 
 
-def keep(kind: Kind, key: str, data: Any, description: str) -> None:
-    """Make the flow run's artifact of that key, or bring it up to date.
+def save_artifact(kind: Kind, key: str, data: Any, description: str) -> None:
+    """Create the flow run's artifact with this key, or update it.
 
-    Artifacts are a view: a server that does not take one is a warning, and the work goes on.
+    Artifacts only display state: if the server does not accept one, that is a warning, and the run continues.
     """
-    here = current_flow_run()
-    if here is None:
+    flow_run = current_flow_run()
+    if flow_run is None:
         return
     try:
         with get_client(sync_client=True) as client:
-            found = _find(client, here, slug(key))
-            if found is None:
-                made = ArtifactCreate(
-                    type=kind, key=slug(key), description=description, data=data, flow_run_id=UUID(here.id)
+            existing_id = _find_artifact(client, flow_run, slug(key))
+            if existing_id is None:
+                new_artifact = ArtifactCreate(
+                    type=kind,
+                    key=slug(key),
+                    description=description,
+                    data=data,
+                    flow_run_id=UUID(flow_run.id),
                 )
-                client.create_artifact(made)
+                client.create_artifact(new_artifact)
             else:
-                client.update_artifact(found, ArtifactUpdate(data=data, description=description))
+                client.update_artifact(existing_id, ArtifactUpdate(data=data, description=description))
     except httpx.HTTPError as error:
         get_run_logger().warning("artifact %s is not up to date: %s", key, type(error).__name__)
 
 
 def slug(name: str) -> str:
-    """A name as artifact keys want it: lower case letters, digits and dashes."""
+    """A valid artifact key made from a name: Prefect allows lower case letters, digits and dashes."""
     return name.lower().replace("_", "-")
 
 
-def _find(client: SyncPrefectClient, here: FlowRunFacts, key: str) -> UUID | None:
-    wanted = ArtifactFilter(
-        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(here.id)])
+def _find_artifact(client: SyncPrefectClient, flow_run: FlowRunInfo, key: str) -> UUID | None:
+    by_key = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run.id)])
     )
-    found = client.read_artifacts(artifact_filter=wanted, limit=1)
-    return found[0].id if found else None
+    artifacts = client.read_artifacts(artifact_filter=by_key, limit=1)
+    return artifacts[0].id if artifacts else None

@@ -1,4 +1,7 @@
-"""Read secrets from Prefect blocks: a provider's key, and credentials for S3. Read where they are used, kept nowhere."""
+"""Read secrets from Prefect blocks: a provider's API key and S3 credentials.
+
+They are read by the process that uses them, when it needs them, and never stored in parameters, ledger or run folder.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ from tasks.providers.base import BatchService
 
 
 def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
-    """The service a job names, its key from the environment or from the block that the job names."""
+    """Connect to the job's provider, with the API key from the environment or from the Secret block that the job names."""
     if not isinstance(provider, KeyedProviderSettings) or provider.api_key_block is None:
         return registry.connect(provider, home, environ)
     where = "provider.api_key_block"
-    key = _load(Secret, provider.api_key_block, "Secret", where).get()
+    key = _load_block(Secret, provider.api_key_block, "Secret", where).get()
     if not isinstance(key, str) or not key:
         raise ConfigError(
             f"{where}: the Secret block {provider.api_key_block!r} holds no text; put the key in"
@@ -35,17 +38,17 @@ def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> Ba
     return registry.connect(provider, home, {**environ, provider.api_key_env: key})
 
 
-def open_home(environ: Mapping[str, str]) -> Home:
-    """Where state lives, by the environment, with its S3 credentials in use: what every door begins with."""
+def load_home(environ: Mapping[str, str]) -> Home:
+    """Read the storage locations from the environment and activate the S3 credentials: the first step of every entry point."""
     home = Home.from_environment(environ)
     use_s3_credentials(home)
     return home
 
 
 def use_s3_credentials(home: Home) -> None:
-    """Let every s3:// URL of this process be opened with the block that NIGHTMAIL_S3_BLOCK names, if it does.
+    """Open all s3:// URLs of this process with the credentials block that NIGHTMAIL_S3_BLOCK names, if it is set.
 
-    Called again it reads the block again: temporary credentials are then new ones.
+    Each call reads the block anew, so a run that wakes after hours gets fresh temporary credentials.
     """
     if home.s3_block is None:
         return
@@ -53,32 +56,39 @@ def use_s3_credentials(home: Home) -> None:
         from prefect_aws import AwsCredentials
     except ImportError as error:
         raise ConfigError(f"NIGHTMAIL_S3_BLOCK: AWS credentials blocks need {AWS.install_hint}") from error
-    block = _load(AwsCredentials, home.s3_block, "AWS Credentials", "NIGHTMAIL_S3_BLOCK")
+    block = _load_block(AwsCredentials, home.s3_block, "AWS Credentials", "NIGHTMAIL_S3_BLOCK")
     try:
         options = _s3_options(block)
     except Exception as error:  # botocore's, of a role that may not be assumed or a profile that is not here
         raise ConfigError(
             f"NIGHTMAIL_S3_BLOCK: the block {home.s3_block!r} gives no credentials ({type(error).__name__}); correct it"
         ) from error
+    # The defaults of every S3 filesystem that this process makes from here on.
     fsspec.config.conf["s3"] = {**fsspec.config.conf.get("s3", {}), **options}
 
 
 def _s3_options(block: Any) -> dict[str, Any]:
-    """An AwsCredentials block in the words of s3fs; what it does not say is left to the default chain."""
-    client = block.aws_client_parameters.get_params_override()
-    client.pop("config", None)
+    """The arguments of s3fs for an AwsCredentials block; whatever the block leaves open follows AWS's default chain."""
+    client_parameters = block.aws_client_parameters.get_params_override()
+    # A botocore Config object; s3fs takes its fields as `config_kwargs` and builds the object itself.
+    client_parameters.pop("config", None)
     if block.region_name:
-        client["region_name"] = block.region_name
-    options = {"client_kwargs": client, "config_kwargs": block.aws_client_parameters.config or {}}
+        client_parameters["region_name"] = block.region_name
+    options = {"client_kwargs": client_parameters, "config_kwargs": block.aws_client_parameters.config or {}}
     credentials = block.get_boto3_session().get_credentials()
     if credentials is not None:
-        frozen = credentials.get_frozen_credentials()
-        options |= {"key": frozen.access_key, "secret": frozen.secret_key, "token": frozen.token}
+        frozen_credentials = credentials.get_frozen_credentials()
+        options |= {
+            "key": frozen_credentials.access_key,
+            "secret": frozen_credentials.secret_key,
+            "token": frozen_credentials.token,
+        }
     return options
 
 
-def _load(kind: type[Block], name: str, title: str, where: str) -> Any:
-    """A block by its name; ConfigError when there is no server, or it has no such block."""
+def _load_block(kind: type[Block], name: str, title: str, where: str) -> Any:
+    """Load a block by name; ConfigError when there is no server, or it has no such block."""
+    # Without a URL, Prefect may start a temporary server of its own, which has no blocks: its error would mislead.
     if get_current_settings().api.url is None and FlowRunContext.get() is None:
         raise ConfigError(
             f"{where}: the {title} block {name!r} is kept by a Prefect server; set PREFECT_API_URL, or use the environment"

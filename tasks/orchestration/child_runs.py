@@ -1,4 +1,4 @@
-"""The runs of a backfill as flow runs of `enrich` on a Prefect server, which its workers carry out."""
+"""Start and follow the runs of a backfill as `enrich` flow runs on a Prefect server, which its workers execute."""
 
 from __future__ import annotations
 
@@ -29,27 +29,37 @@ from tasks.orchestration.current_run import current_flow_run
 from tasks.orchestration.sleep import sleep_until
 
 DEPLOYMENT = "enrich/ad-hoc"
-_PAGE = 200
-_ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+_PAGE_SIZE = 200
+_NOT_FINAL = [
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.PAUSED,
+    StateType.CANCELLING,
+]
 
 
 @dataclass(frozen=True)
 class ChildRun:
-    """The flow run that enriches a date: `over` when it has ended, `failure` why it ended without an output."""
+    """The flow run for one date. `ended` is whether it has; `failure` is why it ended without an output, if it did."""
 
     id: str
-    over: bool
+    ended: bool
     failure: str = ""
-    made_at: datetime | None = None
+    created_at: datetime | None = None
 
     @property
     def link(self) -> str:
-        """Where the run is shown; empty when the server has no known address for browsers."""
+        """URL of the flow run in the Prefect UI; empty when the UI's address is not known."""
         return url_for("flow-run", obj_id=UUID(self.id)) or ""
 
 
 class ChildRuns:
-    """Found again by a tag, and made with an idempotency key: a backfill that is resumed makes none twice."""
+    """The child flow runs of one backfill.
+
+    They carry a tag of the backfill and are created with an idempotency key: a backfill that resumes after a sleep or a
+    crash finds its child runs by the tag, and creates none twice.
+    """
 
     def __init__(self, client: SyncPrefectClient, parent: str, job_name: str, clock: Clock) -> None:
         self._client = client
@@ -58,29 +68,32 @@ class ChildRuns:
         self._tag = f"backfill-{parent}"
 
     def started(self) -> Mapping[date, ChildRun]:
-        """This backfill's runs by date."""
-        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[self._tag]))
-        return {date.fromisoformat(run.parameters["date"]): _child_run(run) for run in self._runs(tagged)}
+        """This backfill's flow runs so far, by date."""
+        of_this_backfill = FlowRunFilter(tags=FlowRunFilterTags(all_=[self._tag]))
+        return {
+            date.fromisoformat(run.parameters["date"]): _child_run(run)
+            for run in self._runs(of_this_backfill)
+        }
 
-    def elsewhere(self, days: Collection[date]) -> Collection[date]:
-        """The dates that another flow run is working on, or will."""
+    def running_elsewhere(self, days: Collection[date]) -> Collection[date]:
+        """Those of `days` that a flow run outside this backfill is working on or is scheduled for."""
         titles = {self._title(day): day for day in days}
         if not titles:
             return ()
-        alive = FlowRunFilter(
+        unfinished = FlowRunFilter(
             name=FlowRunFilterName(any_=list(titles)),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ALIVE)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_NOT_FINAL)),
         )
-        found = self._runs(alive, FlowFilter(name=FlowFilterName(any_=["enrich"])))
-        return {titles[run.name] for run in found if self._tag not in run.tags}
+        runs_by_name = self._runs(unfinished, FlowFilter(name=FlowFilterName(any_=["enrich"])))
+        return {titles[run.name] for run in runs_by_name if self._tag not in run.tags}
 
     def start(self, request: RunRequest) -> ChildRun:
-        """Let a worker enrich a date. ConfigError when the deployment is not there or refuses the parameters."""
+        """Create the flow run for the request's date. ConfigError when the deployment is missing or refuses the parameters."""
         assert request.date is not None
         title, day = self._title(request.date), request.date.isoformat()
         try:
             deployment = self._client.read_deployment_by_name(DEPLOYMENT)
-            made = self._client.create_flow_run_from_deployment(
+            new_run = self._client.create_flow_run_from_deployment(
                 deployment.id,
                 name=title,
                 parameters={**request.parameters, "date": day},
@@ -94,41 +107,41 @@ class ChildRuns:
                 detail = error.response.json().get("detail", error.response.text)
                 raise ConfigError(f"{DEPLOYMENT} refuses {title}: {detail}") from error
             raise
-        return _child_run(made)
+        return _child_run(new_run)
 
-    def wait(self, seconds: float, so_far: object) -> None:
-        """Sleep that long, with `so_far` as the flow run's message."""
-        sleep_until(self._clock.now() + timedelta(seconds=seconds), str(so_far), self._clock)
+    def wait(self, seconds: float, progress: object) -> None:
+        """Sleep that long; `progress` becomes the state message of the backfill's flow run."""
+        sleep_until(self._clock.now() + timedelta(seconds=seconds), str(progress), self._clock)
 
     def _title(self, day: date) -> str:
-        """What the date's flow run is called."""
+        """Name of the date's flow run; that of a scheduled run is the same, see `enrich_run_name`."""
         return f"{self._job_name} {day}"
 
-    def _runs(self, wanted: FlowRunFilter, flow: FlowFilter | None = None) -> Iterator[FlowRun]:
-        offset = 0
+    def _runs(self, run_filter: FlowRunFilter, for_flow: FlowFilter | None = None) -> Iterator[FlowRun]:
+        offset = 0  # the API returns at most 200 flow runs at a time
         while page := self._client.read_flow_runs(
-            flow_run_filter=wanted, flow_filter=flow, limit=_PAGE, offset=offset
+            flow_run_filter=run_filter, flow_filter=for_flow, limit=_PAGE_SIZE, offset=offset
         ):
             yield from page
             offset += len(page)
-            if len(page) < _PAGE:
+            if len(page) < _PAGE_SIZE:
                 return
 
 
 @contextmanager
 def child_runs_of_current_run(job_name: str, clock: Clock) -> Iterator[ChildRuns]:
-    """Those of the flow run around this call; ConfigError when there is none."""
-    here = current_flow_run()
-    if here is None:
-        raise ConfigError("backfill: needs a Prefect server here; `nightmail backfill` does without one")
+    """The child runs of the current flow run; ConfigError outside a flow run."""
+    flow_run_info = current_flow_run()
+    if flow_run_info is None:
+        raise ConfigError("backfill: the flow needs a Prefect server; without one, use `nightmail backfill`")
     with get_client(sync_client=True) as client:
-        yield ChildRuns(client, here.id, job_name, clock)
+        yield ChildRuns(client, flow_run_info.id, job_name, clock)
 
 
 def _child_run(run: FlowRun) -> ChildRun:
     state = run.state
-    over = state is not None and state.is_final()
+    ended = state is not None and state.is_final()
     name = state.name if state and state.name else "Scheduled"
-    failure = "" if not over or (state and state.is_completed()) else (state and state.message) or name
-    made_at = run.created.astimezone(UTC) if run.created else None
-    return ChildRun(str(run.id), over, " ".join(str(failure).split()), made_at)
+    failure = "" if not ended or (state and state.is_completed()) else (state and state.message) or name
+    created_at = run.created.astimezone(UTC) if run.created else None
+    return ChildRun(str(run.id), ended, " ".join(str(failure).split()), created_at)

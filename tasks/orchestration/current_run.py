@@ -1,4 +1,4 @@
-"""The Prefect flow run that this process works for, as plain facts."""
+"""Read what the current Prefect flow run is: its id, its deployment, when it should have started and did."""
 
 from __future__ import annotations
 
@@ -13,39 +13,42 @@ from configs.job import Job
 
 
 @dataclass(frozen=True)
-class FlowRunFacts:
-    """`due` is when it was to start first, `began` when it did (None: just now); waking up changes neither."""
+class FlowRunInfo:
+    """The current flow run. `expected_start` is its first scheduled time, `started_at` its first start (None: it starts now).
+
+    Waking from a sleep changes neither: Prefect keeps `expected_start_time` and `start_time` of the first start.
+    """
 
     id: str
     deployed: bool  # a worker started this process and starts the next one
-    on_schedule: bool
-    due: datetime | None
-    began: datetime | None
+    scheduled: bool
+    expected_start: datetime | None
+    started_at: datetime | None
 
 
-def current_flow_run() -> FlowRunFacts | None:
-    """The flow run around this call; None when there is no Prefect."""
+def current_flow_run() -> FlowRunInfo | None:
+    """The flow run that this call runs in; None outside Prefect."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None
     run: Any = context.flow_run
     deployed = run.deployment_id is not None
-    return FlowRunFacts(
+    return FlowRunInfo(
         id=str(run.id),
         deployed=deployed,
-        on_schedule=run.auto_scheduled,
-        due=run.expected_start_time if deployed else None,
-        began=run.start_time,
+        scheduled=run.auto_scheduled,
+        expected_start=run.expected_start_time if deployed else None,
+        started_at=run.start_time,
     )
 
 
-def missed_by(facts: FlowRunFacts | None, job: Job, now: datetime) -> timedelta | None:
-    """How late a scheduled run begins, if that is later than the job's `run.start_within` allows.
+def delay_past_limit(info: FlowRunInfo | None, job: Job, now: datetime) -> timedelta | None:
+    """How late a scheduled run starts, if that is later than the job's `run.start_within` allows; else None.
 
-    Runs started by a person are never late, nor are runs that began in time and have slept since.
+    Runs started by a person are never late, nor are runs that started in time and have slept since.
     """
     limit = job.run.start_within
-    if facts is None or not facts.on_schedule or facts.due is None or limit is None:
+    if info is None or not info.scheduled or info.expected_start is None or limit is None:
         return None
-    late = (facts.began or now) - facts.due
-    return late if late > timedelta(seconds=seconds(limit)) else None
+    delay = (info.started_at or now) - info.expected_start
+    return delay if delay > timedelta(seconds=seconds(limit)) else None

@@ -1,4 +1,4 @@
-"""Events that others can listen to: a run has finished, within its error budget or over it."""
+"""Emit Prefect events for automations: a run has finished, within its error budget or over it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import budget_line
 
 
-def emit_run_finished(before: RunRecord, receipt: Receipt, reporter: Reporter) -> None:
-    """Emit `nightmail.run.finished` or `nightmail.run.over-error-budget`; nothing outside a flow run.
+def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Reporter) -> None:
+    """Emit `nightmail.run.finished` or `nightmail.run.over-error-budget`; does nothing outside a flow run.
 
-    For a run that was finished `before` by another flow run, that one has emitted it. Emitting it twice, after a crash,
-    gives the same event: its id is made of the run.
+    If the run was already finished when this flow run opened it (`record_at_start`), the flow run that finished it has
+    emitted the event. Emitting it again after a crash is harmless: the event id is derived from the run.
     """
-    here = current_flow_run()
-    if here is None or (before.receipt is not None and before.origin != here.id):
+    flow_run = current_flow_run()
+    if flow_run is None or (record_at_start.receipt is not None and record_at_start.origin != flow_run.id):
         return
-    over = budget_line(receipt)
-    if over:
-        reporter.note(f"warning: {over}")
-    name = "nightmail.run.over-error-budget" if over else "nightmail.run.finished"
+    over_budget = budget_line(receipt)
+    if over_budget:
+        reporter.note(f"warning: {over_budget}")
+    name = "nightmail.run.over-error-budget" if over_budget else "nightmail.run.finished"
     emit_event(
         name,
         resource={
             "prefect.resource.id": f"nightmail.run.{receipt.run}",
-            "prefect.resource.name": before.title,
+            "prefect.resource.name": record_at_start.title,
         },
         related=[
-            {"prefect.resource.id": f"prefect.flow-run.{here.id}", "prefect.resource.role": "flow-run"},
+            {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"},
         ],
         payload={
             "job": receipt.job,

@@ -1,4 +1,4 @@
-"""Show progress while a run works and leave its receipt at the end: in the Prefect UI, on a terminal, or both."""
+"""Show a run's progress, batches and receipt: as Prefect artifacts, on a terminal, or both."""
 
 from __future__ import annotations
 
@@ -13,54 +13,59 @@ from typing import Any
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from configs.progress import Progress, Reporter, Silent
-from tasks.orchestration.artifacts import keep, keep_markdown, keep_table
+from configs.progress import Progress, Reporter, SilentReporter
+from tasks.orchestration.artifacts import save_artifact, save_markdown, save_table
 from tasks.runs.session import Run
 from tasks.stages.report.plan import Plan
 from tasks.stages.report.plan_text import plan_as_markdown
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import as_markdown
 
-_SECONDS_BETWEEN_UPDATES = 2.0
-_on_terminal: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+_SECONDS_BETWEEN_UPDATES = 2.0  # each update is a request to the Prefect server
+_terminal_reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
 
 
 @contextmanager
 def reporting_to(reporter: Reporter) -> Iterator[None]:
-    """Let runs in this block show their progress to `reporter` as well."""
-    token = _on_terminal.set(reporter)
+    """Send the progress of runs started in this block to `reporter` as well."""
+    token = _terminal_reporter.set(reporter)
     try:
         yield
     finally:
-        _on_terminal.reset(token)
+        _terminal_reporter.reset(token)
 
 
 def current_reporter(name: str) -> Reporter:
-    """The terminal's reporter if there is one, and Prefect's inside a flow run, where `name` is what it is about."""
-    shown: list[Reporter] = [reporter] if (reporter := _on_terminal.get()) else []
+    """The reporter for this call: the terminal's if there is one, and Prefect's inside a flow run.
+
+    `name` becomes part of the progress artifact's key.
+    """
+    reporters: list[Reporter] = [reporter] if (reporter := _terminal_reporter.get()) else []
     if FlowRunContext.get() is not None:
-        shown.append(_PrefectReporter(name))
-    return shown[0] if len(shown) == 1 else _Several(shown) if shown else Silent()
+        reporters.append(_PrefectReporter(name))
+    return (
+        reporters[0] if len(reporters) == 1 else _MultiReporter(reporters) if reporters else SilentReporter()
+    )
 
 
 def publish_receipt(receipt: Receipt) -> None:
-    """Leave the receipt as an artifact of the flow run, if there is one."""
-    keep_markdown(f"receipt-{receipt.job}", as_markdown(receipt), f"Receipt of {receipt.key}")
+    """Save the receipt as an artifact of the flow run, if there is one."""
+    save_markdown(f"receipt-{receipt.job}", as_markdown(receipt), f"Receipt of {receipt.key}")
 
 
 def publish_plan(plan: Plan) -> None:
-    """Leave a dry run's plan as an artifact of the flow run, if there is one."""
-    keep_markdown(f"plan-{plan.job}", plan_as_markdown(plan), f"What a run for {plan.key} would do")
+    """Save a dry run's plan as an artifact of the flow run, if there is one."""
+    save_markdown(f"plan-{plan.job}", plan_as_markdown(plan), f"What a run for {plan.key} would do")
 
 
 def publish_lines(key: str, lines: Sequence[str], title: str) -> None:
-    """Leave lines as an artifact of the flow run, if there is one and there are any."""
+    """Save a list of lines as an artifact of the flow run, if there is one and the list is not empty."""
     if lines:
-        keep_markdown(key, "\n".join(f"- {line}" for line in lines), title)
+        save_markdown(key, "\n".join(f"- {line}" for line in lines), title)
 
 
 def publish_batches(run: Run) -> None:
-    """The run's batches, who they are at the provider and how far they are, as a table of the flow run."""
+    """Save the run's batches, with their ids at the provider and their state, as a table artifact of the flow run."""
     if FlowRunContext.get() is None:
         return
     rows = [
@@ -72,47 +77,49 @@ def publish_batches(run: Run) -> None:
             "requests": batch.requests,
             "completed": batch.completed,
             "failed": batch.failed,
-            "posted": _local(run, batch.submitted_at),
-            "ended": _local(run, batch.ended_at),
+            "posted": _local_time(run, batch.submitted_at),
+            "ended": _local_time(run, batch.ended_at),
             "cost": batch.cost_usd,
             "error": batch.error_text or batch.error_code,
         }
         for batch in run.ledger.batches()
     ]
-    keep_table(f"batches-{run.job.name}", rows, f"Batches of {run.title} at {run.service.account}")
+    save_table(f"batches-{run.job.name}", rows, f"Batches of {run.title} at {run.service.account}")
 
 
-def _local(run: Run, at: datetime | None) -> str:
-    return f"{at.astimezone(run.job.zone):%Y-%m-%d %H:%M}" if at else ""
+def _local_time(run: Run, moment: datetime | None) -> str:
+    return f"{moment.astimezone(run.job.zone):%Y-%m-%d %H:%M}" if moment else ""
 
 
 class _PrefectReporter:
-    """A progress artifact and the flow run's log."""
+    """Reports to a progress artifact and to the flow run's log."""
 
     def __init__(self, name: str) -> None:
         self._key = f"progress-{name}"
         self._updated = float("-inf")
         self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
 
-    def progress(self, now: Progress) -> None:
-        too_soon = time.monotonic() - self._updated < _SECONDS_BETWEEN_UPDATES
-        if not now.total or (too_soon and now.done < now.total):
+    def progress(self, progress: Progress) -> None:
+        updated_recently = time.monotonic() - self._updated < _SECONDS_BETWEEN_UPDATES
+        if not progress.total or (updated_recently and progress.done < progress.total):
             return
         self._updated = time.monotonic()
-        text = f"{now.phase}: {now.done:,} of {now.total:,} {now.unit}. {now.detail}"
-        keep("progress", self._key, 100.0 * now.done / now.total, text)
+        text = f"{progress.phase}: {progress.done:,} of {progress.total:,} {progress.unit}. {progress.detail}"
+        save_artifact("progress", self._key, 100.0 * progress.done / progress.total, text)
 
     def note(self, text: str) -> None:
         self._log.info(text)
 
 
-class _Several:
+class _MultiReporter:
+    """Reports to several reporters."""
+
     def __init__(self, reporters: list[Reporter]) -> None:
         self._reporters = reporters
 
-    def progress(self, now: Progress) -> None:
+    def progress(self, progress: Progress) -> None:
         for reporter in self._reporters:
-            reporter.progress(now)
+            reporter.progress(progress)
 
     def note(self, text: str) -> None:
         for reporter in self._reporters:

@@ -1,4 +1,4 @@
-"""How a flow run begins and ends in the UI: its name, being skipped, and failing in one line."""
+"""How a flow run appears in the Prefect UI: its name, the state of a skipped run, one-line failure messages."""
 
 from __future__ import annotations
 
@@ -16,57 +16,64 @@ from configs.clock import SystemClock
 from configs.errors import NightmailError
 from configs.load import load_job, logical_date
 from configs.request import job_path
-from tasks.orchestration.current_run import FlowRunFacts, current_flow_run, missed_by
+from tasks.orchestration.current_run import FlowRunInfo, current_flow_run, delay_past_limit
 from tasks.runs.request import ResolvedRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def title() -> str:
-    """`ticket-triage 2026-11-21`: what an `enrich` run is called."""
-    given = flow_run.parameters
+def enrich_run_name() -> str:
+    """Name of an `enrich` flow run: job and key, e.g. `ticket-triage 2026-11-21`."""
+    parameters = flow_run.parameters
+    # A job file that cannot be read is reported by the flow itself; making its name must not fail before that.
     try:
-        job = load_job(job_path(given["job"]))
+        job = load_job(job_path(parameters["job"]))
     except NightmailError:
-        return f"{job_name(given['job'])} {given.get('key') or given.get('date') or ''}".strip()
-    here = current_flow_run()
-    due = (here.due if here else None) or SystemClock().now()
-    return f"{job.name} {given.get('key') or logical_date(job, given.get('date'), due)}"
+        return (
+            f"{job_name(parameters['job'])} {parameters.get('key') or parameters.get('date') or ''}".strip()
+        )
+    flow_run_info = current_flow_run()
+    expected_start = (flow_run_info.expected_start if flow_run_info else None) or SystemClock().now()
+    return f"{job.name} {parameters.get('key') or logical_date(job, parameters.get('date'), expected_start)}"
 
 
 def job_name(file: str) -> str:
-    """The job's name, or the file's when it cannot be read."""
+    """The job's name; the file name without its ending when the file cannot be read."""
     try:
         return load_job(job_path(file)).name
     except NightmailError:
         return Path(file).stem
 
 
-def missed(resolved: ResolvedRun, here: FlowRunFacts | None) -> State[Any] | None:
-    """The end of a scheduled run whose time is past; None for all others."""
-    late = missed_by(here, resolved.job, resolved.now)
-    if late is None:
+def skip_if_late(resolved: ResolvedRun, flow_run_info: FlowRunInfo | None) -> State[Any] | None:
+    """The final state of a scheduled run that starts too late (see `run.start_within`); None for all others."""
+    delay = delay_past_limit(flow_run_info, resolved.job, resolved.now)
+    if delay is None:
         return None
     message = (
-        f"{resolved.job.name} {resolved.key} is {late.total_seconds() / 3600:.1f} hours late (run.start_within is"
+        f"{resolved.job.name} {resolved.key} is {delay.total_seconds() / 3600:.1f} hours late (run.start_within is"
         f" {resolved.job.run.start_within}) and was skipped; to make up for it, run `backfill` with start and end"
         f" {resolved.logical_date}"
     )
     get_run_logger().warning(message)
+    # A completed state, not a failed one: nothing is wrong, and the alert about failed runs must not fire.
     return Completed(name="Skipped", message=message)
 
 
 def one_line_failures(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
-    """Under a deployment, let an expected error end the flow run as Failed with its one line as the message."""
+    """Decorate a flow: in a deployment, an expected error ends it as Failed with the error's one line as its message.
+
+    Raised, Prefect would log a traceback and prefix the message with "Flow run encountered an exception".
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
         try:
             return function(*args, **kwargs)
         except NightmailError as error:
-            here = current_flow_run()
-            if here is None or not here.deployed:
+            flow_run_info = current_flow_run()
+            if flow_run_info is None or not flow_run_info.deployed:
                 raise
             get_run_logger().error(str(error))
             return Failed(message=str(error))

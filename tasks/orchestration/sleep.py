@@ -1,6 +1,8 @@
-"""The durable sleep: under a deployment nothing runs while the provider works.
+"""The durable sleep: in a deployment the process ends, and a worker continues the flow run at the wake time.
 
-This use of `Pause` is undocumented in Prefect; it is kept in this one file.
+Prefect does not document this use of `Pause` (tried on 3.8.8; tests/tasks/orchestration/test_sleep.py is its contract test),
+so it is confined to this file. The documented ways do not fit: a flow that returns `AwaitingRetry` ends Crashed, and
+`suspend_flow_run` waits for somebody to resume it.
 """
 
 from __future__ import annotations
@@ -18,25 +20,25 @@ from prefect.states import Scheduled
 from configs.clock import Clock
 
 
-def sleep_until(wake: datetime, why: str, clock: Clock) -> None:
-    """Return at `wake`; under a deployment, end this process and let a worker start the flow run again then.
+def sleep_until(wake: datetime, reason: str, clock: Clock) -> None:
+    """Sleep until `wake`; in a deployment, end this process and let a worker start the flow run again then.
 
-    The flow run is set to Scheduled("Sleeping") by itself, and its process id is cleared, since cancelling
-    a run that names a dead process would wait for it for ever.
+    `reason` becomes the state's message. The flow run sets itself to Scheduled("Sleeping") and clears its process id:
+    with the id of a dead process, a cancelled run would stay in Cancelling for ever.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         clock.sleep((wake - clock.now()).total_seconds())
         return
     flow_run = context.flow_run
-    state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=why)
+    state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=reason)
     with get_client(sync_client=True) as client:
         set_without_process(client, flow_run.id, state)
     raise Pause(state=state)
 
 
 def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> None:
-    """Put a flow run into a state in which no process works for it: a worker would look for the one it names."""
+    """Set a flow run's state and clear its process id; without that, a worker looks for the process that the id names."""
     client.set_flow_run_state(flow_run, state, force=True)
     # Not client.update_flow_run: that drops an empty value.
     client.request("PATCH", "/flow_runs/{id}", path_params={"id": flow_run}, json={"infrastructure_pid": ""})

@@ -1,6 +1,6 @@
-"""A step is a Prefect task inside a flow run, and the plain function outside one.
+"""The `step` decorator: a function that is a Prefect task inside a flow run, and a plain function outside one.
 
-So the same pipeline runs under a deployment, with every step in the UI, and from a terminal without any server.
+So the same pipeline runs in a deployment, with every step in the UI, and from a terminal without any server.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ R = TypeVar("R")
 
 
 def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a step. `run_name` is a format string over its parameters, shown in the UI.
+    """Decorate a function as a step. `run_name` is a format string over its parameters, shown in the UI.
 
-    Nothing is cached, persisted or retried by Prefect: the ledger decides what is done and what is next.
+    Prefect must not cache, persist or retry anything: only the ledger knows what is done, and a repeated step could
+    post a batch twice.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
-        def in_one_line(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+        def without_traceback(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
             try:
                 return function(*args, **kwargs)
             except NightmailError as error:  # expected: raised again below, without a traceback in the log
@@ -37,7 +38,7 @@ def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]
 
         as_task: Any = task(
             name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False, retries=0
-        )(in_one_line)
+        )(without_traceback)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

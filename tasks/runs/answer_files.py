@@ -1,4 +1,4 @@
-"""The files of a run that came as answers: kept in its run folder, published beside its rows."""
+"""Store answers that are files (images, videos) in the run folder; they are published beside the output's rows."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ FOLDER = "assets"
 
 
 class Assets:
-    """One chunk's files. One that is there is left as it is: the answer of a row never changes."""
+    """The answer files of one chunk. An existing file is not written again: the answer of a row never changes."""
 
     def __init__(self, run: Run, chunk: ChunkRecord) -> None:
         self._folder = run.folder
-        self._chunk = f"{chunk.number:05d}"
-        self._published = EnrichedOutput(run.job.output.path, run.job.name, run.id).assets
+        self._chunk_folder = f"{chunk.number:05d}"
+        self._output_folder = EnrichedOutput(run.job.output.path, run.job.name, run.id).assets
 
     def keep(self, name: str, data: bytes) -> str:
-        """Keep a file; its path in the output."""
+        """Write a file unless it exists; returns its path in the output."""
         with self.writing(name) as file:
             if file is not None:
                 file.write(data)
-        return f"{self._published}/{self._chunk}/{name}"
+        return f"{self._output_folder}/{self._chunk_folder}/{name}"
 
     def find(self, name: str) -> str | None:
-        """The path in the output of a file that is kept."""
-        there = self._folder.exists(f"{FOLDER}/{self._chunk}/{name}")
-        return f"{self._published}/{self._chunk}/{name}" if there else None
+        """The path in the output of an existing file; None if there is none."""
+        exists = self._folder.exists(f"{FOLDER}/{self._chunk_folder}/{name}")
+        return f"{self._output_folder}/{self._chunk_folder}/{name}" if exists else None
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO | None]:
-        """Write a file, whole or not at all; None when it is there."""
-        within = f"{FOLDER}/{self._chunk}/{name}"
-        if self._folder.exists(within):
+        """Open a file for writing, which appears whole or not at all; yields None if it exists."""
+        path = f"{FOLDER}/{self._chunk_folder}/{name}"
+        if self._folder.exists(path):
             yield None
             return
-        with self._folder.write(within) as file:
+        with self._folder.write(path) as file:
             yield file
 
 
 def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
-    """Keep the files of the videos that a batch made, each as soon as its result is here: they are gone within a day.
+    """Download the videos of a batch at once: OpenAI deletes them within a day (`expires_at` of the video object).
 
-    What the service does not have any more is noted; its row keeps the video object, without a file.
+    A video that the service no longer has is noted in the history; its row keeps the video object, without a file.
     """
     service = run.service
     if run.job.prompt.endpoint != "/v1/videos" or not isinstance(service, KeepsVideos):
@@ -72,7 +72,7 @@ def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
 
 def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:
     """(custom_id, video id) of a batch's results."""
-    parser = dialect(run.job.provider.dialect).parser_of(run.job.prompt)
+    parser = dialect(run.job.provider.dialect).parser_for(run.job.prompt)
     for index in range(len(batch.result_files)):
         with run.folder.read(results_name(chunk.number, batch.attempt, index)) as file:
             for block in read_blocks(file):
@@ -82,7 +82,7 @@ def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[
                         yield outcome.custom_id, video["id"]
 
 
-def kept(run: Run) -> Iterator[tuple[str, OpenFile]]:
-    """(path below the output's folder of assets, how to open it) of all files of the run."""
+def saved_files(run: Run) -> Iterator[tuple[str, OpenFile]]:
+    """All answer files of the run: the path below the output's assets folder, and a function that opens the file."""
     for name in run.folder.names(FOLDER):
         yield name.removeprefix(f"{FOLDER}/"), partial(run.folder.read, name)

@@ -1,4 +1,4 @@
-"""One chunk's folder in the run folder: the names of its files, and writing the first three of them."""
+"""The files of a chunk in the run folder: their names, and writing those that `prepare` makes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
 from tasks.storage.run_folder import RunFolder
 
-_SNAPSHOT_ROWS = 4_096
+_SNAPSHOT_ROWS = 4_096  # rows per write, which bounds memory
 LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 
 def rows_name(chunk: int) -> str:
-    """The chunk's source rows as they were, an Arrow stream."""
+    """Snapshot of the chunk's source rows, an Arrow IPC stream."""
     return f"chunks/{chunk:05d}/rows.arrows"
 
 
 def lines_name(chunk: int) -> str:
-    """Per row of a chunk: its custom_id, or why it was never posted."""
+    """Parquet file with a line per row of the chunk: its custom_id, or why it was skipped."""
     return f"chunks/{chunk:05d}/lines.parquet"
 
 
 def requests_name(chunk: int, attempt: int) -> str:
-    """What an attempt posts."""
+    """The request file that an attempt posts."""
     return f"chunks/{chunk:05d}/requests-{attempt}.jsonl"
 
 
@@ -42,12 +42,15 @@ def results_name(chunk: int, attempt: int, index: int) -> str:
 
 
 def enriched_name(chunk: int) -> str:
-    """The chunk's rows with the answers so far."""
+    """The chunk's rows with the answers so far, a Parquet file."""
     return f"chunks/{chunk:05d}/enriched.parquet"
 
 
 def line_id(line: bytes) -> str:
-    """The id of a request line of ours, which is always its first field and has no escapes."""
+    """The custom_id of a request line, without parsing JSON.
+
+    Our renderer writes the id as the first field, and ids hold no characters that JSON escapes.
+    """
     start = line.index(b'":"') + len(b'":"')
     return line[start : line.index(b'"', start)].decode()
 
@@ -55,25 +58,25 @@ def line_id(line: bytes) -> str:
 def write_chunks(
     folder: RunFolder, run_id: str, schema: pa.Schema, row_slices: Iterable[RowSlice]
 ) -> Iterator[ChunkRecord]:
-    """Write the row_slices into one folder per chunk; a record for each chunk once it is durable."""
-    writer: _Writer | None = None
-    finishing: Future[ChunkRecord] | None = None
+    """Write row slices into one folder per chunk; yields the record of each chunk once its files are durable."""
+    writer: _ChunkWriter | None = None
+    finishing_chunk: Future[ChunkRecord] | None = None
     number = 0
-    # Arrow and the disk work without holding the interpreter: snapshots, and making a finished chunk durable,
-    # cost the rendering thread next to nothing.
-    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as beside:
+    # Arrow and the disk release the interpreter lock: writing snapshots, and syncing a finished chunk, cost the rendering
+    # thread next to nothing. Two threads: one for each of these.
+    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as executor:
         try:
             for row_slice in row_slices:
                 if writer is None or row_slice.piece.new_chunk:
-                    if finishing is not None:
-                        yield finishing.result()
+                    if finishing_chunk is not None:
+                        yield finishing_chunk.result()
                     if writer is not None:
-                        finishing, writer = beside.submit(writer.finish), None
+                        finishing_chunk, writer = executor.submit(writer.finish), None
                     number += 1
-                    writer = _Writer(folder, beside, run_id, number, row_slice.first_row, schema)
+                    writer = _ChunkWriter(folder, executor, run_id, number, row_slice.first_row, schema)
                 writer.add(row_slice)
-            if finishing is not None:
-                yield finishing.result()
+            if finishing_chunk is not None:
+                yield finishing_chunk.result()
             if writer is not None:
                 yield writer.finish()
         except BaseException as error:
@@ -82,33 +85,39 @@ def write_chunks(
             raise
 
 
-class _Writer:
-    """One chunk's three files, written side by side."""
+class _ChunkWriter:
+    """Writes the three files of one chunk: requests, snapshot of the rows, line ids."""
 
     def __init__(
-        self, folder: RunFolder, beside: Executor, run_id: str, number: int, first_row: int, schema: pa.Schema
+        self,
+        folder: RunFolder,
+        executor: Executor,
+        run_id: str,
+        number: int,
+        first_row: int,
+        schema: pa.Schema,
     ) -> None:
-        self._beside = beside
-        self._writing: Future[None] | None = None
+        self._executor = executor
+        self._pending_write: Future[None] | None = None
         self._stack = ExitStack()
         self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
         lines = self._stack.enter_context(folder.write(lines_name(number)))
         rows = self._stack.enter_context(folder.write(rows_name(number)))
-        # Written once and read once, soon, and every type survives: cheap to write beats small. A stream, since
-        # a file allows one dictionary a column.
+        # Written once and read once, soon: fast to write matters more than small. A stream and not an Arrow file, since a
+        # file allows only one dictionary per column.
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
         self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
         self._pending: list[RowSlice] = []
         self._pending_rows = 0
         self._run_id, self._number, self._first_row = run_id, number, first_row
-        self._count: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def add(self, row_slice: RowSlice) -> None:
         self._requests.write(row_slice.piece.payload)
         self._pending.append(row_slice)
         self._pending_rows += row_slice.rows.num_rows
-        self._count.update(
+        self._counts.update(
             rows=row_slice.rows.num_rows,
             requests=row_slice.piece.requests,
             bytes=len(row_slice.piece.payload),
@@ -121,39 +130,39 @@ class _Writer:
         self._flush()
         self._wait()
         self._stack.close()
-        count = self._count
+        counts = self._counts
         return ChunkRecord(
             run_id=self._run_id,
             number=self._number,
             first_row=self._first_row,
-            rows=count["rows"],
+            rows=counts["rows"],
             state=ChunkState.PREPARED,
             attempt=1,
             posting=1,
-            requests=count["requests"],
-            bytes=count["bytes"],
-            tokens_estimate=max(0, tokens.to_tokens(count["units"])),
+            requests=counts["requests"],
+            bytes=counts["bytes"],
+            tokens_estimate=max(0, tokens.to_tokens(counts["units"])),
         )
 
     def abandon(self, error: BaseException) -> None:
-        """Leave none of the three files behind."""
-        if self._writing is not None:
-            self._writing.exception()
+        """Discard the three files."""
+        if self._pending_write is not None:
+            self._pending_write.exception()
         self._stack.__exit__(type(error), error, error.__traceback__)
 
     def _flush(self) -> None:
-        """Hand the pending rows over; one hand-over at a time, so that memory stays bounded."""
+        """Write the pending rows in another thread; one write at a time, so that memory stays bounded."""
         self._wait()
         if self._pending:
-            self._writing = self._beside.submit(self._snapshot, self._pending)
+            self._pending_write = self._executor.submit(self._write_rows_and_lines, self._pending)
         self._pending, self._pending_rows = [], 0
 
     def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        pending_write, self._pending_write = self._pending_write, None
+        if pending_write is not None:
+            pending_write.result()
 
-    def _snapshot(self, row_slices: list[RowSlice]) -> None:
+    def _write_rows_and_lines(self, row_slices: list[RowSlice]) -> None:
         self._rows.write_table(pa.Table.from_batches([row_slice.rows for row_slice in row_slices]))
         self._lines.write_table(pa.Table.from_batches([_lines(row_slice) for row_slice in row_slices]))
 

@@ -1,4 +1,4 @@
-"""The first rows of a job's dataset as a table for people, each with the prompt it makes. Reads only."""
+"""Make the table of `plan --sample`: the first rows of a dataset, each with its rendered prompt. Reads only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def preview(resolved: ResolvedRun, count: int) -> pd.DataFrame:
-    """Up to `count` rows: the key's columns, those that the prompt reads, the custom_id, and the rendered text."""
+    """The first `count` rows: key columns, columns that the prompt reads, custom_id and rendered prompt."""
     job = resolved.job
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
@@ -28,10 +28,12 @@ def preview(resolved: ResolvedRun, count: int) -> pd.DataFrame:
 
 
 def preview_table(rows: Sequence[RenderedRow], columns: Sequence[str]) -> pd.DataFrame:
-    """A line a row, values as prompts read them. The last two columns are ours, whatever the source calls its own."""
+    """One line per row, values as text. The last two columns are added here, and may repeat a name of the source's."""
     texts = [[cell_text(row.values.column(name)) for row in rows] for name in columns]
     texts += [[row.custom_id for row in rows], [_prompt_text(row) for row in rows]]
-    table = pa.Table.from_arrays([strings(each) for each in texts], names=[*columns, "custom_id", "prompt"])
+    table = pa.Table.from_arrays(
+        [strings(column_texts) for column_texts in texts], names=[*columns, "custom_id", "prompt"]
+    )
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

@@ -1,4 +1,4 @@
-"""Find the batch price of a job's tokens: the user's own price list first, then the published ones."""
+"""Find the batch price for a job: from the user's configs/prices.yaml first, then from the package model-prices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from configs.load import load_prices
 from tasks.stages.cost.price import FREE, Price, parse_overrides, published_price, stated_price
 
 
-def price_of(job: Job, at: datetime) -> Price | None:
-    """The batch price in force at `at`; None when nobody states one."""
+def price_of(job: Job, moment: datetime) -> Price | None:
+    """The batch price in force at `moment`; None when it is unknown."""
     model, provider = job.prompt.model, job.provider
-    stated = stated_price(parse_overrides(load_prices()), model, provider.name)
-    if stated is not None:
-        return stated
+    user_price = stated_price(parse_overrides(load_prices()), model, provider.name)
+    if user_price is not None:
+        return user_price
     if provider.is_free:
         return FREE
+    # No seller: this provider or this kind of prompt has no published price. Unknown is better than a guess.
     seller = provider.seller_for(job.prompt)
-    return None if seller is None else published_price(model, seller, at)
+    return None if seller is None else published_price(model, seller, moment)

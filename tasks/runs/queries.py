@@ -1,4 +1,4 @@
-"""What the ledger knows, as plain data for `status` and `batches`. Reads only, and makes no ledger."""
+"""Read runs, chunks and batches from the ledger as plain dicts, for `status` and `batches`. Never creates a ledger."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState
 from tasks.runs.receipts import receipt_of
 
-# The columns of each table as CSV and Markdown have them, by the names that the JSON has. People read these files with
-# programs: a column may be added at the end, and none is renamed or moved.
+# Columns of the CSV and Markdown tables; the names are those of the JSON. Programs read these files: a column may be added
+# at the end, and none is renamed or moved.
 RUN_COLUMNS = (
     "run",
     "job",
@@ -63,12 +63,12 @@ BATCH_COLUMNS = (
 
 
 def open_ledger(home: Home) -> Ledger | None:
-    """The ledger, if there is one."""
+    """The ledger; None if none has been created yet."""
     return Ledger(home.ledger_url, SystemClock()) if database.exists(home.ledger_url) else None
 
 
 def find_run(ledger: Ledger | None, name: str) -> RunRecord:
-    """A run by its id, by the flow run that began it, or the newest of `job/key`; ConfigError names what there is."""
+    """Find a run by its id, by `job/key` (the newest), or by the flow run that began it; ConfigError if there is none."""
     job, _, key = name.partition("/")
     run = (
         (ledger.get_run(name) or ledger.latest_run(job, key) or ledger.run_of_origin(name))
@@ -76,9 +76,9 @@ def find_run(ledger: Ledger | None, name: str) -> RunRecord:
         else None
     )
     if run is None:
-        known = ", ".join(f"{run.job}/{run.key}" for run in (ledger.recent_runs(3) if ledger else ()))
+        latest = ", ".join(f"{run.job}/{run.key}" for run in (ledger.recent_runs(3) if ledger else ()))
         raise ConfigError(
-            f"{name}: no such run; {f'the latest are {known}' if known else 'there are none yet'}"
+            f"{name}: no such run; {f'the latest are {latest}' if latest else 'there are none yet'}"
         )
     return run
 
@@ -88,42 +88,42 @@ def list_runs(home: Home) -> list[dict[str, Any]]:
     ledger = open_ledger(home)
     if ledger is None:
         return []
-    return [_summary(run, ledger.chunks(run.id)) for run in ledger.recent_runs()]
+    return [_run_row(run, ledger.chunks(run.id)) for run in ledger.recent_runs()]
 
 
 def describe_run(home: Home, name: str) -> dict[str, Any]:
-    """One run with its chunks, batches and history."""
+    """One run with its chunks, batches and events."""
     ledger = open_ledger(home)
     run = find_run(ledger, name)
     assert ledger is not None
     chunks = ledger.chunks(run.id)
     return {
-        **_summary(run, chunks),
+        **_run_row(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
         "receipt": receipt_of(run),
         "chunk_list": [asdict(chunk) for chunk in chunks],
-        "batches": [_batch(batch, run) for batch in ledger.batches(run.id)],
+        "batches": [_batch_row(batch, run) for batch in ledger.batches(run.id)],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
 
 
 def list_batches(home: Home, search: str) -> list[dict[str, Any]]:
-    """Batches over all runs, newest first, those that contain `search` in any value."""
+    """Batches of all runs, newest first; only those that contain `search` in any value."""
     ledger = open_ledger(home)
     if ledger is None:
         return []
     batches = ledger.all_batches()
     runs = {run_id: ledger.get_run(run_id) for run_id in {batch.run_id for batch in batches}}
-    rows = [_batch(batch, runs[batch.run_id]) for batch in batches]
-    wanted = search.lower()
-    return [row for row in rows if wanted in " ".join(str(value) for value in row.values()).lower()]
+    rows = [_batch_row(batch, runs[batch.run_id]) for batch in batches]
+    search_text = search.lower()
+    return [row for row in rows if search_text in " ".join(str(value) for value in row.values()).lower()]
 
 
-def _summary(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
+def _run_row(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
     merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
     rows = sum(chunk.rows for chunk in chunks)
-    waiting = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
+    waiting_for = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
     receipt = receipt_of(run)
     return {
         "run": run.id,
@@ -138,11 +138,11 @@ def _summary(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
         "since": run.created_at,
         "finished_at": run.finished_at,
         "held_by": run.lease_owner,
-        "waiting_for": waiting,
+        "waiting_for": waiting_for,
     }
 
 
-def _batch(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
+def _batch_row(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
     return {
         "batch": batch.batch_id,
         "run": f"{run.job}/{run.key}" if run else batch.run_id,

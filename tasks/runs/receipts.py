@@ -1,4 +1,4 @@
-"""Read receipts back from the ledger, which stores them as plain JSON."""
+"""Parse the receipts that the ledger stores as JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def receipt_of(run: RunRecord) -> Receipt | None:
     try:
         return Receipt.model_validate(run.receipt)
     except ValidationError as error:
-        (first, *_) = error.errors(include_url=False)
-        key = ".".join(map(str, first["loc"]))
+        (first_error, *_) = error.errors(include_url=False)
+        key = ".".join(map(str, first_error["loc"]))
         raise IntegrityError(
-            f"{run.title}: its receipt in the ledger cannot be read ({key}: {first['msg']});"
+            f"{run.title}: its receipt in the ledger cannot be read ({key}: {first_error['msg']});"
             " if a newer Nightmail wrote it, use that one"
         ) from error

@@ -1,4 +1,4 @@
-"""Make the run report of a finished run from what the ledger and the run folder hold."""
+"""Make the HTML run report of a finished run, from the ledger and the run folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tasks.stages.report.receipt import Receipt
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.formats import dialect
 
-_SUCCEEDED_SHOWN = 3
+_SUCCEEDED_SAMPLES = 3
 
 
 def make_page(
     run: Run, receipt: Receipt, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]
 ) -> bytes | None:
-    """The page as HTML. None, and the reason in the run's history, when it cannot be made: rows matter more."""
+    """The report as HTML. None if it cannot be made; the reason is noted in the run's history, and the rows are published."""
     try:
         columns = _columns(run, chunks)
         return render_page(
@@ -34,7 +34,7 @@ def make_page(
             columns=len(columns),
             stopped=run.stopping,
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the rows from anyone
+    except Exception as error:  # noqa: BLE001 - no fault of the report may stop the publication of rows that were paid for
         run.ledger.note("no report", f"{type(error).__name__}: {error}")
         return None
 
@@ -49,7 +49,7 @@ def _batch_view(batch: BatchRecord) -> BatchView:
         requests=batch.requests,
         posted=batch.submitted_at,
         ended=batch.ended_at,
-        phases=tuple((status, datetime.fromisoformat(at)) for status, at in batch.history),
+        phases=tuple((status, datetime.fromisoformat(seen_at)) for status, seen_at in batch.history),
         priced=batch.input_tokens is not None,
         cost_usd=batch.cost_usd,
         error=batch.error_text or batch.error_code,
@@ -57,7 +57,7 @@ def _batch_view(batch: BatchRecord) -> BatchView:
 
 
 def _columns(run: Run, chunks: tuple[ChunkRecord, ...]) -> list[str]:
-    """The columns that the rows brought along."""
+    """The source's columns in the output: those before the added ones."""
     if not chunks:
         return []
     with run.folder.read(enriched_name(chunks[0].number)) as file:
@@ -66,18 +66,21 @@ def _columns(run: Run, chunks: tuple[ChunkRecord, ...]) -> list[str]:
 
 
 def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> list[Sample]:
-    """Of every status, rows of the first chunk that has it."""
-    seen: set[str] = set()
+    """Sample rows of every status, from the first chunk that has it: few chunks are read, however many there are."""
+    statuses_seen: set[str] = set()
     samples = []
     for chunk in chunks:
-        new = sorted({*(chunk.stats or {}).get("by_status", ())} - seen)
-        if not new:
+        new_statuses = sorted({*(chunk.stats or {}).get("by_status", ())} - statuses_seen)
+        if not new_statuses:
             continue
-        seen.update(new)
+        statuses_seen.update(new_statuses)
         with run.folder.read(enriched_name(chunk.number)) as file:
             samples += find_samples(
                 file,
-                {status: _SUCCEEDED_SHOWN if status == RowStatus.SUCCEEDED else 1 for status in new},
+                {
+                    status: _SUCCEEDED_SAMPLES if status == RowStatus.SUCCEEDED else 1
+                    for status in new_statuses
+                },
                 prefix=run.job.output.prefix,
                 first=[*run.job.source.key_columns, *_prompt_columns(run, columns)],
                 first_row=chunk.first_row,
@@ -86,7 +89,7 @@ def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> lis
 
 
 def _prompt_columns(run: Run, columns: list[str]) -> tuple[str, ...]:
-    """The columns that the prompt uses; none when it uses some that were not carried."""
+    """The columns that the prompt uses; none if some of them are not in the output (`source.columns`)."""
     try:
         tree = dialect(run.job.provider.dialect).request_tree(run.job.prompt, run.job.provider)
         return Renderer(tree, columns).columns

@@ -1,4 +1,4 @@
-"""From what was asked for to what one run does: a job file read, changed and filled in for one date and key."""
+"""Resolve a request into a run: the job file loaded, overridden and filled in for one date and key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.ledger.store import Ledger
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """A job with everything filled in for one key, and what to do with a run that is there already.
+    """A job filled in for one date and key, with the options for a run that exists already.
 
     `now` is when it was resolved; `origin` the flow run that asks for it.
     """
@@ -35,7 +35,7 @@ class ResolvedRun:
 
 
 def requested_job(request: RunRequest) -> Job:
-    """The job file as the request changes it, with `{date}` and the like still to be filled in.
+    """The job file with the request's overrides; placeholders such as `{date}` are not filled in yet.
 
     Raises ConfigError for a job file or a request that is wrong, whatever the date.
     """
@@ -47,31 +47,41 @@ def requested_job(request: RunRequest) -> Job:
 
 
 def resolve_request(
-    request: RunRequest, home: Home, clock: Clock, *, origin: str | None = None, due: datetime | None = None
+    request: RunRequest,
+    home: Home,
+    clock: Clock,
+    *,
+    origin: str | None = None,
+    expected_start: datetime | None = None,
 ) -> ResolvedRun:
     """Load the job file and fill in date, key and overrides.
 
-    Without a date it is the one before `due`: when the run was to start, however late that is done.
-    A flow run (`origin`) that wakes after midnight stays with the date and key it began with.
+    Without a date, the day before `expected_start` is used: a run that starts late, after midnight, keeps its date.
+    A flow run (`origin`) that wakes keeps the date and key it began with, whatever day it is.
     """
     job = requested_job(request)
-    begun = _begun_by(origin, home, clock)
-    day = begun.logical_date if begun else logical_date(job, request.date, due or clock.now())
-    key = begun.key if begun else run_key(day, request.key or None)
+    earlier_run = _run_of_flow_run(origin, home, clock)
+    day = (
+        earlier_run.logical_date
+        if earlier_run
+        else logical_date(job, request.date, expected_start or clock.now())
+    )
+    key = earlier_run.key if earlier_run else run_key(day, request.key or None)
     return ResolvedRun(
         resolve(job, day, key),
         key,
         day,
         clock.now(),
         request.job_path,
-        redo=request.redo and begun is None,
-        retry=request.retry and begun is None,
+        # A flow run that wakes has its parameters again, but its redo or retry is already under way.
+        redo=request.redo and earlier_run is None,
+        retry=request.retry and earlier_run is None,
         snapshot=request.snapshot,
         origin=origin,
     )
 
 
-def _begun_by(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
+def _run_of_flow_run(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:
     if origin is None or not database.exists(home.ledger_url):
         return None
     return Ledger(home.ledger_url, clock).run_of_origin(origin)

@@ -1,4 +1,4 @@
-"""A run that exists is asked for again: one that was over may go on, under the job file as it is now."""
+"""Resume a run that exists: apply the current job file, and reopen a cancelled run or one with rows to retry."""
 
 from __future__ import annotations
 
@@ -14,81 +14,91 @@ from tasks.stages.row_status import RowStatus
 
 
 def resume(run: Run, resolved: ResolvedRun) -> None:
-    """Go on under the job as it is asked for now: its pace, retries and limits may have changed, its output not.
+    """Resume the run under the current job: polling, retries and limits may have changed, the output has not.
 
-    A cancelled run goes on with what is left of it. A finished one stays as it is unless `retry` is asked for: then its
-    unanswered rows have `retry.max_attempts` attempts more. Raises ConfigError when there is nothing left to retry with.
+    A cancelled run continues with its unanswered rows. A finished one stays as it is unless `retry` is asked for: then its
+    unanswered rows get `retry.max_attempts` more attempts. ConfigError if the run folder or the time is gone.
     """
     state = run.record.state
     if state is RunState.CANCELLED:
-        _go_on(run, resolved)
+        _reopen_cancelled(run, resolved)
     elif state is not RunState.FINISHED:
-        _adopt(run, resolved)
+        _update_job(run, resolved)
     elif resolved.retry:
-        _retry(run, resolved)
+        _reopen_finished(run, resolved)
 
 
-def _go_on(run: Run, resolved: ResolvedRun) -> None:
+def _reopen_cancelled(run: Run, resolved: ResolvedRun) -> None:
     run.ledger.reopen(
-        _lacking(run, resolved),
-        "the cancelled run goes on",
+        _chunks_to_retry(run, resolved),
+        "the cancelled run is resumed",
         state=RunState.RUNNING if run.ledger.chunks() else RunState.PREPARING,
-        spec=_spec(resolved),
-        # The flow run with which it was cancelled is none to follow: a sweep would cancel this run as well.
+        spec=_job_spec(resolved),
+        # Not the flow run that was cancelled: the sweep cancels runs whose flow run is Cancelled.
         origin=resolved.origin,
     )
     run.reload()
 
 
-def _adopt(run: Run, resolved: ResolvedRun) -> None:
-    values = {"spec": _spec(resolved), "origin": resolved.origin or run.record.origin}
+def _update_job(run: Run, resolved: ResolvedRun) -> None:
+    values = {"spec": _job_spec(resolved), "origin": resolved.origin or run.record.origin}
     if values != {"spec": run.record.spec, "origin": run.record.origin}:
         run.ledger.update_run(**values)
         run.reload()
 
 
-def _retry(run: Run, resolved: ResolvedRun) -> None:
-    waiting = _lacking(run, resolved)
-    if not waiting:
+def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
+    chunks = _chunks_to_retry(run, resolved)
+    if not chunks:
         return
     limit = resolved.job.run.give_up_after
-    if run.is_past(limit):
+    if run.has_lasted(limit):
         raise ConfigError(
             f"{run.title}: run.give_up_after is {limit}, which has passed since the run began on"
             f" {run.record.created_at:%Y-%m-%d %H:%M} UTC; --set run.give_up_after=null gives its unanswered rows their time"
         )
-    if not run.folder.exists(rows_name(waiting[0].number)):
+    if not run.folder.exists(rows_name(chunks[0].number)):
         raise ConfigError(
-            f"{run.title}: {run.folder.url} was cleaned away, and with it the rows as they were asked;"
-            " --redo asks all of them"
+            f"{run.title}: {run.folder.url} was deleted by `nightmail clean`, and with it the snapshot of the rows;"
+            " --redo asks all rows again"
         )
     run.ledger.reopen(
-        waiting,
+        chunks,
         "its unanswered rows are asked again",
         retry=True,
         state=RunState.RUNNING,
         receipt=None,
         finished_at=None,
-        spec=_spec(resolved),
+        spec=_job_spec(resolved),
         origin=resolved.origin,
     )
     run.reload()
 
 
-def _spec(resolved: ResolvedRun) -> dict[str, Any]:
+def _job_spec(resolved: ResolvedRun) -> dict[str, Any]:
     return resolved.job.model_dump(mode="json", by_alias=True)
 
 
-def _lacking(run: Run, resolved: ResolvedRun) -> list[ChunkRecord]:
-    """The merged chunks with rows that asking again may help: which of them, their merge says by today's `retry.on`."""
-    wider = bool(set(resolved.job.retry.on) - set(run.job.retry.on))
+def _chunks_to_retry(run: Run, resolved: ResolvedRun) -> list[ChunkRecord]:
+    """The merged chunks with rows that another attempt may answer.
+
+    A chunk's stats count them by the `retry.on` of its merge. If the job now names more reasons, every chunk with a row
+    that lacks an answer is included, and its next merge decides row by row.
+    """
+    more_reasons = bool(set(resolved.job.retry.on) - set(run.job.retry.on))
     return [
         chunk
         for chunk in run.ledger.chunks()
-        if chunk.state is ChunkState.MERGED and chunk.stats and _lacks(chunk.stats, wider=wider)
+        if chunk.state is ChunkState.MERGED
+        and chunk.stats
+        and _has_rows_to_retry(chunk.stats, more_reasons=more_reasons)
     ]
 
 
-def _lacks(stats: dict[str, Any], *, wider: bool) -> bool:
-    lacking = (status for status in RowStatus if not status.has_answer and status is not RowStatus.SKIPPED)
-    return bool(stats["unanswered"]) or (wider and any(stats["by_status"].get(status) for status in lacking))
+def _has_rows_to_retry(stats: dict[str, Any], *, more_reasons: bool) -> bool:
+    retryable_statuses = (
+        status for status in RowStatus if not status.has_answer and status is not RowStatus.SKIPPED
+    )
+    return bool(stats["unanswered"]) or (
+        more_reasons and any(stats["by_status"].get(status) for status in retryable_statuses)
+    )

@@ -1,4 +1,7 @@
-"""How many rows of a run have a final outcome, kept up to date one chunk at a time."""
+"""Count the rows of a run that have a final outcome, updated chunk by chunk.
+
+Incremental, since recounting all chunks after every step made runs with many chunks quadratic.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from tasks.ledger.transitions import ChunkState
 
 
 class RowProgress:
-    """Counts what open batches say they have completed, and forgets it when a batch is posted anew."""
+    """Counts completed rows, including those that open batches report; these start at 0 again when a batch is reposted."""
 
     def __init__(self, chunks: Sequence[ChunkRecord], posted: Mapping[int, BatchRecord]) -> None:
         self._rows = sum(chunk.rows for chunk in chunks)
@@ -22,11 +25,13 @@ class RowProgress:
             self.update(chunk, posted.get(chunk.number))
 
     def update(self, chunk: ChunkRecord, posted: BatchRecord | None) -> None:
-        """Where a chunk is now; `posted` is the batch that it waits for or is about to collect."""
+        """Update one chunk's count; `posted` is the batch that it waits for or is about to collect."""
         before = self._done.get(chunk.number, 0)
         completed = min(posted.completed or 0, chunk.requests) if posted else 0
         done = chunk.rows - chunk.requests + completed
-        if chunk.state is ChunkState.COLLECTED:  # not counted yet, and no less than its batch has said
+        if (
+            chunk.state is ChunkState.COLLECTED
+        ):  # its batch's counts are gone and its rows not merged yet: keep the last count
             done = max(done, before)
         elif chunk.state is ChunkState.MERGED:
             done = chunk.rows
@@ -36,6 +41,6 @@ class RowProgress:
 
     @property
     def progress(self) -> Progress:
-        """For a reporter."""
+        """The current progress, for a reporter."""
         merged = f"{len(self._merged)}/{self._chunks} chunks merged"
         return Progress("answering", self._total_done, self._rows, "rows", merged)

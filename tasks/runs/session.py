@@ -1,4 +1,4 @@
-"""A run, opened or resumed, and held by this process alone."""
+"""Open or resume a run and hold its lease, so that no other process works on it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ from tasks.stages.report.receipt import Receipt
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder, join
 
-LEASE_SECONDS = 120.0
-_RENEWALS_PER_LEASE = 4
+LEASE_SECONDS = 120.0  # how long a run stays locked after its process died
+_RENEWALS_PER_LEASE = (
+    4  # so that three renewals may fail, while the database restarts, before the lease lapses
+)
 
 
 class Run:
-    """An opened run and its tools: `ledger` is what it writes, under its lease; `all_runs` what it shares with others.
+    """An opened run with its job, ledger, run folder and provider connection.
 
-    Not a dataclass: Prefect would walk through all of them at every step.
+    Not a dataclass: Prefect searches a task's parameters for futures, and would walk through all fields at every step.
     """
 
     def __init__(
@@ -65,17 +67,17 @@ class Run:
 
     @property
     def giving_up(self) -> bool:
-        """Nothing more is posted: the run is being cancelled, or has had the time the job gives it."""
-        return self.stopping or self.is_past(self.job.run.give_up_after)
+        """Whether nothing more is posted: the run is being cancelled, or `run.give_up_after` has passed."""
+        return self.stopping or self.has_lasted(self.job.run.give_up_after)
 
-    def is_past(self, limit: str | None) -> bool:
-        """Whether that duration has passed since the run began; never when it is None."""
-        if limit is None:
+    def has_lasted(self, duration: str | None) -> bool:
+        """Whether the run began longer ago than this duration; never for None."""
+        if duration is None:
             return False
-        return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(limit))
+        return self.clock.now() >= self.record.created_at + timedelta(seconds=seconds(duration))
 
     def reload(self) -> None:
-        """Read the run and its job from the ledger again."""
+        """Read the run and its job from the ledger again, after they were changed there."""
         self.record = self.ledger.read_run()
         self.job = Job.model_validate(self.record.spec)
 
@@ -89,46 +91,48 @@ class Run:
 
 @contextmanager
 def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Clock) -> Iterator[Run]:
-    """The run of (job, key), made or resumed, held by this process alone until the block ends.
+    """Create or resume the run of (job, key), and hold its lease until the block ends.
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
-    known = database.exists(home.ledger_url)
-    latest = Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if known else None
+    has_ledger = database.exists(home.ledger_url)
+    latest = (
+        Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if has_ledger else None
+    )
     record = latest if latest is not None and _resumes(resolved, latest) else None
     if record is None:
         _check_job_and_dataset(resolved, service.limits)
         record = _create(resolved, latest, Ledger(home.ledger_url, clock))
-    with hold(record, service, home, clock) as run:
+    with hold_lease(record, service, home, clock) as run:
         yield run
 
 
 @contextmanager
-def hold(
-    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, stopping: bool = False
+def hold_lease(
+    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_cancel: bool = False
 ) -> Iterator[Run]:
-    """The run's lease, kept alive until the block ends; taken from whoever has it when the run is `stopping`."""
+    """Hold the run's lease and renew it until the block ends. With `to_cancel` it is taken from whoever has it."""
     all_runs = Ledger(home.ledger_url, clock)
-    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=stopping)
+    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_cancel)
     keeper = _LeaseKeeper(ledger, clock)
     try:
         with keeper.renewing():
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
-            folder.delete_unfinished()
-            service.guard = keeper.check_time
-            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=stopping)
+            folder.delete_unfinished()  # partial uploads of a process that was killed
+            service.guard = keeper.check_time  # called before each request that creates something
+            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=to_cancel)
     finally:
         ledger.release()
 
 
 def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
-    """Whether that run is asked for, rather than a new generation after it."""
+    """Whether to go on with `latest`; False means a new generation. ConfigError for a change that needs --redo."""
     if resolved.redo and latest.state is RunState.FINISHED:
         return False
     changed = changes(latest.identity, identity(resolved.job))
     if not changed:
-        _refuse_drift(resolved, latest)
-        return True  # also a redo that was interrupted
+        _refuse_changed_source(resolved, latest)
+        return True  # also when `redo` is given: this is then the redo, interrupted and continued
     if resolved.redo:
         return False
     raise ConfigError(
@@ -137,25 +141,28 @@ def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
     )
 
 
-def _refuse_drift(resolved: ResolvedRun, latest: RunRecord) -> None:
-    """A source that changed under a run with rows to ask needs a decision; a flow run that wakes has had it."""
+def _refuse_changed_source(resolved: ResolvedRun, latest: RunRecord) -> None:
+    """ConfigError when the source changed and the run still has rows to post: the user decides, by --snapshot.
+
+    A flow run that wakes is not asked again: it was allowed when it started, and nobody could answer at night.
+    """
     asks_again = resolved.retry and latest.state is RunState.FINISHED
-    posting = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
-    if not posting or resolved.snapshot or (resolved.origin and resolved.origin == latest.origin):
+    will_post = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
+    if not will_post or resolved.snapshot or (resolved.origin and resolved.origin == latest.origin):
         return
     try:
-        what = "has changed" if source_fingerprint(resolved.job.source) != latest.source_fingerprint else ""
+        change = "has changed" if source_fingerprint(resolved.job.source) != latest.source_fingerprint else ""
     except InputError:
-        what = "is gone"
-    if what:
+        change = "is gone"
+    if change:
         raise ConfigError(
-            f"{latest.title}: {resolved.job.source.path} {what} since this run read it;"
+            f"{latest.title}: {resolved.job.source.path} {change} since this run read it;"
             " --snapshot goes on with the rows as they were, another --key starts anew"
         )
 
 
 def _check_job_and_dataset(resolved: ResolvedRun, limits: ServiceLimits) -> None:
-    """Everything that can be wrong with job and dataset and be found early, before anything is written."""
+    """Find errors in job and dataset before anything is written: output folder, limit, prompt of the first rows."""
     job = resolved.job
     output = EnrichedOutput(job.output.path, job.name)
     output.check_owner()
@@ -164,7 +171,7 @@ def _check_job_and_dataset(resolved: ResolvedRun, limits: ServiceLimits) -> None
 
 
 def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
-    """The service's limits, narrowed by the job's."""
+    """The limits of a batch file: the service's, narrowed by the job's."""
     return FileLimits(
         max_requests=min(job.limits.max_requests or service.max_requests, service.max_requests),
         max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
@@ -174,7 +181,7 @@ def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
 
 
 def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
-    """The generation after `latest`; RunBusy when somebody else has made it since we looked."""
+    """Create the generation after `latest`; RunBusy when another process has created it in the meantime."""
     generation = latest.generation + 1 if latest else 1
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
     run_id = secrets.token_hex(5)
@@ -190,50 +197,55 @@ def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> 
         folder=join(resolved.job.name, resolved.key + suffix),
         origin=resolved.origin,
     )
-    made = ledger.get_run(run_id)
-    assert made is not None
-    return made
+    record = ledger.get_run(run_id)
+    assert record is not None
+    return record
 
 
 class _LeaseKeeper:
-    """Keeps a lease alive, and says before every effect outside the ledger whether it still is."""
+    """Renews a lease in a thread, and checks that it still holds before every effect outside the ledger."""
 
     def __init__(self, ledger: RunLedger, clock: Clock) -> None:
         self._ledger, self._clock = ledger, clock
         self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
 
     def check(self) -> None:
-        """Raise LeaseLost unless the ledger says that the run is ours."""
+        """Raise LeaseLost unless the ledger confirms that this process holds the lease."""
         self._ledger.check()
         self.check_time()
 
     def check_time(self) -> None:
-        """As cheap as a look at the clock, and asks the ledger when the lease has lapsed: a process that was
-        frozen between its last check and this moment finds out here."""
-        # Until the clock says so: it may be frozen right after the ledger renewed the lease as well.
+        """Compare the clock with the end of the lease; renew it, or raise LeaseLost, if that has passed.
+
+        Cheap enough for every request. A process that was frozen (a suspended machine, a stopped container) since its
+        last check notices here that its lease has lapsed.
+        """
+        # A loop: the process may be frozen again right after the ledger renewed the lease.
         while self._clock.now() >= self._until:
             self._renew()
 
     def _renew(self) -> None:
-        began = self._clock.now()
+        asked_at = (
+            self._clock.now()
+        )  # before the request, however long it takes: never later than the ledger's own end
         self._ledger.renew(LEASE_SECONDS)
-        self._until = began + timedelta(seconds=LEASE_SECONDS)
+        self._until = asked_at + timedelta(seconds=LEASE_SECONDS)
 
     @contextmanager
     def renewing(self) -> Iterator[None]:
         """Renew the lease while the block runs, also during a long upload."""
         stop = threading.Event()
 
-        def keep_renewing() -> None:
+        def renew_regularly() -> None:
             while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
                 try:
                     self._renew()
-                except LeaseLost:  # taken by force: whoever asks from now on is told
+                except LeaseLost:  # taken by `cancel`: makes the next `check_time` raise
                     self._until = self._clock.now()
-                except NightmailError:  # the ledger is away; the lease may outlast that
+                except NightmailError:  # the ledger cannot be reached; it may return before the lease lapses
                     continue
 
-        thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)
+        thread = threading.Thread(target=renew_regularly, name="lease", daemon=True)
         thread.start()
         try:
             yield

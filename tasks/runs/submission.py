@@ -1,4 +1,4 @@
-"""One posting of a chunk as its service sees it: to create its batch, to find it again, and to write it down."""
+"""Describe a posting to its service, find its batch again after a lost reply, and record the batch in the ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.runs.session import Run
 
 
 def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submission:
-    """The batch that this posting of the chunk makes, or has made."""
+    """The submission of this posting of the chunk: the same whether its batch is to be created or found again."""
     provider = run.job.provider
     return Submission(
         key=batch.submission_key,
@@ -31,36 +31,37 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
 
 
 def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
-    """Take over the batch of a posting that nobody confirmed. None when there is none; LostReply: not known yet."""
-    posted = _find_posted(run, chunk)
-    return None if posted is None else confirm(run, chunk, posted, "adopted")
+    """Find and record the batch of an unconfirmed posting. None if there is none; LostReply while that is uncertain."""
+    service_batch = _find_posted(run, chunk)
+    return None if service_batch is None else confirm(run, chunk, service_batch, "adopted")
 
 
-def confirm(run: Run, chunk: ChunkRecord, posted: ServiceBatch, how: str) -> ChunkRecord:
-    """Write down that the chunk's posting has this batch; `how` it came to it goes into the history."""
+def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str) -> ChunkRecord:
+    """Record the batch of the chunk's posting. `verb` (`created`, `adopted`) goes into the history."""
     now = run.clock.now()
     values = {
-        "batch_id": posted.id,
-        "status": posted.status,
-        "history": [[posted.status, now.isoformat()]],
+        "batch_id": service_batch.id,
+        "status": service_batch.status,
+        "history": [[service_batch.status, now.isoformat()]],
         "submitted_at": now,
-        "expires_at": posted.expires_at,
+        "expires_at": service_batch.expires_at,
     }
     return run.ledger.move(
         chunk,
         ChunkState.SUBMITTED,
-        f"{how} {posted.id}",
+        f"{verb} {service_batch.id}",
         batch_values=values,
         not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
-        waiting_for=f"batch {posted.id}",
+        waiting_for=f"batch {service_batch.id}",
     )
 
 
 def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
-    """The batch that the chunk's posting has made, if any.
+    """The batch that the chunk's posting created, if any.
 
-    An empty list proves nothing at once: after a lost reply or a killed process the service may still be creating it.
-    It is believed after as long as a new batch is left alone before it is looked at; LostReply until then.
+    A list without it proves nothing at first: after a lost reply or a killed process the service may still be creating
+    it. Posting again then would pay twice, so LostReply is raised until `poll.first_seconds` have passed since the
+    request.
     """
     batch = run.ledger.batch(chunk)
     submission = replace(
@@ -68,14 +69,18 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
         known_batch_ids=run.all_runs.batch_ids(batch.account, batch.intended_at),
         unconfirmed_others=run.all_runs.unconfirmed(batch),
     )
-    posted = run.service.find(submission, batch.intended_at)
-    settled = timedelta(seconds=run.job.pace.first_seconds)
-    sent = batch.create_sent_at
-    if posted is None and sent is not None and run.clock.now() - sent < settled:
+    service_batch = run.service.find(submission, batch.intended_at)
+    grace_period = timedelta(seconds=run.job.pace.first_seconds)
+    create_sent_at = batch.create_sent_at
+    if (
+        service_batch is None
+        and create_sent_at is not None
+        and run.clock.now() - create_sent_at < grace_period
+    ):
         raise LostReply(f"batch {batch.submission_key}: may still be under creation; it is looked for again")
-    return posted
+    return service_batch
 
 
 def file_name(batch: BatchRecord) -> str:
-    """The name of its request file at the provider."""
+    """The name of the batch's request file at the provider. `clean` recognises our files by it."""
     return f"nightmail-{batch.submission_key.replace('/', '-')}.jsonl"

@@ -63,7 +63,7 @@ class RequestPlan:
         self._ids = IdMaker(
             job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
         )
-        self._dialect.parser_of(job.prompt)
+        self._dialect.parser_for(job.prompt)
         checker = checker_of(job.prompt)
         self.output_schema = output_schema(
             self.dataset.schema,

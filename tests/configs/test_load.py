@@ -138,7 +138,7 @@ def test_no_output_goes_among_installed_packages(tmp_path: Path, folder: str, ou
 def test_no_output_goes_into_a_folder_that_nightmail_was_installed_into_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("configs.load._HOUSE", tmp_path)
+    monkeypatch.setattr("configs.load._CHECKOUT", tmp_path)
     assert load_job(job_file(tmp_path)).output.path == str(tmp_path / "out")
     (tmp_path / "nightmail-0.1.0.dist-info").mkdir()
     with pytest.raises(ConfigError, match="lies among installed packages"):

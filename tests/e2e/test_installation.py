@@ -184,7 +184,7 @@ def test_a_run_is_started_from_the_form_in_the_browser(
     field = page.locator(".schema-form-property")
     field.filter(has_text="The job file.").locator(".p-select-button__control").last.press("ArrowDown")
     page.locator(".p-select-option").filter(has_text="by-form").click()
-    field.filter(has_text="At most this many rows").locator("input").first.fill("3")
+    field.filter(has_text="Maximum number of rows").locator("input").first.fill("3")
     # The browser's requests pass through this thread: it has to wait for the answer here.
     with page.expect_response("**/create_flow_run") as answer:
         page.get_by_role("button", name="Submit").click()

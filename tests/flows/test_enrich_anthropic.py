@@ -17,7 +17,7 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import ConfigError, NightmailError, TerminalError, TransientError
 from configs.home import Home
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import KEY, AnthropicFake
 from flows.cli.main import main
@@ -329,7 +329,7 @@ def stopped_while_posted(letters: AnthropicWorkspace) -> str:
     runner.start()
     wait_for(lambda: letters.fake.seen["retrieve"])
     home = Home.from_environment(os.environ)
-    said = cancel_run(home, os.environ, SystemClock(), "letters/k", Silent())
+    said = cancel_run(home, os.environ, SystemClock(), "letters/k", SilentReporter())
     runner.join(30)
     (batch_id,) = letters.fake.batches
     assert f"{batch_id} is being cancelled" in said[0]
@@ -366,11 +366,11 @@ def test_a_batch_that_cannot_be_told_does_not_keep_the_others_from_being_cancell
     runner.join(30)
     home = Home.from_environment(os.environ)
     with pytest.raises(TransientError, match=r"very rows .* 1 batches may still cost money"):
-        cancel_run(home, os.environ, SystemClock(), "letters/k", Silent())
+        cancel_run(home, os.environ, SystemClock(), "letters/k", SilentReporter())
     assert letters.fake.batches[second]["processing_status"] == "canceling"
     letters.fake.hold = False
     del letters.fake.batches[twin]
-    assert cancel_run(home, os.environ, SystemClock(), "letters/k", Silent())
+    assert cancel_run(home, os.environ, SystemClock(), "letters/k", SilentReporter())
     letters.run()
     assert letters.statuses() == {"succeeded": 10}
     assert sorted(map(len, letters.fake.created)) == [5, 5, 5], "the cancelled five were asked again"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from configs.errors import ConfigError
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from fakes.gemini_fake import KEY, GeminiFake
 from rigs.vendor_fakes import GeminiWorkspace
 from rigs.workspace import Workspace
@@ -273,7 +273,7 @@ def test_an_upload_that_google_is_still_looking_at_is_waited_for(
 def test_a_batch_near_its_end_without_results_is_a_warning_and_the_run_goes_on(
     letters: GeminiWorkspace,
 ) -> None:
-    class Notes(Silent):
+    class Notes(SilentReporter):
         seen: list[str] = []  # noqa: RUF012
 
         def note(self, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace, comes_through
 from tasks.orchestration.reporters import reporting_to
@@ -27,7 +27,7 @@ def test_a_run_that_has_had_its_time_publishes_what_it_has(workspace: Workspace,
 def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
     workspace: Workspace, fast_faults: None
 ) -> None:
-    class Notes(Silent):
+    class Notes(SilentReporter):
         seen: list[str] = []  # noqa: RUF012
 
         def note(self, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from configs.clock import SystemClock
-from configs.progress import Progress, Silent
+from configs.progress import Progress, SilentReporter
 from configs.request import RunRequest
 from rigs.workspace import Workspace
 from tasks.advance import advance
@@ -28,7 +28,7 @@ from tasks.runs.session import Run, open_run
 REAL = 5  # chunks that take their steps at the service; the others lie beside them
 
 
-class Reads(Silent):
+class Reads(SilentReporter):
     """Counts SELECT statements and the rows they fetch; notes the counts of every step, per `advance`."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def reads_of_a_run(workspace: Workspace, count: int) -> Reads:
     resolved = resolve_request(RunRequest(workspace.write(), key=key), workspace.home, clock)
     service = connect(resolved.job.provider, workspace.home, os.environ)
     with open_run(resolved, service, workspace.home, clock) as run, counted(url) as reads:
-        prepare(run, Silent())
+        prepare(run, SilentReporter())
         fill_up(run, url, count)
         while unmerged := [c for c in run.ledger.chunks()[:REAL] if c.state is not ChunkState.MERGED]:
             due = max(chunk.not_before or clock.now() for chunk in unmerged)

@@ -10,7 +10,7 @@ import pytest
 
 from configs.clock import SystemClock
 from configs.errors import TransientError
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from rigs.interrupted import Stop, stopped_after_submitting
 from rigs.workspace import Workspace
 from tasks import cancel
@@ -34,7 +34,7 @@ def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_go
     monkeypatch.setattr(cancel, "sleep_until", sleep)
     for _ in range(100):
         with suppress(Stop):
-            lines = cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+            lines = cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
             break
     assert any("is being cancelled" in line for line in lines)
     assert workspace.statuses() == {"succeeded": 10, "cancelled": 10}
@@ -46,7 +46,8 @@ def test_a_cancelled_run_publishes_what_was_answered_when_the_job_says_so_and_go
 def test_a_finished_run_cannot_be_cancelled(workspace: Workspace) -> None:
     workspace.run()
     assert (
-        "nothing to cancel" in cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())[0]
+        "nothing to cancel"
+        in cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())[0]
     )
 
 
@@ -58,8 +59,8 @@ def test_a_cancel_that_is_not_heard_says_so_and_can_be_repeated(
     stopped_after_submitting(workspace, monkeypatch)
     workspace.service.fault("cancel", action, times=1)
     with pytest.raises(TransientError, match="may still cost money, run the same command again"):
-        cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
-    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+        cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
+    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
     (batch,) = workspace.batches()
     assert workspace.service.wait(batch.batch_id).status == "cancelled"
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from configs.clock import SystemClock
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
@@ -47,6 +47,6 @@ def test_rows_of_a_cancelled_batch_have_not_had_their_attempt(
     workspace.change("retry.max_attempts", 1)
     workspace.faults("stuck:in_progress*1")
     stopped_after_submitting(workspace, monkeypatch)
-    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
     assert workspace.paid() == {"1/1": 1, "1/2": 1}

@@ -1,4 +1,7 @@
-"""What a request costs in USD at batch rates; an unknown price stays unknown."""
+"""Compute the cost of requests in USD at batch prices, from published prices or the user's own.
+
+An unknown price is None, never a guess.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class Tier:
-    """Rates of a request whose whole prompt is longer than `above` tokens. USD per million tokens."""
+    """Prices for requests whose prompt is longer than `above` tokens, in USD per million tokens."""
 
     above: int
     input: float
@@ -34,9 +37,10 @@ class Tier:
 
 @dataclass(frozen=True)
 class Price:
-    """Batch rates of one model, USD per million tokens. `source` says where the figures come from.
+    """Batch prices of one model, in USD per million tokens. `source` says where the figures come from.
 
-    `cache_write` is for prompt tokens kept for five minutes, `cache_write_1h` for an hour; None where nobody says.
+    `cache_write` is for prompt tokens written to the cache for five minutes, `cache_write_1h` for an hour (Anthropic bills
+    them above the input price); None where unknown.
     """
 
     input: float
@@ -49,13 +53,13 @@ class Price:
 
     @property
     def is_free(self) -> bool:
-        """Nothing costs anything, whatever the counts."""
+        """Whether every token is free."""
         return not self.tiers and self.input == self.output == self.cached_input == 0
 
     def cost_usd(self, input_tokens: int, output_tokens: int = 0, cached_tokens: int = 0) -> float:
         """The cost of ONE request; `input_tokens` is the whole prompt, `cached_tokens` the part read from cache.
 
-        Never hand it the sum of a batch: tiers go by the length of a single prompt.
+        Do not call it with the sums of a batch: tiers go by the length of a single prompt.
         """
         rates: Price | Tier = self
         for tier in self.tiers:
@@ -73,27 +77,27 @@ class Price:
         amounts = {"input": fresh, "cached_input": cached, "output": output_tokens}
         return sum(self._usd(amount, name, input_tokens) or 0.0 for name, amount in amounts.items())
 
-    def writing_usd(self, input_tokens: _Counts, written: _Counts, written_1h: _Counts) -> float | None:
-        """What writing to the cache adds to `total_usd`, where those tokens count as fresh; None for an unknown price."""
-        more = 0.0
+    def cache_write_usd(self, input_tokens: _Counts, written: _Counts, written_1h: _Counts) -> float | None:
+        """The extra cost of cache writes over `total_usd`, which prices those tokens as plain input; None if unknown."""
+        extra_cost = 0.0
         for name, amount in (("cache_write", written), ("cache_write_1h", written_1h)):
             if not amount.any():
                 continue
             usd = self._usd(amount, name, input_tokens)
             if usd is None:
                 return None
-            more += usd - (self._usd(amount, "input", input_tokens) or 0.0)
-        return more
+            extra_cost += usd - (self._usd(amount, "input", input_tokens) or 0.0)
+        return extra_cost
 
     def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> float | None:
-        """The price of an amount for each request at the rate of that name; tiers go by `input_tokens`."""
+        """The sum over all requests of `amount` at the rate called `name`; `input_tokens` selects each request's tier."""
         rates: list[float | None] = [getattr(step, name) for step in (self, *self.tiers)]
         if None in rates:
             return None
         if not self.tiers:
             return float(amount.sum()) * (rates[0] or 0.0) * _PER_TOKEN
-        level = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
-        return float((amount * np.array(rates)[level]).sum()) * _PER_TOKEN
+        tier_index = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
+        return float((amount * np.array(rates)[tier_index]).sum()) * _PER_TOKEN
 
 
 FREE = Price(0.0, 0.0, 0.0, "runs on this machine")
@@ -108,24 +112,24 @@ class PriceOverride:
     provider: str | None = None
 
     def matches(self, model: str, provider: str) -> bool:
-        """Pattern and provider both fit."""
+        """Whether pattern and provider both match."""
         return self.provider in (None, provider) and fnmatchcase(model, self.model)
 
 
 def stated_price(overrides: Sequence[PriceOverride], model: str, provider: str) -> Price | None:
-    """The price that the user states for `model` at `provider`: that of the first override which matches both."""
+    """The user's own price for `model` at `provider`: the first override that matches both."""
     return next((override.price for override in overrides if override.matches(model, provider)), None)
 
 
-def published_price(model: str, seller: str, at: datetime) -> Price | None:
-    """The batch price of `model` in force at `at`, as the package model-prices knows it of `seller`."""
-    rates = model_prices.rates(model, at=at, provider=seller, mode="batch")
-    # The package also answers with another seller's price.
+def published_price(model: str, seller: str, moment: datetime) -> Price | None:
+    """The seller's batch price of `model` in force at `moment`, from the package model-prices."""
+    rates = model_prices.rates(model, at=moment, provider=seller, mode="batch")
+    # The package falls back to another seller's price; that one is not what this run pays.
     return _from_rates(rates) if rates is not None and rates.provider == seller else None
 
 
 def parse_overrides(data: Any) -> tuple[PriceOverride, ...]:
-    """Overrides from the content of prices.yaml: `{"prices": [{model, input, output, ...}, ...]}`."""
+    """Parse the content of prices.yaml: `{"prices": [{model, input, output, ...}, ...]}`."""
     if data is None:
         return ()
     entries = data.get("prices") if isinstance(data, Mapping) else None
@@ -142,12 +146,14 @@ def _override(index: int, entry: Any) -> PriceOverride:
     if unknown:
         raise ConfigError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(sorted(_KEYS))}")
     factor = _rate(where, entry, "factor") if "factor" in entry else 1.0
-    fresh = _rate(where, entry, "input") * factor
+    fresh = _rate(where, entry, "input") * factor  # for input tokens that were not read from the cache
     cached = _rate(where, entry, "cached_input") * factor if "cached_input" in entry else fresh
-    stated = entry.get("date")
-    day = stated.isoformat() if isinstance(stated, date) else stated
-    reduced = f"standard price × {factor:g}" if factor != 1 else None
-    source = ", ".join(str(part) for part in (entry.get("source", "prices.yaml"), day, reduced) if part)
+    stated_date = entry.get("date")
+    date_text = stated_date.isoformat() if isinstance(stated_date, date) else stated_date
+    discount = f"standard price × {factor:g}" if factor != 1 else None
+    source = ", ".join(
+        str(part) for part in (entry.get("source", "prices.yaml"), date_text, discount) if part
+    )
     writes = {name: _rate(where, entry, name) * factor for name in _WRITES if name in entry}
     price = Price(fresh, _rate(where, entry, "output") * factor, cached, source, (), **writes)
     return PriceOverride(entry["model"], price, entry.get("provider"))
@@ -161,22 +167,22 @@ def _rate(where: str, entry: Mapping[str, Any], key: str) -> float:
 
 
 def _from_rates(rates: model_prices.Rates) -> Price:
-    def either(value: float | None, other: float | None, last: float) -> float:
+    def first_known(value: float | None, other: float | None, last: float) -> float:
         return value if value is not None else other if other is not None else last
 
     tiers = []
     for tier in sorted(rates.tiers, key=lambda tier: int(tier.above)):
-        fresh = either(tier.input, rates.input, 0.0)
-        out = either(tier.output, rates.output, 0.0)
-        read = either(tier.cache_read, rates.cache_read, fresh)
+        fresh = first_known(tier.input, rates.input, 0.0)
+        out = first_known(tier.output, rates.output, 0.0)
+        read = first_known(tier.cache_read, rates.cache_read, fresh)
         write = tier.cache_write if tier.cache_write is not None else rates.cache_write
-        tiers.append(Tier(tier.above, fresh, out, read, write, _for_an_hour(fresh, write, rates)))
-    cached = either(rates.cache_read, None, rates.input)
+        tiers.append(Tier(tier.above, fresh, out, read, write, _one_hour_write_rate(fresh, write, rates)))
+    cached = first_known(rates.cache_read, None, rates.input)
     source = f"model-prices {version('model-prices')}, {rates.provider}/{rates.model}"
-    hour = _for_an_hour(rates.input, rates.cache_write, rates)
+    hour = _one_hour_write_rate(rates.input, rates.cache_write, rates)
     return Price(rates.input, rates.output, cached, source, tuple(tiers), rates.cache_write, hour)
 
 
-def _for_an_hour(fresh: float, write: float | None, rates: model_prices.Rates) -> float | None:
+def _one_hour_write_rate(fresh: float, write: float | None, rates: model_prices.Rates) -> float | None:
     multiple = rates.cache_write_1h_multiple
     return fresh * multiple if multiple is not None else write

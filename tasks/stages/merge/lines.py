@@ -92,7 +92,7 @@ class LineCounts:
             self.cost_usd = None
         elif not price.is_free:
             uncounted = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & HAS_ANSWER[status]
-            writing = price.writing_usd(counts[0], *cache_writes) if cache_writes else 0.0
+            writing = price.cache_write_usd(counts[0], *cache_writes) if cache_writes else 0.0
             known = writing is not None and not uncounted.any()
             self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
 

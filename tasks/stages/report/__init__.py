@@ -1,1 +1,1 @@
-"""What is said about a finished run: the receipt, the plan, the HTML page."""
+"""Receipt, plan and HTML report of a run, and their texts."""

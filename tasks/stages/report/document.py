@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A published document, or a part of one. A key that is not known here is left out when one is read."""
+    """Base class of published JSON documents and their parts.
+
+    Unknown keys are ignored when one is read: a newer version may have added some.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -18,6 +21,6 @@ class Document(BaseModel):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """JSON Schema of what is written."""
+        """JSON Schema of the document as it is written."""
         schema = cls.model_json_schema(mode="serialization")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

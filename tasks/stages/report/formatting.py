@@ -1,16 +1,16 @@
-"""Counts and durations as text."""
+"""Format counts and durations as text."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """`6.2 s`, `12 min`, `3 h 20 min`."""
+    """A duration as text: `6.2 s`, `12 min`, `3 h 20 min`."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """`1 chunk`, `1,200 chunks`."""
+def count_with_noun(count: int, one: str, many: str) -> str:
+    """A count with its noun in singular or plural: `1 chunk`, `1,200 chunks`."""
     return f"{count:,} {one if count == 1 else many}"

@@ -10,7 +10,7 @@ from tasks.stages.report.document import Document
 
 
 class Estimate(Document):
-    """What the prompts would take. Answers come on top."""
+    """Estimated tokens and price of the prompts. Those of the answers come on top."""
 
     prompt_tokens: int = Field(description="Tokens of all prompts, about.")
     method: str = Field(description="How they were counted, and how far off that may be.")
@@ -41,15 +41,15 @@ class Plan(Document):
 
     @computed_field(description="The same as `estimate.prompt_tokens`.")
     def prompt_tokens(self) -> int:
-        """Under the name it had before there was an `estimate`."""
+        """Kept for programs written before there was an `estimate`."""
         return self.estimate.prompt_tokens
 
     @computed_field(description="The same as `estimate.method`.")
     def tokens_method(self) -> str:
-        """Under the name it had before there was an `estimate`."""
+        """Kept for programs written before there was an `estimate`."""
         return self.estimate.method
 
     @computed_field(description="The same as `estimate.cost_usd`.")
     def prompt_cost_usd(self) -> float | None:
-        """Under the name it had before there was an `estimate`."""
+        """Kept for programs written before there was an `estimate`."""
         return self.estimate.cost_usd

@@ -1,13 +1,13 @@
-"""A dry run's plan as text for people: a Markdown page, and a few lines for a terminal."""
+"""Format a plan as text: Markdown for Prefect, a few lines for a terminal."""
 
 from __future__ import annotations
 
-from tasks.stages.report.formatting import counted
+from tasks.stages.report.formatting import count_with_noun
 from tasks.stages.report.plan import Plan
 
 
 def plan_as_markdown(plan: Plan) -> str:
-    """A dry run's plan as a Prefect artifact."""
+    """A plan as Markdown, for a Prefect artifact."""
     cost = plan.estimate.cost_usd
     facts = {
         "rows": f"{plan.rows:,}, of which {plan.skipped:,} are skipped",
@@ -36,17 +36,17 @@ def plan_as_markdown(plan: Plan) -> str:
 
 
 def plan_as_text(plan: Plan) -> str:
-    """A dry run's plan in a few lines for a terminal."""
+    """A plan in a few lines, for a terminal."""
     estimate = plan.estimate
     return "\n".join(
         [
-            f"{plan.job} {plan.key}: {plan.rows:,} rows → {counted(plan.chunks, 'batch', 'batches')} at {plan.provider}",
+            f"{plan.job} {plan.key}: {plan.rows:,} rows → {count_with_noun(plan.chunks, 'batch', 'batches')} at {plan.provider}",
             f"  source   {plan.source}",
             f"  output   {plan.output}",
             f"  model    {plan.model} at {plan.endpoint}",
             f"  requests {plan.requests:,} in {plan.bytes:,} bytes; {plan.skipped:,} rows skipped",
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
-            f"  cost     {_price(estimate.cost_usd)}",
+            f"  cost     {_cost_text(estimate.cost_usd)}",
             *(f"  skipped  {count:,} × {reason}" for reason, count in plan.skips.items()),
             "",
             "First prompt:",
@@ -57,7 +57,7 @@ def plan_as_text(plan: Plan) -> str:
     )
 
 
-def _price(cost_usd: float | None) -> str:
+def _cost_text(cost_usd: float | None) -> str:
     if cost_usd is None:
         return "unknown price"
     return f"about ${cost_usd:,.4f} for the prompts, answers come on top" if cost_usd else "free"

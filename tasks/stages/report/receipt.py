@@ -1,4 +1,4 @@
-"""The receipt: what a finished run came to, as one published JSON document."""
+"""The receipt: the summary of a finished run, a published JSON document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.stages.row_status import RowStatus
 
 _ERRORS_SHOWN = 10
 
-Moment = Annotated[
+Timestamp = Annotated[
     datetime.datetime,
     PlainSerializer(datetime.datetime.isoformat, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
@@ -24,25 +24,25 @@ Moment = Annotated[
 
 
 class RowCounts(Document):
-    """The rows, in all and by the status they ended with; a status without rows is left out."""
+    """The number of rows in all and by final status; a status without rows is left out."""
 
     total: int
     by_status: dict[RowStatus, int]
 
     @property
     def answered(self) -> int:
-        """Rows that count as answered."""
+        """Number of rows that count as answered."""
         return sum(count for status, count in self.by_status.items() if status.is_success)
 
     @property
     def unanswered(self) -> int:
-        """Rows that came out without an answer that counts."""
+        """Number of rows that do not count as answered."""
         return sum(count for status, count in self.by_status.items() if not status.is_success)
 
     @model_validator(mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
-        """In JSON the statuses stand beside the total."""
+        """Accept the JSON form, where the statuses stand beside the total."""
         if not isinstance(value, Mapping) or "by_status" in value:
             return value
         by_status = {status: count for status, count in value.items() if status != "total"}
@@ -94,7 +94,7 @@ class ErrorSummary(Document):
 
 
 class OddLines(Document):
-    """Lines of the result files that did no harm to any row."""
+    """Lines of the result files that were ignored; no row lost an answer by them."""
 
     unknown_ids: int = Field(description="Lines for rows that were not asked.")
     duplicate_lines: int = Field(description="Lines beyond the first for a row.")
@@ -102,7 +102,7 @@ class OddLines(Document):
 
 
 class Receipt(Document):
-    """What a finished run came to: rows by status, tokens, cost, batches, times."""
+    """The summary of a finished run: rows by status, tokens, cost, batches, times."""
 
     version: Literal[1] = Field(
         1, description="Version of this format; a receipt without one is of the first."
@@ -136,24 +136,24 @@ class Receipt(Document):
     odd_lines: OddLines = Field(
         description="Lines of the result files that belong to no row, or cannot be read."
     )
-    started_at: Moment = Field(description="When the run began.")
-    finished_at: Moment = Field(description="When all rows had their status.")
+    started_at: Timestamp = Field(description="When the run began.")
+    finished_at: Timestamp = Field(description="When all rows had their status.")
     seconds: float = Field(description="Seconds from start to finish.")
 
     @property
     def is_over_budget(self) -> bool:
-        """More rows lack an answer than the job's error budget allows."""
+        """Whether more rows lack an answer than the job's error budget allows."""
         total = self.rows.total
         return (
             self.error_budget is not None and total > 0 and self.rows.unanswered > self.error_budget * total
         )
 
-    def with_report(self, place: str | None) -> Self:
-        """The same receipt, and where the run report is."""
-        return self.model_copy(update={"report": place})
+    def with_report(self, path: str | None) -> Self:
+        """The same receipt with the path of the run report."""
+        return self.model_copy(update={"report": path})
 
     def to_bytes(self) -> bytes:
-        """The JSON file."""
+        """The content of the receipt file."""
         return json.dumps(self.as_json(), indent=2, ensure_ascii=False).encode()
 
 

@@ -1,21 +1,21 @@
-"""The receipt as text for people: a Markdown page, and a few lines for a terminal."""
+"""Format a receipt as text: Markdown for Prefect, a few lines for a terminal."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from tasks.stages.report.formatting import counted, duration
+from tasks.stages.report.formatting import count_with_noun, duration
 from tasks.stages.report.receipt import Receipt
 
 
 def retry_line(receipt: Receipt) -> str:
-    """How many of the unanswered rows may be answered when they are asked again; empty when none."""
+    """How many unanswered rows another attempt may answer, as a sentence; empty when none."""
     count = receipt.retryable
-    return f"{counted(count, 'row', 'rows')} may be answered when asked again" if count else ""
+    return f"{count_with_noun(count, 'row', 'rows')} may be answered when asked again" if count else ""
 
 
 def budget_line(receipt: Receipt) -> str:
-    """What to tell when more rows have no answer than `run.error_budget` allows; empty otherwise."""
+    """The warning when more rows lack an answer than `run.error_budget` allows; empty otherwise."""
     if not receipt.is_over_budget:
         return ""
     share = receipt.rows.unanswered / receipt.rows.total
@@ -23,7 +23,7 @@ def budget_line(receipt: Receipt) -> str:
 
 
 def as_markdown(receipt: Receipt) -> str:
-    """The receipt as a Prefect artifact."""
+    """A receipt as Markdown, for a Prefect artifact."""
     rows = receipt.rows
     lines = [
         f"## {receipt.job} {receipt.key}",
@@ -33,12 +33,12 @@ def as_markdown(receipt: Receipt) -> str:
         "|---|---:|",
         *(f"| {status} | {count:,} |" for status, count in rows.by_status.items()),
         "",
-        f"cost {_money(receipt)} · tokens {_tokens(receipt)} · batches {_batches(receipt)} · time {duration(receipt.seconds)}",
+        f"cost {_cost_text(receipt)} · tokens {_token_text(receipt)} · batches {_batch_text(receipt)} · time {duration(receipt.seconds)}",
     ]
-    if over := budget_line(receipt):
-        lines += ["", f"**Over the error budget:** {over}."]
-    if more := retry_line(receipt):
-        lines += ["", f"{more}: run the same job and key with `retry`."]
+    if budget_text := budget_line(receipt):
+        lines += ["", f"**Over the error budget:** {budget_text}."]
+    if retry_text := retry_line(receipt):
+        lines += ["", f"{retry_text}: run the same job and key with `retry`."]
     if receipt.report:
         lines += ["", _link(receipt.report)]
     if receipt.errors:
@@ -48,44 +48,46 @@ def as_markdown(receipt: Receipt) -> str:
 
 
 def as_text(receipt: Receipt) -> str:
-    """The receipt in a few lines for a terminal."""
+    """A receipt in a few lines, for a terminal."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in receipt.rows.by_status.items())
     lines = [
         f"{receipt.job} {receipt.key}: {receipt.rows.total:,} rows ({statuses})",
         f"  output   {receipt.output}",
         *([f"  report   {receipt.report}"] if receipt.report else []),
-        f"  batches  {_batches(receipt)}",
-        f"  tokens   {_tokens(receipt)}",
-        f"  cost     {_money(receipt)}",
+        f"  batches  {_batch_text(receipt)}",
+        f"  tokens   {_token_text(receipt)}",
+        f"  cost     {_cost_text(receipt)}",
         f"  time     {duration(receipt.seconds)}",
-        *([f"  budget   {over}"] if (over := budget_line(receipt)) else []),
+        *([f"  budget   {budget_text}"] if (budget_text := budget_line(receipt)) else []),
     ]
     lines += [f"  error    {e.rows:,} × {e.code}: {e.example[:120]}" for e in receipt.errors[:3]]
     return "\n".join(lines)
 
 
 def _link(report: str) -> str:
-    """The run report as Markdown; a place that no browser opens is only named."""
+    """A Markdown link to the run report; a URL that browsers cannot open, such as s3://, is shown as text."""
     if "://" in report:
         return f"[Report]({report})" if report.startswith("http") else f"Report: `{report}`"
     return f"[Report](file://{quote(report)}): `{report}`"
 
 
-def _money(receipt: Receipt) -> str:
+def _cost_text(receipt: Receipt) -> str:
     cost = receipt.cost_usd
     if cost is None:
         return "unknown price"
     return "free" if cost == 0 else f"${cost:,.4f}"
 
 
-def _tokens(receipt: Receipt) -> str:
+def _token_text(receipt: Receipt) -> str:
     return f"{receipt.tokens.input:,} in, {receipt.tokens.output:,} out"
 
 
-def _batches(receipt: Receipt) -> str:
+def _batch_text(receipt: Receipt) -> str:
     batches = receipt.batches
-    again = f", {batches.follow_ups} of them for rows without an answer" if batches.follow_ups else ""
-    return f"{batches.posted} posted for {counted(receipt.chunks, 'chunk', 'chunks')}{again}"
+    follow_up_text = (
+        f", {batches.follow_ups} of them for rows without an answer" if batches.follow_ups else ""
+    )
+    return f"{batches.posted} posted for {count_with_noun(receipt.chunks, 'chunk', 'chunks')}{follow_up_text}"
 
 
 def _cell(text: str) -> str:

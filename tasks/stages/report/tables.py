@@ -1,6 +1,6 @@
-"""Tables as text that other programs and pages read: CSV and Markdown.
+"""Format tables as CSV and Markdown, for other programs and pages.
 
-pandas is loaded inside: it takes half a second and 35 MB, which only those who ask for such a table shall pay.
+pandas is imported inside the functions: it takes half a second and 35 MB, which other commands should not pay.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV, its header line there even without rows. Null is empty, a time ISO 8601 in UTC, a number as it is."""
+    """A table as CSV, with a header line even without rows. Null is empty, times are ISO 8601 in UTC."""
     return _frame(columns, rows).to_csv(index=False, lineterminator="\n")
 
 
 def as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The same as a Markdown table, numbers to the right. (`DataFrame.to_markdown` needs one more package.)"""
+    """A table as Markdown, numbers aligned right. (`DataFrame.to_markdown` needs the package tabulate.)"""
     frame = _frame(columns, rows)
     numeric = frame.map(_is_number).any()
     lines = [
@@ -52,7 +52,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
-    """A value between two pipes: on one line, and without what Markdown would take for a column or for HTML."""
+    """A table cell: on one line, pipes and HTML escaped."""
     if value is None:
         return ""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""The seam to line formats: how a provider wants to be asked, and what its answers say."""
+"""The interface of a line format: how requests to a provider are written and its result lines parsed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from tasks.stages.wire.outcome import Outcome, as_columns
 
 
 class Parser(Protocol):
-    """Reads the result lines of one endpoint: output and error file alike, each line judged by its content."""
+    """Parses the result lines of one endpoint.
+
+    Output and error files are parsed alike, each line by its content: Alibaba writes failed rows into the output file.
+    """
 
     def parse(self, block: bytes) -> list[Outcome]:
-        """Outcomes of `block`, complete lines cut at b"\\n", one per non-blank line. Never raises on content."""
+        """Parse complete lines, split at b"\\n"; one outcome per non-blank line. Never raises on content."""
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
@@ -27,36 +30,36 @@ class Parser(Protocol):
 
 @dataclass(frozen=True)
 class Dialect:
-    """One line format.
+    """One line format, shared by all services that speak it.
 
     `request_tree` turns a prompt into one row's request as the provider's settings want it (see `tasks.stages.prompt.render`
     for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
-    `parser` reads the answers of an endpoint; `several` does where a row gets a list of answers, None where the format
-    has no such thing.
+    `parser` makes the parser of an endpoint; `multi_answer_parser` makes the one for jobs that ask for several answers per
+    row (`params.n`), None where the format has no such thing.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
-    several: Callable[[str], Parser] | None = None
+    multi_answer_parser: Callable[[str], Parser] | None = None
 
-    def parser_of(self, prompt: Prompt) -> Parser:
-        """What reads the answers of a job. ConfigError where it asks for several and there is but one."""
+    def parser_for(self, prompt: Prompt) -> Parser:
+        """The parser for a job's answers. ConfigError if the job asks for several per row and the format has only one."""
         if prompt.choices == 1:
             return self.parser(prompt.endpoint)
-        if self.several is None:
+        if self.multi_answer_parser is None:
             raise ConfigError("prompt.params.n: this provider gives one answer a row; remove it")
-        return self.several(prompt.endpoint)
+        return self.multi_answer_parser(prompt.endpoint)
 
 
 class LineByLine:
-    """A parser out of a function that reads one line: right for every dialect, and quick enough for most."""
+    """A Parser made from a function that parses one line; fast enough for all but the OpenAI format."""
 
-    def __init__(self, read: Callable[[bytes], Outcome]) -> None:
-        self._read = read
+    def __init__(self, read_line: Callable[[bytes], Outcome]) -> None:
+        self._read_line = read_line
 
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, one per non-blank line."""
-        return [self._read(raw) for raw in block.split(b"\n") if raw.strip()]
+        return [self._read_line(raw) for raw in block.split(b"\n") if raw.strip()]
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field."""
@@ -64,4 +67,4 @@ class LineByLine:
 
     def parse_line(self, raw: bytes) -> Outcome:
         """The outcome of one non-blank line."""
-        return self._read(raw)
+        return self._read_line(raw)

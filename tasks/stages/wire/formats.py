@@ -1,4 +1,4 @@
-"""Line formats by name. Adding one: a builder and a parser here, and a line below."""
+"""The line formats by name. To add one, write a request builder and a result parser, and add an entry below."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ _DIALECTS = {
 
 
 def dialect(name: str) -> Dialect:
-    """The line format of that name, as the provider's settings name it."""
+    """The line format of that name; providers' settings name theirs."""
     return _DIALECTS[name]

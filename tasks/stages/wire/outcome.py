@@ -1,4 +1,4 @@
-"""What a result line says of its row, in the same terms for every provider."""
+"""The outcome of a result line in the same terms for every provider, and the classification of errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.stages.row_status import RowStatus
 
 
 class ErrorClass(StrEnum):
-    """Why there is no answer, as far as it decides whether posting the row again can help."""
+    """Why a row has no answer, in classes that decide whether posting it again can help."""
 
     TRANSIENT = "transient"
     CAPACITY = "capacity"
@@ -24,7 +24,7 @@ class ErrorClass(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Everything but a fault of the request itself."""
+        """Whether posting again can help: always, except for a fault of the request itself."""
         return self is not ErrorClass.REQUEST
 
 
@@ -32,7 +32,7 @@ Answer = str | list[Any] | dict[str, Any]
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """What a response's body says of its row, whoever the row is and whatever it cost."""
+    """The part of an outcome that comes from the response's body: without the row's id and token counts."""
 
     status: RowStatus
     answer: Answer | None = None
@@ -43,7 +43,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class TokenCounts(TypedDict, total=False):
-    """The token counts of an Outcome, by the names of its fields."""
+    """The token counts of an Outcome, by field name."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -54,9 +54,9 @@ class TokenCounts(TypedDict, total=False):
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False):
-    """One result line.
+    """What one result line says about its row.
 
-    `custom_id` and `status` are None exactly when the line cannot be read: it is `UNPARSABLE`, and no row's.
+    `custom_id` and `status` are None exactly when the line cannot be parsed (`UNPARSABLE`): it belongs to no row then.
     `input_tokens` counts the whole prompt, tokens read from a cache and written to one included (the latter have prices
     of their own: for five minutes, for an hour); None is "the provider did not say".
     `answer` is what `tasks.stages.answers.columns` says of the endpoint: text, a list of texts where several were asked for, a
@@ -80,18 +80,18 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def has_answer(self) -> bool:
-        """The model answered: the row is paid for and need not be asked again."""
+        """Whether the model answered: the row is paid for, and posting it again would pay twice."""
         return self.status is not None and self.status.has_answer
 
     @property
     def retryable(self) -> bool:
-        """Another attempt can help."""
+        """Whether another attempt can help."""
         return self.error_class is not None and self.error_class.retryable
 
 
 OUTCOME_FIELDS = Outcome.__struct_fields__
 UNPARSABLE = Outcome(custom_id=None, status=None)
-"""A line that cannot be read."""
+"""The outcome of a line that cannot be parsed."""
 
 
 def as_columns(outcomes: Sequence[Outcome]) -> dict[str, Sequence[Any]]:
@@ -126,32 +126,32 @@ def classify(code: str | None, http_status: int | None = None) -> ErrorClass:
 
     A code nobody knows counts as transient: failed rows are not billed, and attempts are limited.
     """
-    word = (code or "").lower()
+    error_words = (code or "").lower()
     if http_status is not None and http_status >= 300:
-        return _by_status(http_status, word)
+        return _by_status(http_status, error_words)
     for pattern, error_class in (
         (_EXPIRED, ErrorClass.EXPIRED),
         (_CANCELLED, ErrorClass.CANCELLED),
         (_CAPACITY, ErrorClass.CAPACITY),
         (_REQUEST, ErrorClass.REQUEST),
     ):
-        if pattern.search(word):
+        if pattern.search(error_words):
             return error_class
     return ErrorClass.TRANSIENT
 
 
-def _by_status(http_status: int, word: str) -> ErrorClass:
+def _by_status(http_status: int, error_words: str) -> ErrorClass:
     if http_status == 429:
         return ErrorClass.CAPACITY
     if http_status >= 500 or http_status in (408, 409, 425):
         return ErrorClass.TRANSIENT
-    if _CAPACITY.search(word):
+    if _CAPACITY.search(error_words):
         return ErrorClass.CAPACITY
     return ErrorClass.REQUEST
 
 
 def failure_status(code: str | None, error_class: ErrorClass) -> RowStatus:
-    """The row status of a line that carries an error instead of an answer."""
+    """The row status of a line with an error instead of an answer."""
     if code is not None and code.lower() in REFUSAL_CODES:
         return RowStatus.REFUSED
     if error_class is ErrorClass.EXPIRED:

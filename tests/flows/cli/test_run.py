@@ -116,7 +116,7 @@ def test_check_names_the_providers_whose_lines_it_knows(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], provider: str
 ) -> None:
     assert nightmail("check", workspace.write(), "--provider", provider) == 2
-    assert f"--provider {provider}: is not known here; allowed: local, openai, " in capsys.readouterr().err
+    assert f"--provider {provider}: is not known; allowed: local, openai, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "kind"), [("run", "receipt"), ("plan", "plan")])

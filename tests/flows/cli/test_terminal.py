@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from configs.progress import Progress, Silent
+from configs.progress import Progress, SilentReporter
 from flows.cli.terminal import progress_bar, show_table
 
 COLUMNS, ROW = ("name", "rows", "since"), ("letters", 12_345, datetime(2026, 11, 22, 2, 0, tzinfo=UTC))
@@ -35,7 +35,7 @@ def test_people_read_tables_as_columns(capsys: pytest.CaptureFixture[str]) -> No
 def test_there_is_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar() as reporter:
         reporter.progress(Progress("answering", 1, 10, "rows", "0/2 chunks merged"))
-    assert isinstance(reporter, Silent)
+    assert isinstance(reporter, SilentReporter)
     assert capsys.readouterr() == ("", "")
 
 

@@ -13,12 +13,12 @@ from configs.request import DateOrder, DateRange
 from tasks.backfill.dates import (
     DatePlan,
     DateState,
-    at_once,
+    all_ended,
+    count_progress,
     dates_of,
     dates_to_run,
     dates_to_start,
-    is_over,
-    progress,
+    parallelism,
     wait_seconds,
 )
 
@@ -28,13 +28,13 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Run:
-    over: bool
+    ended: bool
     failure: str = ""
-    made_at: datetime | None = None
+    created_at: datetime | None = None
     link: None = None
 
 
-ALIVE, OVER, FAILED = Run(over=False), Run(over=True), Run(over=True, failure="no")
+ALIVE, OVER, FAILED = Run(ended=False), Run(ended=True), Run(ended=True, failure="no")
 
 
 def asked(start: date, end: date, order: DateOrder = "oldest first") -> DateRange:
@@ -76,7 +76,7 @@ def test_finished_dates_are_left_alone_unless_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("days", "started", "elsewhere", "most", "begun"),
+    ("days", "started", "running_elsewhere", "most", "begun"),
     [
         ([D1, D2, D3], {}, (), 2, [D1, D2]),
         ([D3, D2, D1], {}, (), 2, [D3, D2]),
@@ -97,9 +97,9 @@ def test_finished_dates_are_left_alone_unless_asked_for(
     ],
 )
 def test_no_more_than_so_many_dates_are_unfinished(
-    days: list[date], started: dict[date, Run], elsewhere: set[date], most: int, begun: list[date]
+    days: list[date], started: dict[date, Run], running_elsewhere: set[date], most: int, begun: list[date]
 ) -> None:
-    assert dates_to_start(days, started, elsewhere, most) == begun
+    assert dates_to_start(days, started, running_elsewhere, most) == begun
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_dates_that_replace_the_same_output_run_one_at_a_time(
     outputs: tuple[str, ...], max_parallel: int, expected: int
 ) -> None:
     plans = [DatePlan(D1, DateState.NOT_RUN, output=output) for output in outputs]
-    assert at_once(plans, max_parallel) == expected
+    assert parallelism(plans, max_parallel) == expected
 
 
 @pytest.mark.parametrize(
-    ("days", "started", "over"),
+    ("days", "started", "ended"),
     [
         ([D1, D2], {D1: OVER}, False),
         ([D1, D2], {D1: OVER, D2: ALIVE}, False),
@@ -124,13 +124,13 @@ def test_dates_that_replace_the_same_output_run_one_at_a_time(
     ],
 )
 def test_a_backfill_is_over_when_every_date_that_needs_a_run_has_had_one(
-    days: list[date], started: dict[date, Run], over: bool
+    days: list[date], started: dict[date, Run], ended: bool
 ) -> None:
-    assert is_over(days, started) is over
+    assert all_ended(days, started) is ended
 
 
 @pytest.mark.parametrize(
-    ("states", "days", "started", "elsewhere", "said"),
+    ("states", "days", "started", "running_elsewhere", "said"),
     [
         ((DateState.NOT_RUN,) * 3, [D1, D2, D3], {D1: ALIVE}, (), "0/3 dates done, 1 running, 2 others"),
         (
@@ -160,14 +160,18 @@ def test_a_backfill_is_over_when_every_date_that_needs_a_run_has_had_one(
     ],
 )
 def test_progress_counts_every_date_once(
-    states: Sequence[DateState], days: list[date], started: dict[date, Run], elsewhere: set[date], said: str
+    states: Sequence[DateState],
+    days: list[date],
+    started: dict[date, Run],
+    running_elsewhere: set[date],
+    said: str,
 ) -> None:
     plans = [DatePlan(day, state) for day, state in zip((D1, D2, D3), states, strict=True)]
-    assert str(progress(plans, days, started, elsewhere)) == said
+    assert str(count_progress(plans, days, started, running_elsewhere)) == said
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 10), (60, 15), (3600, 600), (10**6, 600)])
 def test_old_runs_are_looked_at_rarely(age: float, wait: float) -> None:
-    old, older = (Run(over=False, made_at=NOW - timedelta(seconds=age * times)) for times in (1, 2))
+    old, older = (Run(ended=False, created_at=NOW - timedelta(seconds=age * times)) for times in (1, 2))
     assert wait_seconds([old, older], NOW) == wait
     assert wait_seconds([], NOW) == 10

@@ -23,7 +23,7 @@ def asked(day: date) -> RunRequest:
 
 
 def until_over(runs: ThreadRuns) -> None:
-    while not all(run.over for run in runs.started().values()):
+    while not all(run.ended for run in runs.started().values()):
         runs.wait(30, NOTHING_YET)
 
 
@@ -39,7 +39,7 @@ def test_two_dates_run_at_the_same_time_in_the_context_they_were_started_in() ->
 
     with runs_in_threads(run, lambda _: None) as runs:
         for day in (D1, D2):
-            assert not runs.start(asked(day)).over
+            assert not runs.start(asked(day)).ended
         until_over(runs)
     assert seen == {D1: "ours", D2: "ours"}
     assert not any(run.failure for run in runs.started().values())

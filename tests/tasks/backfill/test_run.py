@@ -28,9 +28,9 @@ class StoppedClock:
 
 @dataclass(frozen=True)
 class Run:
-    over: bool
+    ended: bool
     failure: str = ""
-    made_at: datetime | None = None
+    created_at: datetime | None = None
     link: None = None
 
 
@@ -48,22 +48,22 @@ class ToldRuns:
     def started(self) -> Mapping[date, Run]:
         return self.runs
 
-    def elsewhere(self, days: Collection[date]) -> Collection[date]:
+    def running_elsewhere(self, days: Collection[date]) -> Collection[date]:
         return self.busy & set(days)
 
     def start(self, request: RunRequest) -> Run:
         assert request.date
         self.asked.append(request)
-        self.runs[request.date] = Run(over=False)
-        self.most_at_once = max(self.most_at_once, sum(not run.over for run in self.runs.values()))
+        self.runs[request.date] = Run(ended=False)
+        self.most_at_once = max(self.most_at_once, sum(not run.ended for run in self.runs.values()))
         return self.runs[request.date]
 
-    def wait(self, seconds: float, so_far: BackfillProgress) -> None:
-        self.waits.append(str(so_far))
+    def wait(self, seconds: float, progress: BackfillProgress) -> None:
+        self.waits.append(str(progress))
         self.busy = set()
         for day, run in self.runs.items():
-            if not run.over:
-                self.runs[day] = Run(over=True, failure=self.failing.get(day, ""))
+            if not run.ended:
+                self.runs[day] = Run(ended=True, failure=self.failing.get(day, ""))
                 return
 
 
@@ -110,7 +110,7 @@ def test_a_date_that_fails_stops_no_other_and_is_named_at_the_end(job: Workspace
 
 
 def test_runs_that_a_former_process_started_are_not_started_again(job: Workspace) -> None:
-    runs = ToldRuns(runs={D1: Run(over=True), D2: Run(over=False)})
+    runs = ToldRuns(runs={D1: Run(ended=True), D2: Run(ended=False)})
     go(job, runs)
     assert [request.date for request in runs.asked] == [D3]
 
@@ -123,10 +123,10 @@ def test_a_date_that_somebody_else_is_at_is_waited_for_and_run_if_it_is_not_done
 
 def test_a_date_that_somebody_else_has_done_meanwhile_is_not_run(job: Workspace) -> None:
     class Elsewhere(ToldRuns):
-        def wait(self, seconds: float, so_far: BackfillProgress) -> None:
+        def wait(self, seconds: float, progress: BackfillProgress) -> None:
             if self.busy:
                 job.run(date=D1, key="")
-            super().wait(seconds, so_far)
+            super().wait(seconds, progress)
 
     runs = Elsewhere(busy={D1})
     go(job, runs)

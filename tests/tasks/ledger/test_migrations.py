@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from configs.clock import SystemClock
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from rigs.clock import HandClock
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace
@@ -216,7 +216,7 @@ def test_a_cancelled_run_of_the_version_before_has_its_attempt_back(
     with monkeypatch.context() as patched, pytest.raises(Stop):
         patched.setattr(flow, "sleep_until", stop)
         workspace.run()
-    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+    cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
     migrate(workspace.home.ledger_url, "0001")
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
     assert workspace.paid() == {"1/1": 1, "1/2": 1}

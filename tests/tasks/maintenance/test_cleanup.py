@@ -144,9 +144,9 @@ def cancel(workspace: Workspace) -> list[str]:
     import os
 
     from configs.clock import SystemClock
-    from configs.progress import Silent
+    from configs.progress import SilentReporter
 
-    return cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+    return cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
 
 
 def test_without_a_ledger_there_is_nothing_and_none_is_made(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from configs.clock import SystemClock
 from configs.errors import TransientError
-from configs.progress import Silent
+from configs.progress import SilentReporter
 from flows.cli.main import main
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace
@@ -64,10 +64,10 @@ def left(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def _silent() -> Silent:
-    from configs.progress import Silent
+def _silent() -> SilentReporter:
+    from configs.progress import SilentReporter
 
-    return Silent()
+    return SilentReporter()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_batch_that_a_cancel_did_not_reach_is_cancelled_by_a_sweep(
     stopped_after_submitting(workspace, monkeypatch)
     workspace.service.fault("cancel", "status:500")
     with pytest.raises(TransientError):
-        cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", Silent())
+        cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
     swept = sweep_up(workspace.home, os.environ, SystemClock(), NoServer())
     (batch,) = workspace.batches()
     assert f"letters k: cancelled batch {batch.batch_id}: open, and nobody waits for it" in swept.done[0]

@@ -160,4 +160,4 @@ def test_a_name_that_does_not_fit_is_told_which_do(wanted: Any, name: str) -> No
     fitting = [each for each, kind in PROVIDERS.items() if wanted in (None, kind.dialect)]
     with pytest.raises(ConfigError) as caught:
         provider_class(name, wanted)
-    assert str(caught.value) == f"--provider {name}: is not known here; allowed: {', '.join(fitting)}"
+    assert str(caught.value) == f"--provider {name}: is not known; allowed: {', '.join(fitting)}"

@@ -24,7 +24,7 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("asked", "due", "day", "key"),
+    ("asked", "expected_start", "day", "key"),
     [
         ({}, None, date(2026, 11, 21), "2026-11-21"),
         ({"date": date(2026, 1, 2)}, None, date(2026, 1, 2), "2026-01-02"),
@@ -34,10 +34,12 @@ class Clock:
     ],
 )
 def test_date_and_key_are_those_given_or_of_the_day_before_it_was_due(
-    workspace: Workspace, asked: dict[str, Any], due: datetime | None, day: date, key: str
+    workspace: Workspace, asked: dict[str, Any], expected_start: datetime | None, day: date, key: str
 ) -> None:
     workspace.change("output.path", "out/{key}")
-    resolved = resolve_request(RunRequest(workspace.write(), **asked), workspace.home, Clock(), due=due)
+    resolved = resolve_request(
+        RunRequest(workspace.write(), **asked), workspace.home, Clock(), expected_start=expected_start
+    )
     assert (resolved.logical_date, resolved.key) == (day, key)
     assert resolved.job.output.path == str(workspace.folder / "out" / key)
     assert resolved.now == NOW
@@ -45,7 +47,7 @@ def test_date_and_key_are_those_given_or_of_the_day_before_it_was_due(
 
 def test_a_flow_run_that_wakes_stays_with_its_date_and_its_redo_is_done(workspace: Workspace) -> None:
     request = RunRequest(workspace.write(), redo=True)
-    before = resolve_request(request, workspace.home, Clock(), origin="f-1", due=NOW)
+    before = resolve_request(request, workspace.home, Clock(), origin="f-1", expected_start=NOW)
     assert before.redo
     workspace.ledger.create_run(
         "r1",
@@ -59,7 +61,9 @@ def test_a_flow_run_that_wakes_stays_with_its_date_and_its_redo_is_done(workspac
         origin="f-1",
     )
     later = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
-    after = resolve_request(replace(request, key="other"), workspace.home, Clock(), origin="f-1", due=later)
+    after = resolve_request(
+        replace(request, key="other"), workspace.home, Clock(), origin="f-1", expected_start=later
+    )
     assert (after.logical_date, after.key, after.redo) == (before.logical_date, before.key, False)
 
 

@@ -132,14 +132,16 @@ def test_a_flow_run_retries_once_however_often_it_is_woken(
     workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import enrich as flow
-    from tasks.orchestration.current_run import FlowRunFacts
+    from tasks.orchestration.current_run import FlowRunInfo
 
     workspace.change("retry.max_attempts", 1)
     workspace.faults(FAILING)
     workspace.run()
     for origin, posted in (("f-1", 2), ("f-1", 2), ("f-2", 3)):
-        here = FlowRunFacts(origin, deployed=True, on_schedule=False, due=None, began=None)
-        monkeypatch.setattr(flow, "current_flow_run", lambda here=here: here)
+        flow_run_info = FlowRunInfo(
+            origin, deployed=True, scheduled=False, expected_start=None, started_at=None
+        )
+        monkeypatch.setattr(flow, "current_flow_run", lambda flow_run_info=flow_run_info: flow_run_info)
         assert workspace.run(retry=True)["batches"]["posted"] == posted
         assert workspace.ledger.latest_run("letters", "k").origin == origin
 
@@ -148,7 +150,7 @@ def test_a_flow_run_retries_once_however_often_it_is_woken(
     ("change", "said"),
     [
         ("time", r"run.give_up_after is 1s, .* --set run.give_up_after=null"),
-        ("folder", r"was cleaned away.*--redo"),
+        ("folder", r"was deleted by .nightmail clean.*--redo"),
         ("source", r"has changed since this run read it; --snapshot"),
         ("redo", r"give one of the two"),
     ],

@@ -6,6 +6,6 @@ escaped, control characters are shown rather than sent, and a content security p
 
 from tasks.stages.report.page.batches import BatchView
 from tasks.stages.report.page.render import render_page
-from tasks.stages.report.page.samples import Sample, find_samples, shown_columns
+from tasks.stages.report.page.samples import Sample, columns_to_show, find_samples
 
-__all__ = ["BatchView", "Sample", "find_samples", "render_page", "shown_columns"]
+__all__ = ["BatchView", "Sample", "columns_to_show", "find_samples", "render_page"]

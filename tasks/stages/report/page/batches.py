@@ -1,4 +1,4 @@
-"""The run's batches: which of them to show, how long they took, and their bars on a common axis."""
+"""Prepare the batches for the report: select which to show, sum up durations, lay out the timeline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 _PHASES = {"queued": "waiting", "running": "running", "finishing": "finishing", "cancelling": "cancelling"}
-_MOST_TICKS = 5
-_STEPS = [
+_MAX_TICKS = 5
+_TICK_STEPS = [
     timedelta(seconds=seconds)
     for seconds in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 ]
@@ -18,9 +18,10 @@ _STEPS = [
 
 @dataclass(frozen=True)
 class BatchView:
-    """One posting. Times are aware; `phases` are (status, first seen at), oldest first; `id` is the provider's.
+    """One posting of a chunk, with its batch. Times are aware; `phases` are (status, first seen at), oldest first.
 
-    `priced` says that its answers were counted: only then does `cost_usd` None mean an unknown price.
+    `id` is the provider's. `priced` is whether its answers were counted: only then does `cost_usd` None mean an unknown
+    price.
     """
 
     chunk: int
@@ -38,7 +39,7 @@ class BatchView:
 
     @property
     def took(self) -> timedelta | None:
-        """From posting to end."""
+        """Time from posting to end; None if it has not ended."""
         return self.ended - self.posted if self.posted and self.ended else None
 
     @property
@@ -50,7 +51,7 @@ class BatchView:
 
 @dataclass(frozen=True)
 class Latency:
-    """From posting to end, over all batches that ended."""
+    """Time from posting to end over all ended batches: shortest, median, longest."""
 
     shortest: timedelta
     middle: timedelta
@@ -59,7 +60,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a bar: `left` and `width` in percent of the axis."""
+    """A segment of a bar, one phase of the batch: `left` and `width` in percent of the axis."""
 
     kind: str
     left: float
@@ -68,36 +69,36 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Bars in the order of their batches, and the axis' (percent, label) marks."""
+    """A bar for each batch, in their order, and the axis' tick marks as (percent, label)."""
 
     bars: tuple[tuple[BatchView, tuple[Span, ...]], ...]
     ticks: tuple[tuple[float, str], ...]
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of spans that occur."""
+        """The kinds of spans that occur, for the legend."""
         occurring = {span.kind for _, spans in self.bars for span in spans}
         return [kind for kind in _PHASES.values() if kind in occurring]
 
 
-def notable(batches: Sequence[BatchView], most: int) -> list[BatchView]:
-    """All batches, or the `most` of them that went wrong or took longest, in their order."""
-    if len(batches) <= most:
+def select_batches(batches: Sequence[BatchView], max_count: int) -> list[BatchView]:
+    """All batches, or the `max_count` of them that went wrong or took longest, in their order."""
+    if len(batches) <= max_count:
         return list(batches)
-    nothing = timedelta(0)
+    no_time = timedelta(0)
     ranked = sorted(
         range(len(batches)),
         key=lambda number: (
             batches[number].status == "completed",
-            -(batches[number].took or nothing),
+            -(batches[number].took or no_time),
             number,
         ),
     )
-    return [batches[number] for number in sorted(ranked[:most])]
+    return [batches[number] for number in sorted(ranked[:max_count])]
 
 
 def latency(batches: Sequence[BatchView]) -> Latency | None:
-    """None when no batch ended."""
+    """Durations over all ended batches; None when no batch has ended."""
     spans = sorted(batch.took.total_seconds() for batch in batches if batch.took is not None)
     if not spans:
         return None
@@ -105,39 +106,40 @@ def latency(batches: Sequence[BatchView]) -> Latency | None:
 
 
 def timeline(batches: Sequence[BatchView], until: datetime, zone: ZoneInfo) -> Timeline | None:
-    """The posted ones on an axis from the first posting to the last end; what did not end goes on to `until`."""
+    """Lay out the posted batches on an axis from the first posting to the last end; open batches extend to `until`."""
     posted = [(batch.posted, batch) for batch in batches if batch.posted]
     if not posted:
         return None
     start = min(time for time, _ in posted)
     end = max(batch.ended or until for _, batch in posted)
-    whole = max(end - start, timedelta(milliseconds=1))
-    bars = tuple((batch, tuple(_spans(batch, time, until, start, whole))) for time, batch in posted)
-    return Timeline(bars, tuple(_ticks(start, whole, zone)))
+    axis_length = max(end - start, timedelta(milliseconds=1))
+    bars = tuple((batch, tuple(_spans(batch, time, until, start, axis_length))) for time, batch in posted)
+    return Timeline(bars, tuple(_ticks(start, axis_length, zone)))
 
 
 def _spans(
-    batch: BatchView, posted: datetime, until: datetime, start: datetime, whole: timedelta
+    batch: BatchView, posted: datetime, until: datetime, start: datetime, axis_length: timedelta
 ) -> Iterator[Span]:
     ended = max(batch.ended or until, posted)
     phases = [(kind, since) for status, since in batch.phases if (kind := _PHASES.get(status))]
     if all(kind == "waiting" for kind, _ in phases):
-        phases = [("running", posted)]  # nobody looked while it ran
+        phases = [("running", posted)]  # it ended between two polls, so no running phase was seen
     starts = [posted, *(min(max(since, posted), ended) for _, since in phases[1:]), ended]
     for (kind, _), left, right in zip(phases, starts, starts[1:], strict=False):
         if right > left or len(phases) == 1:
-            yield Span(kind, 100 * ((left - start) / whole), 100 * ((right - left) / whole))
+            yield Span(kind, 100 * ((left - start) / axis_length), 100 * ((right - left) / axis_length))
 
 
-def _ticks(start: datetime, whole: timedelta, zone: ZoneInfo) -> Iterator[tuple[float, str]]:
-    step = next((step for step in _STEPS if whole / step <= _MOST_TICKS), None)
+def _ticks(start: datetime, axis_length: timedelta, zone: ZoneInfo) -> Iterator[tuple[float, str]]:
+    step = next((step for step in _TICK_STEPS if axis_length / step <= _MAX_TICKS), None)
     if step is None:
-        step = timedelta(days=-(-whole.days // _MOST_TICKS))
+        step = timedelta(days=-(-axis_length.days // _MAX_TICKS))
     time_format = (
         "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M" if step < timedelta(days=1) else "%b %-d"
     )
+    # Ticks at round local times, counted from midnight.
     midnight = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     tick = midnight + ((start - midnight) // step + 1) * step
-    while tick <= start + whole:
-        yield 100 * ((tick - start) / whole), tick.astimezone(zone).strftime(time_format)
+    while tick <= start + axis_length:
+        yield 100 * ((tick - start) / axis_length), tick.astimezone(zone).strftime(time_format)
         tick += step

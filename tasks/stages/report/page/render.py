@@ -1,4 +1,4 @@
-"""Fill `report.html.j2` with what is known of a run."""
+"""Render the run report from the template `report.html.j2`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.stages.report.page import formatting, summary
-from tasks.stages.report.page.batches import BatchView, latency, notable, timeline
+from tasks.stages.report.page.batches import BatchView, latency, select_batches, timeline
 from tasks.stages.report.page.samples import Sample
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.row_status import RowStatus
 
-_MOST_BATCHES = 60
+_MAX_BATCHES = 60  # in table and timeline: more bars cannot be read, and the page would grow with the run
 
 
 def render_page(
@@ -29,26 +29,26 @@ def render_page(
     columns: int = 0,
     stopped: bool = False,
 ) -> bytes:
-    """UTF-8 HTML, the same for the same arguments.
+    """The report as UTF-8 HTML, the same bytes for the same arguments.
 
-    `zone` is the job's; `columns` how many the rows had before; `stopped` when the run ended before its batches did.
+    `zone` is the job's; `columns` is the number of source columns; `stopped` is set when the run ended before its batches did.
     """
-    shown = notable(batches, _MOST_BATCHES)
+    shown_batches = select_batches(batches, _MAX_BATCHES)
     template = _environment().get_template("report.html.j2")
     page = template.render(
         receipt=receipt,
         headline=summary.headline(receipt, stopped=stopped),
-        tone=summary.tone(receipt, stopped=stopped),
+        headline_class=summary.headline_class(receipt, stopped=stopped),
         figures=summary.figures(receipt),
-        facts=summary.facts(receipt, zone),
+        properties=summary.properties(receipt, zone),
         all_statuses=list(RowStatus),
         status_rows=list(summary.status_rows(receipt)),
         odd_lines=summary.odd_lines(receipt),
-        batches=shown,
+        batches=shown_batches,
         all_batches=len(batches),
         batch_statuses=_batch_statuses(batches),
         latency=latency(batches),
-        timeline=timeline(shown, receipt.finished_at, zone),
+        timeline=timeline(shown_batches, receipt.finished_at, zone),
         samples=samples,
         columns=columns,
         zone=zone,
@@ -63,22 +63,27 @@ def _environment() -> Environment:
         loader=PackageLoader("tasks.stages.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_sendable,
+        # Applied to every value that the template prints, so that no place can forget it.
+        finalize=_replace_unsendable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
         "clock": _clock,
-        "cut": formatting.cut,
+        "shorten": formatting.shorten,
         "dollars": formatting.dollars,
-        "share": formatting.share,
+        "percentage": formatting.percentage,
         "took": formatting.duration_or_dash,
     }
     return environment
 
 
-def _sendable(value: Any) -> Any:
-    return formatting.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _replace_unsendable(value: Any) -> Any:
+    return (
+        formatting.replace_unsendable(value)
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def _clock(time: datetime | None, zone: ZoneInfo, time_format: str) -> str:
@@ -86,7 +91,7 @@ def _clock(time: datetime | None, zone: ZoneInfo, time_format: str) -> str:
 
 
 def _time_format(batches: Sequence[BatchView], zone: ZoneInfo) -> str:
-    """With the day only where there are several."""
+    """Format of times in the table: with the day only if there are several days."""
     times = [time for batch in batches for time in (batch.posted, batch.ended) if time]
     days = {time.astimezone(zone).date() for time in times}
     return "%m-%d %H:%M:%S" if len(days) > 1 else "%H:%M:%S"

@@ -1,4 +1,4 @@
-"""A few rows before and after: the first answered ones, and one of every other status."""
+"""Select sample rows for the report: the first answered ones, and one of every other status."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tasks.stages import arrow_columns
 from tasks.stages.prompt import values
 from tasks.stages.row_status import RowStatus
 
-_MOST_COLUMNS = 6
-_FEW_ROWS = 64
-_FEW_NUMBERS = 6
+_MAX_COLUMNS = 6
+_ROWS_PER_READ = 64
+_MAX_NUMBERS = 6
 _REASONS = ("error_code", "error_message", "finish_reason")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row: its number in the dataset (from 1), columns before, what was added after; texts as prompts read them."""
+    """One sample row: its number in the dataset (from 1), source columns (`before`), added columns (`after`), as text."""
 
     row: int
     status: str
@@ -32,10 +32,10 @@ class Sample:
     after: tuple[tuple[str, str], ...]
 
 
-def shown_columns(names: Sequence[str], first: Iterable[str]) -> list[str]:
-    """As many columns as fit: key and prompt's columns `first`, then the others as they come."""
+def columns_to_show(names: Sequence[str], first: Iterable[str]) -> list[str]:
+    """The columns that fit the report: those named in `first` (key and prompt's columns), then others in their order."""
     preferred = [name for name in dict.fromkeys(first) if name in names]
-    chosen = set([*preferred, *(name for name in names if name not in preferred)][:_MOST_COLUMNS])
+    chosen = set([*preferred, *(name for name in names if name not in preferred)][:_MAX_COLUMNS])
     return [name for name in names if name in chosen]
 
 
@@ -48,43 +48,43 @@ def find_samples(
     """
     table = pq.ParquetFile(file)
     names = table.schema_arrow.names
-    carried = names.index(f"{prefix}answer")
-    before, added = shown_columns(names[:carried], first), names[carried:]
-    left, samples = dict(wanted), []
+    source_column_count = names.index(f"{prefix}answer")
+    before, added = columns_to_show(names[:source_column_count], first), names[source_column_count:]
+    remaining, samples = dict(wanted), []
     for group in range(table.num_row_groups):
-        places = _places(table, group, prefix, left)
-        for place, row in _rows(table, group, [*before, *added], places):
-            number = first_row + place + 1
+        row_indices = _wanted_rows(table, group, prefix, remaining)
+        for row_index, row in _rows(table, group, [*before, *added], row_indices):
+            number = first_row + row_index + 1
             samples.append(_sample(row, number, before, prefix))
         first_row += table.metadata.row_group(group).num_rows
-        if not any(left.values()):
+        if not any(remaining.values()):
             break
     return samples
 
 
-def _places(table: pq.ParquetFile, group: int, prefix: str, left: dict[str, int]) -> list[int]:
-    """Rows of the group that are wanted; takes them off `left`."""
+def _wanted_rows(table: pq.ParquetFile, group: int, prefix: str, remaining: dict[str, int]) -> list[int]:
+    """Indices of the group's rows with a wanted status; reduces the counts in `remaining`."""
     statuses = table.read_row_group(group, columns=[f"{prefix}status"]).column(0)
-    places: list[int] = []
-    for status, count in left.items():
-        alike = pc.equal(statuses, arrow_columns.repeat(status, 1)[0])
-        here = np.flatnonzero(arrow_columns.to_numpy(alike.combine_chunks()))[:count].tolist()
-        left[status] -= len(here)
-        places += here
-    return sorted(places)
+    row_indices: list[int] = []
+    for status, count in remaining.items():
+        is_status = pc.equal(statuses, arrow_columns.repeat(status, 1)[0])
+        matching = np.flatnonzero(arrow_columns.to_numpy(is_status.combine_chunks()))[:count].tolist()
+        remaining[status] -= len(matching)
+        row_indices += matching
+    return sorted(row_indices)
 
 
 def _rows(
-    table: pq.ParquetFile, group: int, columns: list[str], places: list[int]
+    table: pq.ParquetFile, group: int, columns: list[str], row_indices: list[int]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(place, the row alone) of every place."""
-    start, waiting = 0, list(places)
-    batches = table.iter_batches(_FEW_ROWS, row_groups=[group], columns=columns) if places else ()
+    """(row index, a record batch of that row alone) for every index."""
+    start, remaining_indices = 0, list(row_indices)
+    batches = table.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=columns) if row_indices else ()
     for batch in batches:
-        while waiting and waiting[0] < start + batch.num_rows:
-            place = waiting.pop(0)
-            yield place, batch.slice(place - start, 1)
-        if not waiting:
+        while remaining_indices and remaining_indices[0] < start + batch.num_rows:
+            row_index = remaining_indices.pop(0)
+            yield row_index, batch.slice(row_index - start, 1)
+        if not remaining_indices:
             return
         start += batch.num_rows
 
@@ -107,25 +107,29 @@ def _sample(row: pa.RecordBatch, number: int, before: list[str], prefix: str) ->
 
 
 def _fields(column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """An answer's fields; an answer that is no object is one field."""
+    """The fields of a parsed answer; an answer that is no object is one field, `answer`."""
     if not pa.types.is_struct(column.type):
         yield "answer", column
         return
-    for field, each in zip(column.type, column.flatten(), strict=True):
-        yield field.name, each
+    for field, field_column in zip(column.type, column.flatten(), strict=True):
+        yield field.name, field_column
 
 
 def cell_text(column: pa.Array) -> str:
-    """The column's only value as prompts read it; what they cannot read is described."""
-    kind = column.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+    """The only value of the column, formatted as in prompts; values that prompts cannot contain are described."""
+    column_type = column.type
+    if (
+        pa.types.is_binary(column_type)
+        or pa.types.is_large_binary(column_type)
+        or pa.types.is_fixed_size_binary(column_type)
+    ):
         value = column[0].as_py()
         return "" if value is None else f"({len(value):,} bytes)"
     try:
         (value,) = values.to_python(column)
-        if isinstance(value, list) and len(value) > _FEW_NUMBERS and isinstance(value[0], float):
-            start = ", ".join(f"{number:.4g}" for number in value[:_FEW_NUMBERS])
+        if isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], float):
+            start = ", ".join(f"{number:.4g}" for number in value[:_MAX_NUMBERS])
             return f"[{start}, … {len(value):,} numbers]"
         return str(values.to_text(value))
     except (TypeError, ValueError, OverflowError):
-        return f"({kind} that cannot be shown)"
+        return f"({column_type} that cannot be shown)"

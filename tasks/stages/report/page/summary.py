@@ -1,4 +1,4 @@
-"""What the page says of a run in words and figures, made from its receipt."""
+"""Derive the report's headline, figures and tables from a receipt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from tasks.stages.report.formatting import counted, duration
-from tasks.stages.report.page.formatting import dollars, local_and_utc, share
+from tasks.stages.report.formatting import count_with_noun, duration
+from tasks.stages.report.page.formatting import dollars, local_and_utc, percentage
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.row_status import RowStatus
 
-_ODD_LINES = {
+_ODD_LINE_TEXTS = {
     "unknown_ids": "for rows that were not asked",
     "duplicate_lines": "beyond the first for a row",
     "unparsable_lines": "that could not be read",
@@ -19,15 +19,15 @@ _ODD_LINES = {
 
 
 class Figure(NamedTuple):
-    """A number that people look for first."""
+    """One of the large figures at the top of the report."""
 
     name: str
     value: str
     remark: str
 
 
-class Fact(NamedTuple):
-    """Something that identifies the run; `is_code` is how it is set."""
+class RunProperty(NamedTuple):
+    """A line of the table about the run; `is_code` sets its value in a monospaced font."""
 
     name: str
     value: str
@@ -35,7 +35,7 @@ class Fact(NamedTuple):
 
 
 class StatusRow(NamedTuple):
-    """The rows of one status; `percent` of all rows."""
+    """The number of rows with a status, and their percentage of all rows."""
 
     status: RowStatus
     rows: int
@@ -43,7 +43,7 @@ class StatusRow(NamedTuple):
 
 
 def headline(receipt: Receipt, *, stopped: bool) -> str:
-    """The run in one sentence: `118 of 120 rows answered; 2 failed.`"""
+    """The result of the run in one sentence: `118 of 120 rows answered; 2 failed.`"""
     rows = receipt.rows
     if rows.total == 0:
         sentence = "There were no rows"
@@ -57,8 +57,8 @@ def headline(receipt: Receipt, *, stopped: bool) -> str:
     return f"Stopped before its end: {sentence}." if stopped else f"{sentence}."
 
 
-def tone(receipt: Receipt, *, stopped: bool) -> str:
-    """How the headline is coloured: `good`, `mixed` or `bad`."""
+def headline_class(receipt: Receipt, *, stopped: bool) -> str:
+    """CSS class of the headline, which sets its colour: `good`, `mixed` or `bad`."""
     unanswered = receipt.rows.unanswered
     if unanswered and unanswered == receipt.rows.total:
         return "bad"
@@ -66,14 +66,14 @@ def tone(receipt: Receipt, *, stopped: bool) -> str:
 
 
 def figures(receipt: Receipt) -> list[Figure]:
-    """Rows, tokens, cost and time."""
+    """The figures at the top: rows, tokens, cost and time."""
     rows, tokens = receipt.rows, receipt.tokens
     parts = {"in": tokens.input, "out": tokens.output}
     parts |= {name: count for name, count in _parts_of_tokens(receipt).items() if count}
     return [
         Figure(
             "Answered",
-            share(rows.answered, rows.total) or "–",
+            percentage(rows.answered, rows.total) or "–",
             f"{rows.answered:,} of {rows.total:,} rows",
         ),
         Figure(
@@ -85,7 +85,7 @@ def figures(receipt: Receipt) -> list[Figure]:
         Figure(
             "Time",
             duration(receipt.seconds),
-            counted(receipt.batches.posted, "batch", "batches") + " posted",
+            count_with_noun(receipt.batches.posted, "batch", "batches") + " posted",
         ),
     ]
 
@@ -108,32 +108,34 @@ def _is_free(receipt: Receipt) -> bool:
     return receipt.provider == "local" and receipt.cost_usd == 0
 
 
-def facts(receipt: Receipt, zone: ZoneInfo) -> list[Fact]:
-    """What the run was, where its rows came from and where they went."""
-    answerer = Fact("Answered by", receipt.answered_by, is_code=True)
+def properties(receipt: Receipt, zone: ZoneInfo) -> list[RunProperty]:
+    """The table about the run: source, output, model, provider, times, cost."""
+    answered_by = RunProperty("Answered by", receipt.answered_by, is_code=True)
     if receipt.answered_by == "echo":
-        answerer = Fact("Answered by", "echoes of the embedded service", is_code=False)
+        answered_by = RunProperty("Answered by", "echoes of the embedded service", is_code=False)
     redo = f", redo number {receipt.generation - 1}" if receipt.generation > 1 else ""
     cost = "free (embedded service)" if _is_free(receipt) else dollars(receipt.cost_usd)
     tokens = {"input": receipt.tokens.input, "output": receipt.tokens.output, **_parts_of_tokens(receipt)}
     return [
-        Fact("Output", receipt.output, is_code=True),
-        Fact("Source", receipt.source, is_code=True),
-        Fact("Model", receipt.model, is_code=True),
-        Fact("Provider", receipt.provider, is_code=False),
-        answerer,
-        Fact("Started", local_and_utc(receipt.started_at, zone), is_code=False),
-        Fact("Finished", local_and_utc(receipt.finished_at, zone), is_code=False),
-        Fact("Tokens", ", ".join(f"{count:,} {kind}" for kind, count in tokens.items()), is_code=False),
-        Fact("Cost", cost, is_code=False),
-        Fact("Logical date", receipt.date.isoformat(), is_code=False),
-        Fact("Run", receipt.run + redo, is_code=True),
-        Fact("Run folder", receipt.run_folder, is_code=True),
+        RunProperty("Output", receipt.output, is_code=True),
+        RunProperty("Source", receipt.source, is_code=True),
+        RunProperty("Model", receipt.model, is_code=True),
+        RunProperty("Provider", receipt.provider, is_code=False),
+        answered_by,
+        RunProperty("Started", local_and_utc(receipt.started_at, zone), is_code=False),
+        RunProperty("Finished", local_and_utc(receipt.finished_at, zone), is_code=False),
+        RunProperty(
+            "Tokens", ", ".join(f"{count:,} {kind}" for kind, count in tokens.items()), is_code=False
+        ),
+        RunProperty("Cost", cost, is_code=False),
+        RunProperty("Logical date", receipt.date.isoformat(), is_code=False),
+        RunProperty("Run", receipt.run + redo, is_code=True),
+        RunProperty("Run folder", receipt.run_folder, is_code=True),
     ]
 
 
 def status_rows(receipt: Receipt) -> Iterator[StatusRow]:
-    """The statuses that rows ended with, in their order."""
+    """The statuses that occur, with their rows, in the order of `RowStatus`."""
     rows = receipt.rows
     for status in RowStatus:
         if count := rows.by_status.get(status):
@@ -141,10 +143,10 @@ def status_rows(receipt: Receipt) -> Iterator[StatusRow]:
 
 
 def odd_lines(receipt: Receipt) -> list[str]:
-    """`2 lines for rows that were not asked`."""
+    """Counts of result lines that match no row, as text: `2 lines for rows that were not asked`."""
     counts = receipt.odd_lines.as_json()
     return [
-        f"{counted(counts[kind], 'line', 'lines')} {text}"
-        for kind, text in _ODD_LINES.items()
+        f"{count_with_noun(counts[kind], 'line', 'lines')} {text}"
+        for kind, text in _ODD_LINE_TEXTS.items()
         if counts[kind]
     ]

@@ -146,7 +146,7 @@ def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
     assert rates == (0.5, 2.5, 0.05, 0.625, 1.0)
     counts = [np.array([1_000, 2_000]), np.array([10, 10]), np.array([0, 1_500])]
     written, none = np.array([900, 0]), np.array([0, 0])
-    more = price.writing_usd(counts[0], *((none, written) if hour else (written, none)))
+    more = price.cache_write_usd(counts[0], *((none, written) if hour else (written, none)))
     assert more is not None
     whole = 100 * 0.5 + 900 * (1.0 if hour else 0.625) + 500 * 0.5 + 1_500 * 0.05 + 20 * 2.5
     assert price.total_usd(*counts) + more == pytest.approx(whole / 1e6)
@@ -154,19 +154,21 @@ def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
 
 def test_writes_to_a_cache_are_unknown_where_nobody_prices_them_and_nothing_where_there_are_none() -> None:
     tokens, none, some = np.array([1_000]), np.array([0]), np.array([900])
-    assert FLAT.writing_usd(tokens, none, none) == 0
-    assert FLAT.writing_usd(tokens, none, some) is None
+    assert FLAT.cache_write_usd(tokens, none, none) == 0
+    assert FLAT.cache_write_usd(tokens, none, some) is None
     stated = parse_overrides(
         {"prices": [{"model": "m", "input": 1, "output": 2, "cache_write_1h": 2, "factor": 0.5}]}
     )
     mine = stated_price(stated, "m", "openai")
     assert mine is not None
-    assert mine.writing_usd(tokens, none, some) == pytest.approx(900 * 0.5 / 1e6)
-    assert mine.writing_usd(tokens, some, none) is None
+    assert mine.cache_write_usd(tokens, none, some) == pytest.approx(900 * 0.5 / 1e6)
+    assert mine.cache_write_usd(tokens, some, none) is None
 
 
 def test_writes_to_a_cache_go_by_tiers_too() -> None:
     tiers = (Tier(100, 4.0, 8.0, 2.0, 5.0, 8.0),)
     price = Price(1.0, 2.0, 0.5, "test", tiers, 1.25, 2.0)
     short, long = np.array([50, 0]), np.array([0, 150])
-    assert price.writing_usd(np.array([50, 150]), short, long) == pytest.approx((50 * 0.25 + 150 * 4.0) / 1e6)
+    assert price.cache_write_usd(np.array([50, 150]), short, long) == pytest.approx(
+        (50 * 0.25 + 150 * 4.0) / 1e6
+    )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasks.stages.report.page.batches import BatchView, latency, notable, timeline
+from tasks.stages.report.page.batches import BatchView, latency, select_batches, timeline
 
 START = datetime(2026, 11, 21, 17, 0, tzinfo=UTC)
 
@@ -74,5 +74,5 @@ def test_latency_is_over_those_that_ended() -> None:
 
 def test_what_went_wrong_comes_before_what_took_long_and_all_in_order() -> None:
     made = [batch(0, n, chunk=n, status="expired" if n == 2 else "completed") for n in range(1, 11)]
-    assert [one.chunk for one in notable(made, 3)] == [2, 9, 10]
-    assert notable(made, 10) == made
+    assert [one.chunk for one in select_batches(made, 3)] == [2, 9, 10]
+    assert select_batches(made, 10) == made

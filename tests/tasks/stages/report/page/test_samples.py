@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.stages.report.page import find_samples, shown_columns
+from tasks.stages.report.page import columns_to_show, find_samples
 from tasks.stages.report.page.samples import Sample
 
 REST = ("error_code", "error_message", "finish_reason")
@@ -100,5 +100,5 @@ def test_columns_named_like_ours_are_still_the_sources() -> None:
 
 def test_a_wide_row_shows_its_key_and_what_the_prompt_reads() -> None:
     names = [f"c{n}" for n in range(50)]
-    assert shown_columns(names, ["c40", "c7", "c40", "gone"]) == ["c0", "c1", "c2", "c3", "c7", "c40"]
-    assert shown_columns(["a", "b"], []) == ["a", "b"]
+    assert columns_to_show(names, ["c40", "c7", "c40", "gone"]) == ["c0", "c1", "c2", "c3", "c7", "c40"]
+    assert columns_to_show(["a", "b"], []) == ["a", "b"]

@@ -96,4 +96,4 @@ def test_an_upstream_is_asked_for_no_video() -> None:
 def test_a_format_with_one_answer_a_row_refuses_several() -> None:
     dialect = Dialect(lambda prompt, _: request_tree(prompt), parser=lambda _: pytest.fail("not read"))
     with pytest.raises(ConfigError, match=r"prompt\.params\.n"):
-        dialect.parser_of(Prompt(model="m", user="u", params={"n": 2}))
+        dialect.parser_for(Prompt(model="m", user="u", params={"n": 2}))

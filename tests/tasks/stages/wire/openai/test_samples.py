@@ -150,7 +150,7 @@ def merged(endpoint: str, *more: Path, **prompt: Any) -> tuple[pa.Table, Shelf]:
     nothing = pa.nulls(len(ids), pa.string())
     why = pa.table({"custom_id": pa.array(ids), "skip_code": nothing, "skip_message": nothing})
     files = [io.BytesIO(path.read_bytes()) for path in paths]
-    parser, shelf = OPENAI.parser_of(asked), Shelf()
+    parser, shelf = OPENAI.parser_for(asked), Shelf()
     size = first_vector_size(files, parser) if endpoint == EMBEDDINGS else None
     rows.seek(0)
     merge_chunk(rows, why, [Attempt(files)], sink, parser=parser, answer_column=answer_column_of(asked, size, shelf),
