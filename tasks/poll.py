@@ -78,5 +78,6 @@ def _state(seen: ServiceBatch) -> str:
 
 
 def _end(seen: ServiceBatch) -> str:
-    reason = f": {describe_error(seen.error_message, seen.error_line)}" if seen.error_code else ""
+    error = describe_error(seen.error_message, seen.error_line) or seen.error_code
+    reason = f": {error}" if seen.error_code else ""
     return f"{seen.id} {seen.status}{reason}"
