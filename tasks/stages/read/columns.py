@@ -74,12 +74,14 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     return f"the dataset has: {listed}"
 
 
-def check_distinct_names(names: Sequence[str], path: str) -> None:
-    """Raises InputError when a file has two columns of one name."""
+def check_distinct_names(names: Sequence[str], path: str, only: frozenset[str] | None) -> None:
+    """Raises InputError when a file has two columns of one name; only those in `only` count, None counts all."""
     seen: set[str] = set()
     for name in names:
-        if name in seen:
-            raise InputError(f"{path}: two columns are named {name!r}; rename one of them")
+        if name in seen and (only is None or name in only):
+            raise InputError(
+                f"{path}: two columns are named {name!r}; rename one of them, or leave it out with source.columns"
+            )
         seen.add(name)
 
 

@@ -69,7 +69,7 @@ def inspect_parquet(
         with storage.input_errors(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
             rows += file.metadata.num_rows
             schema = file.schema_arrow
-        check_distinct_names(schema.names, path)
+        check_distinct_names(schema.names, path, only)
         if number == 0:
             fields = {field.name: field.remove_metadata() for field in schema}
         else:
