@@ -15,7 +15,7 @@ from tasks.stages.read.text_encoding import likely_encoding
         ("é日".encode()[:-1], "utf-8"),
         ("\ufeffx".encode(), "utf-8"),
         ("Zoë – €".encode("cp1252"), "cp1252"),
-        (b"Zo\xeb\x81", "latin-1"),
+        (b"Zo\xebn\x81", "latin-1"),
         ("カタカナ".encode("cp932"), "shift_jis"),
         ("カタカナ".encode("euc_jp"), "euc_jp"),
         ("Привет".encode("cp1251"), "cp1251"),
