@@ -46,6 +46,11 @@ class RenderedRow:
     prompt: list[tuple[str, str]] | Skip
 
 
+def _size_of(batch: pa.RecordBatch) -> int:
+    size: int = batch.nbytes
+    return size
+
+
 class RequestPlan:
     """A job over its dataset. Building one checks everything that can be checked without reading the rows.
 
@@ -96,7 +101,7 @@ class RequestPlan:
         sharder = Sharder(self._limits, line_units=line_units(silent))
         duplicates = DuplicateFinder()
         row = 0
-        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS)):
+        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS), weigh=_size_of):
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             for piece in sharder.pieces(self.renderer.lines(batch, ids)):

@@ -16,6 +16,7 @@ from tasks.storage.urls import explanation_of, filesystem_of, one_line, redacted
 Format = Literal["parquet", "csv", "jsonl"]
 
 REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
+BATCH_BYTES = 4 << 20  # of rows that are handed on together: memory must not grow with the size of a row
 _EXAMPLES = 20
 
 

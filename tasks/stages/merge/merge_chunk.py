@@ -43,6 +43,7 @@ __all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk",
 WHOLE_BYTES = 96_000_000
 RANGE_BYTES = 16_000_000
 GROUP_ROWS = 16_384
+GROUP_BYTES = 32_000_000
 _TOP_ERRORS = 10
 RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
 """What another attempt can help by default: everything but a fault of the request itself."""
@@ -165,11 +166,13 @@ def merge_chunk(
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
             matches = match_rows(chunk, attempts, parsed, lo, hi, retry_on)
-            for start in range(lo, hi, GROUP_ROWS):
-                stop = min(start + GROUP_ROWS, hi)
+            start = lo
+            while start < hi:
+                stop = start + source.rows_within(min(GROUP_ROWS, hi - start), GROUP_BYTES)
                 added = columns.of(matches, parsed, start, stop)
                 account.errors(added["error_code"], added["error_message"])
                 writer.write(_enriched(source.take(stop - start), added, schema))
+                start = stop
             account.matches(matches)
     source.finish()
     return account.stats()

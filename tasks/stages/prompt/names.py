@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jinja2 import nodes
 from jinja2.runtime import LoopContext
@@ -18,6 +18,8 @@ from configs.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+NodeType = TypeVar("NodeType", bound=nodes.Node)
 
 ROW = "row"
 _CONSTANTS = {
@@ -93,9 +95,8 @@ class ColumnNames(NodeTransformer):
 
     def visit_Getattr(self, node: nodes.Getattr) -> nodes.Expr:  # noqa: N802
         """`person.items` is a struct's field of that name; Jinja2 would take the method that dicts have."""
-        if isinstance(node.node, nodes.Name) and node.node.name == "loop" and hasattr(LoopContext, node.attr):
-            if "loop" in self._own_names or "loop" not in self._renamed:
-                return node
+        if self._is_the_loops_own(node):
+            return node
         self.generic_visit(node)
         return _located(nodes.Getitem(node.node, nodes.Const(node.attr), node.ctx), node)
 
@@ -117,6 +118,10 @@ class ColumnNames(NodeTransformer):
         with self._meaning(_MACRO_NAMES):
             node.body = self._visited(node.body)
         return node
+
+    def _is_the_loops_own(self, node: nodes.Getattr) -> bool:
+        of_loop = isinstance(node.node, nodes.Name) and node.node.name == "loop"
+        return of_loop and hasattr(LoopContext, node.attr) and "loop" in self._own_names
 
     def _visited(self, child: Any) -> Any:
         if isinstance(child, list):
@@ -140,7 +145,7 @@ def row_is_ambiguous(name: str, line: int) -> ConfigError:
     )
 
 
-def _located(node: Any, original: nodes.Node) -> Any:
+def _located(node: NodeType, original: nodes.Node) -> NodeType:
     node.set_lineno(original.lineno)
     node.environment = original.environment
     for child in node.iter_child_nodes():

@@ -18,7 +18,7 @@ from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
+from tasks.storage.source_files import BATCH_BYTES, BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import redacted
 
 
@@ -66,7 +66,7 @@ class Dataset:
     _bad: BadLines = field(repr=False, default_factory=BadLines)
 
     def batches(self, rows: int = 1024) -> Iterator[Any]:
-        """Record batches of at most `rows` rows, exactly `schema`, in source order; can be called again.
+        """Record batches of at most `rows` rows and about BATCH_BYTES, exactly `schema`, in source order; can be called again.
 
         `where` and `limit` are applied. Raises InputError at a line that cannot be taken, and, before
         anything was yielded, when there is no row at all.
@@ -108,9 +108,8 @@ class Dataset:
         with closing(self._reader.read(fragment, names, rows, self._where, self._bad)) as batches:
             for batch in batches:
                 selected = self._where.apply(_with_constants(batch, constants))
-                if selected.num_rows:
-                    columns = [selected.column(name) for name in self.schema.names]
-                    yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                columns = [selected.column(name) for name in self.schema.names]
+                yield from _cut(pa.RecordBatch.from_arrays(columns, schema=self.schema))
 
     def _no_rows(self) -> str:
         if self._where.clauses:
@@ -177,6 +176,12 @@ def _check_types_apply(source: Source, fragment: Fragment, partitions: Partition
         raise InputError(
             f"{path}: source.types names {unused[0]!r}, but {fragment.format} files bring their own types; remove it"
         )
+
+
+def _cut(batch: Any) -> Iterator[Any]:
+    """The rows in batches of about BATCH_BYTES, or of one row."""
+    rows = max(1, batch.num_rows * BATCH_BYTES // max(BATCH_BYTES, batch.nbytes))
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 def _with_constants(batch: Any, constants: dict[str, Any]) -> Any:

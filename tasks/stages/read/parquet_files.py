@@ -5,7 +5,7 @@ The dataset scanner is not used to read: it held 4 to 10 times the memory of `it
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from tasks.stages.read.columns import check_distinct_names, check_same_columns
 from tasks.stages.read.filters import Where
-from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
+from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
 
 _LOCAL_BUFFER = 1 << 20
+_MOST_COLUMNS_WEIGHED = 2_000  # of wider files every look at a column costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ParquetReader:
         if groups == []:
             return
         with self.storage.input_errors(fragment.path), opened(self.storage, fragment) as file:
+            rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
             for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
                 yield _cast(batch, schema)
 
@@ -78,6 +80,18 @@ def inspect_parquet(
                 if field.name in fields and (only is None or field.name in only):
                     fields[field.name] = _common_field(fields[field.name], field, path, first_path)
     return ParquetReader(storage, pa.schema(list(fields.values())), rows)
+
+
+def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
+    """How many rows make about BATCH_BYTES in the row group with the largest ones."""
+    largest = 1
+    for number in range(footer.num_row_groups if footer.num_columns < _MOST_COLUMNS_WEIGHED else 0):
+        group = footer.row_group(number)
+        columns = (group.column(place) for place in range(group.num_columns))
+        used = (each for each in columns if each.path_in_schema.split(".")[0] in names)
+        size = sum(column.total_uncompressed_size for column in used)
+        largest = max(largest, size // max(1, group.num_rows))
+    return max(1, BATCH_BYTES // largest)
 
 
 @contextmanager
