@@ -16,7 +16,8 @@ class RowReader:
     def __init__(self, rows: BinaryIO, carried: Sequence[str] | None) -> None:
         stream = pa.ipc.open_stream(rows)
         self.schema: pa.Schema = stream.schema
-        self._names = [name for name in self.schema.names if carried is None or name in carried]
+        wanted = None if carried is None else frozenset(carried)
+        self._names = [name for name in self.schema.names if wanted is None or name in wanted]
         self._batches = iter(stream)
         self._pending: list[pa.RecordBatch] = []
 

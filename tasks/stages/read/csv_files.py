@@ -52,6 +52,7 @@ class CsvReader:
     headers: dict[str, CsvHeader]
     block: int = _BLOCK
     rows: int | None = field(default=None, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines

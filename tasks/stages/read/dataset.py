@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read.columns import Selection, mentioned_columns, select_columns
+from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint
 from tasks.stages.read.filters import Where, compile_where
@@ -28,6 +29,10 @@ class Reader(Protocol):
     @property
     def schema(self) -> Any:
         """The columns of the files."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is read differently from how the files have it, for people."""
 
     @property
     def rows(self) -> int | None:
@@ -49,7 +54,7 @@ class Dataset:
     `schema` is that of every batch: the carried columns (`source.columns`, or all of them, partition folders
     last), then the key columns and the columns prompts use where they are not carried. `carried` names those
     that belong in the output. `rows_hint` is the exact number of rows where the format tells it for free
-    (Parquet without `where`), else None.
+    (Parquet without `where`), else None. `notes` say what differs from the files, for people.
     """
 
     schema: Any
@@ -57,6 +62,7 @@ class Dataset:
     fragments: tuple[Fragment, ...]
     fingerprint: str
     rows_hint: int | None
+    notes: tuple[str, ...]
     _reader: Reader = field(repr=False)
     _selection: Selection = field(repr=False)
     _partitions: Partitions = field(repr=False)
@@ -129,18 +135,24 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     partitions = find_partitions(storage, fragments, reader.schema.names, source.types)
     everything = pa.schema([*reader.schema, *partitions.fields])
     path = redacted(source.path)
+    if not everything.names:
+        raise InputError(f"{path}: has no columns; check source.path")
     selection = select_columns(source, extra_columns, everything.names, path)
     _check_types_apply(source, fragments[0], partitions, path)
     where = compile_where(source.where, everything, path)
     if reader.rows == 0:
         raise InputError(f"{path}: has no rows; check source.path")
+    check_storable(everything, selection.names, path)
     rows = None if where.clauses or reader.rows is None else min(reader.rows, source.limit or reader.rows)
     return Dataset(
-        schema=pa.schema([everything.field(name) for name in selection.names]),
+        schema=pa.schema(
+            [everything.field(name) for name in selection.names], _metadata(reader.schema, selection.carried)
+        ),
         carried=selection.carried,
         fragments=fragments,
         fingerprint=fingerprint(fragments),
         rows_hint=rows,
+        notes=reader.notes,
         _reader=reader,
         _selection=selection,
         _partitions=partitions,
@@ -150,10 +162,28 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     )
 
 
+def column_names(source: Source) -> list[str]:
+    """The names of the columns that templates can use, whatever else differs between the files. Raises InputError."""
+    storage, fragments = discover(source)
+    some = fragments if fragments[0].format == "jsonl" else fragments[:1]
+    names = _inspect(storage, some, source, frozenset()).schema.names
+    return [*names, *find_partitions(storage, fragments, names, source.types).names]
+
+
 def row_count_without_reading(source: Source) -> int | None:
     """How many rows there are, where that is known without reading them (Parquet). InputError when there is no source."""
     _, fragments = discover(source)
     return open_dataset(source).rows_hint if fragments[0].format == "parquet" else None
+
+
+def _metadata(schema: Any, carried: Collection[str]) -> dict[bytes, bytes]:
+    """What the files say of themselves; GeoParquet's part only together with all the columns it is about."""
+    metadata = dict(schema.metadata or {})
+    with suppress(ValueError, AttributeError):
+        about = json.loads(metadata.get(b"geo", b"{}")).get("columns", {})
+        if not set(about) <= set(carried):
+            del metadata[b"geo"]
+    return metadata
 
 
 def _inspect(

@@ -64,6 +64,7 @@ class JsonlReader:
     schema: Any
     skip: bool
     rows: int | None = field(default=None, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
