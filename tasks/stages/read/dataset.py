@@ -14,7 +14,7 @@ from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
-from tasks.stages.read.discover import discover, fingerprint
+from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
 from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
@@ -189,6 +189,9 @@ def _metadata(schema: Any, carried: Collection[str]) -> dict[bytes, bytes]:
 def _inspect(
     storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:
+    if fragments[0].format != "parquet":
+        for fragment in fragments if storage.local else fragments[:1]:  # one request a file is too many
+            refuse_other_content(storage, fragment)
     match fragments[0].format:
         case "parquet":
             return inspect_parquet(storage, fragments, only)
