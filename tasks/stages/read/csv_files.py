@@ -150,11 +150,15 @@ class _CsvScan:
     def _parsed(self, block: int) -> Iterator[tuple[Any, bool]]:
         """Text batches without END_RECORD, each with whether bytes that cannot be decoded were met so far."""
         self._ragged = 0
-        with self._text.open(self._width, self._header.lines, checked=self._skip) as text:
+        with (
+            self._text.open(self._width, self._header.lines, checked=self._skip) as text,
+            # Closed by hand: its thread reads through Python, which a process on its way out does not survive.
+            self._open_csv(text, block) as reader,
+        ):
             previous = (
                 None  # one batch behind: the last one ends with END_RECORD, and which one is last shows late
             )
-            for batch in self._open_csv(text, block):
+            for batch in reader:
                 if batch.num_rows:
                     if previous is not None:
                         yield previous, text.marked

@@ -21,6 +21,8 @@ from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Frag
 from tasks.storage.urls import one_line
 
 _LOCAL_BUFFER = 1 << 20
+_ALL_BUFFERS = 16 << 20
+_LEAST_BUFFER = 1 << 16
 _OF_THE_FILE = (b"pandas",)  # says where the file's index is, which an output with more columns does not have
 _LOST = ("GEOMETRY", "GEOGRAPHY", "VARIANT")
 _MOST_COLUMNS_WEIGHED = 2_000  # of wider files every look at a column costs more than it saves
@@ -44,7 +46,7 @@ class ParquetReader:
         groups = self._groups(fragment, where)
         if groups == []:
             return
-        with self.storage.input_errors(fragment.path), opened(self.storage, fragment) as file:
+        with self.storage.input_errors(fragment.path), opened(self.storage, fragment, len(names)) as file:
             rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
             for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
                 yield _cast(batch, schema, self.storage.display_path(fragment.path))
@@ -139,10 +141,12 @@ def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
 
 
 @contextmanager
-def opened(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
-    """A ParquetFile that reads ahead one buffer per column and keeps nothing."""
+def opened(storage: SourceFilesystem, fragment: Fragment, columns: int = 1) -> Iterator[Any]:
+    """A ParquetFile that reads ahead one buffer for each of `columns` and keeps nothing."""
     # Without pre_buffer, which would hold a whole row group.
-    buffer = _LOCAL_BUFFER if storage.local else REMOTE_BLOCK
+    buffer = (
+        max(_LEAST_BUFFER, min(_LOCAL_BUFFER, _ALL_BUFFERS // columns)) if storage.local else REMOTE_BLOCK
+    )
     source = storage.open_random(fragment)
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer) as file:
         yield file
