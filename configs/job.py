@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from math import isfinite
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -25,12 +27,36 @@ Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 RetryReason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
 
 
+def _plain(literal: Any) -> Any:
+    """A value of a YAML file as one that JSON can hold: dates and infinities are text."""
+    if isinstance(literal, list | tuple):
+        return [_plain(item) for item in literal]
+    if isinstance(literal, date):
+        return literal.isoformat()
+    if isinstance(literal, float) and not isfinite(literal):
+        return str(literal)
+    return literal
+
+
 class CsvOptions(Frozen):
     """The format of CSV sources; ignored for other formats."""
 
-    delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
+    # Not a comma by default: what a .tsv is split at must not depend on whether a value was written or filled in.
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="One character between fields; null is a tab in .tsv files and a comma in others.",
+    )
     quote: str = Field('"', min_length=1, max_length=1, description="Character around quoted fields.")
+    escape: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="Character that takes the next one literally, e.g. a backslash; a doubled quote always works.",
+    )
     encoding: str = Field("utf-8", description="Python codec name; a UTF-8 BOM is always dropped.")
+    skip_lines: int = Field(0, ge=0, le=10_000, description="Lines before the header, which are not read.")
 
 
 class Source(Frozen):
@@ -41,7 +67,8 @@ class Source(Frozen):
         description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
     )
     format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
-        "auto", description="auto goes by the file ending (.gz and .zst allowed for csv and jsonl)."
+        "auto",
+        description="auto goes by the file ending (.gz, .zst, .bz2 and .xz allowed for csv and jsonl).",
     )
     key: str | tuple[str, ...] | None = Field(
         None, description="Column(s) that identify a row; they become the custom_id."
@@ -55,9 +82,10 @@ class Source(Frozen):
     limit: PositiveInt | None = Field(None, description="Maximum number of rows.")
     types: dict[str, ColumnType] = Field({}, description="CSV columns are text unless named here.")
     csv: CsvOptions = CsvOptions()
-    bad_lines: Literal["error", "skip"] = Field(
+    bad_lines: Literal["error", "skip", "fill"] = Field(
         "error",
-        description="What to do with a line that has the wrong number of fields or cannot be decoded.",
+        description="What to do with a line that has the wrong number of fields or cannot be decoded; fill gives a"
+        " CSV line that is too short empty fields.",
     )
     duplicate_keys: Literal["error", "number"] = Field(
         "error", description="number appends the row number to every custom_id."
@@ -67,6 +95,12 @@ class Source(Frozen):
     @classmethod
     def _none_is_everything(cls, value: Any) -> Any:
         return () if value is None else value
+
+    @field_validator("where")
+    @classmethod
+    def _as_recorded(cls, value: tuple[tuple[str, Operator, Any], ...]) -> Any:
+        # As JSON writes them: the job that the ledger gives back has to compare with the very same values.
+        return tuple((column, operator, _plain(literal)) for column, operator, literal in value)
 
     @property
     def key_columns(self) -> tuple[str, ...]:

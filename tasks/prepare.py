@@ -81,6 +81,7 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
         skipped=totals["rows"] - totals["requests"],
         skips=dict(skips),
         bad_lines=request_plan.dataset.bad_line_count,
+        notes=request_plan.dataset.notes,
         estimate=_estimate(
             price_of(job, resolved.now), tokens.to_tokens(totals["units"]), totals["requests"]
         ),

@@ -17,7 +17,9 @@ from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
 from tasks.storage.run_folder import RunFolder
 
-_SNAPSHOT_ROWS = 4_096  # rows per write, which bounds memory
+# What is handed to the writer at once: bounds memory, whatever the size of a row.
+_SNAPSHOT_ROWS = 4_096
+_SNAPSHOT_BYTES = 16 << 20
 LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 
@@ -109,7 +111,7 @@ class _ChunkWriter:
         self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
         self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
         self._pending: list[RowSlice] = []
-        self._pending_rows = 0
+        self._pending_rows = self._pending_bytes = 0
         self._run_id, self._number, self._first_row = run_id, number, first_row
         self._counts: Counter[str] = Counter()
 
@@ -117,13 +119,14 @@ class _ChunkWriter:
         self._requests.write(row_slice.piece.payload)
         self._pending.append(row_slice)
         self._pending_rows += row_slice.rows.num_rows
+        self._pending_bytes += row_slice.rows.nbytes
         self._counts.update(
             rows=row_slice.rows.num_rows,
             requests=row_slice.piece.requests,
             bytes=len(row_slice.piece.payload),
             units=row_slice.piece.token_units,
         )
-        if self._pending_rows >= _SNAPSHOT_ROWS:
+        if self._pending_rows >= _SNAPSHOT_ROWS or self._pending_bytes >= _SNAPSHOT_BYTES:
             self._flush()
 
     def finish(self) -> ChunkRecord:
@@ -155,7 +158,7 @@ class _ChunkWriter:
         self._wait()
         if self._pending:
             self._pending_write = self._executor.submit(self._write_rows_and_lines, self._pending)
-        self._pending, self._pending_rows = [], 0
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
     def _wait(self) -> None:
         pending_write, self._pending_write = self._pending_write, None

@@ -21,7 +21,7 @@ from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
 from tasks.stages.prompt.tokens import line_units
-from tasks.stages.read import Dataset, open_dataset
+from tasks.stages.read import Dataset, column_names, open_dataset
 from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.openai.requests import envelope_bytes
 from tasks.storage.prefetch import read_ahead
@@ -46,6 +46,11 @@ class RenderedRow:
     prompt: list[tuple[str, str]] | Skip
 
 
+def _size_of(batch: pa.RecordBatch) -> int:
+    size: int = batch.nbytes
+    return size
+
+
 class RequestPlan:
     """A job over its dataset. Building one checks everything that can be checked without reading the rows.
 
@@ -55,11 +60,11 @@ class RequestPlan:
     def __init__(self, job: Job, limits: FileLimits, id_pattern: Any) -> None:
         self._job = job
         self._limits = limits
-        everything = open_dataset(job.source.model_copy(update={"columns": None}))
+        everything = open_dataset(job.source) if job.source.columns is None else None
+        names = everything.schema.names if everything else column_names(job.source)
         self._dialect = dialect(job.provider.dialect)
-        self.renderer = Renderer(self._request_tree(job.prompt), everything.schema.names)
-        partial = job.source.columns is not None
-        self.dataset: Dataset = open_dataset(job.source, self.renderer.columns) if partial else everything
+        self.renderer = Renderer(self._request_tree(job.prompt), names)
+        self.dataset: Dataset = everything or open_dataset(job.source, self.renderer.columns)
         self._ids = IdMaker(
             job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
         )
@@ -96,7 +101,7 @@ class RequestPlan:
         sharder = Sharder(self._limits, line_units=line_units(silent))
         duplicates = DuplicateFinder()
         row = 0
-        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS)):
+        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS), weigh=_size_of):
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             for piece in sharder.pieces(self.renderer.lines(batch, ids)):

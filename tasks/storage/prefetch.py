@@ -11,17 +11,21 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
+READ_AHEAD_BYTES = 32 << 20
 _STOP_CHECK_SECONDS = 0.1
 
 
-def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
-    """The items, in order, taken from their source by another thread, at most `depth` in advance.
+def read_ahead(
+    items: Iterable[T], depth: int = 8, weigh: Callable[[T], int] | None = None, most: int = READ_AHEAD_BYTES
+) -> Generator[T, None, None]:
+    """The items, in order, taken from their source by another thread: at most `depth` in advance, and about `most` bytes.
 
     For sources that wait or compute outside the interpreter, as Arrow's readers do. An exception of the source
     is raised where its item would have come. Closing the generator ends the thread.
     """
     fetched: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
+    weight = _Weight(most, stopped)
 
     def hand_over(item: object, error: BaseException | None = None) -> bool:
         """Wait for room and put the item there; False when nobody wants it any more."""
@@ -35,7 +39,7 @@ def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
 
     def fetch() -> None:
         try:
-            if all(hand_over(item) for item in items):
+            if all(weight.add(weigh(item) if weigh else 0) and hand_over(item) for item in items):
                 hand_over(_END)
         except BaseException as error:  # noqa: BLE001 - raised again where the item would have come
             hand_over(_END, error)
@@ -50,9 +54,34 @@ def read_ahead(items: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
             if item is _END:
                 return
             yield item  # type: ignore[misc]
+            weight.remove(weigh(item) if weigh else 0)  # type: ignore[arg-type]
     finally:
         stopped.set()
         thread.join()
+
+
+class _Weight:
+    """The bytes under way between two threads; adding waits for room, unless nothing else is under way."""
+
+    def __init__(self, most: int, stopped: threading.Event) -> None:
+        self._most, self._stopped = most, stopped
+        self._held = 0
+        self._changed = threading.Condition()
+
+    def add(self, size: int) -> bool:
+        """Wait until there is room for `size`; False when nobody wants it any more."""
+        with self._changed:
+            while self._held and self._held + size > self._most:
+                if self._stopped.is_set():
+                    return False
+                self._changed.wait(_STOP_CHECK_SECONDS)
+            self._held += size
+        return True
+
+    def remove(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bz2
+import lzma
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,9 +15,12 @@ from fsspec.implementations.local import LocalFileSystem
 from configs.errors import InputError, NightmailError
 from tasks.storage.urls import explanation_of, filesystem_of, one_line, redacted
 
+# Arrow reads only the first stream of a .bz2 that was packed in parallel, and knows no xz.
+_PYTHON_CODECS: dict[str | None, Callable[[Any], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
 Format = Literal["parquet", "csv", "jsonl"]
 
 REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
+BATCH_BYTES = 4 << 20  # of rows that are handed on together: memory must not grow with the size of a row
 _EXAMPLES = 20
 
 
@@ -86,6 +91,8 @@ class SourceFilesystem:
             raw = pa.OSFile(fragment.path)
         else:
             raw = pa.PythonFile(self.fs.open(fragment.path, "rb", block_size=REMOTE_BLOCK), mode="r")
+        if fragment.compression in _PYTHON_CODECS:
+            return pa.PythonFile(_PYTHON_CODECS[fragment.compression](raw), mode="r")
         return pa.CompressedInputStream(raw, fragment.compression) if fragment.compression else raw
 
     def open_random(self, fragment: Fragment) -> Any:
@@ -101,7 +108,11 @@ class SourceFilesystem:
     def input_errors(self, path: str, action: str = "be read") -> Iterator[None]:
         """Turn anything that goes wrong in the block into an InputError of one line that names the path."""
         # A remote backend has error classes of its own, which cannot be named without importing its SDK.
-        expected = (OSError, EOFError, UnicodeError, pa.ArrowException) if self.local else (Exception,)
+        expected = (
+            (OSError, EOFError, UnicodeError, lzma.LZMAError, pa.ArrowException)
+            if self.local
+            else (Exception,)
+        )
         try:
             yield
         except NightmailError:

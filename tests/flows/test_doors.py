@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -17,8 +15,6 @@ from configs.request import DateRange, RunRequest
 from flows.backfill import backfill
 from flows.cli.main import app
 from flows.enrich import enrich
-from rigs.checkout import ROOT
-from tasks.runs.request import ResolvedRun
 
 _PLANS_ALONE = "it looks at no earlier run"
 _WRITES_NOTHING = "the command itself says so"

@@ -43,6 +43,7 @@ __all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk",
 WHOLE_BYTES = 96_000_000
 RANGE_BYTES = 16_000_000
 GROUP_ROWS = 16_384
+GROUP_BYTES = 32_000_000
 _TOP_ERRORS = 10
 RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
 """What another attempt can help by default: everything but a fault of the request itself."""
@@ -112,10 +113,11 @@ def output_schema(
     carried: Sequence[str] | None = None,
 ) -> pa.Schema:
     """The carried source columns as they are, then the added ones. ConfigError when names clash."""
-    missing = sorted(set(carried or ()) - set(source.names))
+    wanted = None if carried is None else frozenset(carried)
+    missing = sorted((wanted or frozenset()) - set(source.names))
     if missing:
         raise ConfigError(f"source.columns: no column {missing[0]!r} in the source; correct the job file")
-    kept = [each for each in source if carried is None or each.name in carried]
+    kept = [each for each in source if wanted is None or each.name in wanted]
     typed = typed_columns(pa.string() if answer is None else answer, parsed)
     added = [pa.field(prefix + column.name, kind) for column, kind in typed]
     clash = sorted({each.name for each in kept} & {each.name for each in added})
@@ -165,11 +167,13 @@ def merge_chunk(
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
             matches = match_rows(chunk, attempts, parsed, lo, hi, retry_on)
-            for start in range(lo, hi, GROUP_ROWS):
-                stop = min(start + GROUP_ROWS, hi)
+            start = lo
+            while start < hi:
+                stop = start + source.rows_within(min(GROUP_ROWS, hi - start), GROUP_BYTES)
                 added = columns.of(matches, parsed, start, stop)
                 account.errors(added["error_code"], added["error_message"])
                 writer.write(_enriched(source.take(stop - start), added, schema))
+                start = stop
             account.matches(matches)
     source.finish()
     return account.stats()
@@ -177,8 +181,11 @@ def merge_chunk(
 
 def writer_options(first: pa.RecordBatch, schema: pa.Schema, prefix: str) -> dict[str, Any]:
     """zstd at its fastest; dictionaries only where values are short texts that repeat. `first` are source rows."""
+    written = frozenset(schema.names)
     short = [
-        name for name in first.schema.names if name in schema.names and _is_short_text(first.column(name))
+        name
+        for name, column in zip(first.schema.names, first.columns, strict=True)
+        if name in written and _is_short_text(column)
     ]
     return {
         "compression": "zstd",

@@ -16,7 +16,8 @@ class RowReader:
     def __init__(self, rows: BinaryIO, carried: Sequence[str] | None) -> None:
         stream = pa.ipc.open_stream(rows)
         self.schema: pa.Schema = stream.schema
-        self._names = [name for name in self.schema.names if carried is None or name in carried]
+        wanted = None if carried is None else frozenset(carried)
+        self._names = [name for name in self.schema.names if wanted is None or name in wanted]
         self._batches = iter(stream)
         self._pending: list[pa.RecordBatch] = []
 
@@ -26,6 +27,15 @@ class RowReader:
             return self._pending[0]
         fields = [self.schema.field(name) for name in self._names]
         return pa.record_batch([pa.nulls(0, field.type) for field in fields], schema=pa.schema(fields))
+
+    def rows_within(self, most: int, size: int) -> int:
+        """How many of the next rows, at most `most`, are about `size` bytes; at least one batch of them."""
+        rows = held = 0
+        for batch in self._pending:
+            rows, held = rows + batch.num_rows, held + batch.nbytes
+        while rows < most and held < size and self._fetch():
+            rows, held = rows + self._pending[-1].num_rows, held + self._pending[-1].nbytes
+        return min(most, rows) if rows else most
 
     def take(self, count: int) -> pa.Table:
         """The next `count` rows, at least one; IntegrityError when the file ends before them."""

@@ -1,8 +1,8 @@
 """Compile a Jinja2 template over the columns of a dataset, and render it for a whole micro-batch in one call.
 
 Templates run in a sandbox without a loader. A column is a variable by its name; `row` is the whole row, for names that
-are no identifiers: `{{ row["unit price"] }}`, `{{ row | tojson }}` (unless a column is called `row`). How values read
-is described in `tasks.stages.prompt.values`; `tojson` and `b64encode` are filters by the same rules. A final newline is kept.
+are no identifiers: `{{ row["unit price"] }}`, `{{ row | tojson }}`. `tasks.stages.prompt.names` says what a name means that
+Jinja2 knows as well. How values read is described in `tasks.stages.prompt.values`; `tojson` and `b64encode` are filters by the same rules. A final newline is kept.
 
 Rendering one row at a time spends three quarters of its time on setting Jinja2 up for the row. So Jinja2 runs the row
 loop itself: the template's syntax tree (not its text: whitespace control would change) is wrapped once as
@@ -29,8 +29,8 @@ from jinja2.visitor import NodeTransformer
 
 from configs.errors import ConfigError
 from tasks.stages.prompt import values
+from tasks.stages.prompt.names import ROW, ColumnNames, refuse_constants, row_is_ambiguous, variables_of
 
-ROW = "row"
 # Names no template can reach by accident: using them is an unknown column.
 _ROWS, _NOTHING, _EMIT = "_nightmail_rows", "_nightmail_nothing", "_nightmail_emit"
 _NEEDS_FILES = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
@@ -55,9 +55,12 @@ class RowTemplate:
         try:
             tree = _environment().parse(text)
             _refuse_files(tree, name)
-            self._variables, self._row_columns = _used_columns(tree, name, columns)
-            # Blocks render outside the loop's scope, and a column called `loop` would meet the loop's own.
-            self._batched = tree.find(nodes.Block) is None and "loop" not in self._variables
+            refuse_constants(_environment().lex(text), name, columns)
+            has_blocks = tree.find(nodes.Block) is not None
+            self._variable_of = variables_of(tree, columns, _environment().globals.keys())
+            tree = ColumnNames(name, self._variable_of, has_blocks=has_blocks).visit(tree)
+            self._variables, self._row_columns = _used_columns(tree, name, columns, self._variable_of)
+            self._batched = not has_blocks  # blocks render outside the loop's scope
             tree = _TextConcatenation().visit(tree)
             self._compiled = _environment().from_string(self._row_loop(tree) if self._batched else tree)
         except TemplateSyntaxError as error:
@@ -97,7 +100,8 @@ class RowTemplate:
     @property
     def _names(self) -> tuple[str, ...]:
         """The loop's variables."""
-        return (*self._variables, ROW) if self._row_columns else self._variables
+        names = tuple(self._variable_of[column] for column in self._variables)
+        return (*names, ROW) if self._row_columns else names
 
     def _loop_columns(self, values: Mapping[str, list[Any]]) -> list[list[Any]]:
         """The values of each loop variable."""
@@ -192,14 +196,12 @@ def _refuse_files(tree: nodes.Template, name: str) -> None:
 
 
 def _used_columns(
-    tree: nodes.Template, name: str, columns: Sequence[str]
+    tree: nodes.Template, name: str, columns: Sequence[str], variable_of: Mapping[str, str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns read as variables, and columns read through `row`, both in the dataset's order."""
-    known = frozenset(columns)
+    known = frozenset(variable_of.values())
     names = list(tree.find_all(nodes.Name))
-    # Jinja2 does not report its globals, and a column may be called `range`.
-    shadowed = known & _environment().globals.keys() & {node.name for node in names}
-    loads = meta.find_undeclared_variables(tree) | shadowed
+    loads = meta.find_undeclared_variables(tree)
     # A name set in one branch only is undeclared in the other: the template's own business, no unknown column.
     assigned = {node.name for node in names if node.ctx != "load"}
     unknown = loads - known - assigned - {ROW}
@@ -207,8 +209,9 @@ def _used_columns(
         lines = {node.name: node.lineno for node in reversed(names)}
         first = min(unknown, key=lambda column: (lines.get(column, 0), column))
         raise _unknown_column(first, f"{name} line {lines.get(first, 1)}", columns)
-    row_columns = _row_accesses(tree, name, columns) if ROW in loads - known else frozenset()
-    return tuple(c for c in columns if c in loads), tuple(c for c in columns if c in row_columns)
+    row_columns = _row_accesses(tree, name, columns) if ROW in loads else frozenset()
+    variables = tuple(column for column, variable in variable_of.items() if variable in loads)
+    return variables, tuple(c for c in columns if c in row_columns)
 
 
 def _row_accesses(tree: nodes.Template, name: str, columns: Sequence[str]) -> frozenset[str]:
@@ -216,19 +219,22 @@ def _row_accesses(tree: nodes.Template, name: str, columns: Sequence[str]) -> fr
     accesses = [
         (key, node.lineno) for node in tree.find_all(nodes.Expr) if (key := _row_key(node)) is not None
     ]
+    known = frozenset(columns)
     for key, line in accesses:
-        if key not in columns:
+        if key not in known:
             raise _unknown_column(key, f"{name} line {line}", columns)
-    uses = sum(node.name == ROW for node in tree.find_all(nodes.Name))
-    return frozenset(columns if len(accesses) < uses else (key for key, _ in accesses))
+    uses = [node for node in tree.find_all(nodes.Name) if node.name == ROW]
+    if len(accesses) == len(uses):
+        return frozenset(key for key, _ in accesses)
+    if ROW in known:
+        raise row_is_ambiguous(name, uses[0].lineno)
+    return known
 
 
 def _row_key(node: nodes.Expr) -> str | None:
     """The column that an expression reads of `row`, where it says so by itself."""
     match node:
         case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(key))):
-            return key
-        case nodes.Getattr(node=nodes.Name(name="row"), attr=key) if not hasattr(dict, key):
             return key
     return None
 

@@ -174,6 +174,8 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Cell] | None:
         return _converter(kind.value_type)
     if types.is_map(kind):
         key, item = _nullable(_converter(kind.key_type)), _nullable(_converter(kind.item_type))
+        if types.is_nested(kind.key_type):  # no key of a dict
+            return lambda pairs: [{"key": key(k), "value": item(v)} for k, v in pairs]
         return lambda pairs: {key(k): item(v) for k, v in pairs}
     if types.is_struct(kind):
         converters = {

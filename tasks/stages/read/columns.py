@@ -5,9 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
+
+_DEEPEST = 60  # Arrow's own limit is 64
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,10 @@ def select_columns(source: Source, extra: Collection[str], names: Sequence[str],
         "source.types": tuple(source.types),
         "the prompt": tuple(extra),
     }
+    known = frozenset(names)
     for mention, columns in mentions.items():
         for column in columns:
-            if column not in names:
+            if column not in known:
                 raise InputError(
                     f"{path}: {mention} names the column {column!r}; {did_you_mean(column, names)}"
                 )
@@ -63,6 +69,24 @@ def select_columns(source: Source, extra: Collection[str], names: Sequence[str],
     carried = tuple(dict.fromkeys(source.columns)) if source.columns is not None else tuple(names)
     used = {*source.key_columns, *extra} - set(carried)
     return Selection(carried, tuple(name for name in names if name in used), filtered)
+
+
+def check_storable(schema: Any, names: Iterable[str], path: str) -> None:
+    """Raises InputError for a column that Arrow can read and Parquet or Arrow's files cannot hold."""
+    for name in names:
+        depth, empty = _shape(schema.field(name).type)
+        if empty or depth > _DEEPEST:
+            problem = "holds a struct without fields" if empty else f"is nested {depth} levels deep"
+            raise InputError(
+                f"{path}: column {name!r} {problem}, which cannot be stored; leave it out with source.columns"
+            )
+
+
+def _shape(type_: Any) -> tuple[int, bool]:
+    """How many levels a type has, and whether there is a struct without fields in it."""
+    inner = [_shape(type_.field(place).type) for place in range(type_.num_fields)]
+    empty = pa.types.is_struct(type_) and not inner
+    return 1 + max((depth for depth, _ in inner), default=0), empty or any(each for _, each in inner)
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
@@ -74,27 +98,30 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     return f"the dataset has: {listed}"
 
 
-def check_distinct_names(names: Sequence[str], path: str) -> None:
-    """Raises InputError when a file has two columns of one name."""
+def check_distinct_names(names: Sequence[str], path: str, only: frozenset[str] | None) -> None:
+    """Raises InputError when a file has two columns of one name; only those in `only` count, None counts all."""
     seen: set[str] = set()
     for name in names:
-        if name in seen:
-            raise InputError(f"{path}: two columns are named {name!r}; rename one of them")
+        if name in seen and (only is None or name in only):
+            raise InputError(
+                f"{path}: two columns are named {name!r}; rename one of them, or leave it out with source.columns"
+            )
         seen.add(name)
 
 
 def check_same_columns(
     path: str,
-    names: Collection[str],
+    names: Iterable[str],
     first_path: str,
-    first_names: Collection[str],
+    first_names: Iterable[str],
     only: frozenset[str] | None,
 ) -> None:
     """Raises InputError when a file of a dataset does not have the same columns as the first one.
 
     Only those in `only` count, the ones the job mentions; None counts all.
     """
-    relevant = only if only is not None else {*names, *first_names}
+    names, first_names = frozenset(names), frozenset(first_names)
+    relevant = only if only is not None else names | first_names
     for name in sorted(relevant):
         if (name in names) == (name in first_names):
             continue

@@ -10,7 +10,7 @@ import functools
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +19,14 @@ import pyarrow.csv as pa_csv
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.arrow_columns import strings
 from tasks.stages.read.columns import check_distinct_names, check_same_columns
 from tasks.stages.read.csv_text import (
     END_RECORD,
     MAX_RECORD_BYTES,
     UNDECODABLE,
     BlockReader,
+    CsvHeader,
     CsvText,
     Utf8Stream,
 )
@@ -41,15 +43,16 @@ _BLOCK = 1 << 20
 class CsvReader:
     """Reads the CSV files of a dataset.
 
-    `schema` is that of the first file, with the types the job asks for; `headers` has each file's column names by path.
+    `schema` is that of the first file, with the types the job asks for; `headers` has each file's by path.
     """
 
     storage: SourceFilesystem
     source: Source
     schema: Any
-    headers: dict[str, list[str]]
+    headers: dict[str, CsvHeader]
     block: int = _BLOCK
     rows: int | None = field(default=None, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -74,20 +77,22 @@ class _CsvScan:
     """One pass over one file."""
 
     def __init__(self, reader: CsvReader, fragment: Fragment, names: tuple[str, ...]) -> None:
-        header = reader.headers[fragment.path]
+        self._header = reader.headers[fragment.path]
         self._text = csv_text(reader.storage, fragment, reader.source)
-        self._width = len(header)
-        self._used = [header.index(name) for name in names]
+        self._width = len(self._header.names)
+        place = {name: index for index, name in enumerate(self._header.names)}
+        self._used = [place[name] for name in names]
         self._schema = pa.schema([reader.schema.field(name) for name in names])
         self._block = reader.block
         self._skip = reader.source.bad_lines == "skip"
+        self._fill = reader.source.bad_lines == "fill"
         # Records left out: with another number of fields; with bytes that cannot be decoded; in all, as told so far.
         self._ragged = self._undecodable = self._left_out = 0
 
     def batches(self) -> Iterator[Any]:
         """Typed batches of the good records."""
         row = 0
-        for texts in self._texts():
+        for texts in self._filled() if self._fill else self._texts():
             if texts.num_rows:
                 yield self._typed(texts, row)
                 row += texts.num_rows
@@ -101,7 +106,28 @@ class _CsvScan:
     def examples(self, most: int) -> Iterator[Any]:
         """Up to `most` of the lines left out."""
         most = min(most, self._left_out)
-        return islice(self._text.bad_lines(self._width, self._used), most) if most else iter(())
+        return islice(self._text.bad_lines(self._header, self._used), most) if most else iter(())
+
+    def _filled(self) -> Iterator[Any]:
+        """Batches of text with empty fields where a line ends early; by Python's csv module, as Arrow cannot do it."""
+        rows: list[list[str]] = []
+        size = 0
+        for line, fields in self._text.records(self._header):
+            row = fields + [""] * (self._width - len(fields))
+            problem = self._text.problem(row, self._width, self._used)
+            if problem:
+                raise InputError(f"{self._text.display_path}: line {line}: {problem}; correct it")
+            rows.append([row[place] for place in self._used])
+            size += sum(map(len, fields))
+            if size >= self._block:
+                yield self._text_batch(rows)
+                rows, size = [], 0
+        if rows:
+            yield self._text_batch(rows)
+
+    def _text_batch(self, rows: list[list[str]]) -> Any:
+        columns = [strings(values) for values in zip(*rows, strict=True)]
+        return pa.RecordBatch.from_arrays(columns, names=self._schema.names)
 
     def _texts(self) -> Iterator[Any]:
         """Batches of text; the file is parsed again with larger blocks where a record does not fit into one."""
@@ -124,11 +150,15 @@ class _CsvScan:
     def _parsed(self, block: int) -> Iterator[tuple[Any, bool]]:
         """Text batches without END_RECORD, each with whether bytes that cannot be decoded were met so far."""
         self._ragged = 0
-        with self._text.open(self._width, checked=self._skip) as text:
+        with (
+            self._text.open(self._width, self._header.lines, checked=self._skip) as text,
+            # Closed by hand: its thread reads through Python, which a process on its way out does not survive.
+            self._open_csv(text, block) as reader,
+        ):
             previous = (
                 None  # one batch behind: the last one ends with END_RECORD, and which one is last shows late
             )
-            for batch in self._open_csv(text, block):
+            for batch in reader:
                 if batch.num_rows:
                     if previous is not None:
                         yield previous, text.marked
@@ -141,16 +171,21 @@ class _CsvScan:
     def _open_csv(self, text: Utf8Stream, block: int) -> Any:
         return pa_csv.open_csv(
             pa.PythonFile(BlockReader(text, block), mode="r"),
-            read_options=pa_csv.ReadOptions(block_size=block, use_threads=False),
+            # By place: a header may have a name twice.
+            read_options=pa_csv.ReadOptions(
+                block_size=block, use_threads=False, column_names=[str(place) for place in range(self._width)]
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._text.delimiter,
                 quote_char=self._text.quote,
+                escape_char=self._text.escape or False,
                 newlines_in_values=True,
+                ignore_empty_lines=self._width > 1,
                 invalid_row_handler=self._on_ragged if self._skip else None,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(self._schema.names, pa.string()),
-                include_columns=self._schema.names,
+                column_types={str(place): pa.string() for place in self._used},
+                include_columns=[str(place) for place in self._used],
             ),
         )
 
@@ -176,7 +211,7 @@ class _CsvScan:
                 columns.append(parse_text(column, target.type))
             except pa.ArrowInvalid as error:
                 index = first_invalid(column, target.type)
-                line = self._text.line_of(row + index, self._width, self._used)
+                line = self._text.line_of(row + index, self._header, self._used)
                 value = one_line(ValueError(column[index].as_py()), 80)
                 raise InputError(
                     f"{self._text.display_path}: line {line}: {value!r} in column {target.name!r} is not {target.type}; "
@@ -186,10 +221,10 @@ class _CsvScan:
 
     def _input_error(self, error: Exception) -> InputError:
         """The error with the line at fault, found by reading the file again."""
-        first = next(self._text.bad_lines(self._width, self._used), None)
+        first = next(self._text.bad_lines(self._header, self._used), None)
         if first is not None:
             return InputError(
-                f"{self._text.display_path}: line {first.line}: {first.reason}; correct it, or set source.bad_lines: skip"
+                f"{self._text.display_path}: line {first.line}: {first.reason}; {self._advice(first.reason)}"
             )
         if _block_too_small(error):
             return InputError(
@@ -199,8 +234,13 @@ class _CsvScan:
             f"{self._text.display_path}: not readable as CSV ({one_line(error)}); check source.csv"
         )
 
+    def _advice(self, reason: str) -> str:
+        if reason.startswith("has "):
+            return "correct it, or set source.bad_lines: skip (or fill, for lines that are too short)"
+        return self._text.encoding_advice
+
     def _raise_unclosed_quote(self) -> None:
-        deque(self._text.records(self._width), maxlen=0)  # raises with the line
+        deque(self._text.records(self._header), maxlen=0)  # raises with the line
         raise InputError(f"{self._text.display_path}: ends inside a quoted field; check source.csv.quote")
 
 
@@ -210,13 +250,14 @@ def inspect_csv(
     """Read the headers and check that the files fit together. Raises InputError."""
     _check_options(source)
     first_path = storage.display_path(fragments[0].path)
-    headers: dict[str, list[str]] = {}
+    headers: dict[str, CsvHeader] = {}
     for fragment in fragments:
         text = csv_text(storage, fragment, source)
         header = headers[fragment.path] = text.header()
-        check_distinct_names(header, text.display_path)
-        check_same_columns(text.display_path, header, first_path, headers[fragments[0].path], only)
-    names = headers[fragments[0].path]
+        check_distinct_names(header.names, text.display_path, only)
+        first = headers[fragments[0].path].names
+        check_same_columns(text.display_path, header.names, first_path, first, only)
+    names = dict.fromkeys(headers[fragments[0].path].names)
     schema = pa.schema([pa.field(name, TYPES[source.types.get(name, "string")]) for name in names])
     return CsvReader(storage, source, schema, headers)
 
@@ -224,16 +265,27 @@ def inspect_csv(
 def csv_text(storage: SourceFilesystem, fragment: Fragment, source: Source) -> CsvText:
     """A fragment's text as the job describes it; a .tsv is split at tabs unless the job says otherwise."""
     csv = source.csv
-    tabs = format_ending(fragment.path) == ".tsv" and "delimiter" not in csv.model_fields_set
-    return CsvText(storage, fragment, csv.encoding, "\t" if tabs else csv.delimiter, csv.quote)
+    return CsvText(
+        storage,
+        fragment,
+        csv.encoding,
+        csv.delimiter or ("\t" if format_ending(fragment.path) == ".tsv" else ","),
+        csv.quote,
+        csv.escape,
+        csv.skip_lines,
+        one_column=csv.delimiter == ",",
+    )
 
 
 def _check_options(source: Source) -> None:
-    for name, char in (("delimiter", source.csv.delimiter), ("quote", source.csv.quote)):
-        if not char.isascii() or char in "\r\n\0":
+    csv = source.csv
+    marks = {"delimiter": csv.delimiter or ",", "quote": csv.quote, "escape": csv.escape}
+    for name, char in marks.items():
+        if char and (not char.isascii() or char in "\r\n\0"):
             raise InputError(f"source.csv.{name}: {char!r} does not work; use one ASCII character")
-    if source.csv.delimiter == source.csv.quote:
-        raise InputError("source.csv: delimiter and quote are the same character; change one")
+    for one, other in combinations(marks, 2):
+        if marks[one] is not None and marks[one] == marks[other]:
+            raise InputError(f"source.csv: {one} and {other} are the same character; change one")
     try:
         codecs.lookup(source.csv.encoding)
         "".encode(source.csv.encoding)

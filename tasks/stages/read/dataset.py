@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,14 +12,14 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read.columns import Selection, mentioned_columns, select_columns
+from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
-from tasks.stages.read.discover import discover, fingerprint
+from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
 from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
 from tasks.stages.read.parquet_files import inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
-from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
+from tasks.storage.source_files import BATCH_BYTES, BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import redacted
 
 
@@ -28,6 +29,10 @@ class Reader(Protocol):
     @property
     def schema(self) -> Any:
         """The columns of the files."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is read differently from how the files have it, for people."""
 
     @property
     def rows(self) -> int | None:
@@ -49,7 +54,7 @@ class Dataset:
     `schema` is that of every batch: the carried columns (`source.columns`, or all of them, partition folders
     last), then the key columns and the columns prompts use where they are not carried. `carried` names those
     that belong in the output. `rows_hint` is the exact number of rows where the format tells it for free
-    (Parquet without `where`), else None.
+    (Parquet without `where`), else None. `notes` say what differs from the files, for people.
     """
 
     schema: Any
@@ -57,6 +62,7 @@ class Dataset:
     fragments: tuple[Fragment, ...]
     fingerprint: str
     rows_hint: int | None
+    notes: tuple[str, ...]
     _reader: Reader = field(repr=False)
     _selection: Selection = field(repr=False)
     _partitions: Partitions = field(repr=False)
@@ -66,7 +72,7 @@ class Dataset:
     _bad: BadLines = field(repr=False, default_factory=BadLines)
 
     def batches(self, rows: int = 1024) -> Iterator[Any]:
-        """Record batches of at most `rows` rows, exactly `schema`, in source order; can be called again.
+        """Record batches of at most `rows` rows and about BATCH_BYTES, exactly `schema`, in source order; can be called again.
 
         `where` and `limit` are applied. Raises InputError at a line that cannot be taken, and, before
         anything was yielded, when there is no row at all.
@@ -108,9 +114,8 @@ class Dataset:
         with closing(self._reader.read(fragment, names, rows, self._where, self._bad)) as batches:
             for batch in batches:
                 selected = self._where.apply(_with_constants(batch, constants))
-                if selected.num_rows:
-                    columns = [selected.column(name) for name in self.schema.names]
-                    yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                columns = [selected.column(name) for name in self.schema.names]
+                yield from _cut(pa.RecordBatch.from_arrays(columns, schema=self.schema))
 
     def _no_rows(self) -> str:
         if self._where.clauses:
@@ -130,18 +135,24 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     partitions = find_partitions(storage, fragments, reader.schema.names, source.types)
     everything = pa.schema([*reader.schema, *partitions.fields])
     path = redacted(source.path)
+    if not everything.names:
+        raise InputError(f"{path}: has no columns; check source.path")
     selection = select_columns(source, extra_columns, everything.names, path)
     _check_types_apply(source, fragments[0], partitions, path)
     where = compile_where(source.where, everything, path)
     if reader.rows == 0:
         raise InputError(f"{path}: has no rows; check source.path")
+    check_storable(everything, selection.names, path)
     rows = None if where.clauses or reader.rows is None else min(reader.rows, source.limit or reader.rows)
     return Dataset(
-        schema=pa.schema([everything.field(name) for name in selection.names]),
+        schema=pa.schema(
+            [everything.field(name) for name in selection.names], _metadata(reader.schema, selection.carried)
+        ),
         carried=selection.carried,
         fragments=fragments,
         fingerprint=fingerprint(fragments),
         rows_hint=rows,
+        notes=reader.notes,
         _reader=reader,
         _selection=selection,
         _partitions=partitions,
@@ -151,15 +162,36 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
     )
 
 
+def column_names(source: Source) -> list[str]:
+    """The names of the columns that templates can use, whatever else differs between the files. Raises InputError."""
+    storage, fragments = discover(source)
+    some = fragments if fragments[0].format == "jsonl" else fragments[:1]
+    names = _inspect(storage, some, source, frozenset()).schema.names
+    return [*names, *find_partitions(storage, fragments, names, source.types).names]
+
+
 def row_count_without_reading(source: Source) -> int | None:
     """How many rows there are, where that is known without reading them (Parquet). InputError when there is no source."""
     _, fragments = discover(source)
     return open_dataset(source).rows_hint if fragments[0].format == "parquet" else None
 
 
+def _metadata(schema: Any, carried: Collection[str]) -> dict[bytes, bytes]:
+    """What the files say of themselves; GeoParquet's part only together with all the columns it is about."""
+    metadata = dict(schema.metadata or {})
+    with suppress(ValueError, AttributeError):
+        about = json.loads(metadata.get(b"geo", b"{}")).get("columns", {})
+        if not set(about) <= set(carried):
+            del metadata[b"geo"]
+    return metadata
+
+
 def _inspect(
     storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:
+    if fragments[0].format != "parquet":
+        for fragment in fragments if storage.local else fragments[:1]:  # one request a file is too many
+            refuse_other_content(storage, fragment)
     match fragments[0].format:
         case "parquet":
             return inspect_parquet(storage, fragments, only)
@@ -177,6 +209,12 @@ def _check_types_apply(source: Source, fragment: Fragment, partitions: Partition
         raise InputError(
             f"{path}: source.types names {unused[0]!r}, but {fragment.format} files bring their own types; remove it"
         )
+
+
+def _cut(batch: Any) -> Iterator[Any]:
+    """The rows in batches of about BATCH_BYTES, or of one row."""
+    rows = max(1, batch.num_rows * BATCH_BYTES // max(BATCH_BYTES, batch.nbytes))
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 def _with_constants(batch: Any, constants: dict[str, Any]) -> Any:

@@ -22,7 +22,40 @@ _FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+# What is often given for a dataset and is not read, with what to do.
+_OTHER_FORMATS = {
+    ".zip": "a ZIP archive; unpack it",
+    ".tar": "a tar archive; unpack it",
+    ".tgz": "a tar archive; unpack it",
+    ".7z": "a 7-Zip archive; unpack it",
+    ".xlsx": "an Excel workbook; save the sheet as CSV (UTF-8)",
+    ".xls": "an Excel workbook; save the sheet as CSV (UTF-8)",
+    ".ods": "a spreadsheet; save the sheet as CSV (UTF-8)",
+    ".json": "JSON; write one object a line (jq -c '.[]'), or set source.format: jsonl if it is so",
+    ".arrow": "an Arrow file; write it as Parquet",
+    ".feather": "a Feather file; write it as Parquet",
+    ".orc": "an ORC file; write it as Parquet",
+    ".avro": "an Avro file; write it as Parquet",
+    ".db": "a database; export the table as Parquet or CSV",
+    ".sqlite": "a database; export the table as Parquet or CSV",
+    ".duckdb": "a database; export the table as Parquet or CSV",
+    ".pkl": "a Python pickle; write it as Parquet",
+}
+_MAGIC = {
+    b"PAR1": "a Parquet file; set source.format: parquet",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV (UTF-8)",
+    b"\x1f\x8b": "gzip-compressed; let its name end in .gz",
+    b"BZh": "bzip2-compressed; let its name end in .bz2",
+    b"\xfd7zXZ\x00": "xz-compressed; let its name end in .xz",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed; let its name end in .zst",
+    b"ARROW1": "an Arrow file; write it as Parquet",
+    b"ORC": "an ORC file; write it as Parquet",
+    b"Obj\x01": "an Avro file; write it as Parquet",
+    b"SQLite format 3\x00": "a database; export the table as Parquet or CSV",
+    b"%PDF": "a PDF; extract its text first",
+}
 # What backends call the thing that changes when a file is written again.
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -128,6 +161,7 @@ def _files_of_one_format(source: Source, names: Iterable[str], *, exact: bool) -
         return dict.fromkeys(chosen, source.format)
     data_files = {name: format_ for name, format_ in known.items() if format_}
     if not data_files:
+        _refuse_other_format(source, known)
         problem = "the ending does not tell its format" if exact else "holds no data files"
         raise InputError(f"{path}: {problem}; known endings are {', '.join(_FORMATS)} (or set source.format)")
     examples = {format_: posixpath.basename(name) for name, format_ in data_files.items()}
@@ -137,6 +171,25 @@ def _files_of_one_format(source: Source, names: Iterable[str], *, exact: bool) -
             f"{path}: mixes formats: {mixed}; set source.format, or narrow source.path with a glob"
         )
     return data_files
+
+
+def _refuse_other_format(source: Source, names: Iterable[str]) -> None:
+    for name in names:
+        other = _OTHER_FORMATS.get(format_ending(name)) or _OTHER_FORMATS.get(
+            posixpath.splitext(name)[1].lower()
+        )
+        if other:
+            raise InputError(f"{redacted(source.path)}: {posixpath.basename(name)} is {other}")
+
+
+def refuse_other_content(storage: SourceFilesystem, fragment: Fragment) -> None:
+    """InputError for a file that is not text, by its first bytes, once it is unpacked."""
+    with storage.input_errors(fragment.path), storage.open_stream(fragment) as stream:
+        first = bytes(stream.read(16))
+    is_text = all(8 < byte < 128 for byte in first)  # a CSV header may begin with ORC
+    for magic, other in _MAGIC.items():
+        if first.startswith(magic) and not is_text:
+            raise InputError(f"{storage.display_path(fragment.path)}: is {other}")
 
 
 def _format_of(name: str) -> Format | None:

@@ -64,6 +64,7 @@ class JsonlReader:
     schema: Any
     skip: bool
     rows: int | None = field(default=None, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -220,7 +221,7 @@ def _windows(lines: Sequence[LineBlock]) -> Iterator[Sequence[LineBlock]]:
 
 def _check_object(data: bytes) -> None:
     if not isinstance(json.loads(str(data, "utf-8")), dict):
-        raise ValueError("not an object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
+        raise ValueError("not an object" if not data.lstrip().startswith(b"[") else "an array, not an object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
 
 
 def _check_readable(data: bytes) -> None:

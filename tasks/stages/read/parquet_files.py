@@ -5,7 +5,7 @@ The dataset scanner is not used to read: it held 4 to 10 times the memory of `it
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,16 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from tasks.stages.read.columns import check_distinct_names, check_same_columns
 from tasks.stages.read.filters import Where
-from tasks.storage.source_files import REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
+from tasks.stages.read.widening import widened
+from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
+from tasks.storage.urls import one_line
 
 _LOCAL_BUFFER = 1 << 20
+_ALL_BUFFERS = 16 << 20
+_LEAST_BUFFER = 1 << 16
+_OF_THE_FILE = (b"pandas",)  # says where the file's index is, which an output with more columns does not have
+_LOST = ("GEOMETRY", "GEOGRAPHY", "VARIANT")
+_MOST_COLUMNS_WEIGHED = 2_000  # of wider files every look at a column costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class ParquetReader:
     storage: SourceFilesystem
     schema: Any
     rows: int
+    notes: tuple[str, ...] = ()
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -38,9 +46,10 @@ class ParquetReader:
         groups = self._groups(fragment, where)
         if groups == []:
             return
-        with self.storage.input_errors(fragment.path), opened(self.storage, fragment) as file:
+        with self.storage.input_errors(fragment.path), opened(self.storage, fragment, len(names)) as file:
+            rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
             for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
-                yield _cast(batch, schema)
+                yield _cast(batch, schema, self.storage.display_path(fragment.path))
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
         """The row groups that may hold rows for `where`, by their statistics; None for all of them."""
@@ -62,50 +71,107 @@ def inspect_parquet(
 ) -> ParquetReader:
     """Read the footers and check that the files fit together. Raises InputError."""
     fields: dict[str, Any] = {}
+    notes: dict[str, None] = {}
+    metadata: dict[bytes, bytes] = {}
     first_path = storage.display_path(fragments[0].path)
     rows = 0
     for number, fragment in enumerate(fragments):
         path = storage.display_path(fragment.path)
         with storage.input_errors(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
-            rows += file.metadata.num_rows
-            schema = file.schema_arrow
-        check_distinct_names(schema.names, path)
+            rows += _row_count(file.metadata)
+            schema = _with_annotations(file, notes, path)
+        check_distinct_names(schema.names, path, only)
         if number == 0:
-            fields = {field.name: field.remove_metadata() for field in schema}
+            fields = {field.name: _without_id(field) for field in schema}
+            metadata = {k: v for k, v in (schema.metadata or {}).items() if k not in _OF_THE_FILE}
         else:
             check_same_columns(path, schema.names, first_path, fields, only)
             for field in schema:
                 if field.name in fields and (only is None or field.name in only):
-                    fields[field.name] = _common_field(fields[field.name], field, path, first_path)
-    return ParquetReader(storage, pa.schema(list(fields.values())), rows)
+                    before = fields[field.name]
+                    fields[field.name] = _common_field(before, field, path, first_path)
+                    _note_widening(before, field, fields[field.name], notes)
+    return ParquetReader(storage, pa.schema(list(fields.values()), metadata), rows, tuple(notes))
+
+
+def _note_widening(before: Any, field: Any, common: Any, notes: dict[str, None]) -> None:
+    differs = before.type != field.type
+    if differs and not (pa.types.is_null(before.type) or pa.types.is_null(field.type)):
+        notes[
+            f"column {field.name!r} is {before.type} in some files and {field.type} in others, read as {common.type}"
+        ] = None
+
+
+def _row_count(footer: Any) -> int:
+    """The rows of a file; some writers count them in the row groups only."""
+    in_groups = sum(int(footer.row_group(number).num_rows) for number in range(footer.num_row_groups))
+    return max(int(footer.num_rows), in_groups)
+
+
+def _with_annotations(file: Any, notes: dict[str, None], path: str) -> Any:
+    """The schema with the text that Parquet calls ENUM as text; what else Arrow cannot carry goes into `notes`."""
+    schema = file.schema_arrow
+    leaves = file.schema
+    for number in range(len(leaves) if len(leaves) < _MOST_COLUMNS_WEIGHED else 0):
+        leaf = leaves.column(number)
+        kind = str(leaf.logical_type.type)
+        place = schema.get_field_index(leaf.path)
+        if kind == "ENUM" and place >= 0:
+            schema = schema.set(place, schema.field(place).with_type(pa.string()))
+        elif kind in _LOST or (kind == "TIME" and '"isAdjustedToUTC": true' in leaf.logical_type.to_json()):
+            notes[f"{path}: column {leaf.path!r} loses its Parquet annotation {kind}"] = None
+    return schema
+
+
+def _without_id(field: Any) -> Any:
+    metadata = {k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"}
+    return field.with_metadata(metadata or None)
+
+
+def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
+    """How many rows make about BATCH_BYTES in the row group with the largest ones."""
+    largest = 1
+    for number in range(footer.num_row_groups if footer.num_columns < _MOST_COLUMNS_WEIGHED else 0):
+        group = footer.row_group(number)
+        columns = (group.column(place) for place in range(group.num_columns))
+        used = (each for each in columns if each.path_in_schema.split(".")[0] in names)
+        size = sum(column.total_uncompressed_size for column in used)
+        largest = max(largest, size // max(1, group.num_rows))
+    return max(1, BATCH_BYTES // largest)
 
 
 @contextmanager
-def opened(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
-    """A ParquetFile that reads ahead one buffer per column and keeps nothing."""
+def opened(storage: SourceFilesystem, fragment: Fragment, columns: int = 1) -> Iterator[Any]:
+    """A ParquetFile that reads ahead one buffer for each of `columns` and keeps nothing."""
     # Without pre_buffer, which would hold a whole row group.
-    buffer = _LOCAL_BUFFER if storage.local else REMOTE_BLOCK
+    buffer = (
+        max(_LEAST_BUFFER, min(_LOCAL_BUFFER, _ALL_BUFFERS // columns)) if storage.local else REMOTE_BLOCK
+    )
     source = storage.open_random(fragment)
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer) as file:
         yield file
 
 
 def _common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
-    """One field for both files: the same type; a column that is null throughout fits any."""
-    nullable = known.nullable or field.nullable
-    if known.type == field.type or pa.types.is_null(field.type):
-        return known.with_nullable(nullable)
-    if pa.types.is_null(known.type):
-        return field.remove_metadata().with_nullable(nullable)
+    """One field for both files, with the narrowest type that holds both."""
+    type_ = widened(known.type, field.type)
+    if type_ is not None:
+        return known.with_type(type_).with_nullable(known.nullable or field.nullable)
     raise InputError(
         f"{path}: column {field.name!r} is {field.type}, but {known.type} in {first_path}; write both with one type"
     )
 
 
-def _cast(batch: Any, schema: Any) -> Any:
-    """The batch with the types of the dataset: a column that is null throughout this file has none of its own."""
+def _cast(batch: Any, schema: Any, path: str) -> Any:
+    """The batch with the types of the dataset. InputError for a value that the wider type cannot hold exactly."""
     columns = []
     for field in schema:
         column = batch.column(field.name)
-        columns.append(column if column.type == field.type else column.cast(field.type))
+        try:
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{path}: column {field.name!r} holds a value that is no {field.type} ({one_line(error)}); "
+                "write all files with one type"
+            ) from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -199,10 +199,18 @@ def test_the_whole_row_is_a_variable(text: str, used: set[str], expected: str) -
     assert orjson.loads(found) == expected
 
 
-def test_a_column_called_row_is_that_column() -> None:
-    template = RowTemplate("{{ row }}", "t", ("row", "b"))
-    assert template.columns == {"row"}
-    assert template.render({"row": ["x"]}, 1) == [b'"x"']
+def test_a_column_called_row_is_read_through_the_row() -> None:
+    template = RowTemplate('{{ row["row"] }}{{ row["b"] }}', "t", ("row", "b"))
+    assert template.columns == {"row", "b"}
+    assert template.render({"row": ["x"], "b": [1]}, 1) == [b'"x1"']
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ row }}", "{{ row | tojson }}", "{{ row.b }}{{ row }}", "{{ row.items() }}"]
+)
+def test_row_by_itself_is_refused_where_a_column_is_called_row(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'write row\["row"\] for the column'):
+        RowTemplate(text, "t", ("row", "b"))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,9 @@ def test_what_a_csv_writer_writes_comes_back(
 )
 def test_any_text_gives_the_records_that_python_reads(file: Path, width: int, body: str, block: int) -> None:
     content = ",".join(f"c{i}" for i in range(width)) + "\n" + (body if width > 1 else body.replace(",", "c"))
-    expected = [fields for fields in csv.reader(io.StringIO(content, newline="")) if fields][1:]
+    parsed = list(csv.reader(io.StringIO(content, newline="")))[1:]
+    # A blank line is nothing, except in a file of one column, where it is an empty field.
+    expected = [fields or [""] for fields in parsed if fields or width == 1]
     good = [tuple(fields) for fields in expected if len(fields) == width]
     dataset = small_blocks(opened(file, content, bad_lines="skip"), block)
     try:
@@ -320,3 +322,87 @@ def test_several_files_need_the_same_columns_in_any_order(tmp_path: Path) -> Non
     (tmp_path / "3.csv").write_text("a,c\n4,3\n")
     with pytest.raises(InputError, match=r"3\.csv: has no column 'b', but .*1\.csv has"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter"),
+    [
+        ("a.csv", "id;name\n1;a\n", '";"'),
+        ("a.csv", "id\tname\n1\ta\n", '"\\t"'),
+        ("a.csv", "id|name\n1|a\n", '"|"'),
+        ("a.csv", "id;na|me;x\n1;a;2\n", '";"'),
+        ("a.tsv", "id,name\n1,a\n", '","'),
+    ],
+)
+def test_a_header_between_other_delimiters_names_the_key_to_set(
+    tmp_path: Path, name: str, content: str, delimiter: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        opened(tmp_path / name, content)
+    assert f"set source.csv.delimiter: {delimiter} " in str(caught.value)
+
+
+def test_a_single_column_with_such_a_name_is_read_when_the_job_says_so(file: Path) -> None:
+    assert rows_of(opened(file, "a;b\nx;y\n", csv={"delimiter": ","})) == [("x;y",)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "likely"),
+    [
+        ("cp1252", "Zoë\nMüller – €5", "cp1252"),
+        ("latin-1", "Zoë\nMüller \x81", "latin-1"),
+        ("shift_jis", "これは日本語です", "shift_jis"),
+        ("euc_jp", "これは日本語です", "euc_jp"),
+        ("cp1251", "Привет как дела", "cp1251"),
+        ("utf-16", "Zoë", "utf-16"),
+        ("utf-16-le", "Zoë", "utf-16-le"),
+    ],
+)
+def test_text_in_another_encoding_names_the_encoding_and_the_key(
+    file: Path, encoding: str, text: str, likely: str
+) -> None:
+    content = "".join(f"{n},{part}\n" for n, part in enumerate(text.split("\n")))
+    with pytest.raises(InputError) as caught:
+        rows_of(opened(file, f"id,name\n{content}".encode(encoding)))
+    assert str(caught.value).endswith(f"it looks like {likely}: set source.csv.encoding: {likely}")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_before_the_header_are_skipped_and_counted(file: Path, line_end: str) -> None:
+    lines = ["Report, of today", '"', "a,b", "1,2", "3"]
+    csv_options = {"skip_lines": 2}
+    assert rows_of(opened(file, line_end.join(lines[:4]), csv=csv_options)) == [("1", "2")]
+    with pytest.raises(InputError, match=r"a\.csv: line 5: has 1 field, not 2"):
+        rows_of(opened(file, line_end.join(lines), csv=csv_options))
+    with pytest.raises(InputError, match="is empty"):
+        opened(file, line_end.join(lines), csv={"skip_lines": 9})
+
+
+def test_quotes_after_a_backslash_are_part_of_the_field_by_choice(file: Path) -> None:
+    dataset = opened(file, 'a,b\n"he said \\"hi, you\\"",2\n', csv={"escape": "\\"})
+    assert rows_of(dataset) == [('he said "hi, you"', "2")]
+
+
+def test_short_lines_are_filled_by_choice_and_long_ones_are_not(file: Path) -> None:
+    dataset = opened(file, 'id,name,note\n1,a,"x\ny"\n2,b\n3\n', bad_lines="fill")
+    assert rows_of(dataset) == [("1", "a", "x\ny"), ("2", "b", ""), ("3", "", "")]
+    with pytest.raises(InputError, match="line 3: has 3 fields, not 2; correct it"):
+        rows_of(opened(file, "a,b\n1\n1,2,3\n", bad_lines="fill"))
+    with pytest.raises(InputError, match="line 3: a quote opened"):
+        rows_of(opened(file, 'a,b\n1\n"1,2,3\n', bad_lines="fill"))
+
+
+def test_columns_without_a_name_are_called_by_their_place(file: Path) -> None:
+    dataset = opened(file, "a,b,,\n1,2,,x\n")
+    assert dataset.schema.names == ["a", "b", "column_3", "column_4"]
+    assert rows_of(dataset) == [("1", "2", "", "x")]
+
+
+def test_two_columns_of_one_name_that_nobody_uses_do_no_harm(file: Path) -> None:
+    assert rows_of(opened(file, "name,id,name\na,1,b\n", columns=["id"])) == [("1",)]
+    with pytest.raises(InputError, match=r"two columns are named 'name'; .*source\.columns"):
+        opened(file, "name,id,name\na,1,b\n", columns=["id", "name"])
+
+
+def test_a_blank_line_is_a_row_where_there_is_one_column(file: Path) -> None:
+    assert rows_of(opened(file, "\na\nx\n\ny\n")) == [("x",), ("",), ("y",)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,7 +138,59 @@ def test_packed_text_is_unpacked(tmp_path: Path, ending: str, codec: str, name: 
     assert rows_of(open_dataset(Source(path=str(path)))) == [{"n": "1"}, {"n": "2"}]
 
 
-@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize(("ending", "pack"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_text_packed_in_several_streams_is_unpacked(
+    tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"a.csv{ending}"
+    path.write_bytes(pack(b"n\n1\n") + pack(b"2\n"))
+    assert rows_of(open_dataset(Source(path=str(path)))) == [{"n": "1"}, {"n": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_a"),
+    [
+        ("a.zip", "ZIP archive; unpack it"),
+        ("a.xlsx", "Excel workbook; save the sheet as CSV"),
+        ("a.json", "JSON; write one object a line"),
+        ("a.arrow", "Arrow file; write it as Parquet"),
+        ("a.orc", "ORC file; write it as Parquet"),
+    ],
+)
+def test_other_formats_are_named_as_what_they_are(tmp_path: Path, name: str, is_a: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    for path in (tmp_path / name, tmp_path):
+        with pytest.raises(InputError, match=is_a):
+            open_dataset(Source(path=str(path)))
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("content", "is_a"),
+    [
+        (bz2.compress(b"n\n1\n"), "let its name end in .bz2"),
+        (lzma.compress(b"n\n1\n"), "let its name end in .xz"),
+        (gzip.compress(b"n\n1\n"), "let its name end in .gz"),
+        (b"PK\x03\x04\x14\x00", "Excel workbook"),
+        (b"PAR1\x15\x04", "set source.format: parquet"),
+        (b"ARROW1\x00\x00", "an Arrow file"),
+        (b"ORC\x0a\x03", "an ORC file"),
+    ],
+)
+def test_a_file_under_a_false_name_is_named_as_what_it_is(
+    tmp_path: Path, format_: str, content: bytes, is_a: str
+) -> None:
+    (tmp_path / "rows").write_bytes(content)
+    with pytest.raises(InputError, match=is_a):
+        open_dataset(Source.model_validate({"path": str(tmp_path / "rows"), "format": format_}))
+
+
+def test_a_header_may_begin_like_another_format(tmp_path: Path) -> None:
+    put_csv(tmp_path / "a.csv", "ORC,BZh\n1,2\n")
+    assert rows_of(open_dataset(Source(path=str(tmp_path)))) == [{"ORC": "1", "BZh": "2"}]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.zst", "a.csv.bz2", "a.jsonl.xz"])
 def test_a_broken_archive_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"not packed at all")
     with pytest.raises(InputError, match=f"{name}: cannot be read"):

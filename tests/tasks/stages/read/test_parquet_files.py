@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.read import Dataset, open_dataset
+from tasks.stages.read import Dataset, column_names, open_dataset
+from tasks.stages.read.columns import check_storable
+from tasks.storage.source_files import BATCH_BYTES
 
 
 def opened(path: Path, extra: tuple[str, ...] = (), **settings: Any) -> Dataset:
@@ -182,3 +185,80 @@ def test_reading_loads_no_pandas(tmp_path: Path) -> None:
         f"list(open_dataset(Source(path={str(tmp_path)!r})).batches()); sys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_files_that_differ_in_columns_the_job_does_not_use_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1], "y": [1]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"x": [2], "z": ["a"]}), tmp_path / "2.parquet")
+    assert table_of(opened(tmp_path, columns=["x"]))["x"].to_pylist() == [1, 2]
+    assert set(column_names(Source(path=str(tmp_path), columns=("x",)))) >= {"x"}
+    with pytest.raises(InputError, match=r"list source\.columns"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("order", [["1", "2"], ["2", "1"]])
+def test_a_safe_widening_is_made_and_said(tmp_path: Path, order: list[str]) -> None:
+    pq.write_table(pa.table({"x": [1]}), tmp_path / f"{order[0]}.parquet")
+    pq.write_table(pa.table({"x": [0.5]}), tmp_path / f"{order[1]}.parquet")
+    dataset = opened(tmp_path)
+    assert sorted(table_of(dataset)["x"].to_pylist()) == [0.5, 1.0]
+    assert len(dataset.notes) == 1
+    assert "read as double" in dataset.notes[0]
+
+
+def test_a_number_that_the_wider_type_would_round_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [2**53 + 1]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"x": [0.5]}), tmp_path / "2.parquet")
+    with pytest.raises(InputError, match=r"1\.parquet: column 'x' holds a value that is no double"):
+        table_of(opened(tmp_path))
+
+
+@pytest.mark.parametrize("type_", [pa.struct([]), pa.list_(pa.struct([("a", pa.struct([]))]))])
+def test_a_struct_without_fields_is_refused_unless_it_is_left_out(type_: pa.DataType) -> None:
+    schema = pa.schema([("a", pa.int64()), ("b", type_)])
+    check_storable(schema, ["a"], "p")
+    with pytest.raises(InputError, match=r"column 'b' holds a struct without fields.*source\.columns"):
+        check_storable(schema, ["a", "b"], "p")
+
+
+def test_nesting_that_arrow_cannot_store_is_refused() -> None:
+    type_ = pa.int64()
+    for _ in range(70):
+        type_ = pa.list_(type_)
+    with pytest.raises(InputError, match="is nested 71 levels deep"):
+        check_storable(pa.schema([("a", type_)]), ["a"], "p")
+
+
+def test_a_file_without_columns_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({}), tmp_path / "1.parquet")
+    with pytest.raises(InputError, match="has no columns"):
+        opened(tmp_path)
+
+
+def test_metadata_is_data(tmp_path: Path) -> None:
+    field = pa.field("a", pa.int64(), metadata={"description": "how many"})
+    geo = b'{"columns": {"a": {}}}'
+    schema = pa.schema([field, ("b", pa.string())], metadata={"geo": geo, "mine": "x", "pandas": "{}"})
+    pq.write_table(pa.table({"a": [1], "b": ["x"]}, schema), tmp_path / "1.parquet")
+    dataset = opened(tmp_path)
+    assert dataset.schema.metadata == {b"geo": geo, b"mine": b"x"}
+    assert dataset.schema.field("a").metadata == {b"description": b"how many"}
+    assert table_of(dataset).schema.metadata == dataset.schema.metadata
+    assert opened(tmp_path, columns=["b"]).schema.metadata == {b"mine": b"x"}
+
+
+def test_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
+    texts = [str(n) * 100_000 for n in range(10)] * 20
+    pq.write_table(pa.table({"a": texts}), tmp_path / "1.parquet", use_dictionary=False)
+    batches = list(opened(tmp_path).batches(1024))
+    assert max(batch.nbytes for batch in batches) <= 2 * BATCH_BYTES
+    assert [text for batch in batches for text in batch.column("a").to_pylist()] == texts
+
+
+def test_the_cost_of_many_columns_does_not_grow_with_their_square(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(5_000)]
+    pq.write_table(pa.table({name: [n] for n, name in enumerate(names)}), tmp_path / "1.parquet")
+    began = time.monotonic()
+    dataset = opened(tmp_path, columns=names, key="c7", where=[["c9", "==", 9]])
+    assert table_of(dataset).num_rows == 1
+    assert time.monotonic() - began < 20

@@ -1,0 +1,52 @@
+"""Datasets as people have them: what `plan` shows is what a run posts, whatever the reader's options."""
+
+from __future__ import annotations
+
+import bz2
+from typing import Any
+
+import pytest
+
+from configs.load import load_job
+from rigs.workspace import Workspace
+from tasks.runs.session import shard_limits
+from tasks.stages.plan import RequestPlan
+
+_TABS = b"id\tname\n1\tAnn\n2\tEve\n"
+_COMMAS = b"id,name\n1,Ann\n2,Eve\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("rows.tsv", _TABS, {}),
+        ("rows.csv", _TABS, {"csv": {"delimiter": "\t"}}),
+        ("rows.tsv", _COMMAS, {"csv": {"delimiter": ","}}),
+        ("rows.csv", b"Report\n\n" + _COMMAS, {"csv": {"skip_lines": 2}}),
+        ("rows.csv", b"id,name\n1,'Ann'\n2,'Eve'\n", {"csv": {"quote": "'"}}),
+        ("rows.csv", b"id,name\n1,An\\n\n2,Eve\n", {"csv": {"escape": "\\"}}),
+        ("rows.csv", _COMMAS.decode().encode("utf-16"), {"csv": {"encoding": "utf-16"}}),
+        ("rows.csv", b"id,name,note\n1,Ann\n2,Eve,x\n", {"bad_lines": "fill"}),
+        ("rows.csv", b"id,name\n1,Ann\nx\n2,Eve\n", {"bad_lines": "skip"}),
+        ("rows.csv", b"name,id,name\nx,1,Ann\ny,2,Eve\n", None),
+        ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"where": [["id", "!=", "3"]]}),
+        ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"limit": 2}),
+        ("rows.csv.bz2", bz2.compress(_COMMAS), {}),
+    ],
+)
+def test_plan_and_run_read_alike(
+    workspace: Workspace, name: str, content: bytes, options: dict[str, Any] | None
+) -> None:
+    (workspace.folder / name).write_bytes(content)
+    used = {"columns": ["id"]} if options is None else options
+    workspace.change("source", {"path": name, "key": "id", **used})
+    workspace.change("prompt.user", "{{ id }}" if options is None else "Say {{ name }}")
+    job = load_job(workspace.write())
+    limits = job.provider.limits
+    planned = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
+    rows = [row for piece in planned.row_slices() for row in piece.rows.to_pylist()]
+    workspace.run()
+    published = workspace.out.select(planned.dataset.schema.names).to_pylist()
+    assert [row["id"] for row in published] == ["1", "2"]
+    assert published == rows
+    assert workspace.statuses() == {"succeeded": 2}
