@@ -83,6 +83,7 @@ def status(
         else:
             columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
             terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
+        _say_when_swept()
         return ALL_ANSWERED
     found = describe_run(home(), run)
     if as_json:
@@ -92,6 +93,15 @@ def status(
     else:
         terminal.show_run(found)
     return ALL_ANSWERED
+
+
+def _say_when_swept() -> None:
+    """On stderr: the list on stdout is data."""
+    from configs.clock import SystemClock
+    from tasks.maintenance.sweep_age import describe_last_sweep
+
+    if line := describe_last_sweep(home(), SystemClock()):
+        sys.stderr.write(f"nightmail: {line}\n")
 
 
 @app.command

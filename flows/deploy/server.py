@@ -53,7 +53,7 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
     `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file or the server says no.
     """
     wanted = _read(folder / "prefect.yaml").get("deployments") or []
-    automations = _read(folder / "automations.yaml").get("automations") or []
+    rules = _read(folder / "automations.yaml")
     try:
         with get_client(sync_client=True) as client:
             site = Site(client, folder, environ, dry_run)
@@ -62,8 +62,10 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
             yield from _deployments(site, wanted)
             for name, variable in _BLOCKS.items():
                 yield from _webhook_block(site, name, environ.get(variable))
-            for entry in automations:
+            for entry in rules.get("automations") or []:
                 yield _automation(site, entry)
+            for name in rules.get("retired") or []:
+                yield from _retired_automation(site, name)
     except PrefectHTTPStatusError as error:
         said = " ".join(error.response.text.split())[:300]
         raise ConfigError(f"{error.request.url.path}: the Prefect server says {said}") from error
@@ -170,6 +172,14 @@ def _automation(site: Site, entry: dict[str, Any]) -> str:
         outright = AutomationCore.model_validate(wanted.model_dump(exclude={"owner_resource"}))
         site.client.update_automation(found.id, outright)
     return site.did("update", f"automation {name}")
+
+
+def _retired_automation(site: Site, name: str) -> Iterator[str]:
+    """One that an earlier version made would go on to act."""
+    for found in site.client.read_automations_by_name(name):
+        if not site.dry_run:
+            site.client.delete_automation(found.id)
+        yield site.did("delete", f"automation {name}")
 
 
 def _with_ids(site: Site, action: dict[str, Any]) -> dict[str, Any]:
