@@ -15,4 +15,5 @@ pytest_plugins = [
     "rigs.s3",
     "rigs.vendor_fakes",
     "rigs.deployed",
+    "rigs.site",
 ]

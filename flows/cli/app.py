@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter, validators
 
+from configs.clock import interruptible_by
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.options import Option, parameters_from
@@ -82,6 +86,18 @@ def prefect_server() -> bool:
             " or unset it (also in the Prefect profile) to run without one"
         ) from error
     return True
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[threading.Event]:
+    """Set the event on SIGTERM, and let sleeps of this thread end in KeyboardInterrupt then: for what runs until it is told."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with interruptible_by(stop):
+            yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def home() -> Home:

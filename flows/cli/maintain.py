@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,9 @@ from cyclopts import Parameter
 
 from configs.clock import SystemClock
 from configs.errors import ConfigError
+from configs.frozen import seconds
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, AsJson, app, home, prefect_server
+from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, AsJson, app, ended_by_sigterm, home, prefect_server
 
 
 @app.command
@@ -39,8 +41,47 @@ def deploy(
 
 
 @app.command
-def sweep() -> int:
+def sweep(
+    *,
+    every: Annotated[
+        str | None, Parameter(help="Do it again and again, such as 10m, until SIGTERM or Ctrl-C.")
+    ] = None,
+) -> int:
     """Revive runs that lost their process, and delete files at the providers that no run needs."""
+    if every is None:
+        _sweep_once()
+        return ALL_ANSWERED
+    interval = _interval(every)
+    with ended_by_sigterm() as stop:
+        try:
+            while not stop.is_set():
+                _sweep_and_go_on()
+                SystemClock().sleep(interval)
+        except KeyboardInterrupt:
+            if not stop.is_set():
+                raise
+    return ALL_ANSWERED
+
+
+def _interval(every: str) -> float:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}[smhd]", every):
+        raise ConfigError(f"--every: {every!r} is no duration; write it like 90s, 10m or 1h")
+    return seconds(every)
+
+
+def _sweep_and_go_on() -> None:
+    """A sweep of many: whatever kept this one from its end, the next looks again."""
+    try:
+        _sweep_once()
+    except Exception as error:  # noqa: BLE001 - a server or a database that is away comes back
+        said = " ".join(str(error).split())[:300]
+        sys.stderr.write(
+            f"nightmail: this sweep broke off ({type(error).__name__}: {said}); the next looks again\n"
+        )
+        sys.stderr.flush()
+
+
+def _sweep_once() -> None:
     from prefect.client.orchestration import get_client
 
     from tasks.maintenance.sweep import sweep_up
@@ -56,7 +97,7 @@ def sweep() -> int:
         sys.stdout.write(line + "\n")
     for line in result.noted:
         sys.stderr.write(f"nightmail: {line}\n")
-    return ALL_ANSWERED
+    sys.stdout.flush()
 
 
 @app.command

@@ -86,6 +86,7 @@ def status(
         else:
             columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
             terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
+        _say_when_swept()
         return ALL_ANSWERED
     run_data = describe_run(home(), run)
     if as_json:
@@ -95,6 +96,15 @@ def status(
     else:
         terminal.show_run(run_data)
     return ALL_ANSWERED
+
+
+def _say_when_swept() -> None:
+    """On stderr: the list on stdout is data."""
+    from configs.clock import SystemClock
+    from tasks.maintenance.sweep_age import describe_last_sweep
+
+    if line := describe_last_sweep(home(), SystemClock()):
+        sys.stderr.write(f"nightmail: {line}\n")
 
 
 @app.command

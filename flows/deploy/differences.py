@@ -73,7 +73,8 @@ def _server_fields(deployment: DeploymentResponse) -> dict[str, Any]:
         "work pool": deployment.work_pool_name,
         "job variables": deployment.job_variables,
         "concurrency limit": limit and limit.limit,
-        "collision strategy": options and options.collision_strategy.value,
+        # Prefect keeps the strategy of a limit that is gone.
+        "collision strategy": options.collision_strategy.value if limit and options else None,
         "folder": deployment.pull_steps,
         # A schedule that somebody added in the UI has no entry in the file, and is left alone.
         **{

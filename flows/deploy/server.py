@@ -55,7 +55,7 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
     `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file is wrong or the server refuses.
     """
     wanted = _read(folder / "prefect.yaml").get("deployments") or []
-    automations = _read(folder / "automations.yaml").get("automations") or []
+    rules = _read(folder / "automations.yaml")
     try:
         with get_client(sync_client=True) as client:
             target = DeployTarget(client, folder, environ, dry_run)
@@ -64,8 +64,10 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
             yield from _deployments(target, wanted)
             for name, variable in _BLOCKS.items():
                 yield from _webhook_block(target, name, environ.get(variable))
-            for entry in automations:
+            for entry in rules.get("automations") or []:
                 yield _automation(target, entry)
+            for name in rules.get("retired") or []:
+                yield from _retired_automation(target, name)
     except PrefectHTTPStatusError as error:
         server_message = " ".join(error.response.text.split())[:300]
         raise ConfigError(
@@ -178,6 +180,14 @@ def _automation(target: DeployTarget, entry: dict[str, Any]) -> str:
         complete = AutomationCore.model_validate(wanted.model_dump(exclude={"owner_resource"}))
         target.client.update_automation(found.id, complete)
     return target.action_text("update", f"automation {name}")
+
+
+def _retired_automation(target: DeployTarget, name: str) -> Iterator[str]:
+    """Delete an automation that an earlier version made: it would go on to act."""
+    for automation in target.client.read_automations_by_name(name):
+        if not target.dry_run:
+            target.client.delete_automation(automation.id)
+        yield target.action_text("delete", f"automation {name}")
 
 
 def _with_ids(target: DeployTarget, action: dict[str, Any]) -> dict[str, Any]:

@@ -152,4 +152,13 @@ events = Table(
 )
 Index("events_by_run", events.c.run_id, events.c.id)
 
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True),  # there is one row
+    Column("lease_owner", String(128)),
+    Column("lease_until", UtcDateTime),
+    Column("completed_at", UtcDateTime),  # the last that looked at everything
+)
+
 Record = dict[str, Any]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 
 from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.home import Home
-from tasks.ledger.leases import is_held
+from tasks.ledger import database
+from tasks.ledger.leases import current_owner, describe_owner, is_held, owner_is_dead
 from tasks.ledger.records import RunRecord
-from tasks.ledger.transitions import INACTIVE
+from tasks.ledger.sweeps import Sweeps
+from tasks.ledger.transitions import INACTIVE, RunState
 from tasks.maintenance.cleanup import clean
 from tasks.maintenance.leftovers import Leftover, LeftoverKind
-from tasks.maintenance.sweep_action import QUIET, SweepAction, choose_action
+from tasks.maintenance.remedy import CRASH_WINDOW, QUIET, Remedy, Role, Signs, choose_remedy
 from tasks.orchestration.server_runs import FlowRuns, Seen
 from tasks.runs.queries import open_ledger
+
+_LEASE_SECONDS = 900.0
+"""Longer than a sweep takes. One that takes longer still is joined by another, which does no harm."""
 
 
 class SweepResult:
@@ -27,58 +34,140 @@ class SweepResult:
 
 
 def sweep_up(home: Home, environ: Mapping[str, str], clock: Clock, flow_runs: FlowRuns) -> SweepResult:
-    """Look at every unfinished run, at those that never became one, then at what the others left at the providers."""
+    """Look at every unfinished run and every flow run, then at what the others left at the providers.
+
+    Returns at once, and says so, while another sweep is at it.
+    """
     result = SweepResult()
-    known = set()
-    for run in _unfinished(home):
-        _sweep_run(run, clock, flow_runs, result)
-        known.add(run.origin)
-    for flow_run, name in flow_runs.never_begun(clock.now() - QUIET).items():
-        if flow_run not in known:
-            flow_runs.wake(flow_run)
-            result.done.append(
-                f"{name}: its worker is gone, and no process began it; a worker takes it up again"
+    with _alone(home, clock) as sweeps:
+        if isinstance(sweeps, str):
+            result.noted.append(
+                f"sweep: {describe_owner(sweeps)} is sweeping at this moment; nothing was done here"
             )
-    cleaning = clean(home, environ, clock, remove=True, folders=False)
-    result.done += [_removal(leftover) for leftover in cleaning.leftovers]
-    result.noted += cleaning.notes
+            return result
+        _Sweep(home, clock, flow_runs, result).help_runs()
+        cleaning = clean(home, environ, clock, remove=True, folders=False)
+        result.done += [_removal(leftover) for leftover in cleaning.leftovers]
+        result.noted += cleaning.notes
+        if sweeps is not None:
+            sweeps.complete()
+        flow_runs.completed(clock.now())
     return result
 
 
-def _unfinished(home: Home) -> Iterator[RunRecord]:
-    ledger = open_ledger(home)
-    runs = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
-    return (run for run in runs if run.state not in INACTIVE)
+@contextmanager
+def _alone(home: Home, clock: Clock) -> Iterator[Sweeps | str | None]:
+    """The record of sweeps, for this one alone; or who has it. None where there is no ledger yet."""
+    if not database.exists(home.ledger_url):
+        yield None
+        return
+    sweeps, me = Sweeps(home.ledger_url, clock), current_owner()
+    holder = sweeps.begin(me, _LEASE_SECONDS, owner_is_dead)
+    try:
+        yield holder or sweeps
+    finally:
+        if holder is None:
+            sweeps.release(me)
 
 
-def _sweep_run(run: RunRecord, clock: Clock, flow_runs: FlowRuns, result: SweepResult) -> None:
-    """Do for one run what its flow run's state asks for."""
-    now, origin = clock.now(), run.origin or ""
-    seen = flow_runs.see(origin) if origin else None
-    action = choose_action(
-        seen.kind if seen else None,
-        held=is_held(run, now),
-        still_for=now - seen.since if seen else QUIET,
-        deployed=seen is not None and seen.deployed,
-    )
-    state = _flow_state(seen)
-    if action is SweepAction.WAKE:
-        flow_runs.wake(origin)
-        result.done.append(f"{run.title}: {state}, but no process works on it; a worker takes it up again")
-    elif action is SweepAction.END:
-        flow_runs.end(origin)
-        result.done.append(f"{run.title}: {state}, but no process is left to end it; it is Cancelled now")
-    elif action is SweepAction.CANCEL:
-        try:
-            flow_runs.stop_paying(origin, now)
-            result.done.append(f"{run.title}: {state}; its batches are being cancelled")
-        except ConfigError as error:
-            result.noted.append(f"{run.title}: {state} and its batches may cost money: {error}")
-    elif action is SweepAction.REPORT:
-        result.noted.append(
-            f"{run.title}: is {run.state} and nobody works on it ({state}); start it again with the same job and key,"
-            f" or `nightmail cancel {run.id}`"
+class _Sweep:
+    """One look at all runs."""
+
+    def __init__(self, home: Home, clock: Clock, flow_runs: FlowRuns, result: SweepResult) -> None:
+        self._now = clock.now()
+        self._flow_runs = flow_runs
+        self._result = result
+        self._ledger = open_ledger(home)
+        self._runs = self._ledger.recent_runs(limit=sys.maxsize) if self._ledger else ()
+
+    def help_runs(self) -> None:
+        """The runs of the ledger that are not over, then the flow runs that have none of these."""
+        unfinished = [run for run in self._runs if run.state not in INACTIVE]
+        others = {seen.id: seen for seen in self._flow_runs.unsettled(self._now, self._now - QUIET)}
+        for run in unfinished:
+            seen = others.pop(run.origin or "", None)
+            if seen is None and run.origin:
+                seen = self._flow_runs.see(run.origin)
+            self._help(seen, run)
+        for seen in others.values():
+            self._help(seen, None)
+
+    def _help(self, seen: Seen | None, run: RunRecord | None) -> None:
+        remedy = choose_remedy(self._signs(seen, run))
+        title = run.title if run else seen.title if seen else ""
+        state = f"{title}: {_flow_state(seen)}"
+        if remedy is Remedy.REPORT:
+            self._result.noted.append(_nobody_works_on(run, state))
+        elif seen is None or remedy is Remedy.LEAVE:
+            return
+        elif remedy is Remedy.CANCEL:
+            self._stop_paying(seen, state)
+        elif remedy is Remedy.WAKE:
+            if self._flow_runs.wake(seen):
+                self._result.done.append(f"{state}, but no process works on it; a worker takes it up again")
+        elif remedy is Remedy.END:
+            if self._flow_runs.end(seen):
+                self._result.done.append(f"{state}, but no process is left to end it; it is Cancelled now")
+        elif remedy is Remedy.TELL_CRASHING:
+            problem = f"{state} and crashed {len(seen.crashed)} times; memory, mostly: see its log"
+            self._tell("keeps-crashing", seen, problem)
+        else:
+            self._tell("late", seen, f"{state} and no worker takes it up; start one, or give it room")
+
+    def _signs(self, seen: Seen | None, run: RunRecord | None) -> Signs:
+        held = run is not None and is_held(run, self._now)
+        if seen is None:
+            return Signs(None, QUIET, None, timedelta(0), 0, held, run is not None, deployed=False)
+        return Signs(
+            state=seen.kind,
+            still_for=self._now - seen.since,
+            silent_for=self._now - seen.heard if seen.heard else None,
+            overdue=self._now - seen.due if seen.due else timedelta(0),
+            crashes=self._crashes(seen, run),
+            held=held,
+            unfinished=run is not None,
+            deployed=seen.deployed,
+            role=_role(seen, run, self._runs),
         )
+
+    def _crashes(self, seen: Seen, run: RunRecord | None) -> int:
+        """How often it crashed of late, without progress in between."""
+        since = self._now - CRASH_WINDOW
+        if seen.crashed and run is not None and self._ledger is not None:
+            since = max([since, *(event.at for event in self._ledger.history(run.id, limit=1))])
+        return sum(at > since for at in seen.crashed)
+
+    def _tell(self, problem: str, seen: Seen, message: str) -> None:
+        self._flow_runs.tell(problem, seen, message)
+        self._result.noted.append(message)
+
+    def _stop_paying(self, seen: Seen, state: str) -> None:
+        try:
+            self._flow_runs.stop_paying(seen.id, self._now)
+            self._result.done.append(f"{state}; its batches are being cancelled")
+        except ConfigError as error:
+            self._result.noted.append(f"{state} and its batches may cost money: {error}")
+
+
+def _role(seen: Seen, run: RunRecord | None, runs: Collection[RunRecord]) -> Role:
+    """What a flow run is to us, by the runs of the ledger; `run` is its own, when that is not over."""
+    if seen.flow == "sweep":
+        return Role.SWEEP
+    if run is not None or seen.flow != "enrich":
+        return Role.RUN
+    begun = [known for known in runs if known.origin == seen.id]
+    if begun:
+        return Role.CANCELLED if begun[0].state is RunState.CANCELLED else Role.RUN
+    return Role.REPLACED if any(seen.title == f"{known.job} {known.key}" for known in runs) else Role.RUN
+
+
+def _nobody_works_on(run: RunRecord | None, state: str) -> str:
+    if run is None:
+        return f"{state} and nobody works on it; start it again if it is still needed"
+    return (
+        f"{state} and nobody works on it, but the run is {run.state}; start it again with the same job and key, or"
+        f" `nightmail cancel {run.id}`"
+    )
 
 
 def _flow_state(seen: Seen | None) -> str:

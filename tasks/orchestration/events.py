@@ -1,10 +1,13 @@
-"""Emit Prefect events for automations: a run has finished, within its error budget or over it."""
+"""Emit Prefect events for automations: a run has finished, within its error budget or over it; what a sweep reports."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from prefect.events import emit_event
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events import Event, RelatedResource, Resource, emit_event
 
 from configs.progress import Reporter
 from tasks.ledger.records import RunRecord
@@ -47,3 +50,30 @@ def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Re
         },
         id=uuid5(NAMESPACE_URL, f"{name}.{receipt.run}.{receipt.finished_at.isoformat()}"),
     )
+
+
+def post_event(
+    client: SyncPrefectClient,
+    name: str,
+    *,
+    resource: str,
+    title: str,
+    payload: Mapping[str, Any],
+    related: str | None = None,
+    once: str | None = None,
+) -> None:
+    """Emit an event and return when the server has it, so that it is not lost with this process.
+
+    It follows no other one: Prefect puts an event that does aside for a quarter of an hour when it has not seen the
+    other. With the same `once` it is the same event.
+    """
+    flow_run = {"prefect.resource.id": related, "prefect.resource.role": "flow-run"}
+    identity = {"id": uuid5(NAMESPACE_URL, f"{name}.{once}")} if once else {}
+    event = Event(
+        event=name,
+        resource=Resource({"prefect.resource.id": resource, "prefect.resource.name": title}),
+        related=[RelatedResource(flow_run)] if related else [],
+        payload=dict(payload),
+        **identity,
+    )
+    client.request("POST", "/events", json=[event.model_dump(mode="json")])

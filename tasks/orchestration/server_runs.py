@@ -1,75 +1,103 @@
-"""Other flow runs, as a sweep sees and moves them."""
+"""Other flow runs, as a sweep sees and moves them. What is asked is always what the server's tables say now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
 from configs.errors import ConfigError
+from tasks.orchestration.current_run import current_flow_run
+from tasks.orchestration.events import post_event
 from tasks.orchestration.sleep import set_without_process
 
 _CANCEL = "cancel/cancel"
-_TAKEN_UP = FlowRunFilter(
-    tags=FlowRunFilterTags(all_=["nightmail"]),
-    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
-)
+_OURS = FlowRunFilterTags(all_=["nightmail"])
+_AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+_PAGE = 200
+_REMEMBERED = timedelta(days=1)
+"""A flow run that crashed before that, and of which the ledger does not know, is nobody's any more."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A flow run's state: its type, what it is called, since when; and whether a worker can take it up."""
+    """A flow run as the server has it.
 
+    `since` is when it came into its state, `due` when it is to start (of a scheduled one), `heard` its last heartbeat
+    in this state, `crashed` when it crashed (looked up for a crashed one alone).
+    """
+
+    id: str
+    flow: str
+    title: str
     kind: str
     name: str
     since: datetime
-    deployed: bool
+    deployed: bool  # a worker can take it up
+    due: datetime | None = None
+    heard: datetime | None = None
+    crashed: tuple[datetime, ...] = ()
 
 
 class FlowRuns(Protocol):
     """What a sweep needs of the server."""
 
-    def never_begun(self, before: datetime) -> Mapping[str, str]:
-        """Ours that a worker took up before then and no process has begun or waked since: names by flow run."""
+    def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
+        """Ours that are at work, have crashed, or were due before `late_since` and still wait."""
 
     def see(self, origin: str) -> Seen | None:
-        """The flow run's state; None when there is no such flow run."""
+        """That flow run; None when there is no such flow run."""
 
-    def wake(self, origin: str) -> None:
-        """Let a worker take it up now."""
+    def wake(self, seen: Seen) -> bool:
+        """Let a worker take it up now; False, and nothing done, when it is not as it was seen any more."""
 
-    def end(self, origin: str) -> None:
-        """Say that its cancellation is complete."""
+    def end(self, seen: Seen) -> bool:
+        """Say that it is cancelled; False, and nothing done, when it is not as it was seen any more."""
 
     def stop_paying(self, origin: str, now: datetime) -> None:
         """Let a `cancel` run do what it does for a cancelled run, at most once an hour."""
+
+    def tell(self, problem: str, seen: Seen, message: str) -> None:
+        """Emit `nightmail.run.PROBLEM`, which an automation hands on to a person; the same event for the same state."""
+
+    def completed(self, now: datetime) -> None:
+        """Emit `nightmail.sweep.completed`, for whose absence an automation waits."""
 
 
 class NoServer:
     """Knows of no flow run."""
 
-    def never_begun(self, before: datetime) -> Mapping[str, str]:  # noqa: ARG002
-        return {}
+    def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:  # noqa: ARG002
+        return iter(())
 
     def see(self, origin: str) -> Seen | None:  # noqa: ARG002
         return None
 
-    def wake(self, origin: str) -> None: ...
-    def end(self, origin: str) -> None: ...
+    def wake(self, seen: Seen) -> bool:  # noqa: ARG002
+        return False
+
+    def end(self, seen: Seen) -> bool:  # noqa: ARG002
+        return False
+
     def stop_paying(self, origin: str, now: datetime) -> None: ...
+    def tell(self, problem: str, seen: Seen, message: str) -> None: ...
+    def completed(self, now: datetime) -> None: ...
 
 
 class OnServer:
@@ -77,27 +105,41 @@ class OnServer:
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
+        self._flows: dict[UUID, str] = {}
 
-    def never_begun(self, before: datetime) -> Mapping[str, str]:
-        found = self._client.read_flow_runs(flow_run_filter=_TAKEN_UP)
-        return {str(run.id): run.name for run in found if run.state and run.state.timestamp < before}
+    def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
+        here = current_flow_run()
+        wanted = (
+            FlowRunFilter(tags=_OURS, state=_in_state(*_AT_WORK)),
+            FlowRunFilter(
+                tags=_OURS,
+                state=_in_state(StateType.CRASHED),
+                end_time=FlowRunFilterEndTime(after_=now - _REMEMBERED),
+            ),
+            FlowRunFilter(
+                tags=_OURS,
+                state=_in_state(StateType.SCHEDULED),
+                next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=late_since),
+            ),
+        )
+        # All are read before the first is moved: a page after that would leave some out.
+        runs = [run for each in wanted for run in self._read(each)]
+        for run in runs:
+            if here is None or str(run.id) != here.id:
+                yield from self._seen(run)
 
     def see(self, origin: str) -> Seen | None:
         try:
             run = self._client.read_flow_run(UUID(origin))
         except ObjectNotFound:
             return None
-        state = run.state
-        if state is None:
-            return None
-        name = state.name or state.type.value
-        return Seen(state.type.value, name, state.timestamp.astimezone(UTC), run.deployment_id is not None)
+        return next(self._seen(run), None)
 
-    def wake(self, origin: str) -> None:
-        self._set(origin, AwaitingRetry(message="its process is gone; it goes on from where it was"))
+    def wake(self, seen: Seen) -> bool:
+        return self._set(seen, AwaitingRetry(message="its process is gone; it goes on from where it was"))
 
-    def end(self, origin: str) -> None:
-        self._set(origin, Cancelled(message="its process is gone; its batches are cancelled"))
+    def end(self, seen: Seen) -> bool:
+        return self._set(seen, Cancelled(message="its process is gone, and nobody wants it to go on"))
 
     def stop_paying(self, origin: str, now: datetime) -> None:
         try:
@@ -110,5 +152,86 @@ class OnServer:
             idempotency_key=f"sweep {origin} {now:%Y-%m-%d %H}",
         )
 
-    def _set(self, origin: str, state: State[Any]) -> None:
-        set_without_process(self._client, UUID(origin), state)
+    def tell(self, problem: str, seen: Seen, message: str) -> None:
+        post_event(
+            self._client,
+            f"nightmail.run.{problem}",
+            resource=f"nightmail.flow-run.{seen.id}",
+            title=seen.title,
+            payload={"message": message},
+            related=f"prefect.flow-run.{seen.id}",
+            once=f"{seen.id} {seen.since.isoformat()}",
+        )
+
+    def completed(self, now: datetime) -> None:
+        post_event(
+            self._client,
+            "nightmail.sweep.completed",
+            resource="nightmail.sweep",
+            title="sweep",
+            payload={"at": now.isoformat()},
+        )
+
+    def _read(self, wanted: FlowRunFilter) -> Iterator[FlowRun]:
+        offset = 0
+        while page := self._client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=offset):
+            yield from page
+            offset += len(page)
+
+    def _seen(self, run: FlowRun) -> Iterator[Seen]:
+        state = run.state
+        if state is None:
+            return
+        since = state.timestamp.astimezone(UTC)
+        due = run.next_scheduled_start_time or state.state_details.scheduled_time
+        yield Seen(
+            id=str(run.id),
+            flow=self._flow(run.flow_id),
+            title=run.name,
+            kind=state.type.value,
+            name=state.name or state.type.value,
+            since=since,
+            deployed=run.deployment_id is not None,
+            due=due.astimezone(UTC) if due else None,
+            heard=self._heard(run.id, since) if state.type in _AT_WORK else None,
+            crashed=self._crashed(run.id) if state.type is StateType.CRASHED else (),
+        )
+
+    def _flow(self, flow: UUID) -> str:
+        if flow not in self._flows:
+            self._flows[flow] = self._client.read_flow(flow).name
+        return self._flows[flow]
+
+    def _heard(self, run: UUID, since: datetime) -> datetime | None:
+        """The last heartbeat since then."""
+        beats = {
+            "event": {"name": [_HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{run}"]},
+            "occurred": {"since": since.isoformat()},
+            "order": "DESC",
+        }
+        response = self._client.request("POST", "/events/filter", json={"filter": beats, "limit": 1})
+        newest = next(iter(response.json()["events"]), None)
+        return datetime.fromisoformat(newest["occurred"]).astimezone(UTC) if newest else None
+
+    def _crashed(self, run: UUID) -> tuple[datetime, ...]:
+        """Every time it crashed; what a worker reports twice is one crash."""
+        states = sorted(self._client.read_flow_run_states(run), key=lambda state: state.timestamp)
+        before = [None, *(state.type for state in states)]
+        return tuple(
+            state.timestamp.astimezone(UTC)
+            for state, previous in zip(states, before, strict=False)
+            if state.type is StateType.CRASHED and previous is not StateType.CRASHED
+        )
+
+    def _set(self, seen: Seen, state: State[Any]) -> bool:
+        # It may have been cancelled, or gone on by itself, since it was read.
+        now = self._client.read_flow_run(UUID(seen.id)).state
+        if now is None or now.timestamp.astimezone(UTC) != seen.since:
+            return False
+        set_without_process(self._client, UUID(seen.id), state)
+        return True
+
+
+def _in_state(*kinds: StateType) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=[*kinds]))

@@ -5,123 +5,30 @@ Runs are killed while they work; the batch service says what was paid.
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-import yaml
 
-from rigs.prefect_server import PrefectServer
-from rigs.workspace import Workspace
+from rigs.site import Site, engine_of, is_working
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    pass
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = {"nightmail: a crashed run goes on": "resume", "nightmail: a silent run has crashed": "silence"}
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def rules(tmp_path: Path) -> Callable[..., Path]:
-    """The files of deployments/, with other seconds to wait before one of RULES acts."""
-
-    def make(**seconds: float) -> Path:
-        tree = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
-        for entry in tree["deployments"]:
-            entry["enforce_parameter_schema"] = False  # a test's job file is in none of the form's lists
-        found = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())
-        for rule in found["automations"]:
-            rule["trigger"]["within"] = seconds.get(RULES.get(rule["name"], ""), rule["trigger"]["within"])
-        (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(tree))
-        (tmp_path / "automations.yaml").write_text(yaml.safe_dump(found))
-        return tmp_path
-
-    return make
-
-
-class Site:
-    """A deployed server, and the workers that a test starts and kills."""
-
-    def __init__(
-        self,
-        server: PrefectServer,
-        client: SyncPrefectClient,
-        workspace: Workspace,
-        rules: Callable[..., Path],
-    ) -> None:
-        self.server, self.client, self.workspace, self.rules = server, client, workspace, rules
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.seen: list[str] = []
-
-    def deploy(self, **seconds: float) -> None:
-        """Set up as `nightmail deploy` does, with times of the test's own."""
-        from flows.deploy.server import deploy
-
-        list(deploy(self.rules(**seconds), self.server.environ, dry_run=False))
-
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        self.workers.append(self.server.worker(self.workspace.folder))
-        return self.workers[-1]
-
-    def start_run(self, key: str = "k") -> UUID:
-        """An ad-hoc run of the job, as the form in the UI starts one; its id."""
-        deployment = self.client.read_deployment_by_name("enrich/ad-hoc")
-        given = {"job": self.workspace.write(), "key": key}
-        return self.client.create_flow_run_from_deployment(deployment.id, parameters=given).id
-
-    def until(self, run: UUID, wanted: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:
-        """The flow run once it is as wanted; keeps the states it was seen in."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = self.client.read_flow_run(run)
-            if not self.seen or self.seen[-1] != found.state.name:
-                self.seen.append(found.state.name)
-            if wanted(found):
-                return found
-            assert time.monotonic() < deadline, f"{self.seen}; {self.log()[-3000:]}"
-            time.sleep(0.3)  # looking costs the server a good deal
-
-    def history(self, run: UUID) -> list[str]:
-        """Every state that the server remembers."""
-        return [state.name for state in self.client.read_flow_run_states(run)]
-
-    def log(self) -> str:
-        return (self.workspace.folder / "worker.log").read_text()
-
-
-@pytest.fixture
-def site(
-    prefect_server: PrefectServer,
-    prefect_client: SyncPrefectClient,
-    workspace: Workspace,
-    rules: Callable[..., Path],
-) -> Iterator[Site]:
-    made = Site(prefect_server, prefect_client, workspace, rules)
-    yield made
-    for worker in made.workers:
-        worker.kill()
-        worker.wait()
-
-
-def is_working(run: FlowRun) -> bool:
-    return bool(run.state.name == "Running" and run.infrastructure_pid)
-
-
-def engine_of(run: FlowRun) -> int:
-    """The process that works on the run: `host:pid`, or the pid alone."""
-    return int(run.infrastructure_pid.rpartition(":")[2])
-
-
 def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site) -> None:
-    site.deploy(resume=15)
+    site.deploy()
     site.workspace.change("poll", {"first_seconds": 2, "max_seconds": 2})
     site.workspace.faults("status:scheduling:1")
     site.start_worker()
@@ -136,27 +43,121 @@ def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site
     assert site.workspace.paid() == {"1/1": 1}
 
 
-def test_a_run_that_lost_its_process_and_its_worker_is_found_dead_and_goes_on(site: Site) -> None:
-    site.deploy(resume=15, silence=20)
+def test_silence_starts_a_sweep_and_changes_no_state_by_itself(site: Site) -> None:
+    site.deploy(silence=20)
     site.workspace.service.fault("create", "delay:100")  # it is at work until it is killed
     worker = site.start_worker()
     run = site.start_run()
     engine = engine_of(site.until(run, is_working))
     site.until(run, lambda _: heart_has_beaten(site, run))
+    before = {sweep.id for sweep in site.sweeps()}
     worker.kill()
     os.kill(engine, signal.SIGKILL)
-
     site.workspace.service.forgive()
-
-    site.until(run, lambda found: found.state.is_crashed())
-    site.deploy(resume=15)  # silence is as long again as it should be
     site.start_worker()
+
+    site.until(run, lambda _: any(s.id not in before and s.state.is_completed() for s in site.sweeps()))
+    assert site.history(run)[-1] == "Running", "its heart has stopped for less than 200 s: it may be alive"
+    assert [line.partition(":")[0] for line in site.sweep_later(minutes=4)] == ["letters k"]
     site.until(run, lambda found: found.state.is_completed())
 
     names = site.history(run)
-    assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
+    assert names.index("Running") < names.index("AwaitingRetry") < names.index("Completed")
+    assert "Crashed" not in names
     assert site.workspace.statuses() == {"succeeded": 10}
     assert sum(site.workspace.paid().values()) == 1
+
+
+def test_a_run_that_sleeps_is_not_taken_for_dead_by_a_server_that_was_restarted(site: Site) -> None:
+    """Such a server puts the events of its states aside and does not its heartbeats: silence, as far as events go."""
+    site.deploy(silence=20)
+    site.workspace.change("poll", {"first_seconds": 45, "max_seconds": 45})
+    site.workspace.faults("status:in_progress:2")
+    worker = site.start_worker()
+    run = site.start_run()
+    site.until(run, lambda found: found.state.name == "Sleeping")
+    site.server.stop()
+    worker.kill()
+    site.server.start()
+    site.wait_for_server()
+    site.start_worker()
+    before = {sweep.id for sweep in site.sweeps()}
+
+    site.until(run, lambda found: found.state.is_completed())
+
+    assert [sweep for sweep in site.sweeps() if sweep.id not in before], (
+        "nobody was misled: this proves nothing"
+    )
+    names = site.history(run)
+    assert names.count("Sleeping") >= 2
+    assert not {"Crashed", "AwaitingRetry"} & set(names), names
+    assert site.workspace.statuses() == {"succeeded": 10}
+    assert site.workspace.paid() == {"1/1": 1}
+
+
+@pytest.mark.soak
+def test_a_run_that_begins_soon_after_it_was_scheduled_is_not_taken_for_dead(site: Site) -> None:
+    """Its first event follows one of less than five minutes ago, which the events' consumer never gets."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    site.deploy(silence=20)
+    site.workspace.change("poll", {"first_seconds": 45, "max_seconds": 45})
+    site.workspace.faults("status:in_progress:2")
+    nightly = site.client.read_deployment_by_name("enrich/nightly")
+    due = datetime.now(UTC) + timedelta(minutes=2)
+    site.client.create_deployment_schedules(
+        nightly.id, [(IntervalSchedule(interval=timedelta(days=1), anchor_date=due), True)]
+    )
+    site.client.update_deployment(
+        nightly.id, DeploymentUpdate(parameters={"job": site.workspace.write(), "key": "k"})
+    )
+    site.start_worker()
+    run = site.scheduled_for(nightly.id, due)
+    site.until(run, lambda found: found.state.is_completed(), seconds=900)
+    assert not {"Crashed", "AwaitingRetry"} & set(site.history(run))
+    assert site.workspace.paid() == {"1/1": 1}
+
+
+def test_a_sweep_whose_worker_was_killed_keeps_no_other_from_sweeping(site: Site) -> None:
+    from prefect.states import Pending
+
+    site.deploy()
+    deployment = site.client.read_deployment_by_name("sweep/sweep")
+    jam = site.client.create_flow_run_from_deployment(deployment.id, state=Pending()).id
+    site.start_worker()
+    for _ in range(2):
+        next_one = site.client.create_flow_run_from_deployment(deployment.id).id
+        assert site.until(next_one, lambda found: found.state.is_final()).state.name == "Completed"
+    assert len(site.sweep_later(minutes=15)) == 1
+    assert site.client.read_flow_run(jam).state.name == "Cancelled"
+
+
+def test_it_is_told_when_no_sweep_was_completed(site: Site) -> None:
+    with webhook() as (url, told):
+        site.deploy(webhook=url, missing=10)
+        text = told.get(timeout=120)
+    assert text.startswith("Nightmail: no sweep was completed for 30 minutes. ")
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, queue.Queue[str]]]:
+    """A server that takes alerts: its URL, and the texts as they come."""
+    texts: queue.Queue[str] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            texts.put(body["text"] if isinstance(body, dict) else json.loads(body)["text"])
+            self.send_response(204)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", texts
+    finally:
+        server.shutdown()
 
 
 def heart_has_beaten(site: Site, run: UUID) -> bool:

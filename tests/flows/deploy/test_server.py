@@ -56,7 +56,7 @@ def test_a_fresh_server_is_set_up_once(
 
     without = set_up()
     assert all("NIGHTMAIL_WEBHOOK_URL is not set" in line for line in without if line.startswith("skipped"))
-    assert sum(line.startswith("skipped automation") for line in without) == 3
+    assert sum(line.startswith("skipped automation") for line in without) == 4
     with_alerts = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
     done = {line for line in (*without, *with_alerts) if line.startswith("created")}
     assert done == {line.replace("would create", "created") for line in foreseen}
@@ -86,7 +86,7 @@ def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
     nightly = prefect_client.read_deployment_by_name("enrich/nightly")
     (schedule,) = nightly.schedules
     prefect_client.update_deployment_schedule(nightly.id, schedule.id, active=False)
-    (rule,) = prefect_client.read_automations_by_name("nightmail: a silent run has crashed")
+    (rule,) = prefect_client.read_automations_by_name("nightmail: a silent run is looked at")
     prefect_client.pause_automation(rule.id)
 
     lines = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK + "-renewed")
@@ -94,7 +94,7 @@ def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
     assert [line for line in lines if not line.startswith("unchanged")] == [
         "updated deployment enrich/nightly (schedule quickstart)",
         "updated block webhook/nightmail-alerts",
-        "updated automation nightmail: a silent run has crashed",
+        "updated automation nightmail: a silent run is looked at",
     ]
     again = set_up()  # without the variable, the block is kept as it is
     assert verbs(again) == {"unchanged"}, again
@@ -140,7 +140,9 @@ def test_every_deployment_says_what_prefect_would_otherwise_guess() -> None:
             assert {"slug", "active"} <= set(schedule)
 
 
-def test_a_run_is_called_dead_after_three_silent_heartbeats() -> None:
+def test_a_run_is_looked_at_and_waked_after_three_silent_heartbeats() -> None:
+    from tasks.maintenance.remedy import SILENT
+
     folder = ROOT / "deployments"
     (beat,) = {
         int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
@@ -151,4 +153,46 @@ def test_a_run_is_called_dead_after_three_silent_heartbeats() -> None:
         for rule in yaml.safe_load((folder / "automations.yaml").read_text())["automations"]
         if "prefect.flow-run.heartbeat" in rule["trigger"].get("after", ())
     )
-    assert rule["trigger"]["within"] >= 3 * beat
+    assert rule["trigger"]["within"] >= SILENT.total_seconds() >= 3 * beat, "or the look comes too early"
+
+
+@pytest.mark.slow
+def test_what_an_earlier_version_set_up_is_undone(
+    prefect_client: SyncPrefectClient, set_up: Callable[..., list[str]]
+) -> None:
+    from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.events.schemas.automations import AutomationCore
+
+    set_up()
+    (rule,) = prefect_client.read_automations_by_name("nightmail: a silent run is looked at")
+    old = {**rule.model_dump(exclude={"id", "owner_resource"}), "name": "nightmail: a silent run has crashed"}
+    prefect_client.create_automation(AutomationCore.model_validate(old))
+    sweep = prefect_client.read_deployment_by_name("sweep/sweep")
+    one_at_a_time = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    prefect_client.update_deployment(
+        sweep.id, DeploymentUpdate(concurrency_limit=1, concurrency_options=one_at_a_time)
+    )
+
+    assert [line for line in set_up() if not line.startswith(("unchanged", "skipped"))] == [
+        "updated deployment sweep/sweep (concurrency limit, collision strategy)",
+        "deleted automation nightmail: a silent run has crashed",
+    ]
+    assert prefect_client.read_deployment_by_name("sweep/sweep").global_concurrency_limit is None
+    assert verbs(set_up()) <= {"unchanged", "skipped"}
+
+
+def test_no_automation_changes_a_state_by_itself() -> None:
+    rules = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+    assert {action["type"] for rule in rules for action in rule["actions"]} == {
+        "run-deployment",
+        "call-webhook",
+    }
+
+
+def test_a_look_after_a_crash_comes_when_a_sweep_helps() -> None:
+    from tasks.maintenance.remedy import SETTLED
+
+    rules = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+    (delay,) = {action.get("schedule_after", 0) for rule in rules for action in rule["actions"]} - {0}
+    assert delay > SETTLED.total_seconds()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,6 +18,7 @@ from rigs.deployed import Deployed
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import State
 
 pytestmark = pytest.mark.slow
 
@@ -86,11 +87,89 @@ def test_a_run_whose_worker_died_before_it_began_is_waked_by_a_sweep(deployed: D
     assert sweep_up(workspace.home, os.environ, SystemClock(), OnServer(deployed.client)).done == []
 
     (said,) = sweep_up(workspace.home, os.environ, Later(), OnServer(deployed.client)).done
-    assert said.endswith("its worker is gone, and no process began it; a worker takes it up again")
+    assert ": its flow run is Pending since " in said
+    assert said.endswith("but no process works on it; a worker takes it up again")
     over = deployed.until_over(run)
     assert over.state.name == "Completed", over.state.message
     assert deployed.client.read_flow_run(others).state.name == "Pending"
     assert workspace.paid() == {"1/1": 1}
+
+
+def test_a_sweep_sees_a_sign_of_life_and_ends_what_nothing_comes_of(deployed: Deployed) -> None:
+    from prefect.states import Pending, Scheduled
+
+    from flows.sweep import sweep
+    from tasks.maintenance.sweep import sweep_up
+    from tasks.orchestration.server_runs import OnServer
+
+    server = OnServer(deployed.client)
+    ours = {"tags": ["nightmail"], "enforce_parameter_schema": False}
+    sweeps = deployed.deploy(sweep, "sweep", paused=True, **ours)
+    jam = deployed.start(sweeps, state=Pending())  # its worker was killed
+    missed = deployed.start(sweeps, state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(seconds=30)))
+    job = deployed.workspace.write()
+    enriching = deployed.deploy(enrich, "later", **ours)
+    tomorrow = Scheduled(name="Sleeping", scheduled_time=datetime.now(UTC) + timedelta(hours=20))
+    asleep = deployed.start(enriching, state=tomorrow, job=job, key="asleep")
+    alive = deployed.start(enriching, state=Pending(), job=job, key="alive")
+    deployed.client.set_flow_run_state(alive, running(), force=True)
+    since = datetime.now(UTC)
+    beat(deployed.client, alive)
+    until(lambda: (found := server.see(str(alive))) and found.heard and found.heard >= since, "a heartbeat")
+
+    class Soon(Later):
+        def now(self) -> datetime:
+            return datetime.now(UTC) + timedelta(seconds=150)
+
+    assert sweep_up(deployed.workspace.home, os.environ, Soon(), server).done == []
+    done = sweep_up(deployed.workspace.home, os.environ, Later(), server).done
+    states = {run: deployed.client.read_flow_run(run).state.name for run in (jam, missed, asleep, alive)}
+    assert states == {jam: "Cancelled", missed: "Cancelled", asleep: "Sleeping", alive: "AwaitingRetry"}, done
+    (told,) = until(lambda: events_of(deployed.client, "nightmail.sweep")[:1], "the event")
+    assert told["event"] == "nightmail.sweep.completed"
+    assert told["follows"] is None
+    deployed.client.delete_flow_run(alive)
+
+
+def running() -> State[Any]:
+    from prefect.states import Running
+
+    return Running()
+
+
+def beat(client: SyncPrefectClient, flow_run: UUID) -> None:
+    """What an engine says once a minute."""
+    resource = {"prefect.resource.id": f"prefect.flow-run.{flow_run}"}
+    heartbeat = {"event": "prefect.flow-run.heartbeat", "resource": resource, "id": str(uuid4())}
+    client.request("POST", "/events", json=[{**heartbeat, "occurred": datetime.now(UTC).isoformat()}])
+
+
+def test_crashes_are_counted_as_they_were_and_told_once(deployed: Deployed) -> None:
+    from prefect.states import Crashed, Pending, Scheduled
+
+    from tasks.maintenance.sweep import sweep_up
+    from tasks.orchestration.server_runs import OnServer
+
+    deployment = deployed.deploy(enrich, "oom", enforce_parameter_schema=False, tags=["nightmail"])
+    run = deployed.start(deployment, state=Pending(), job=deployed.workspace.write(), key="oom")
+    for _ in range(3):
+        for state in (running(), Crashed(), Crashed()):  # a worker reports a killed process twice
+            deployed.client.set_flow_run_state(run, state, force=True)
+
+    class AMinuteLater(Later):
+        def now(self) -> datetime:
+            return datetime.now(UTC) + timedelta(seconds=61)
+
+    for _ in range(2):
+        swept = sweep_up(deployed.workspace.home, os.environ, AMinuteLater(), OnServer(deployed.client))
+        assert swept.done == []
+        assert swept.noted[0].endswith("crashed 3 times; memory, mostly: see its log")
+    told = until(lambda: events_of(deployed.client, f"nightmail.flow-run.{run}"), "the event")
+    assert [event["event"] for event in told] == ["nightmail.run.keeps-crashing"], "the same event both times"
+    assert "crashed 3 times" in told[0]["payload"]["message"]
+    assert deployed.client.read_flow_run(run).state.name == "Crashed"
+    deployed.client.set_flow_run_state(run, Scheduled(), force=True)
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
 
 
 def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_strangers(deployed: Deployed) -> None:
@@ -158,6 +237,10 @@ def is_done_with(client: SyncPrefectClient, flow_run: UUID) -> bool:
 
 
 def events(client: SyncPrefectClient, run_id: str) -> list[dict[str, Any]]:
-    wanted = {"filter": {"resource": {"id": [f"nightmail.run.{run_id}"]}}}
+    return events_of(client, f"nightmail.run.{run_id}")
+
+
+def events_of(client: SyncPrefectClient, resource: str) -> list[dict[str, Any]]:
+    wanted = {"filter": {"resource": {"id": [resource]}}}
     found: list[dict[str, Any]] = client.request("POST", "/events/filter", json=wanted).json()["events"]
     return found
