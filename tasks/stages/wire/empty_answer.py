@@ -18,11 +18,11 @@ def says_nothing(text: str | None) -> bool:
 def empty_answer(
     part: str, finish_reason: str | None = None, *, answer: str | None = None, reasoned: bool = False
 ) -> Reading:
-    """The reading of a response without the part that answers; `answer` is what stood in its place."""
+    """The reading of a response without the part that answers; `answer` is what stood in its place, which is kept."""
     only = "; the model reasoned and wrote no answer" if reasoned else ""
     return Reading(
         status=RowStatus.FAILED,
-        answer=None if answer is None or answer.isspace() else answer or None,
+        answer=answer,
         finish_reason=finish_reason,
         error_code="empty_answer",
         error_message=f"no {part} in the response{only}",

@@ -21,6 +21,7 @@ from tasks.stages.wire.outcome import (
     classify,
     failure_status,
 )
+from tasks.stages.wire.unreadable import unreadable
 
 # https://platform.claude.com/docs/en/api/errors: the others may be sent again as they are.
 _REQUEST_ERRORS = frozenset(
@@ -61,7 +62,7 @@ def read_line(raw: bytes) -> Outcome:
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
-        return UNPARSABLE
+        return unreadable(raw)
     custom_id = line.get("custom_id") if isinstance(line, dict) else None
     if not isinstance(custom_id, str):
         return UNPARSABLE
@@ -125,7 +126,7 @@ def _answer_text(blocks: list[dict[str, Any]]) -> str | None:
     said = [block for block in blocks if block.get("type") not in _THOUGHTS and _says_something(block)]
     if any(block.get("type") == "tool_use" for block in said):
         return json_text([block for block in said if block.get("type") in ("text", "tool_use")])
-    last = ""
+    last: str | None = None
     for is_text, run in groupby(said, key=lambda block: block.get("type") == "text"):
         last = "".join(block["text"] for block in run) if is_text else last
     uses = [block for block in said if block.get("type") == "server_tool_use"]

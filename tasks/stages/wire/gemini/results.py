@@ -27,6 +27,7 @@ from tasks.stages.wire.outcome import (
     classify,
     failure_status,
 )
+from tasks.stages.wire.unreadable import unreadable
 
 # google.rpc.Code by number: a row's error names its number only.
 RPC_CODES = (
@@ -72,7 +73,7 @@ def read_line(raw: bytes, read: Any) -> Outcome:
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
-        return UNPARSABLE
+        return unreadable(raw)
     key = _key(line) if isinstance(line, dict) else None
     if key is None:
         return UNPARSABLE
