@@ -27,7 +27,7 @@ import pyarrow as pa
 from configs.errors import ConfigError, InputError
 from tasks.stages.prompt.templates import RowError, RowTemplate, reason
 from tasks.stages.prompt.values import to_python
-from tasks.stages.prompt.values_sent import SentAs
+from tasks.stages.prompt.values_sent import SentAs, typed_filter
 
 _LINE_ENDS: Final = tuple((mark.encode(), b"\\u%04x" % ord(mark)) for mark in ("\u2028", "\u2029", "\u0085"))
 MICRO_BATCH_ROWS: Final = 1024
@@ -41,7 +41,7 @@ class Template:
 
     text: str
     name: str = field(default="template", compare=False)
-    sent_as: SentAs = SentAs.TEXT
+    sent_as: SentAs = field(default=SentAs.TEXT, compare=False)
 
 
 class _Placeholder(Enum):
@@ -62,15 +62,33 @@ class Skip:
     message: str
 
 
-def templated(value: Any, name: str) -> Any:
+def is_template(text: str) -> bool:
+    """Whether a text has Jinja2 syntax in it."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
+def templated(value: Any, name: str, sent_as: SentAs = SentAs.TEXT) -> Any:
     """`value` as a tree: its strings with Jinja2 syntax become templates, named by their path under `name`."""
     match value:
         case str():
-            return Template(value, name) if any(mark in value for mark in ("{{", "{%", "{#")) else value
+            return Template(value, name, sent_as) if is_template(value) else value
         case dict():
-            return {key: templated(item, f"{name}.{key}") for key, item in value.items()}
+            return {key: templated(item, f"{name}.{key}", sent_as) for key, item in value.items()}
         case list() | tuple():
-            return [templated(item, f"{name}[{i}]") for i, item in enumerate(value)]
+            return [templated(item, f"{name}[{i}]", sent_as) for i, item in enumerate(value)]
+    return value
+
+
+def templated_param(value: Any, name: str) -> Any:
+    """The same for a parameter: a template that ends in a filter of a type is sent as that type."""
+    match value:
+        case str():
+            typed = is_template(value) and typed_filter(value)
+            return templated(value, name, SentAs.TYPED if typed else SentAs.TEXT)
+        case dict():
+            return {key: templated_param(item, f"{name}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [templated_param(item, f"{name}[{i}]") for i, item in enumerate(value)]
     return value
 
 

@@ -159,15 +159,19 @@ def _sent_as(tree: nodes.Template, sent_as: SentAs) -> tuple[nodes.Template, str
     """The template as its value is sent, and the filter that makes bytes of what it renders."""
     if sent_as in _OF_TEXT:
         return tree, _emitting(sent_as)
-    expression = whole_expression(tree)
-    if sent_as is SentAs.TEXT or expression is None:
+    whole = whole_expression(tree)
+    if sent_as is SentAs.TEXT or whole is None:
         return tree, _EMIT
-    arguments: list[nodes.Expr] = []
-    if isinstance(expression, nodes.Filter) and (sent_as is SentAs.TYPED or expression.name == "tojson"):
-        arguments = [nodes.Const(expression.name)] if sent_as is SentAs.TYPED else []
-        expression = cast("nodes.Expr", expression.node)
-    whole = nodes.Filter(expression, str(sent_as), arguments, [], None, None)
-    tree.body = [nodes.Output([whole]).set_lineno(expression.lineno)]
+    expression = whole.expression
+    arguments = [whole.before, whole.after]
+    if isinstance(expression, nodes.Filter):
+        arguments = [expression.name] if sent_as is SentAs.TYPED else arguments
+        has_default = bool(expression.args or expression.kwargs)
+        if expression.name == "tojson" or (sent_as is SentAs.TYPED and not has_default):
+            expression = cast("nodes.Expr", expression.node)
+    constants: list[nodes.Expr] = [nodes.Const(each) for each in arguments]
+    sent = nodes.Filter(expression, str(sent_as), constants, [], None, None)
+    tree.body = [nodes.Output([sent]).set_lineno(expression.lineno)]
     return tree.set_environment(_environment()), _EMIT_JSON
 
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
@@ -41,23 +41,36 @@ _PICTURE = re.compile(r"https?://[^/\s]|data:image/[\w.+-]+;base64,[A-Za-z0-9+/_
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
-def whole_expression(tree: nodes.Template) -> nodes.Expr | None:
-    """The one expression that the template is; None when there is anything beside it."""
+class Whole(NamedTuple):
+    """A template that is one expression, and the blanks around it."""
+
+    before: str
+    expression: nodes.Expr
+    after: str
+
+
+def whole_expression(tree: nodes.Template) -> Whole | None:
+    """The one expression that the template is; None when there is anything but blanks beside it."""
     match tree.body:
-        case [nodes.Output(nodes=[nodes.TemplateData() | nodes.Const()])]:
+        case [nodes.Output(nodes=parts)]:
+            pass
+        case _:
             return None
-        case [nodes.Output(nodes=[expression])]:
-            return expression
-    return None
+    texts = [part.data if isinstance(part, nodes.TemplateData) else None for part in parts]
+    if texts.count(None) != 1 or any(text and not text.isspace() for text in texts):
+        return None
+    place = texts.index(None)
+    before, after = ("".join(filter(None, some)) for some in (texts[:place], texts[place:]))
+    return Whole(before, parts[place], after)
 
 
 def typed_filter(text: str) -> str | None:
     """The filter of `TYPED_FILTERS` that a template ends with, being one expression: its value has that type."""
     try:
-        expression = whole_expression(Environment().parse(text.strip()))  # noqa: S701 - parsed, never rendered
+        whole = whole_expression(Environment().parse(text))  # noqa: S701 - parsed, never rendered
     except TemplateSyntaxError:  # said where the template is compiled
         return None
-    name = expression.name if isinstance(expression, nodes.Filter) else None
+    name = whole.expression.name if whole and isinstance(whole.expression, nodes.Filter) else None
     return name if name in TYPED_FILTERS else None
 
 
@@ -91,20 +104,20 @@ def _whole(number: float) -> int:
     return int(number)
 
 
-def to_tokens(value: Any) -> str:
-    """JSON of an embedding's input: a text, or a list of token ids."""
+def to_tokens(value: Any, before: str, after: str) -> str:
+    """JSON of an embedding's input: a text and the blanks around it, or a list of token ids."""
     if not isinstance(value, list | tuple):
-        return values.to_json(str(values.to_text(value)))
+        return values.to_json(f"{before}{values.to_text(value)}{after}")
     if value and all(type(each) is int for each in value):
         return values.to_json(value)
     raise ValueError("a list here must hold token ids, whole numbers; of several texts a row, take one or join them")
 
 
-def to_text_only(value: Any) -> str:
-    """JSON of a text where token ids would be read as one."""
+def to_text_only(value: Any, before: str, after: str) -> str:
+    """The same where token ids are not taken: they would be read as a text."""
     if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
         raise ValueError("token ids are not taken here; give the text itself")
-    return values.to_json(str(values.to_text(value)))
+    return values.to_json(f"{before}{values.to_text(value)}{after}")
 
 
 def to_url(text: str) -> str:

@@ -71,7 +71,7 @@ def test_what_no_row_would_survive_is_refused(endpoint: str, model: str, params:
                      "prompt_cache_retention": "24h"}),
         (RESPONSES, "m", {"prompt_cache_key": "k", "prompt_cache_options": {"ttl": "12h", "prewarm": True}}),
         ("/v1/embeddings", "m", {"dimensions": 8, "encoding_format": "base64"}),
-        ("/v1/videos", "m", {"seconds": "8", "input_reference": {"image_url": "u"}}),
+        ("/v1/videos", "m", {"seconds": "8", "input_reference": {"image_url": "https://x.test/u"}}),
     ],
 )  # fmt: skip
 def test_all_else_goes_into_the_body_as_it_is(endpoint: str, model: str, params: Any) -> None:
