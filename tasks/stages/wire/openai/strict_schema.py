@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-WRAPPED_IN: Final = "answer"
-"""The one property of the object around a schema whose root is none."""
+from tasks.stages.answers.object_root import with_object_root
+
 MAX_PROPERTIES: Final = 5_000
 MAX_DEPTH: Final = 10
 MAX_ENUM_VALUES: Final = 1_000
@@ -47,16 +47,11 @@ class SentSchema:
 
 def sent_schema(schema: Mapping[str, Any]) -> SentSchema:
     """What to send for a job's schema, its root an object whatever the job's is."""
-    rewritten = _with_object_root(_rewritten(schema, schema))
+    rewritten = with_object_root(_rewritten(schema, schema))
     problem = next(strict_problems(rewritten), None)
     if problem is None:
         return SentSchema(rewritten, None)
-    return SentSchema(_with_object_root(dict(schema)), problem)
-
-
-def is_wrapped(schema: Mapping[str, Any]) -> bool:
-    """Whether answers to a job's schema come in an object around them."""
-    return _with_object_root(dict(schema)) != schema
+    return SentSchema(with_object_root(dict(schema)), problem)
 
 
 def strict_problems(schema: Any) -> Iterator[str]:
@@ -74,30 +69,6 @@ def root_problem(schema: Any) -> str | None:
         return None
     kind = schema.get("type") if isinstance(schema, dict) else None
     return f'schema must be a JSON Schema of \'type: "object"\', got \'type: "{kind}"\'.'
-
-
-def _with_object_root(schema: dict[str, Any]) -> dict[str, Any]:
-    if (schema.get("type") == "object" or "properties" in schema) and "anyOf" not in schema:
-        return schema if "type" in schema else {"type": "object", **schema}
-    groups = {name: schema[name] for name in ("$schema", "$defs", "definitions") if name in schema}
-    inner = {name: value for name, value in schema.items() if name not in groups}
-    return {
-        **_moved(groups),
-        "type": "object",
-        "properties": {WRAPPED_IN: _moved(inner)},
-        "required": [WRAPPED_IN],
-        "additionalProperties": False,
-    }
-
-
-def _moved(node: Any) -> Any:
-    """The same with references to the root pointing to where it stands now."""
-    if isinstance(node, list):
-        return [_moved(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    root = f"#/properties/{WRAPPED_IN}"
-    return {key: root if key == "$ref" and value == "#" else _moved(value) for key, value in node.items()}
 
 
 def _rewritten(node: Any, root: Mapping[str, Any]) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from tasks.stages.answers.object_root import is_wrapped
 from tasks.stages.wire.openai.strict_schema import (
     MAX_DEPTH,
     MAX_ENUM_VALUES,
     MAX_LONG_ENUM_CHARS,
     MAX_NAME_CHARS,
     MAX_PROPERTIES,
-    is_wrapped,
     sent_schema,
     strict_problems,
 )
