@@ -31,6 +31,7 @@ class Dialect:
 
     `request_tree` turns a prompt into one row's request as the provider's settings want it (see `tasks.stages.prompt.render`
     for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
+    `notes` are what a plan says of a prompt that may be posted.
     `parser` reads the answers of an endpoint; `several` does where a row gets a list of answers, None where the format
     has no such thing.
     """
@@ -38,6 +39,7 @@ class Dialect:
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
     several: Callable[[str], Parser] | None = None
+    notes: Callable[[Prompt], list[str]] = lambda _: []  # noqa: E731 - nothing to say
 
     def parser_of(self, prompt: Prompt) -> Parser:
         """What reads the answers of a job. ConfigError where it asks for several and there is but one."""

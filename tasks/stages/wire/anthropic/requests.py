@@ -12,7 +12,8 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
 from configs.providers.registry import AnyProvider
-from tasks.stages.prompt.render import CUSTOM_ID, Template, templated
+from tasks.stages.prompt.render import CUSTOM_ID, Template, is_template, templated
+from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.anthropic.params import params
 from tasks.stages.wire.anthropic.schema import sendable
 
@@ -123,12 +124,14 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
         source = {
             "type": "base64",
             "media_type": data["media"],
-            "data": templated(data["data"], f"{where}.image_url"),
+            "data": templated(data["data"], f"{where}.image_url", SentAs.BASE64),
         }
     elif url.startswith("data:"):
         raise ConfigError(
             f"{where}.image_url: write the type of the image out, as in data:image/png;base64,..."
         )
+    elif not is_template(url) and not url.lower().startswith("https://"):
+        raise ConfigError(f"{where}.image_url: Anthropic takes https://... or data:image/png;base64,..., not {url[:80]!r}")
     else:
-        source = {"type": "url", "url": templated(url, f"{where}.image_url")}
+        source = {"type": "url", "url": templated(url, f"{where}.image_url", SentAs.HTTPS_URL)}
     return {"type": "image", "source": source}
