@@ -50,9 +50,18 @@ class Prompt(Frozen):
     @classmethod
     def _as_sdks_send(cls, params: dict[str, Any]) -> dict[str, Any]:
         """What people copy from calls of an SDK: `extra_body` is part of the body, its other words are not of the request."""
-        for name in ("extra_headers", "extra_query", "timeout", "max_retries", "idempotency_key", "stream_options"):
+        for name in (
+            "extra_headers",
+            "extra_query",
+            "timeout",
+            "max_retries",
+            "idempotency_key",
+            "stream_options",
+        ):
             if name in params:
-                raise ValueError(f"{name} belongs to a call of the SDK, and is no part of a batch's request; remove it")
+                raise ValueError(
+                    f"{name} belongs to a call of the SDK, and is no part of a batch's request; remove it"
+                )
         if "extra_body" not in params:
             return params
         extra = params["extra_body"]

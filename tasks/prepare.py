@@ -89,9 +89,7 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     )
 
 
-def _count(
-    request_plan: RequestPlan, reporter: Reporter
-) -> tuple[Counter[str], Counter[str], str | None]:
+def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str], Counter[str], str | None]:
     """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason, and what
     the first of them was told."""
     totals: Counter[str] = Counter()

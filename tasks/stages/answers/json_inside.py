@@ -11,7 +11,7 @@ _FENCE: Final = re.compile(r"^[ \t]*(```|~~~)[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re
 _MARK: Final = "\ufeff"
 
 
-class NotJSON(ValueError):  # noqa: N818 - what the answer is
+class NotJSON(ValueError):
     """The text holds no JSON, or not only one; the message is the reason on one line."""
 
 

@@ -53,9 +53,7 @@ class RowTemplate:
     Raises `ConfigError` for a syntax error, an unknown column, and tags that need other files.
     """
 
-    def __init__(
-        self, text: str, name: str, columns: Sequence[str], sent_as: SentAs = SentAs.TEXT
-    ) -> None:
+    def __init__(self, text: str, name: str, columns: Sequence[str], sent_as: SentAs = SentAs.TEXT) -> None:
         self.name = name
         try:
             tree, self._emit = _sent_as(_environment().parse(text), sent_as)
@@ -172,7 +170,8 @@ def _sent_as(tree: nodes.Template, sent_as: SentAs) -> tuple[nodes.Template, str
     constants: list[nodes.Expr] = [nodes.Const(each) for each in arguments]
     sent = nodes.Filter(expression, str(sent_as), constants, [], None, None)
     tree.body = [nodes.Output([sent]).set_lineno(expression.lineno)]
-    return tree.set_environment(_environment()), _EMIT_JSON
+    tree.set_environment(_environment())
+    return tree, _EMIT_JSON
 
 
 def _emitting(sent_as: SentAs) -> str:

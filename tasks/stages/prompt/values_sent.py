@@ -37,7 +37,9 @@ class SentAs(StrEnum):
 
 
 TYPED_FILTERS: Final = ("float", "int", "bool", "tojson")
-_PICTURE = re.compile(r"https?://[^/\s]|data:image/[\w.+-]+;base64,[A-Za-z0-9+/_=-]|gs://[^/\s]", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"https?://[^/\s]|data:image/[\w.+-]+;base64,[A-Za-z0-9+/_=-]|gs://[^/\s]", re.IGNORECASE
+)
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -85,7 +87,9 @@ def to_typed(value: Any, kind: str) -> str:
         number = _TRUTH[shown.lower()] if kind == "bool" else _number(shown, kind)
     except (KeyError, ValueError, OverflowError):
         what = f"{shown[:60]!r} is no {kind}" if shown else "the value is empty"
-        raise ValueError(f"{what}; write {{{{ column | default(..., true) | {kind} }}}} for such rows") from None
+        raise ValueError(
+            f"{what}; write {{{{ column | default(..., true) | {kind} }}}} for such rows"
+        ) from None
     return json.dumps(number)
 
 
@@ -110,7 +114,9 @@ def to_tokens(value: Any, before: str, after: str) -> str:
         return values.to_json(f"{before}{values.to_text(value)}{after}")
     if value and all(type(each) is int for each in value):
         return values.to_json(value)
-    raise ValueError("a list here must hold token ids, whole numbers; of several texts a row, take one or join them")
+    raise ValueError(
+        "a list here must hold token ids, whole numbers; of several texts a row, take one or join them"
+    )
 
 
 def to_text_only(value: Any, before: str, after: str) -> str:
@@ -130,7 +136,9 @@ def to_url(text: str) -> str:
 def to_https_url(text: str) -> str:
     """JSON of a picture's address at https."""
     if not text.lower().startswith("https://"):
-        raise ValueError(_no_picture(text, "https://... (for bytes: data:image/png;base64,{{ column | b64encode }})"))
+        raise ValueError(
+            _no_picture(text, "https://... (for bytes: data:image/png;base64,{{ column | b64encode }})")
+        )
     return values.to_json(text)
 
 
@@ -149,7 +157,11 @@ def refuse_url(text: str) -> str | None:
 def _no_picture(text: str, wanted: str) -> str:
     if not text.strip():
         return f"there is no picture in this row; it needs {wanted}"
-    kind = "a file of this machine" if "://" not in text or text.startswith("file:") else "no address of a picture"
+    kind = (
+        "a file of this machine"
+        if "://" not in text or text.startswith("file:")
+        else "no address of a picture"
+    )
     return f"{text[:80]!r} is {kind}, which the provider cannot read; it needs {wanted}"
 
 

@@ -36,7 +36,9 @@ class Plan(Document):
     skipped: int = Field(description="Rows that would not be posted.")
     skips: dict[str, int] = Field(description="The same by reason.")
     bad_lines: int = Field(description="Lines of the source that are left out as the job says.")
-    notes: list[str] = Field([], description="What to know before posting: schemas that are not enforced, and the like.")
+    notes: list[str] = Field(
+        [], description="What to know before posting: schemas that are not enforced, and the like."
+    )
     estimate: Estimate = Field(description="Tokens and price of the prompts.")
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 

@@ -39,7 +39,7 @@ class Dialect:
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
     several: Callable[[str], Parser] | None = None
-    notes: Callable[[Prompt], list[str]] = lambda _: []  # noqa: E731 - nothing to say
+    notes: Callable[[Prompt], list[str]] = lambda _: []
 
     def parser_of(self, prompt: Prompt) -> Parser:
         """What reads the answers of a job. ConfigError where it asks for several and there is but one."""

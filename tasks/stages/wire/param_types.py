@@ -34,6 +34,8 @@ def _problem(value: Any, due: Due) -> str | None:
             return f"a template is sent as text, and {words} is due; end it in a filter: {{{{ column | {filters[0]} }}}}"
         return None
     fits = value is None or (
-        isinstance(value, bool) if due == "bool" else type(value) is int or (due == "number" and type(value) is float)
+        isinstance(value, bool)
+        if due == "bool"
+        else type(value) is int or (due == "number" and type(value) is float)
     )
     return None if fits else f"must be {words}, not {value!r}"

@@ -74,7 +74,9 @@ def _check_limit(body: dict[str, Any]) -> None:
     if type(limit) is not int or limit < 1:
         raise ConfigError(f"prompt.params.max_tokens: must be a whole number from 1, not {limit!r}")
     if type(budget) is int and budget < _LEAST_THOUGHT:
-        raise ConfigError(f"prompt.params.thinking.budget_tokens: must be at least {_LEAST_THOUGHT}; raise it")
+        raise ConfigError(
+            f"prompt.params.thinking.budget_tokens: must be at least {_LEAST_THOUGHT}; raise it"
+        )
     if thought >= limit:
         raise ConfigError(
             f"prompt.params.thinking.budget_tokens: {thought} must be below max_tokens, which is {limit}; raise that"

@@ -120,7 +120,9 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
         if name == "stopSequences" and isinstance(value, str):
             value = [value]
         if name in _DUE:
-            check_types({key.removeprefix("prompt.params."): value}, {key.removeprefix("prompt.params."): _DUE[name]})
+            check_types(
+                {key.removeprefix("prompt.params."): value}, {key.removeprefix("prompt.params."): _DUE[name]}
+            )
         found[name] = key, templated_param(value, key)
     return found
 

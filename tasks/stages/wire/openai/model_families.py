@@ -40,4 +40,6 @@ def unknown_sampling(model: str, body: Mapping[str, Any]) -> list[str]:
 def effort_of(body: Mapping[str, Any]) -> Any:
     """The reasoning effort that a body asks for at either endpoint; None when it leaves that to the model."""
     reasoning = body.get("reasoning")
-    return body.get("reasoning_effort") or (reasoning.get("effort") if isinstance(reasoning, Mapping) else None)
+    return body.get("reasoning_effort") or (
+        reasoning.get("effort") if isinstance(reasoning, Mapping) else None
+    )

@@ -18,7 +18,9 @@ def _schema_notes(prompt: Prompt) -> list[str]:
         return []
     found = []
     if is_wrapped(prompt.answer_schema):
-        found.append("prompt.schema: its root is no object; it is asked for inside one, and the parsed column holds what is inside")
+        found.append(
+            "prompt.schema: its root is no object; it is asked for inside one, and the parsed column holds what is inside"
+        )
     problem = sent_schema(prompt.answer_schema).unenforced
     if problem is not None:
         found.append(
@@ -32,6 +34,8 @@ def _param_notes(prompt: Prompt) -> list[str]:
     if not unknown:
         return []
     return [
-        f"prompt.params.{unknown[0]}: whether {prompt.model} takes it is not known here; a model that reasons may refuse"
-        " every row, so try a few first (--limit)"
+        (
+            f"prompt.params.{unknown[0]}: whether {prompt.model} takes it is not known here; a model that reasons may refuse"
+            " every row, so try a few first (--limit)"
+        )
     ]

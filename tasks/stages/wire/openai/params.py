@@ -31,12 +31,13 @@ _INSTEAD: Final[dict[str, dict[str, str]]] = {
 _TEXTS: Final[dict[str, Due]] = {
     **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), "number"),
     **dict.fromkeys(
-        ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n", "top_logprobs", "top_k"), "int"
+        ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n", "top_logprobs", "top_k"),
+        "int",
     ),
     **dict.fromkeys(("store", "parallel_tool_calls", "enable_thinking"), "bool"),
     "thinking_budget": "int",
 }
-_DUE: Final[dict[str, dict[str, Due]]] = {
+NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
     "/v1/chat/completions": {**_TEXTS, "logprobs": "bool"},
     "/v1/responses": _TEXTS,
     "/v1/completions": {**_TEXTS, "logprobs": "int", "best_of": "int", "echo": "bool"},
@@ -55,7 +56,7 @@ def check_params(prompt: Prompt) -> None:
     chat = prompt.endpoint == "/v1/chat/completions"
     if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
-    check_types(prompt.params, _DUE.get(prompt.endpoint, {}))
+    check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}))
     if refused := refused_sampling(prompt.model, prompt.params):
         name, why = refused
         raise _wrong(name, f"{why} ({prompt.model}); remove it")

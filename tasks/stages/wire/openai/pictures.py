@@ -25,7 +25,9 @@ def with_addresses(node: Any, where: str) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        key: _address(value, f"{where}.{key}") if key == "image_url" else with_addresses(value, f"{where}.{key}")
+        key: _address(value, f"{where}.{key}")
+        if key == "image_url"
+        else with_addresses(value, f"{where}.{key}")
         for key, value in node.items()
     }
 

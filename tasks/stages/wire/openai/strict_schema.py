@@ -68,7 +68,7 @@ def root_problem(schema: Any) -> str | None:
     if isinstance(schema, dict) and schema.get("type") == "object":
         return None
     kind = schema.get("type") if isinstance(schema, dict) else None
-    return f'schema must be a JSON Schema of \'type: "object"\', got \'type: "{kind}"\'.'
+    return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
 
 
 def _rewritten(node: Any, root: Mapping[str, Any]) -> Any:
@@ -109,7 +109,9 @@ def _target(reference: Any, root: Mapping[str, Any]) -> Any:
         return None
     target: Any = root
     for step in reference[2:].split("/"):
-        target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+        target = (
+            target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+        )
     return target
 
 
@@ -171,7 +173,10 @@ def _size_problems(schema: dict[str, Any]) -> Iterator[str]:
     groups = [parts for node in nodes for group in _GROUPS if isinstance(parts := node.get(group), dict)]
     properties = sum(len(node["properties"]) for node in nodes if isinstance(node.get("properties"), dict))
     enums = [node["enum"] for node in nodes if isinstance(node.get("enum"), list)]
-    literals = [*(each for enum in enums for each in enum), *(node["const"] for node in nodes if "const" in node)]
+    literals = [
+        *(each for enum in enums for each in enum),
+        *(node["const"] for node in nodes if "const" in node),
+    ]
     chars = sum(map(len, map(str, [*literals, *(name for parts in groups for name in parts)])))
     depth = _depth(schema)
     for name, count, most in (

@@ -145,7 +145,9 @@ def _response_text(items: list[dict[str, Any]], messages: list[dict[str, Any]]) 
         return json_text([*final[-1:], *calls])
     if final:
         return _content_text(final[-1].get("content"))
-    return json_text(others) if others else next((_content_text(each.get("content")) for each in messages), None)
+    return (
+        json_text(others) if others else next((_content_text(each.get("content")) for each in messages), None)
+    )
 
 
 def _response_failed(error: Any) -> Reading:

@@ -69,7 +69,9 @@ def test_anything_else_says_what_is_wrong(text: str, says: str) -> None:
     assert "truncated" not in problem or text == '{"x":"'
 
 
-@pytest.mark.parametrize("text", ['{"answer":[{"x":"a"}]}', '[{"x":"a"}]', '```\n{"answer":[{"x":"a"}]}\n```'])
+@pytest.mark.parametrize(
+    "text", ['{"answer":[{"x":"a"}]}', '[{"x":"a"}]', '```\n{"answer":[{"x":"a"}]}\n```']
+)
 def test_an_answer_is_taken_out_of_the_object_put_around_its_schema(text: str) -> None:
     assert AnswerChecker({"type": "array", "items": SCHEMA}).check(text) == ([{"x": "a"}], None)
 

@@ -68,7 +68,9 @@ def test_a_value_of_another_type_skips_its_row(text: str, value: Any) -> None:
     assert "default(" in message
 
 
-@pytest.mark.parametrize("text", ["{{ x", "{{ x | length }}", "{{ x | int | string }}", "int", "{# x | int #}"])
+@pytest.mark.parametrize(
+    "text", ["{{ x", "{{ x | length }}", "{{ x | int | string }}", "int", "{# x | int #}"]
+)
 def test_anything_else_is_text(text: str) -> None:
     assert typed_filter(text) is None
 

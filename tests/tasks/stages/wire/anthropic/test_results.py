@@ -93,10 +93,16 @@ def test_tokens(usage: object, counts: tuple[Any, ...]) -> None:
         (
             {"content": [THOUGHT, TEXT, CALL], "stop_reason": "tool_use"},
             RowStatus.SUCCEEDED,
-            '[{"type":"text","text":"billing"},'
-            '{"type":"tool_use","id":"toolu_01","name":"get_weather","input":{"city":"大阪"}}]',
+            (
+                '[{"type":"text","text":"billing"},'
+                '{"type":"tool_use","id":"toolu_01","name":"get_weather","input":{"city":"大阪"}}]'
+            ),
         ),
-        ({"content": [{**TEXT, "text": "I search."}, SEARCH, FOUND, TEXT, TEXT]}, RowStatus.SUCCEEDED, "billingbilling"),
+        (
+            {"content": [{**TEXT, "text": "I search."}, SEARCH, FOUND, TEXT, TEXT]},
+            RowStatus.SUCCEEDED,
+            "billingbilling",
+        ),
         ({"content": [TEXT, SEARCH, FOUND]}, RowStatus.SUCCEEDED, "billing"),
         (
             {"content": [CALL], "stop_reason": "tool_use"},

@@ -133,7 +133,10 @@ def test_why_it_stopped(reason: str | None, status: RowStatus, again: bool) -> N
         ([{"text": "thinking", "thought": True}, {"text": "said"}], "said"),
         ([{"text": AWKWARD}], AWKWARD),
         ([{"functionCall": {"name": "f", "args": {"x": 1}}}], '[{"name":"f","args":{"x":1}}]'),
-        ([{"text": "see"}, {"functionCall": {"name": "f"}}], '[{"text":"see"},{"functionCall":{"name":"f"}}]'),
+        (
+            [{"text": "see"}, {"functionCall": {"name": "f"}}],
+            '[{"text":"see"},{"functionCall":{"name":"f"}}]',
+        ),
         ([{"text": "I run it."}, {"executableCode": {"code": "1"}}, {"text": "o"}, {"text": "ne"}], "one"),
         ([{"text": "I run it."}, {"codeExecutionResult": {"output": "1"}}], "I run it."),
         ([{"executableCode": {"code": "1"}}, {"text": "one"}], "one"),

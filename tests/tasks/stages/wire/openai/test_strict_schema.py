@@ -128,6 +128,8 @@ def test_what_cannot_be_enforced_says_where_and_why(schema: dict[str, Any], why:
     assert why in sent.unenforced
 
 
-@pytest.mark.parametrize("schema", [deep(MAX_DEPTH), closed(**{f"p{n}": TEXT for n in range(MAX_PROPERTIES)})])
+@pytest.mark.parametrize(
+    "schema", [deep(MAX_DEPTH), closed(**{f"p{n}": TEXT for n in range(MAX_PROPERTIES)})]
+)
 def test_the_limits_themselves_are_taken(schema: dict[str, Any]) -> None:
     assert sent_schema(schema).unenforced is None
