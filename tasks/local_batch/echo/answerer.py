@@ -68,8 +68,10 @@ def echo_answer(row: RequestLine, created: int) -> Answer:
             kind="invalid_request_error",
         )
     try:
-        if refused := next(refusals(row.url, orjson.loads(bytes(row.body))), None):
-            raise ValueError(refused[1])
+        refused = next(refusals(row.url, orjson.loads(bytes(row.body))), None)
+        if refused is not None:
+            _, message = refused
+            return http_error(row.custom_id, 400, message, kind="invalid_request_error", code="invalid_value")
         reply, usage = build_reply(row, decode_body(row.body), created)
     except (msgspec.DecodeError, ValueError) as error:
         return http_error(row.custom_id, 400, str(error), kind="invalid_request_error", code="invalid_value")

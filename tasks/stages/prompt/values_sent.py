@@ -82,8 +82,6 @@ def to_typed(value: Any, kind: str) -> str:
         return values.to_json(value)
     shown = str(values.to_text(value)).strip()
     try:
-        if not shown:
-            raise ValueError
         number = _TRUTH[shown.lower()] if kind == "bool" else _number(shown, kind)
     except (KeyError, ValueError, OverflowError):
         what = f"{shown[:60]!r} is no {kind}" if shown else "the value is empty"
