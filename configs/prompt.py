@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from configs.frozen import Frozen
 
@@ -45,6 +45,32 @@ class Prompt(Frozen):
     answer_schema: dict[str, Any] | None = Field(
         None, alias="schema", description="JSON Schema the answer must satisfy."
     )
+
+    @field_validator("params")
+    @classmethod
+    def _as_sdks_send(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """What people copy from calls of an SDK: `extra_body` is part of the body, its other words are not of the request."""
+        for name in (
+            "extra_headers",
+            "extra_query",
+            "timeout",
+            "max_retries",
+            "idempotency_key",
+            "stream_options",
+        ):
+            if name in params:
+                raise ValueError(
+                    f"{name} belongs to a call of the SDK, and is no part of a batch's request; remove it"
+                )
+        if "extra_body" not in params:
+            return params
+        extra = params["extra_body"]
+        rest = {name: value for name, value in params.items() if name != "extra_body"}
+        if not isinstance(extra, dict) or "extra_body" in extra:
+            raise ValueError("extra_body must be a mapping of further body fields; write them under params")
+        if twice := sorted(extra.keys() & rest.keys()):
+            raise ValueError(f"extra_body.{twice[0]}: params already set it; remove one of the two")
+        return rest | extra
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Prompt:

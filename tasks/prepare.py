@@ -64,7 +64,7 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
     first = request_plan.preview()
-    totals, skips = _count(request_plan, reporter)
+    totals, skips, example = _count(request_plan, reporter)
     return Plan(
         job=job.name,
         key=resolved.key,
@@ -81,7 +81,11 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
         skipped=totals["rows"] - totals["requests"],
         skips=dict(skips),
         bad_lines=request_plan.dataset.bad_line_count,
-        notes=request_plan.dataset.notes,
+        notes=(
+            *request_plan.dataset.notes,
+            *request_plan.notes,
+            *([f"the first skipped row: {example}"] if example else []),
+        ),
         estimate=_estimate(
             price_of(job, resolved.now), tokens.to_tokens(totals["units"]), totals["requests"]
         ),
@@ -89,13 +93,16 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     )
 
 
-def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str], Counter[str]]:
-    """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason."""
+def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str], Counter[str], str | None]:
+    """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason, and what
+    the first of them was told."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
+    example: str | None = None
     for row_slice in _with_progress(request_plan, reporter):
         piece = row_slice.piece
         skips.update(skip.code for _, skip in piece.skipped)
+        example = example or next((skip.message for _, skip in piece.skipped), None)
         totals.update(
             rows=row_slice.rows.num_rows,
             chunks=int(piece.new_chunk),
@@ -103,7 +110,7 @@ def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str],
             bytes=len(piece.payload),
             units=piece.token_units,
         )
-    return totals, skips
+    return totals, skips, example
 
 
 def _estimate(price: Price | None, prompt_tokens: int, requests: int) -> Estimate:

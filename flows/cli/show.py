@@ -47,6 +47,7 @@ def _problems(file: Path, provider: str) -> list[Problem]:
     """The problems for which the provider would refuse the file."""
     from configs.providers.registry import provider_class
     from tasks.stages.validate import REQUIRED_BY_ENDPOINT, check_lines, read_lines
+    from tasks.stages.wire.openai.refusals import refusals
 
     service = provider_class(provider, dialect="openai")
     trial_endpoints = [service.free_trial.endpoint] if service.free_trial else []
@@ -61,6 +62,7 @@ def _problems(file: Path, provider: str) -> list[Problem]:
                 max_line_bytes=service.limits.max_line_bytes,
                 endpoints={*(service.endpoints or REQUIRED_BY_ENDPOINT), *trial_endpoints},
                 uniform=service.limits.uniform,
+                body_rules=refusals,
             )
             return list(problems)
     except OSError as error:

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+# With what some services take for the end of a line; written escaped, as in every line that a run posts.
+_ASKED = "Say ok.\u2028\u2029\u0085"
 CUSTOM_IDS = ("nightmail-doctor-1", "nightmail-doctor-2")
 
 
@@ -33,12 +35,12 @@ class ProbeRequest:
 
     def _body_fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.endpoint == "/v1/responses":
-            return {"input": "Say ok."}, {"input": "Say ok.", "temperature": 99}
+            return {"input": _ASKED}, {"input": _ASKED, "temperature": 99}
         if self.endpoint == "/v1/embeddings":
             return {"input": "ok"}, {"input": ""}
         if self.endpoint == "/v1/completions":
-            return {"prompt": "Say ok."}, {"prompt": "Say ok.", "temperature": 99}
+            return {"prompt": _ASKED}, {"prompt": _ASKED, "temperature": 99}
         if self.endpoint == "/v1/moderations":
             return {"input": "ok"}, {"input": "also ok"}
-        messages = [{"role": "user", "content": "Say ok."}]
+        messages = [{"role": "user", "content": _ASKED}]
         return {"messages": messages}, {"messages": messages, "temperature": 99}

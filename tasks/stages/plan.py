@@ -78,6 +78,11 @@ class RequestPlan:
             carried=self.dataset.carried,
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of the job before they post it, a line each."""
+        return self._dialect.notes(self._job.prompt)
+
     def preview(self) -> list[tuple[str, str]]:
         """The prompt of the first row, as (name, text) of each template. InputError when there is no row."""
         first = self.renderer.preview(next(self.dataset.batches(1)))

@@ -15,7 +15,7 @@ Limits are counted in bytes of UTF-8, newlines included, and hold to the byte. W
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -41,6 +41,8 @@ REQUIRED_BY_ENDPOINT: Final[dict[str, tuple[str, ...]]] = {
     "/v1/videos": ("prompt",),
 }
 MODEL_OPTIONAL: Final = frozenset({"/v1/moderations", "/v1/videos"})
+BodyRules = Callable[[str, dict[str, Any]], Iterable[tuple[str, str]]]
+"""(parameter, message) of everything that is wrong with a body at an endpoint."""
 _NOT_SEEN: Final = object()
 _TYPE_NAMES: Final = {
     str: "a string",
@@ -85,12 +87,14 @@ def check_lines(
     custom_id_pattern: str | None = None,
     endpoints: Collection[str] = REQUIRED_BY_ENDPOINT,
     uniform: Sequence[str] = (),
+    body_rules: BodyRules | None = None,
 ) -> Iterator[Problem]:
     """Every problem of the file, in line order, at most one per line.
 
     `lines` are bytes split at `\\n`, each with its newline (a file opened in binary mode gives exactly that).
     `endpoint` None takes the first line's url, one of `endpoints`. `uniform` names fields of the body that have one
-    value in the whole file, beside the model. Ends early at a file-level limit.
+    value in the whole file, beside the model; `body_rules` say what else is wrong with a body. Ends early at a file-level
+    limit.
     """
     check = InputCheck(
         endpoint=endpoint,
@@ -100,6 +104,7 @@ def check_lines(
         custom_id_pattern=custom_id_pattern,
         endpoints=endpoints,
         uniform=uniform,
+        body_rules=body_rules,
     )
     yield from check.problems(lines)
 
@@ -117,6 +122,7 @@ class InputCheck:
         custom_id_pattern: str | None = None,
         endpoints: Collection[str] = REQUIRED_BY_ENDPOINT,
         uniform: Sequence[str] = (),
+        body_rules: BodyRules | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.model: str | None = None
@@ -128,6 +134,7 @@ class InputCheck:
         self._pattern = re.compile(custom_id_pattern) if custom_id_pattern else None
         self._endpoints = endpoints
         self._uniform: dict[str, Any] = dict.fromkeys(uniform, _NOT_SEEN)
+        self._body_rules = body_rules
         self._seen: set[str] = set()
         self._inputs = 0
 
@@ -226,6 +233,9 @@ class InputCheck:
                 self._uniform[name] = body.get(name)
             elif value != body.get(name):
                 raise _LineError(f"mismatched_{name}", f"Each batch must have one {name}.", f"body.{name}")
+
+        for param, message in self._body_rules(endpoint, body) if self._body_rules else ():
+            raise _LineError("invalid_value", message, f"body.{param}")
 
     def _check_required(self, endpoint: str, body: dict[str, Any]) -> None:
         names = REQUIRED_BY_ENDPOINT.get(endpoint, ())

@@ -24,6 +24,7 @@ from fakes.loopback import Call, Loopback, Refused, Reply, Route
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.validate import InputCheck, Problem
+from tasks.stages.wire.openai.refusals import refusals
 
 KEY = "sk-secret"
 _RETENTION = range(3_600, 2_592_001)
@@ -345,6 +346,11 @@ class OpenAIFake(Loopback):
         if word == "refused":
             return self.refused_row(request["url"])
         body = request["body"]
+        if refused := next(refusals(request["url"], body), None):
+            param, text = refused
+            return 400, {
+                "error": {"message": text, "type": "invalid_request_error", "param": param, "code": None}
+            }
         question = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
         if request["url"] == "/v1/embeddings":
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, float(len(question))]}]

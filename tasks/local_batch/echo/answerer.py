@@ -9,10 +9,12 @@ from itertools import islice
 from typing import Final
 
 import msgspec
+import orjson
 
 from tasks.local_batch.echo.replies import REPLY_BUILDERS
 from tasks.local_batch.echo.request_body import decode_body
 from tasks.local_batch.protocol.lines import Answer, RequestLine, http_error
+from tasks.stages.wire.openai.refusals import refusals
 
 _STEPS_A_SECOND: Final = 10  # of an echo that is slowed down: often enough to watch its progress
 
@@ -66,6 +68,10 @@ def echo_answer(row: RequestLine, created: int) -> Answer:
             kind="invalid_request_error",
         )
     try:
+        refused = next(refusals(row.url, orjson.loads(bytes(row.body))), None)
+        if refused is not None:
+            _, message = refused
+            return http_error(row.custom_id, 400, message, kind="invalid_request_error", code="invalid_value")
         reply, usage = build_reply(row, decode_body(row.body), created)
     except (msgspec.DecodeError, ValueError) as error:
         return http_error(row.custom_id, 400, str(error), kind="invalid_request_error", code="invalid_value")

@@ -20,7 +20,6 @@ from tasks.local_batch.echo.moderations import moderate
 from tasks.local_batch.echo.request_body import RequestBody, as_text, estimated_tokens, text_of
 from tasks.local_batch.protocol.batch_object import TokenUsage
 from tasks.local_batch.protocol.lines import RequestLine
-from tasks.stages.validate import NO_MAX_TOKENS
 
 MAX_CHOICES: Final = 128  # https://platform.openai.com/docs/api-reference/chat/create
 # https://platform.openai.com/docs/api-reference/embeddings/create
@@ -64,10 +63,6 @@ def _chat(row: RequestLine, body: RequestBody, created: int) -> Reply:
 
 def _check_chat(body: RequestBody) -> None:
     """ValueError in OpenAI's words: these mistakes only show row by row, after the wait for the batch."""
-    if body.max_tokens is not None and NO_MAX_TOKENS.match(body.model or ""):
-        raise ValueError(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
     if body.n is not None and not 1 <= body.n <= MAX_CHOICES:
         raise ValueError(f"'n' must be an integer from 1 to {MAX_CHOICES}.")
 

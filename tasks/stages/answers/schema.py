@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
+from tasks.stages.answers.json_inside import NotJSON, json_inside
+from tasks.stages.answers.object_root import WRAPPED_IN, is_wrapped
 
 _TEXT = pa.string()
 # Stands for "a string that holds JSON text" while types are worked out, to tell it from plain text; large_string is
@@ -21,6 +23,7 @@ _INT64 = range(-(2**63), 2**63)
 _EXACT_FLOAT = 2**53  # up to here a float holds every whole number
 _FLOAT_RANGE = 2**1000  # beyond 2**1024, float() of an integer raises
 _REASON_CHARS = 300
+_PLAIN_STARTS = frozenset('{["')  # nothing stands before JSON that begins the text
 
 
 def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
@@ -40,6 +43,9 @@ class Checker(Protocol):
 
     def check(self, answer: Any) -> tuple[Any, str | None]:
         """(value of `type`, what is wrong with it). There may be both: of several answers, one may be wrong."""
+
+    def remark(self, answer: Any) -> str | None:
+        """What stood around the JSON of an answer that passed the check; None for one that is JSON and nothing else."""
 
 
 def checker_of(prompt: Prompt) -> Checker | None:
@@ -64,6 +70,7 @@ class AnswerChecker:
             raise ConfigError(
                 f"prompt.schema is not a JSON Schema: {reason}; correct it in the job file"
             ) from None
+        self._may_be_wrapped = is_wrapped(schema)
         marked_type = _type_of(schema, schema, ())
         self.type = _without_marks(marked_type)
         self._convert = _converter(marked_type)
@@ -73,15 +80,28 @@ class AnswerChecker:
         if text is None:
             return None, "the answer holds no text"
         try:
-            value = msgspec.json.decode(text)  # orjson makes floats of integers beyond 64 bits
-        except (ValueError, RecursionError) as error:
-            return None, f"not JSON: {_one_line(str(error))}"
+            value, _ = json_inside(text)
+        except NotJSON as error:
+            return None, _one_line(str(error))
+        value = self._unwrapped(value)
         if not self._validator.is_valid(value):
             return None, self._first_problem(value)
         try:  # valid against the schema, and still too large for its Arrow type
             return None if value is None else self._convert(value), None
         except _ConversionError as error:
             return None, f"{_path(error.path)}: {error.reason}"
+
+    def remark(self, text: str | None) -> str | None:
+        """What stood around the JSON of a good answer."""
+        if text is None or text[:1] in _PLAIN_STARTS:
+            return None
+        _, around = json_inside(text)
+        return around and f"the JSON was taken out of {around}; the answer's text is kept"
+
+    def _unwrapped(self, value: Any) -> Any:
+        """The answer inside the object that some providers need around it (see `strict_schema`)."""
+        wrapped = self._may_be_wrapped and isinstance(value, dict) and value.keys() == {WRAPPED_IN}
+        return value[WRAPPED_IN] if wrapped and not self._validator.is_valid(value) else value
 
     def _first_problem(self, value: Any) -> str:
         error = next(iter(self._validator.iter_errors(value)))
@@ -102,6 +122,10 @@ class ChoicesChecker:
             f"answer {number}: {problem}" for number, (_, problem) in enumerate(checked, start=1) if problem
         )
         return [value for value, _ in checked], next(problems, None)
+
+    def remark(self, answer: list[str | None] | None) -> str | None:
+        """The first remark on any of them."""
+        return next(filter(None, map(self._checker.remark, answer or ())), None)
 
 
 class _ConversionError(Exception):

@@ -223,7 +223,8 @@ class Columns:
             columns[name] = _replace_texts(columns[name], texts, batch_error, skips[name])
         columns["answer"], problems = self._answer_column.convert(columns["answer"], self._rows.ids[lo:hi])
         if self._checker is not None:
-            columns["parsed"], problems = _check(self._checker, columns["answer"], status)
+            columns["parsed"], problems, remarks = _check(self._checker, columns["answer"], status)
+            columns["error_message"] = _remarked(columns["error_message"], remarks)
         if problems:
             _mark_invalid(columns, status, problems)
         columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
@@ -251,16 +252,27 @@ def _replace_texts(own: pa.Array, texts: list[str | None], batch_error: Numbers,
     return pc.coalesce(skip, own) if skip.null_count < len(skip) else own
 
 
-def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems]:
-    """The parsed answers of the rows that succeeded, null where one does not satisfy the schema, and why not."""
+def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems, Problems]:
+    """The parsed answers of the rows that succeeded, null where one does not satisfy the schema, and why not; and what is
+    to be said of some that do."""
     values: list[Any] = [None] * len(answers)
     problems: Problems = {}
+    remarks: Problems = {}
     texts = answers.to_pylist()
     for row in np.flatnonzero(status == SUCCEEDED).tolist():
         values[row], problem = checker.check(texts[row])
         if problem is not None:
             problems[row] = problem
-    return arrow_columns.build(values, checker.type), problems
+        elif (remark := checker.remark(texts[row])) is not None:
+            remarks[row] = remark
+    return arrow_columns.build(values, checker.type), problems, remarks
+
+
+def _remarked(messages: pa.Array, remarks: Problems) -> pa.Array:
+    """The messages with remarks on good answers, which have none of their own."""
+    if not remarks:
+        return messages
+    return pc.coalesce(messages, arrow_columns.strings([remarks.get(row) for row in range(len(messages))]))
 
 
 def _mark_invalid(columns: dict[str, pa.Array], status: Numbers, problems: Problems) -> None:

@@ -6,9 +6,11 @@ one from a prompt. Everything between the placeholders is encoded once, into a b
 
 null and NaN are empty text; bools are `true` and `false`; integers and decimals are as written; floats the shortest text
 that reads back the same (also float32); dates, times and durations are ISO 8601; lists, structs and maps are JSON; a
-binary value skips its row unless it goes through the `b64encode` filter.
+binary value skips its row unless it goes through the `b64encode` filter. Where a tree wants something else than text,
+its `Template` says so: see `tasks.stages.prompt.values_sent`.
 
-Lines are UTF-8 without a BOM, unescaped, and end in `\\n`. A row whose template fails becomes a `Skip`: when a micro-batch
+Lines are UTF-8 without a BOM, unescaped but for U+2028, U+2029 and U+0085 (some services cut lines there), and end in
+`\\n`. A row whose template fails becomes a `Skip`: when a micro-batch
 raises, it is halved and rendered again, down to single rows, so only the rows at fault are lost.
 """
 
@@ -25,17 +27,21 @@ import pyarrow as pa
 from configs.errors import ConfigError, InputError
 from tasks.stages.prompt.templates import RowError, RowTemplate, reason
 from tasks.stages.prompt.values import to_python
+from tasks.stages.prompt.values_sent import SentAs, typed_filter
 
+_LINE_ENDS: Final = tuple((mark.encode(), b"\\u%04x" % ord(mark)) for mark in ("\u2028", "\u2029", "\u0085"))
 MICRO_BATCH_ROWS: Final = 1024
 """Rows to render at a time: they stay in the processor's cache; 64 and 8192 were both slower, by a fifth and a half."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A string leaf that is rendered for every row. `name` says in messages where it is, e.g. `prompt.user`."""
+    """A string leaf that is rendered for every row, and what becomes of its text. `name` says in messages where it is,
+    e.g. `prompt.user`."""
 
     text: str
     name: str = field(default="template", compare=False)
+    sent_as: SentAs = field(default=SentAs.TEXT, compare=False)
 
 
 class _Placeholder(Enum):
@@ -56,15 +62,33 @@ class Skip:
     message: str
 
 
-def templated(value: Any, name: str) -> Any:
+def is_template(text: str) -> bool:
+    """Whether a text has Jinja2 syntax in it."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
+def templated(value: Any, name: str, sent_as: SentAs = SentAs.TEXT) -> Any:
     """`value` as a tree: its strings with Jinja2 syntax become templates, named by their path under `name`."""
     match value:
         case str():
-            return Template(value, name) if any(mark in value for mark in ("{{", "{%", "{#")) else value
+            return Template(value, name, sent_as) if is_template(value) else value
         case dict():
-            return {key: templated(item, f"{name}.{key}") for key, item in value.items()}
+            return {key: templated(item, f"{name}.{key}", sent_as) for key, item in value.items()}
         case list() | tuple():
-            return [templated(item, f"{name}[{i}]") for i, item in enumerate(value)]
+            return [templated(item, f"{name}[{i}]", sent_as) for i, item in enumerate(value)]
+    return value
+
+
+def templated_param(value: Any, name: str) -> Any:
+    """The same for a parameter: a template that ends in a filter of a type is sent as that type."""
+    match value:
+        case str():
+            typed = is_template(value) and typed_filter(value)
+            return templated(value, name, SentAs.TYPED if typed else SentAs.TEXT)
+        case dict():
+            return {key: templated_param(item, f"{name}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [templated_param(item, f"{name}[{i}]") for i, item in enumerate(value)]
     return value
 
 
@@ -82,8 +106,8 @@ class Renderer:
             literals.append(b"")
             self._slots.append(None if piece is CUSTOM_ID else len(self._templates))
             if isinstance(piece, Template):
-                self._templates.append(RowTemplate(piece.text, piece.name, columns))
-        self._format = b"%b".join(literals) + b"\n"
+                self._templates.append(RowTemplate(piece.text, piece.name, columns, piece.sent_as))
+        self._format = _one_line(b"%b".join(literals)) + b"\n"
         used = frozenset[str]().union(*(template.columns for template in self._templates))
         self._columns = tuple(column for column in columns if column in used)
 
@@ -106,7 +130,7 @@ class Renderer:
         except RowError as error:
             return Skip("template_error", str(error))
         pairs = zip(self._templates, texts, strict=True)
-        return [(template.name, orjson.loads(text[0])) for template, text in pairs if text]
+        return [(template.name, _shown(text[0])) for template, text in pairs if text]
 
     def _lines(self, batch: pa.RecordBatch, ids: list[bytes]) -> list[bytes | Skip]:
         try:
@@ -120,7 +144,7 @@ class Renderer:
         if not self._slots:
             return [line % ()] * batch.num_rows
         slots = (ids if slot is None else texts[slot] for slot in self._slots)
-        return [line % values for values in zip(*slots, strict=True)]
+        return [_one_line(line % values) for values in zip(*slots, strict=True)]
 
     def _texts(self, batch: pa.RecordBatch) -> list[list[bytes]]:
         values = {name: _values(batch, name) for name in self._columns}
@@ -133,6 +157,19 @@ class Renderer:
                     f"column {name!r} is missing or twice in this part of the dataset, and the prompt uses it; "
                     "give every file the same columns"
                 )
+
+
+def _shown(sent: bytes) -> str:
+    """JSON as people read it: text as it is."""
+    value = orjson.loads(sent)
+    return value if isinstance(value, str) else sent.decode()
+
+
+def _one_line(line: bytes) -> bytes:
+    """The line without what only some readers take for the end of one; in JSON it stands in texts alone."""
+    for raw, escaped in _LINE_ENDS:
+        line = line.replace(raw, escaped)
+    return line
 
 
 def _quoted(texts: Sequence[str]) -> list[bytes]:

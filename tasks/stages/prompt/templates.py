@@ -30,9 +30,12 @@ from jinja2.visitor import NodeTransformer
 from configs.errors import ConfigError
 from tasks.stages.prompt import values
 from tasks.stages.prompt.names import ROW, ColumnNames, refuse_constants, row_is_ambiguous, variables_of
+from tasks.stages.prompt.values_sent import FILTERS, SentAs, to_typed, whole_expression
 
 # Names no template can reach by accident: using them is an unknown column.
 _ROWS, _NOTHING, _EMIT = "_nightmail_rows", "_nightmail_nothing", "_nightmail_emit"
+_EMIT_JSON = "_nightmail_emit_json"
+_OF_TEXT = (SentAs.URL, SentAs.HTTPS_URL, SentAs.BASE64)
 _NEEDS_FILES = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
 _TEXT_FILTERS = (
     *("capitalize", "center", "indent", "lower", "replace", "string", "striptags", "title"),
@@ -50,10 +53,10 @@ class RowTemplate:
     Raises `ConfigError` for a syntax error, an unknown column, and tags that need other files.
     """
 
-    def __init__(self, text: str, name: str, columns: Sequence[str]) -> None:
+    def __init__(self, text: str, name: str, columns: Sequence[str], sent_as: SentAs = SentAs.TEXT) -> None:
         self.name = name
         try:
-            tree = _environment().parse(text)
+            tree, self._emit = _sent_as(_environment().parse(text), sent_as)
             _refuse_files(tree, name)
             refuse_constants(_environment().lex(text), name, columns)
             has_blocks = tree.find(nodes.Block) is not None
@@ -95,7 +98,8 @@ class RowTemplate:
         names, columns = self._names, self._loop_columns(values)
         loop: Iterable[tuple[Any, ...]] = zip(*columns, strict=True) if columns else [()] * rows
         root, context = self._compiled.root_render_func, self._compiled.new_context
-        return [orjson.dumps("".join(root(context(dict(zip(names, row, strict=True)))))) for row in loop]
+        emit = _environment().filters[self._emit]
+        return [emit("".join(root(context(dict(zip(names, row, strict=True)))))) for row in loop]
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ class RowTemplate:
         """The template's syntax tree, wrapped as described at the top of this file."""
         names = [nodes.Name(name, "store") for name in self._names or (_NOTHING,)]
         target = names[0] if len(names) == 1 else nodes.Tuple(cast("list[nodes.Expr]", names), "store")
-        emit = nodes.Filter(None, _EMIT, [], [], None, None)
+        emit = nodes.Filter(None, self._emit, [], [], None, None)
         loop = nodes.For(
             target, nodes.Name(_ROWS, "load"), [nodes.FilterBlock(tree.body, emit)], [], None, False
         )
@@ -147,8 +151,43 @@ def _environment() -> ImmutableSandboxedEnvironment:
     del environment.globals["lipsum"]
     filters = environment.filters
     filters |= {name: _on_text(filters[name]) for name in _TEXT_FILTERS}
-    filters |= {"join": _join, "tojson": _tojson, "b64encode": values.b64encode, _EMIT: orjson.dumps}
+    filters |= {"join": _join, "tojson": _tojson, "b64encode": values.b64encode, "bool": _bool}
+    filters |= {**FILTERS, _EMIT: orjson.dumps, _EMIT_JSON: str.encode}
+    filters |= {_emitting(name): _encoded(FILTERS[name]) for name in _OF_TEXT}
     return environment
+
+
+def _sent_as(tree: nodes.Template, sent_as: SentAs) -> tuple[nodes.Template, str]:
+    """The template as its value is sent, and the filter that makes bytes of what it renders."""
+    if sent_as in _OF_TEXT:
+        return tree, _emitting(sent_as)
+    whole = whole_expression(tree)
+    if sent_as is SentAs.TEXT or whole is None:
+        return tree, _EMIT
+    expression = whole.expression
+    arguments = [whole.before, whole.after]
+    if isinstance(expression, nodes.Filter):
+        arguments = [expression.name] if sent_as is SentAs.TYPED else arguments
+        has_default = bool(expression.args or expression.kwargs)
+        if expression.name == "tojson" or (sent_as is SentAs.TYPED and not has_default):
+            expression = cast("nodes.Expr", expression.node)
+    constants: list[nodes.Expr] = [nodes.Const(each) for each in arguments]
+    sent = nodes.Filter(expression, str(sent_as), constants, [], None, None)
+    tree.body = [nodes.Output([sent]).set_lineno(expression.lineno)]
+    tree.set_environment(_environment())
+    return tree, _EMIT_JSON
+
+
+def _emitting(sent_as: SentAs) -> str:
+    return f"{sent_as}_emit"
+
+
+def _encoded(function: Callable[[str], str]) -> Callable[[str], bytes]:
+    return lambda text: function(text).encode()
+
+
+def _bool(value: Any) -> bool:
+    return bool(orjson.loads(to_typed(value, "bool")))
 
 
 def _on_text(function: Callable[..., Any]) -> Callable[..., Any]:

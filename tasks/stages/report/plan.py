@@ -36,7 +36,11 @@ class Plan(Document):
     skipped: int = Field(description="Rows that would not be posted.")
     skips: dict[str, int] = Field(description="The same by reason.")
     bad_lines: int = Field(description="Lines of the source that are left out as the job says.")
-    notes: tuple[str, ...] = Field((), description="What is read differently from how the files have it.")
+    notes: tuple[str, ...] = Field(
+        (),
+        description="What to know before posting: what is read differently from how the files have it, schemas that are"
+        " not enforced, and the like.",
+    )
     estimate: Estimate = Field(description="Tokens and price of the prompts.")
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 

@@ -36,11 +36,13 @@ class Dialect:
     for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
     `parser` makes the parser of an endpoint; `multi_answer_parser` makes the one for jobs that ask for several answers per
     row (`params.n`), None where the format has no such thing.
+    `notes` are what a plan says of a prompt that may be posted.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
     multi_answer_parser: Callable[[str], Parser] | None = None
+    notes: Callable[[Prompt], list[str]] = lambda _: []
 
     def parser_for(self, prompt: Prompt) -> Parser:
         """The parser for a job's answers. ConfigError if the job asks for several per row and the format has only one."""

@@ -9,13 +9,14 @@ from tasks.stages.wire.anthropic import results as anthropic_results
 from tasks.stages.wire.dialect import Dialect
 from tasks.stages.wire.gemini import requests as gemini_requests
 from tasks.stages.wire.gemini import results as gemini_results
-from tasks.stages.wire.openai import requests, results
+from tasks.stages.wire.openai import notes, requests, results
 
 _DIALECTS = {
     "openai": Dialect(
         lambda prompt, _: requests.request_tree(prompt),
         results.ResultParser,
         partial(results.ResultParser, several=True),
+        notes.notes,
     ),
     "gemini": Dialect(lambda prompt, _: gemini_requests.request_tree(prompt), gemini_results.parser),
     "anthropic": Dialect(anthropic_requests.request_tree, anthropic_results.parser),

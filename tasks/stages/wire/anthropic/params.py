@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from configs.errors import ConfigError
-from tasks.stages.prompt.render import templated
+from tasks.stages.prompt.render import Template, templated_param
+from tasks.stages.wire.param_types import Due, check_types
 
 DEFAULT_MAX_TOKENS = 4_096
 """Anthropic requires a limit; a job that names none gets this one, plus what it lets the model think."""
@@ -21,11 +22,17 @@ _PASSED = frozenset(
 )  # fmt: skip
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _NO_SAMPLING_SINCE = "2026-10-21"
+_DUE: Final[dict[str, Due]] = {
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "top_k"), "int"),
+    **dict.fromkeys(("temperature", "top_p"), "number"),
+}
+_LEAST_THOUGHT = 1_024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str, Any]:
     """The parameters of a request; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
+    check_types(given, _DUE)
     body: dict[str, Any] = {}
     for name, value in given.items():
         where = f"prompt.params.{name}"
@@ -41,20 +48,20 @@ def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str
 def _field(name: str, value: Any, where: str, api_version: str | None) -> tuple[str, Any]:
     if name in _RENAMED:
         field, translate = _RENAMED[name]
-        return field, templated(translate(value, where), where)
+        return field, templated_param(translate(value, where), where)
     if name in _SAMPLING:
         if api_version is None or api_version >= _NO_SAMPLING_SINCE:
             raise ConfigError(
                 f"{where}: Anthropic refuses it since anthropic-version {_NO_SAMPLING_SINCE};"
                 " remove it, or set provider.api_version to an earlier one"
             )
-        return name, value
+        return name, templated_param(value, where)
     if name not in _PASSED:
         known = ", ".join(sorted(_PASSED))
         raise ConfigError(
             f"{where}: Anthropic's batches have no such parameter; remove it (there are {known})"
         )
-    return name, templated(_SHAPED.get(name, _as_is)(value, where), where)
+    return name, templated_param(_SHAPED.get(name, _as_is)(value, where), where)
 
 
 def _check_limit(body: dict[str, Any]) -> None:
@@ -62,8 +69,14 @@ def _check_limit(body: dict[str, Any]) -> None:
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
     thought = budget if type(budget) is int else 0
     limit = body.setdefault("max_tokens", DEFAULT_MAX_TOKENS + thought)
+    if isinstance(limit, Template):  # known row by row
+        return
     if type(limit) is not int or limit < 1:
         raise ConfigError(f"prompt.params.max_tokens: must be a whole number from 1, not {limit!r}")
+    if type(budget) is int and budget < _LEAST_THOUGHT:
+        raise ConfigError(
+            f"prompt.params.thinking.budget_tokens: must be at least {_LEAST_THOUGHT}; raise it"
+        )
     if thought >= limit:
         raise ConfigError(
             f"prompt.params.thinking.budget_tokens: {thought} must be below max_tokens, which is {limit}; raise that"

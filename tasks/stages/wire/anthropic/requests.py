@@ -12,7 +12,8 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
 from configs.providers.registry import AnyProvider
-from tasks.stages.prompt.render import CUSTOM_ID, Template, templated
+from tasks.stages.prompt.render import CUSTOM_ID, Template, is_template, templated
+from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.anthropic.params import params
 from tasks.stages.wire.anthropic.schema import sendable
 
@@ -104,10 +105,26 @@ def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
     if kind in ("image_url", "input_image"):
         return _image(part, where)
     if kind in _OWN_PARTS:
-        return dict(templated(part, where))
+        own = dict(templated(part, where))
+        return {**own, "source": _source(part["source"], f"{where}.source")} if "source" in part else own
     raise ConfigError(
         f"{where}.type: Anthropic takes no {kind!r}; use text, image_url or its own image and document"
     )
+
+
+def _source(source: Any, where: str) -> Any:
+    """Where a picture or document of Anthropic's own form comes from; a row without it is skipped."""
+    if not isinstance(source, dict):
+        return templated(source, where)
+    sent_as = {"url": SentAs.HTTPS_URL, "data": SentAs.BASE64}
+    return {
+        key: templated(
+            value,
+            f"{where}.{key}",
+            sent_as.get(key, SentAs.TEXT) if source.get("type") != "text" else SentAs.TEXT,
+        )
+        for key, value in source.items()
+    }
 
 
 def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -123,12 +140,16 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
         source = {
             "type": "base64",
             "media_type": data["media"],
-            "data": templated(data["data"], f"{where}.image_url"),
+            "data": templated(data["data"], f"{where}.image_url", SentAs.BASE64),
         }
     elif url.startswith("data:"):
         raise ConfigError(
             f"{where}.image_url: write the type of the image out, as in data:image/png;base64,..."
         )
+    elif not is_template(url) and not url.lower().startswith("https://"):
+        raise ConfigError(
+            f"{where}.image_url: Anthropic takes https://... or data:image/png;base64,..., not {url[:80]!r}"
+        )
     else:
-        source = {"type": "url", "url": templated(url, f"{where}.image_url")}
+        source = {"type": "url", "url": templated(url, f"{where}.image_url", SentAs.HTTPS_URL)}
     return {"type": "image", "source": source}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from msgspec.structs import asdict
 
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import LineByLine
+from tasks.stages.wire.empty_answer import empty_answer, says_nothing
 from tasks.stages.wire.json_values import integer, json_text, loads, one_line
 from tasks.stages.wire.outcome import (
     UNPARSABLE,
@@ -19,6 +21,7 @@ from tasks.stages.wire.outcome import (
     classify,
     failure_status,
 )
+from tasks.stages.wire.unreadable import unreadable
 
 # https://platform.claude.com/docs/en/api/errors: the others may be sent again as they are.
 _REQUEST_ERRORS = frozenset(
@@ -45,6 +48,7 @@ _NEVER_ASKED = {
         error_class=ErrorClass.EXPIRED,
     ),
 }
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _CUT_OFF = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
 
 
@@ -58,7 +62,7 @@ def read_line(raw: bytes) -> Outcome:
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
-        return UNPARSABLE
+        return unreadable(raw)
     custom_id = line.get("custom_id") if isinstance(line, dict) else None
     if not isinstance(custom_id, str):
         return UNPARSABLE
@@ -94,26 +98,47 @@ def _failure(custom_id: str, kind: str, error: Any) -> Outcome:
 def _answer(custom_id: str, message: Mapping[str, Any]) -> Outcome:
     content = message.get("content")
     blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
-    texts = [block["text"] for block in blocks if block.get("type") == "text" and _text(block.get("text"))]
-    calls = [block for block in blocks if block.get("type") in ("tool_use", "server_tool_use")]
-    answer = "".join(texts) if texts else None
-    if answer is None and calls:
-        answer = json_text(calls)
     reason = _text(message.get("stop_reason"))
-    status = RowStatus.TRUNCATED if reason in _CUT_OFF else RowStatus.SUCCEEDED
-    code = why = None
-    if reason == "refusal":
-        status, code, why = RowStatus.REFUSED, "refusal", _refusal(message.get("stop_details"))
+    reading = _finished(reason, _answer_text(blocks), message.get("stop_details"), _has_thoughts(blocks))
     return Outcome(
         custom_id=custom_id,
-        status=status,
-        error_code=code,
-        error_message=why,
-        finish_reason=reason,
         model=_text(message.get("model")),
-        answer=answer,
+        **{**asdict(reading), "finish_reason": reason},
         **_usage(_mapping(message.get("usage"))),
     )
+
+
+def _finished(reason: str | None, answer: str | None, details: Any, reasoned: bool) -> Reading:
+    if reason == "refusal":
+        return Reading(
+            status=RowStatus.REFUSED, answer=answer, error_code="refusal", error_message=_refusal(details)
+        )
+    if reason in _CUT_OFF:
+        return Reading(status=RowStatus.TRUNCATED, answer=answer)
+    if says_nothing(answer):
+        return empty_answer("text", answer=answer, reasoned=reasoned)
+    return Reading(status=RowStatus.SUCCEEDED, answer=answer)
+
+
+def _answer_text(blocks: list[dict[str, Any]]) -> str | None:
+    """The texts after the last use of a tool; calls that wait for the caller are the answer, as JSON, with the texts
+    beside them."""
+    said = [block for block in blocks if block.get("type") not in _THOUGHTS and _says_something(block)]
+    if any(block.get("type") == "tool_use" for block in said):
+        return json_text([block for block in said if block.get("type") in ("text", "tool_use")])
+    last: str | None = None
+    for is_text, run in groupby(said, key=lambda block: block.get("type") == "text"):
+        last = "".join(block["text"] for block in run) if is_text else last
+    uses = [block for block in said if block.get("type") == "server_tool_use"]
+    return last if not says_nothing(last) or not uses else json_text(uses)
+
+
+def _says_something(block: dict[str, Any]) -> bool:
+    return block.get("type") != "text" or bool(_text(block.get("text")))
+
+
+def _has_thoughts(blocks: list[dict[str, Any]]) -> bool:
+    return any(block.get("type") in _THOUGHTS for block in blocks)
 
 
 def _refusal(details: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from tasks.stages.prompt.render import templated
+from tasks.stages.prompt.values_sent import SentAs
 
 # Gemini's own parts pass as they are written.
 OWN_PARTS = frozenset({
@@ -84,7 +85,7 @@ def _media(url: Any, name: str) -> dict[str, Any]:
     """Inline bytes from a data URL, or a reference. What it is must be seen before any row is."""
     found = _DATA_URL.match(url) if isinstance(url, str) else None
     if found is not None:
-        data = templated(url[found.end() :], name)
+        data = templated(url[found.end() :], name, SentAs.BASE64)
         return {"inlineData": {"mimeType": found[1], "data": data}}
     if isinstance(url, str) and _URL.match(url):
         kind = mimetypes.guess_type(url)[0]

@@ -8,12 +8,14 @@ Fields: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/em
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, Final
 
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
-from tasks.stages.prompt.render import CUSTOM_ID, templated
+from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
+from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
+from tasks.stages.wire.param_types import Due, check_types
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -24,6 +26,12 @@ GENERATION_CONFIG = frozenset({
 REQUEST_FIELDS = frozenset({"cachedContent", "safetySettings", "toolConfig", "tools"})
 EMBED_FIELDS = frozenset({"autoTruncate", "outputDimensionality", "taskType", "title"})
 
+_DUE: Final[dict[str, Due]] = {
+    **dict.fromkeys(("frequencyPenalty", "presencePenalty", "temperature", "topP", "topK"), "number"),
+    **dict.fromkeys(("maxOutputTokens", "outputDimensionality", "seed"), "int"),
+    **dict.fromkeys(("autoTruncate", "responseLogprobs"), "bool"),
+}
+"""What is no text; the others are looked at by name."""
 # The same thing under OpenAI's name; everything else of theirs has no word here.
 _OPENAI_NAMES = {
     "max_completion_tokens": "maxOutputTokens",
@@ -48,7 +56,7 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
 
 
 def _embed(prompt: Prompt) -> dict[str, Any]:
-    text = templated(prompt.user, "prompt.user")
+    text = templated(prompt.user, "prompt.user", SentAs.NO_TOKENS)
     fields = {name: value for name, (_, value) in _params(prompt, EMBED_FIELDS).items()}
     return {"content": {"parts": [{"text": text}]}, **fields}
 
@@ -111,7 +119,11 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             raise ConfigError(f"{key}: {found[name][0]} already says it; remove one of the two")
         if name == "stopSequences" and isinstance(value, str):
             value = [value]
-        found[name] = key, templated(value, key)
+        if name in _DUE:
+            check_types(
+                {key.removeprefix("prompt.params."): value}, {key.removeprefix("prompt.params."): _DUE[name]}
+            )
+        found[name] = key, templated_param(value, key)
     return found
 
 

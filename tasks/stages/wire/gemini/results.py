@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from msgspec.structs import asdict, replace
 
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import LineByLine
+from tasks.stages.wire.empty_answer import empty_answer, says_nothing
 from tasks.stages.wire.json_values import integer, json_text, loads, one_line, string
 from tasks.stages.wire.openai.other_bodies import decode_vector
 from tasks.stages.wire.outcome import (
@@ -25,6 +27,7 @@ from tasks.stages.wire.outcome import (
     classify,
     failure_status,
 )
+from tasks.stages.wire.unreadable import unreadable
 
 # google.rpc.Code by number: a row's error names its number only.
 RPC_CODES = (
@@ -70,7 +73,7 @@ def read_line(raw: bytes, read: Any) -> Outcome:
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
-        return UNPARSABLE
+        return unreadable(raw)
     key = _key(line) if isinstance(line, dict) else None
     if key is None:
         return UNPARSABLE
@@ -132,11 +135,13 @@ def _content(key: str, response: _Json) -> Outcome:
 def _candidate(candidate: _Json) -> Reading:
     reason = string(_either(candidate, "finishReason", "finish_reason"))
     explanation = string(_either(candidate, "finishMessage", "finish_message"))
-    reading = _finished(reason, explanation, _text(candidate.get("content")))
+    parts = _parts(candidate.get("content"))
+    thoughts = any(part.get("thought") for part in parts)
+    reading = _finished(reason, explanation, _text(parts), reasoned=thoughts)
     return replace(reading, finish_reason=reason)
 
 
-def _finished(reason: str | None, explanation: str | None, text: str | None) -> Reading:
+def _finished(reason: str | None, explanation: str | None, text: str | None, *, reasoned: bool) -> Reading:
     if reason in _CUT_OFF:
         return Reading(status=RowStatus.TRUNCATED, answer=text)
     if reason in _REFUSED:
@@ -155,24 +160,15 @@ def _finished(reason: str | None, explanation: str | None, text: str | None) -> 
             error_message=one_line(explanation or "the model did not finish its answer"),
             error_class=ErrorClass.TRANSIENT,
         )
-    return Reading(status=RowStatus.SUCCEEDED, answer=text) if text else _empty("text", text)
-
-
-def _empty(part: str, answer: str | None = None) -> Reading:
-    """A response without the part that answers: asking again may help."""
-    return Reading(
-        status=RowStatus.FAILED,
-        answer=answer,
-        error_code="empty_response",
-        error_message=f"no {part} in the response",
-        error_class=ErrorClass.TRANSIENT,
-    )
+    if says_nothing(text):
+        return empty_answer("text", answer=text, reasoned=reasoned)
+    return Reading(status=RowStatus.SUCCEEDED, answer=text)
 
 
 def _no_candidate(blocked: _Json) -> Reading:
     reason = string(_either(blocked, "blockReason", "block_reason"))
     if reason is None:
-        return _empty("candidates")
+        return empty_answer("candidates")
     explanation = string(_either(blocked, "blockReasonMessage", "block_reason_message"))
     return Reading(
         status=RowStatus.REFUSED,
@@ -181,14 +177,24 @@ def _no_candidate(blocked: _Json) -> Reading:
     )
 
 
-def _text(content: Any) -> str | None:
-    """The candidate's text without its thoughts; the calls as JSON where it only calls functions."""
+def _parts(content: Any) -> list[dict[str, Any]]:
     parts = content.get("parts") if isinstance(content, dict) else None
-    answer = [part for part in parts or () if isinstance(part, dict) and not part.get("thought")]
-    texts = [part["text"] for part in answer if isinstance(part.get("text"), str)]
-    text = "".join(texts) if texts else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _text(parts: list[dict[str, Any]]) -> str | None:
+    """The texts after whatever the model ran by itself, without its thoughts; calls that wait for the caller are the
+    answer, as JSON, with the texts beside them."""
+    answer = [part for part in parts if not part.get("thought")]
     calls = [call for part in answer if (call := _either(part, "functionCall", "function_call"))]
-    return text or (json_text(calls) if calls else text)
+    said = [part for part in answer if isinstance(part.get("text"), str) and not says_nothing(part["text"])]
+    if calls:
+        return json_text(answer if said else calls)
+    last: str | None = None
+    for is_text, run in groupby(answer, key=lambda part: isinstance(part.get("text"), str)):
+        text = "".join(part["text"] for part in run) if is_text else ""
+        last = text if is_text and (last is None or text) else last
+    return last
 
 
 def _vector(key: str, response: _Json) -> Outcome:
@@ -196,7 +202,7 @@ def _vector(key: str, response: _Json) -> Outcome:
     embedding = response.get("embedding")
     vector = decode_vector(embedding.get("values")) if isinstance(embedding, dict) else None
     if not vector:
-        return Outcome(custom_id=key, **asdict(_empty("embedding")))
+        return Outcome(custom_id=key, **asdict(empty_answer("embedding")))
     usage = _usage(_object(response, "usageMetadata", "usage_metadata"))
     tokens = integer(_either(response, "tokenCount", "token_count"))
     return Outcome(

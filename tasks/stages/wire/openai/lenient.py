@@ -24,6 +24,7 @@ from tasks.stages.wire.openai.text_bodies import (
     response,
 )
 from tasks.stages.wire.outcome import UNPARSABLE, Outcome, TokenCounts, classify, failure_status
+from tasks.stages.wire.unreadable import unreadable
 
 _ANSWER_KEYS = ("choices", "output", "data", "results")
 
@@ -52,7 +53,7 @@ def read_line(raw: bytes, endpoint: str, *, several: bool = False) -> Outcome:
     try:
         line = loads(raw)
     except (ValueError, RecursionError):
-        return UNPARSABLE
+        return unreadable(raw)
     custom_id = line.get("custom_id") if isinstance(line, dict) else None
     if isinstance(custom_id, int) and not isinstance(custom_id, bool):
         custom_id = str(custom_id)

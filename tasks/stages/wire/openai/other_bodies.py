@@ -9,8 +9,8 @@ from typing import Any
 
 from tasks.stages.answers.moderation import MODERATION_CATEGORIES
 from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.empty_answer import empty_answer
 from tasks.stages.wire.json_values import integer, string
-from tasks.stages.wire.openai.text_bodies import empty
 from tasks.stages.wire.outcome import ErrorClass, Reading
 
 
@@ -35,8 +35,8 @@ def embedding(body: Mapping[str, Any]) -> Reading:
     data = body.get("data")
     first = data[0] if isinstance(data, list) and data else None
     vector = decode_vector(first.get("embedding")) if isinstance(first, dict) else None
-    if vector is None:
-        return empty("embedding")
+    if not vector:
+        return empty_answer("embedding")
     return Reading(status=RowStatus.SUCCEEDED, answer=vector)
 
 
@@ -45,7 +45,7 @@ def moderation(body: Mapping[str, Any]) -> Reading:
     results = body.get("results")
     first = results[0] if isinstance(results, list) and results else None
     if not isinstance(first, dict):
-        return empty("results")
+        return empty_answer("results")
     flags, scores = (_mapping(first.get(name)) for name in ("categories", "category_scores"))
     numbers = {name: float(score) for name, score in scores.items() if type(score) in (int, float)}
     known = {name: numbers.pop(name, None) for name in MODERATION_CATEGORIES}
@@ -68,7 +68,7 @@ def images(body: Mapping[str, Any]) -> Reading:
         else []
     )
     urls = [url for url in images if url]
-    return Reading(status=RowStatus.SUCCEEDED, answer=urls) if urls else empty("image")
+    return Reading(status=RowStatus.SUCCEEDED, answer=urls) if urls else empty_answer("image")
 
 
 def _image_url(item: Mapping[str, Any], ending: str) -> str | None:

@@ -8,6 +8,9 @@ from typing import Any, Final
 from configs.errors import ConfigError
 from configs.prompt import Prompt
 from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
+from tasks.stages.wire.openai.model_families import refused_sampling
+from tasks.stages.wire.openai.pictures import check_address
+from tasks.stages.wire.param_types import Due, check_types
 
 _ONE_ANSWER = "there is one answer a row; remove it"
 _INSTEAD: Final[dict[str, dict[str, str]]] = {
@@ -25,6 +28,24 @@ _INSTEAD: Final[dict[str, dict[str, str]]] = {
     "/v1/videos": {"n": _ONE_ANSWER},
 }
 """Names that belong to another endpoint, and what to write instead."""
+_TEXTS: Final[dict[str, Due]] = {
+    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), "number"),
+    **dict.fromkeys(
+        ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n", "top_logprobs", "top_k"),
+        "int",
+    ),
+    **dict.fromkeys(("store", "parallel_tool_calls", "enable_thinking"), "bool"),
+    "thinking_budget": "int",
+}
+NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
+    "/v1/chat/completions": {**_TEXTS, "logprobs": "bool"},
+    "/v1/responses": _TEXTS,
+    "/v1/completions": {**_TEXTS, "logprobs": "int", "best_of": "int", "echo": "bool"},
+    "/v1/embeddings": {"dimensions": "int"},
+    "/v1/images/generations": {"n": "int"},
+    "/v1/images/edits": {"n": "int"},
+}
+"""What is no text, by endpoint."""
 
 
 def check_params(prompt: Prompt) -> None:
@@ -35,6 +56,10 @@ def check_params(prompt: Prompt) -> None:
     chat = prompt.endpoint == "/v1/chat/completions"
     if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
+    check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}))
+    if refused := refused_sampling(prompt.model, prompt.params):
+        name, why = refused
+        raise _wrong(name, f"{why} ({prompt.model}); remove it")
     if prompt.endpoint == "/v1/images/edits":
         _check_images(prompt.params.get("images"))
         _check_reference("mask", prompt.params.get("mask"))
@@ -61,6 +86,8 @@ def _check_reference(name: str, value: Any) -> None:
         return
     if not isinstance(value, Mapping) or len(value.keys() & {"image_url", "file_id"}) != 1:
         raise _wrong(name, "must be either {image_url: ...} or {file_id: ...}")
+    if "image_url" in value:
+        check_address(value["image_url"], f"prompt.params.{name}.image_url")
 
 
 def _wrong(name: str, what: str) -> ConfigError:

@@ -14,38 +14,16 @@ import orjson
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
-from tasks.stages.prompt.render import CUSTOM_ID, Template, templated
+from tasks.stages.prompt.render import CUSTOM_ID, Template, templated, templated_param
+from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.openai.params import check_params
+from tasks.stages.wire.openai.pictures import with_addresses
+from tasks.stages.wire.openai.strict_schema import sent_schema
 
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "envelope_bytes", "is_strict", "request_tree"]
 
 SCHEMA_NAME = "answer"
-
-# What OpenAI's Structured Outputs guide accepts in strict mode; any other keyword is a 400 on every row.
-_STRICT_KEYWORDS = frozenset(
-    {
-        "$defs",
-        "$ref",
-        "$schema",
-        "additionalProperties",
-        "anyOf",
-        "const",
-        "definitions",
-        "description",
-        "enum",
-    }
-    | {
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "format",
-        "items",
-        "maxItems",
-        "maximum",
-        "minItems",
-        "minimum",
-    }
-    | {"multipleOf", "pattern", "properties", "required", "title", "type"}
-)
+_PICTURED = frozenset({"images", "mask", "input_reference"})
 
 
 def request_tree(prompt: Prompt) -> dict[str, Any]:
@@ -61,7 +39,8 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
             raise ConfigError(
                 f"prompt.params.{name}: the job's own keys already set it; remove one of the two"
             )
-        body[name] = templated(value, f"prompt.params.{name}")
+        param = templated_param(value, f"prompt.params.{name}")
+        body[name] = with_addresses(param, f"prompt.params.{name}") if name in _PICTURED else param
     if prompt.answer_schema is not None:
         body |= _answer_format(prompt)
     return {"custom_id": CUSTOM_ID, "method": "POST", "url": prompt.endpoint, "body": body}
@@ -90,20 +69,24 @@ def envelope_bytes(prompt: Prompt, tree_of: Callable[[Prompt], dict[str, Any]]) 
 
 
 def is_strict(schema: dict[str, Any]) -> bool:
-    """Whether OpenAI takes `schema` with `strict: true`: a closed object, all the way down."""
-    return schema.get("type") == "object" and "anyOf" not in schema and _is_closed(schema)
+    """Whether OpenAI enforces a job's schema, in its own words or in others that mean the same."""
+    return sent_schema(schema).unenforced is None
 
 
 def _asked(prompt: Prompt) -> dict[str, Any]:
     match prompt.endpoint:
         case "/v1/chat/completions":
-            return {"messages": _messages(prompt)}
+            return {"messages": with_addresses(_messages(prompt), "prompt.messages")}
         case "/v1/responses":
             return _responses(prompt)
-        case "/v1/completions" | "/v1/images/generations" | "/v1/images/edits" | "/v1/videos":
+        case "/v1/images/generations" | "/v1/images/edits" | "/v1/videos":
             return {"prompt": templated(prompt.user, "prompt.user")}
+        case "/v1/completions":
+            return {"prompt": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
+        case "/v1/embeddings":
+            return {"input": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
         case _:
-            return {"input": templated(prompt.user, "prompt.user")}
+            return {"input": with_addresses(templated(prompt.user, "prompt.user"), "prompt.user")}
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
@@ -125,7 +108,8 @@ def _responses(prompt: Prompt) -> dict[str, Any]:
     if isinstance(prompt.user, str):
         return body | {"input": templated(prompt.user, "prompt.user")}
     asked = prompt.model_copy(update={"system": None})
-    return body | {"input": [_responses_message(message) for message in _messages(asked)]}
+    messages = [_responses_message(message) for message in _messages(asked)]
+    return body | {"input": with_addresses(messages, "prompt.messages")}
 
 
 def _responses_message(message: dict[str, Any]) -> dict[str, Any]:
@@ -147,10 +131,10 @@ def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
 
 def _answer_format(prompt: Prompt) -> dict[str, Any]:
     """The body field that asks for JSON. The schema is static: answers are checked against this very text."""
-    schema = prompt.answer_schema or {}
+    sent = sent_schema(prompt.answer_schema or {})
     # strict: true with a schema outside the strict rules fails every single row, after the night's wait. Without it
     # the model still sees the schema, and every answer is validated when it comes back.
-    named = {"name": SCHEMA_NAME, "strict": is_strict(schema), "schema": schema}
+    named = {"name": SCHEMA_NAME, "strict": sent.unenforced is None, "schema": sent.schema}
     if prompt.endpoint == "/v1/responses":
         text = prompt.params.get("text", {})
         if not isinstance(text, dict) or "format" in text:
@@ -163,28 +147,6 @@ def _answer_format(prompt: Prompt) -> dict[str, Any]:
             "prompt.params.response_format: prompt.schema already sets it; remove one of the two"
         )
     return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-
-def _is_closed(node: Any) -> bool:
-    """Whether a schema node and all below it keep the strict rules."""
-    if not isinstance(node, dict) or not node.keys() <= _STRICT_KEYWORDS:
-        return False
-    if not (_describes_no_object(node) or _is_closed_object(node)):
-        return False
-    below = [*node.get("anyOf", ()), *([node["items"]] if "items" in node else [])]
-    for group in ("properties", "$defs", "definitions"):
-        below += node.get(group, {}).values()
-    return all(_is_closed(child) for child in below)
-
-
-def _describes_no_object(node: dict[str, Any]) -> bool:
-    kinds = node.get("type", ())
-    return "object" not in ((kinds,) if isinstance(kinds, str) else kinds) and "properties" not in node
-
-
-def _is_closed_object(node: dict[str, Any]) -> bool:
-    names = node.get("properties", {}).keys()
-    return node.get("additionalProperties") is False and set(node.get("required", ())) == set(names)
 
 
 def _blank(content: Any, silent: dict[str, str]) -> Any:

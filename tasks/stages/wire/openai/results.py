@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.empty_answer import says_nothing
 from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
+from tasks.stages.wire.openai.text_bodies import CALLS
 from tasks.stages.wire.outcome import OUTCOME_FIELDS, Outcome, as_columns
 
 
@@ -36,7 +38,8 @@ class ResultParser:
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
         lines = self._decoded(block)
-        columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
+        ordinary = lines and self.endpoint == _CHAT and _THOUGHT_MARK not in block
+        columns = chat_columns(lines) if lines and ordinary else None
         if columns is not None:
             return columns
         return as_columns(self._outcomes(block, lines))
@@ -99,9 +102,14 @@ class _ResponsesUsage(_Struct):
     output_tokens_details: _OutDetails | None = None
 
 
+_None = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+
+
 class _Message(_Struct):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: _None = None  # as with `_Reason`: a message that calls tools goes the forgiving way
+    function_call: None = None
 
 
 # decoded without making a string per row; another reason sends its line the forgiving way
@@ -184,6 +192,8 @@ _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length"
 _SUCCEEDED = RowStatus.SUCCEEDED
 _FIRST = itemgetter(0)
 _CHAT = "/v1/chat/completions"
+# Part of `</think>` however JSON escapes it. Answers that may be nothing but a thought are looked at one by one.
+_THOUGHT_MARK = b"/think"
 
 
 def _good_body(line: Any) -> Any:
@@ -200,7 +210,7 @@ def _ordinary_chat(line: _ChatLine) -> Outcome | None:
     choice = body.choices[0]
     message = choice.message
     status = _BY_REASON.get(choice.finish_reason)
-    if status is None or message is None or not message.content or message.refusal:
+    if status is None or message is None or says_nothing(message.content) or message.refusal:
         return None
     read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(
@@ -241,7 +251,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    if odd or not all(answers) or min(codes) < 200 or max(codes) > 299:
+    if odd or not all(answers) or any(map(str.isspace, answers)) or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
     return (
@@ -274,7 +284,7 @@ def _ordinary_completion(line: _ChatLine) -> Outcome | None:
         return None
     choice = body.choices[0]
     status = _BY_REASON.get(choice.finish_reason)
-    if choice.text is None or status is None:
+    if says_nothing(choice.text) or status is None:
         return None
     read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(
@@ -295,10 +305,10 @@ def _ordinary_response(line: _ResponsesLine) -> Outcome | None:
     if body is None or body.status != "completed" or not body.output:
         return None
     messages = [item for item in body.output if item.type == "message"]
-    if len(messages) != 1 or not messages[0].content:
+    if len(messages) != 1 or not messages[0].content or any(item.type in CALLS for item in body.output):
         return None
     part = messages[0].content[0]
-    if len(messages[0].content) != 1 or part.type != "output_text" or not part.text:
+    if len(messages[0].content) != 1 or part.type != "output_text" or says_nothing(part.text):
         return None
     read, written, cached, reasoning = _responses_tokens(body.usage)
     return Outcome(
@@ -321,7 +331,7 @@ def _ordinary_embedding(line: _EmbeddingsLine) -> Outcome | None:
     vector = body.data[0].embedding
     if not isinstance(vector, list):
         vector = decode_vector(vector)
-    if vector is None:
+    if not vector:
         return None
     read, written, cached, reasoning = _chat_tokens(body.usage)
     return Outcome(

@@ -8,21 +8,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.empty_answer import empty_answer, says_nothing
 from tasks.stages.wire.json_values import integer, json_text, string, text_of
 from tasks.stages.wire.outcome import ErrorClass, Reading, classify, failure_status
 
 Reader = Callable[[Mapping[str, Any]], Reading]
-
-
-def empty(part: str, finish_reason: str | None = None) -> Reading:
-    """A body without the part that answers: asking again may help."""
-    return Reading(
-        status=RowStatus.FAILED,
-        finish_reason=finish_reason,
-        error_code="empty_response",
-        error_message=f"no {part} in the response",
-        error_class=ErrorClass.TRANSIENT,
-    )
+CALLS = frozenset({"function_call", "custom_tool_call"})
+"""Items of a response that ask the caller to do something."""
 
 
 def _choices(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -35,7 +27,7 @@ def first_choice(read: Reader) -> Reader:
 
     def body_reader(body: Mapping[str, Any]) -> Reading:
         choices = _choices(body)
-        return read(choices[0]) if choices else empty("choices")
+        return read(choices[0]) if choices else empty_answer("choices")
 
     return body_reader
 
@@ -48,24 +40,27 @@ def every_choice(read: Reader) -> Reader:
         readings = [read(choice) for choice in choices]
         answered = [reading for reading in readings if reading.status.has_answer]
         if not answered:
-            return readings[0] if readings else empty("choices")
+            return replace(readings[0], answer=None) if readings else empty_answer("choices")
         worst = max(answered, key=lambda reading: reading.status.position)
-        return replace(worst, answer=[reading.answer for reading in readings])
+        texts = [reading.answer if reading.status.has_answer else None for reading in readings]
+        return replace(worst, answer=texts)
 
     return body_reader
 
 
 def chat_choice(choice: Mapping[str, Any]) -> Reading:
-    """A choice of chat; tool calls are its answer, as JSON, when there is no text."""
+    """A choice of chat; tool calls are its answer, as JSON, together with the text beside them."""
     message = choice.get("message")
     if not isinstance(message, dict):
-        return empty("message")
+        return empty_answer("message")
     text = _content_text(message.get("content"))
     refusal = string(message.get("refusal")) or _refusal_part(message.get("content"))
-    calls = message.get("tool_calls") or message.get("function_call")
-    if not text and calls:
-        text = json_text(calls)
-    return _finished(text, string(choice.get("finish_reason")), refusal)
+    called = {name: message[name] for name in ("tool_calls", "function_call") if message.get(name)}
+    if called:
+        beside = {} if says_nothing(text) else {"content": text}
+        text = json_text({**beside, **called} if beside else next(iter(called.values())))
+    reasoned = bool(message.get("reasoning_content") or message.get("reasoning"))
+    return _finished(text, string(choice.get("finish_reason")), refusal, reasoned=reasoned)
 
 
 def completion_choice(choice: Mapping[str, Any]) -> Reading:
@@ -73,7 +68,9 @@ def completion_choice(choice: Mapping[str, Any]) -> Reading:
     return _finished(string(choice.get("text")), string(choice.get("finish_reason")), None)
 
 
-def _finished(text: str | None, reason: str | None, refusal: str | None) -> Reading:
+def _finished(
+    text: str | None, reason: str | None, refusal: str | None, *, reasoned: bool = False
+) -> Reading:
     if refusal or reason == "content_filter":
         return Reading(
             status=RowStatus.REFUSED,
@@ -84,8 +81,8 @@ def _finished(text: str | None, reason: str | None, refusal: str | None) -> Read
         )
     if reason == "length":
         return Reading(status=RowStatus.TRUNCATED, answer=text, finish_reason=reason)
-    if text is None:  # the model reasoned, and wrote nothing
-        return empty("text", reason)
+    if says_nothing(text):
+        return empty_answer("text", reason, answer=text, reasoned=reasoned)
     return Reading(status=RowStatus.SUCCEEDED, answer=text, finish_reason=reason)
 
 
@@ -110,17 +107,13 @@ def _refusal_part(content: Any) -> str | None:
 
 
 def response(body: Mapping[str, Any]) -> Reading:
-    """A response: the texts of its messages, joined; items of tools, as JSON, when there is no text."""
+    """A response: the text of its final message; tool calls, as JSON, together with the message before them."""
     output = body.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     state = string(body.get("status")) or "completed"
-    messages = [item.get("content") for item in items if item.get("type") == "message"]
-    texts = [text for text in map(_content_text, messages) if text is not None]
-    text = "".join(texts) if texts else None
-    refusal = "".join(part for part in map(_refusal_part, messages) if part) or None
-    calls = [item for item in items if item.get("type") not in ("message", "reasoning")]
-    if not text and calls:
-        text = json_text(calls)
+    messages = [item for item in items if item.get("type") == "message"]
+    refusal = "".join(part for item in messages if (part := _refusal_part(item.get("content")))) or None
+    text = _response_text(items, messages)
     if state == "failed" or (body.get("error") and not items):
         return _response_failed(body.get("error"))
     if state == "cancelled":
@@ -134,7 +127,27 @@ def response(body: Mapping[str, Any]) -> Reading:
         )
     if state == "incomplete":
         return _incomplete(text, body.get("incomplete_details"), refusal)
-    return _finished(text, state, refusal)
+    reasoned = any(item.get("type") == "reasoning" for item in items)
+    return _finished(text, state, refusal, reasoned=reasoned)
+
+
+def _response_text(items: list[dict[str, Any]], messages: list[dict[str, Any]]) -> str | None:
+    """The last message of the phase `final_answer`, else the last that says something.
+
+    Calls that the caller has to carry out end a response: they are its answer, with the message beside them. Without any
+    message, whatever else there is.
+    """
+    spoken = [item for item in messages if not says_nothing(_content_text(item.get("content")))]
+    final = [item for item in spoken if item.get("phase") == "final_answer"] or spoken
+    calls = [item for item in items if item.get("type") in CALLS]
+    others = [item for item in items if item.get("type") not in ("message", "reasoning")]
+    if calls:
+        return json_text([*final[-1:], *calls])
+    if final:
+        return _content_text(final[-1].get("content"))
+    return (
+        json_text(others) if others else next((_content_text(each.get("content")) for each in messages), None)
+    )
 
 
 def _response_failed(error: Any) -> Reading:

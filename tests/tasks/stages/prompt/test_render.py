@@ -31,7 +31,7 @@ def test_lines_are_the_requests_byte_for_byte() -> None:
     assert found == [
         (
             '{"custom_id":"id-0","method":"POST","url":"/v1/chat/completions","body":{"model":"m-1","messages":'
-            '[{"role":"system","content":"100% sure\\n"},{"role":"user","content":"日本\\n\\"\u2028 & <b>"}],'
+            '[{"role":"system","content":"100% sure\\n"},{"role":"user","content":"日本\\n\\"\\u2028 & <b>"}],'
             '"temperature":0.1,"n":2,"stop":null}}\n'
         ).encode(),
         (

@@ -20,6 +20,8 @@ USAGE = {
     "service_tier": "batch",
 }
 TEXT = {"type": "text", "text": "billing"}
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
 CALL = {"type": "tool_use", "id": "toolu_01", "name": "get_weather", "input": {"city": "大阪"}}
 THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "x"}
 
@@ -90,14 +92,25 @@ def test_tokens(usage: object, counts: tuple[Any, ...]) -> None:
         ({"stop_reason": "pause_turn"}, RowStatus.TRUNCATED, "billing"),
         ({"stop_reason": "something new"}, RowStatus.SUCCEEDED, "billing"),
         ({"content": [THOUGHT, TEXT, TEXT]}, RowStatus.SUCCEEDED, "billingbilling"),
-        ({"content": [TEXT, CALL], "stop_reason": "tool_use"}, RowStatus.SUCCEEDED, "billing"),
+        (
+            {"content": [THOUGHT, TEXT, CALL], "stop_reason": "tool_use"},
+            RowStatus.SUCCEEDED,
+            (
+                '[{"type":"text","text":"billing"},'
+                '{"type":"tool_use","id":"toolu_01","name":"get_weather","input":{"city":"大阪"}}]'
+            ),
+        ),
+        (
+            {"content": [{**TEXT, "text": "I search."}, SEARCH, FOUND, TEXT, TEXT]},
+            RowStatus.SUCCEEDED,
+            "billingbilling",
+        ),
+        ({"content": [TEXT, SEARCH, FOUND]}, RowStatus.SUCCEEDED, "billing"),
         (
             {"content": [CALL], "stop_reason": "tool_use"},
             RowStatus.SUCCEEDED,
             '[{"type":"tool_use","id":"toolu_01","name":"get_weather","input":{"city":"大阪"}}]',
         ),
-        ({"content": []}, RowStatus.SUCCEEDED, None),
-        ({"content": None}, RowStatus.SUCCEEDED, None),
     ],
 )
 def test_how_a_message_ends(values: dict[str, Any], status: RowStatus, answer: str | None) -> None:

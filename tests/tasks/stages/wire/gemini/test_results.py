@@ -133,7 +133,12 @@ def test_why_it_stopped(reason: str | None, status: RowStatus, again: bool) -> N
         ([{"text": "thinking", "thought": True}, {"text": "said"}], "said"),
         ([{"text": AWKWARD}], AWKWARD),
         ([{"functionCall": {"name": "f", "args": {"x": 1}}}], '[{"name":"f","args":{"x":1}}]'),
-        ([{"text": "see"}, {"functionCall": {"name": "f"}}], "see"),
+        (
+            [{"text": "see"}, {"functionCall": {"name": "f"}}],
+            '[{"text":"see"},{"functionCall":{"name":"f"}}]',
+        ),
+        ([{"text": "I run it."}, {"executableCode": {"code": "1"}}, {"text": "o"}, {"text": "ne"}], "one"),
+        ([{"text": "I run it."}, {"codeExecutionResult": {"output": "1"}}], "I run it."),
         ([{"executableCode": {"code": "1"}}, {"text": "one"}], "one"),
     ],
 )
@@ -151,12 +156,17 @@ def test_the_text_of_an_answer(parts: list[Any], answer: str) -> None:
         line({"content": None, "finishReason": "STOP"}),
         line(),
         {"key": "t-1", "response": {}},
-        {"key": "t-1"},
-        {"key": "t-1", "response": None, "error": None},
         {"key": "t-1", "response": {"candidates": ["x"]}},
     ],
 )
 def test_a_line_without_an_answer_is_worth_another_attempt(said: object) -> None:
+    found = read(said)
+    assert (found.custom_id, found.status, found.error_code) == ("t-1", RowStatus.FAILED, "empty_answer")
+    assert found.retryable
+
+
+@pytest.mark.parametrize("said", [{"key": "t-1"}, {"key": "t-1", "response": None, "error": None}])
+def test_a_line_without_a_response_is_worth_another_attempt(said: object) -> None:
     found = read(said)
     assert (found.custom_id, found.status, found.error_code) == ("t-1", RowStatus.FAILED, "empty_response")
     assert found.retryable
@@ -257,7 +267,7 @@ def test_embeddings(response: object, vector: list[float], tokens: int | None) -
 )
 def test_an_embedding_that_is_none(response: object) -> None:
     found = read({"key": "doc-1", "response": response}, EMBEDDINGS)
-    assert (found.status, found.error_code, found.retryable) == (RowStatus.FAILED, "empty_response", True)
+    assert (found.status, found.error_code, found.retryable) == (RowStatus.FAILED, "empty_answer", True)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.job import Job
 from configs.prompt import Prompt
+from tasks.stages.prompt.render import Renderer, Skip
 from tasks.stages.wire.dialect import Dialect
+from tasks.stages.wire.openai.notes import notes
 from tasks.stages.wire.openai.requests import request_tree
 
 CHAT, RESPONSES, EDITS = "/v1/chat/completions", "/v1/responses", "/v1/images/edits"
@@ -36,6 +40,30 @@ def tree(endpoint: str, model: str = "m", **params: Any) -> dict[str, Any]:
             {"max_output_tokens": 5},
             "does not exist at /v1/chat/completions; use max_completion_tokens",
         ),
+        *(
+            (CHAT, model, {name: 1}, f"{name}: is not supported with this model.*{model}")
+            for model in ("o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5-mini", "ft:o4-mini:me")
+            for name in ("temperature", "top_p", "top_logprobs", "presence_penalty")
+        ),
+        (CHAT, "o3-mini", {"logprobs": True}, "logprobs: is not supported"),
+        (RESPONSES, "gpt-5-nano", {"temperature": 0}, "temperature: is not supported"),
+        (CHAT, "gpt-5.4-mini", {"temperature": 0, "reasoning_effort": "low"}, "effort of low"),
+        (RESPONSES, "gpt-5.1", {"top_p": 0.5, "reasoning": {"effort": "high"}}, "effort of high"),
+        (CHAT, "m", {"temperature": "0.2"}, "must be a number, not the text '0.2'; remove the quotes"),
+        (CHAT, "m", {"temperature": "{{ t }}"}, r"sent as text, and a number is due; .*column \| float"),
+        (CHAT, "m", {"seed": "{{ t | float }}"}, r"a whole number is due; .*column \| int"),
+        (CHAT, "m", {"seed": 0.5}, "must be a whole number, not 0.5"),
+        (CHAT, "m", {"logprobs": "true"}, "must be true or false"),
+        (CHAT, "m", {"store": 1}, "must be true or false"),
+        ("/v1/completions", "m", {"logprobs": True}, "must be a whole number"),
+        ("/v1/embeddings", "m", {"dimensions": "{{ t }}"}, r"column \| int"),
+        (
+            EDITS,
+            "m",
+            {"images": [{"image_url": "img/a.png"}]},
+            r"images\[0\].image_url: .*a file of this machine",
+        ),
+        ("/v1/videos", "m", {"input_reference": {"image_url": "file:///a"}}, "a file of this machine"),
         (RESPONSES, "m", {"max_tokens": 5}, "use max_output_tokens"),
         (RESPONSES, "m", {"max_completion_tokens": 5}, "use max_output_tokens"),
         (RESPONSES, "m", {"response_format": {}}, "use prompt.schema"),
@@ -71,7 +99,7 @@ def test_what_no_row_would_survive_is_refused(endpoint: str, model: str, params:
                      "prompt_cache_retention": "24h"}),
         (RESPONSES, "m", {"prompt_cache_key": "k", "prompt_cache_options": {"ttl": "12h", "prewarm": True}}),
         ("/v1/embeddings", "m", {"dimensions": 8, "encoding_format": "base64"}),
-        ("/v1/videos", "m", {"seconds": "8", "input_reference": {"image_url": "u"}}),
+        ("/v1/videos", "m", {"seconds": "8", "input_reference": {"image_url": "https://x.test/u"}}),
     ],
 )  # fmt: skip
 def test_all_else_goes_into_the_body_as_it_is(endpoint: str, model: str, params: Any) -> None:
@@ -97,3 +125,80 @@ def test_a_format_with_one_answer_a_row_refuses_several() -> None:
     dialect = Dialect(lambda prompt, _: request_tree(prompt), parser=lambda _: pytest.fail("not read"))
     with pytest.raises(ConfigError, match=r"prompt\.params\.n"):
         dialect.parser_for(Prompt(model="m", user="u", params={"n": 2}))
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        ("gpt-4.1", {"temperature": 0, "top_p": 1, "logprobs": True}),
+        ("gpt-5-chat-latest", {"temperature": 0}),
+        ("gpt-5.4-mini", {"temperature": 0}),
+        ("gpt-5.4-mini", {"temperature": 0, "reasoning_effort": "none"}),
+        ("gpt-6-luna", {"temperature": 0}),
+        ("somebody/o3-like", {"temperature": 0}),
+        ("m", {"temperature": "{{ t | float }}", "seed": "{{ t | int }}", "store": "{{ t | bool }}"}),
+        ("m", {"temperature": None}),
+    ],
+)
+def test_what_no_documentation_refuses_is_posted(model: str, params: Any) -> None:
+    assert tree(CHAT, model, **params)["body"].keys() >= params.keys()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ({"model": "gpt-6-luna", "params": {"temperature": 0}}, ["temperature: whether gpt-6-luna takes it"]),
+        ({"model": "gpt-4.1", "params": {"temperature": 0}}, []),
+        ({"model": "gpt-6-luna"}, []),
+        ({"model": "m", "schema": {"type": "object"}}, ["not enforced.*additionalProperties must be false"]),
+        ({"model": "m", "schema": {"type": "string", "maxLength": 3}}, ["inside one", "'maxLength' is not supported"]),
+        ({"model": "m", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}, []),
+    ],
+)  # fmt: skip
+def test_what_a_plan_notes(prompt: dict[str, Any], says: list[str]) -> None:
+    found = notes(Prompt.model_validate({"user": "u", **prompt}))
+    assert len(found) == len(says)
+    assert all(re.search(text, note) for text, note in zip(says, found, strict=True))
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_the_body_of_an_sdk_call_is_the_request_s(endpoint: str) -> None:
+    body = tree(endpoint, "qwen3-32b", extra_body={"enable_thinking": False, "x": "{{ t | int }}"})["body"]
+    assert body["enable_thinking"] is False
+    assert "extra_body" not in body
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"timeout": 30}, "timeout belongs to a call of the SDK"),
+        ({"extra_headers": {}}, "extra_headers belongs"),
+        (
+            {"extra_body": {"temperature": 1}, "temperature": 0},
+            "extra_body.temperature: params already set it",
+        ),
+        ({"extra_body": [1]}, "must be a mapping"),
+        ({"extra_body": {"messages": []}}, "may not set messages"),
+    ],
+)
+def test_other_words_of_an_sdk_are_refused(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        tree(CHAT, **params)
+
+
+@pytest.mark.parametrize("url", ["img/a.png", "file:///data/b.png", "", None])
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_a_picture_that_no_provider_can_read_is_refused(endpoint: str, url: Any) -> None:
+    user = ({"type": "image_url", "image_url": {"url": url}},)
+    with pytest.raises(ConfigError, match="image_url"):
+        request_tree(Prompt(endpoint=endpoint, model="m", user=user))
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_a_row_without_a_picture_is_skipped(endpoint: str) -> None:
+    user = ({"type": "image_url", "image_url": {"url": "{{ path }}"}},)
+    rows = pa.record_batch({"path": ["https://x.test/a.png", "img/a.png", "file:///b.png", None]})
+    lines = Renderer(request_tree(Prompt(endpoint=endpoint, model="m", user=user)), ("path",)).lines(
+        rows, list("abcd")
+    )
+    assert [isinstance(line, Skip) for line in lines] == [False, True, True, True]

@@ -19,6 +19,7 @@ CLOSED = {
     "required": ["score", "label"],
     "additionalProperties": False,
 }
+LOGO = {"type": "image_url", "image_url": {"url": "https://x.test/logo.png"}}
 PICTURE = (
     {"type": "text", "text": "What is {{ a }}?"},
     {"type": "image_url", "image_url": {"url": "{{ a }}"}},
@@ -231,14 +232,15 @@ def nested(child: dict[str, Any]) -> dict[str, Any]:
         (nested({"type": "array", "items": {"type": "object"}}), False),
         (nested({"anyOf": [{"type": "object"}]}), False),
         ({**nested({"$ref": "#/$defs/a"}), "$defs": {"a": {"type": "object"}}}, False),
-        (nested({"allOf": [CLOSED]}), False),
+        (nested({"allOf": [CLOSED]}), True),
+        (nested({"allOf": [CLOSED, CLOSED]}), False),
         (nested({"oneOf": [CLOSED]}), False),
         (nested({"type": "string", "maxLength": 5}), False),
-        (nested({"type": "string", "default": "x"}), False),
+        (nested({"type": "string", "default": "x"}), True),
         (nested({"type": "array", "items": [CLOSED]}), False),
         (nested(True), False),
-        ({"type": "array", "items": CLOSED}, False),
-        ({"anyOf": [CLOSED]}, False),
+        ({"type": "array", "items": CLOSED}, True),
+        ({"anyOf": [CLOSED]}, True),
         ({**CLOSED, "anyOf": [CLOSED]}, False),
         ({}, False),
     ],
@@ -252,7 +254,7 @@ def test_strict_only_where_openai_takes_the_schema_as_strict(schema: dict[str, A
     ("prompt", "silent"),
     [
         ({"user": "{{ a }}", "system": "Be brief."}, {"user": "", "system": ""}),
-        ({"user": PICTURE}, {"user": ({**PICTURE[0], "text": ""}, PICTURE[1])}),
+        ({"user": (PICTURE[0], LOGO)}, {"user": ({**PICTURE[0], "text": ""}, LOGO)}),
         ({"user": "x {{ a }}", "endpoint": "/v1/embeddings", "params": {"dimensions": 4}}, {"user": ""}),
         ({"user": "{{ a }}", "schema": CLOSED}, {"user": "", "schema": None}),
         (

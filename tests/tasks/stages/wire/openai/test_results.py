@@ -62,10 +62,9 @@ ANSWERS = [
     (CHAT, chat({"content": [{"type": "refusal", "refusal": "no"}]}), "refused", None, "stop"),
     (CHAT, {"choices": [{"message": {"content": "x"}}, {"message": {"content": "y"}}]}, "succeeded", "x", None),
     (COMPLETIONS, {"choices": [{"text": "t", "finish_reason": "length"}]}, "truncated", "t", "length"),
-    (COMPLETIONS, {"choices": [{"text": "", "finish_reason": "stop"}]}, "succeeded", "", "stop"),
     (RESPONSES, response([REASONING, message(text_part("a"))]), "succeeded", "a", "completed"),
     (RESPONSES, response([message(text_part("a"), text_part("b"))]), "succeeded", "ab", "completed"),
-    (RESPONSES, response([message(text_part("a")), message(text_part("b"))]), "succeeded", "ab", "completed"),
+    (RESPONSES, response([message(text_part("a")), message(text_part("b"))]), "succeeded", "b", "completed"),
     (RESPONSES, response([message(REFUSAL)]), "refused", None, "completed"),
     (RESPONSES, response([{"type": "function_call", "name": "f"}]), "succeeded",
      [{"type": "function_call", "name": "f"}], "completed"),
@@ -176,9 +175,9 @@ FAILURES = [
     (b'{"custom_id":"a"}', "failed", "empty_response", "transient"),
     (line("<html>\n502 Bad Gateway</html>", status=502), "failed", "http_502", "transient"),
     (line({"error": {"code": "server_error", "message": "m"}}), "failed", "server_error", "transient"),
-    (line({}), "failed", "empty_response", "transient"),
+    (line({}), "failed", "empty_answer", "transient"),
     (line(None), "failed", "empty_response", "transient"),
-    (line(chat({"content": None})), "failed", "empty_response", "transient"),
+    (line(chat({"content": None})), "failed", "empty_answer", "transient"),
 ]  # fmt: skip
 
 
@@ -201,8 +200,8 @@ def test_a_failure_keeps_its_code_and_says_whether_another_attempt_can_help(
          None, False),
         ({"data": [{"url": "https://x.test/1"}, {"b64_json": None, "url": "https://x.test/2"}]}, "succeeded",
          ["https://x.test/1", "https://x.test/2"], None, False),
-        ({"data": []}, "failed", None, "empty_response", True),
-        ({"data": [{}, 3]}, "failed", None, "empty_response", True),
+        ({"data": []}, "failed", None, "empty_answer", True),
+        ({"data": [{}, 3]}, "failed", None, "empty_answer", True),
     ],
 )  # fmt: skip
 def test_pictures_are_addresses(
@@ -240,7 +239,7 @@ def test_a_response_that_only_thought_is_no_answer(items: list[Any]) -> None:
     (outcome,) = ResultParser(RESPONSES).parse(line(response(items)))
     assert (outcome.status, outcome.error_code, outcome.error_class) == (
         "failed",
-        "empty_response",
+        "empty_answer",
         "transient",
     )
 

@@ -1,0 +1,115 @@
+"""Why OpenAI would answer one request of a batch with HTTP 400: by what it documents, in its words where they are known.
+
+A batch file with such a request is accepted, and each such row fails after the night's wait. Whoever checks a file or plays
+the service asks here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from tasks.stages.prompt.values_sent import refuse_url
+from tasks.stages.validate import NO_MAX_TOKENS
+from tasks.stages.wire.openai.model_families import refused_sampling
+from tasks.stages.wire.openai.params import NOT_TEXT
+from tasks.stages.wire.openai.strict_schema import root_problem, strict_problems
+
+Refusal = tuple[str, str]
+"""(parameter, message)."""
+MAX_INPUTS: Final = 2_048
+_SDK_WORDS: Final = ("extra_body", "extra_headers", "extra_query", "timeout", "max_retries")
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_TYPES: Final[dict[str, tuple[type, ...]]] = {"number": (int, float), "int": (int,), "bool": (bool,)}
+
+
+def refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Every reason to refuse the body of a request at `endpoint`."""
+    for word in _SDK_WORDS:
+        if word in body:
+            yield word, f"Unrecognized request argument supplied: {word}"
+    yield from _param_refusals(endpoint, body)
+    yield from _schema_refusals(endpoint, body)
+    if endpoint == "/v1/embeddings":
+        yield from _input_refusals(body.get("input"))
+    for name in ("messages", "input", "images", "mask", "input_reference"):
+        if isinstance(body.get(name), list | dict):
+            yield from _picture_refusals(body[name], name)
+
+
+def _param_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+    model = body.get("model") if isinstance(body.get("model"), str) else ""
+    if refused := refused_sampling(str(model), body):
+        yield refused[0], f"Unsupported parameter: '{refused[0]}' {refused[1]}."
+    if (
+        endpoint == "/v1/chat/completions"
+        and body.get("max_tokens") is not None
+        and NO_MAX_TOKENS.match(str(model))
+    ):
+        yield (
+            "max_tokens",
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        )
+    for name, due in NOT_TEXT.get(endpoint, {}).items():
+        value = body.get(name)
+        fits = isinstance(value, _TYPES[due]) and (due == "bool" or not isinstance(value, bool))
+        if value is not None and not fits:
+            yield (
+                name,
+                f"Invalid type for '{name}': expected a {due}, but got {type(value).__name__} instead.",
+            )
+
+
+def _schema_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+    where, shape = "response_format", body.get("response_format")
+    if endpoint == "/v1/responses":
+        text = body.get("text")
+        where, shape = "text.format", text.get("format") if isinstance(text, Mapping) else None
+    if not isinstance(shape, Mapping) or shape.get("type") != "json_schema":
+        return
+    named = shape if endpoint == "/v1/responses" else shape.get("json_schema")
+    if not isinstance(named, Mapping) or not _NAME.fullmatch(str(named.get("name", ""))):
+        yield f"{where}.name", f"Missing or invalid parameter: '{where}.name'."
+        return
+    if isinstance(named.get("schema"), Mapping):
+        why = _schema_problem(orjson.dumps(named["schema"]), strict=named.get("strict") is True)
+        if why is not None:
+            yield where, f"Invalid schema for {where} '{named['name']}': {why}"
+
+
+@lru_cache(maxsize=64)
+def _schema_problem(schema: bytes, *, strict: bool) -> str | None:
+    """The first problem of a schema; most rows of a batch carry the same one."""
+    parsed = orjson.loads(schema)
+    return root_problem(parsed) or (next(strict_problems(parsed), None) if strict else None)
+
+
+def _input_refusals(value: Any) -> Iterator[Refusal]:
+    if value in ("", []):
+        yield "input", "'input' cannot be an empty string or an empty list."
+    if isinstance(value, list) and value and not isinstance(value[0], int) and len(value) > MAX_INPUTS:
+        yield "input", f"'input' may hold at most {MAX_INPUTS} items."
+
+
+def _picture_refusals(node: Any, where: str) -> Iterator[Refusal]:
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            if isinstance(item, list | dict):
+                yield from _picture_refusals(item, f"{where}[{number}]")
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "image_url":
+                yield from _address_refusals(
+                    value.get("url") if isinstance(value, dict) else value, f"{where}.{key}"
+                )
+            elif isinstance(value, list | dict):
+                yield from _picture_refusals(value, f"{where}.{key}")
+
+
+def _address_refusals(url: Any, where: str) -> Iterator[Refusal]:
+    if not isinstance(url, str) or refuse_url(url):
+        yield where, f"Invalid '{where}'. Expected a valid URL, but got a value with an invalid format."

@@ -1,0 +1,41 @@
+"""Parameters that must be numbers or truth values: text in their place is refused by every provider, row after row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from configs.errors import ConfigError
+from tasks.stages.prompt.render import is_template
+from tasks.stages.prompt.values_sent import typed_filter
+
+Due = Literal["number", "int", "bool"]
+_FILTERS: Final[dict[Due, tuple[str, ...]]] = {
+    "number": ("float", "int", "tojson"),
+    "int": ("int", "tojson"),
+    "bool": ("bool", "tojson"),
+}
+_WORDS: Final[dict[Due, str]] = {"number": "a number", "int": "a whole number", "bool": "true or false"}
+
+
+def check_types(params: Mapping[str, Any], due: Mapping[str, Due], where: str = "prompt.params") -> None:
+    """ConfigError for a parameter that is text where something else is due."""
+    for name, value in params.items():
+        if name in due and (problem := _problem(value, due[name])):
+            raise ConfigError(f"{where}.{name}: {problem}")
+
+
+def _problem(value: Any, due: Due) -> str | None:
+    filters, words = _FILTERS[due], _WORDS[due]
+    if isinstance(value, str):
+        if not is_template(value):
+            return f"must be {words}, not the text {value!r}; remove the quotes"
+        if typed_filter(value) not in filters:
+            return f"a template is sent as text, and {words} is due; end it in a filter: {{{{ column | {filters[0]} }}}}"
+        return None
+    fits = value is None or (
+        isinstance(value, bool)
+        if due == "bool"
+        else type(value) is int or (due == "number" and type(value) is float)
+    )
+    return None if fits else f"must be {words}, not {value!r}"

@@ -1,0 +1,40 @@
+"""Lines that are no JSON, at every provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.formats import dialect
+from tasks.stages.wire.outcome import UNPARSABLE
+
+CHAT = "/v1/chat/completions"
+BROKEN = {
+    "openai": rb'{"id":"1","custom_id":"bad","response":{"body":{"choices":[{"message":{"content":"half \x escape"}}]}}}',
+    "anthropic": rb'{"custom_id": "bad", "result": {"type":"succeeded","message":{"content":"half \x escape"}}}',
+    "gemini": rb'{"key":"bad","response":{"candidates":[{"content":"half \x escape"}]}}',
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_row_of_a_broken_line_has_failed_and_is_not_bought_again(name: str) -> None:
+    outcome = dialect(name).parser(CHAT).parse_line(BROKEN[name])
+    assert (outcome.custom_id, outcome.status, outcome.error_code) == (
+        "bad",
+        RowStatus.FAILED,
+        "unreadable_line",
+    )
+    assert outcome.error_message
+    assert not outcome.retryable
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_line_that_is_cut_short_is_nobodys(name: str, cut: int) -> None:
+    broken = BROKEN[name][:-cut].rstrip(b"}")
+    assert dialect(name).parser(CHAT).parse_line(broken) == UNPARSABLE
+
+
+@pytest.mark.parametrize("raw", [b"{}}", b'{"custom_id":7 x}', b'{"custom_id":"" x}', b'{"other":"a" x}'])
+def test_without_an_id_it_is_nobodys(raw: bytes) -> None:
+    assert dialect("openai").parser(CHAT).parse_line(raw) == UNPARSABLE
