@@ -28,7 +28,7 @@ ROOMS = sorted({path.parent for path in MODULES})
 # For all others: the test that covers them, or why there is none, and the modules (`room/` holds for what follows it).
 TESTED_ELSEWHERE = {
     "types and protocols alone": "configs/ clock errors progress",
-    "tests/configs/test_load.py": "configs/ frozen home job prompt configs/providers/ base local",
+    "tests/configs/test_load.py": "configs/ frozen home prompt configs/providers/ base local",
     "tests/e2e/test_installation.py": "flows/ cancel",
     "tests/flows/test_backfill.py": "tasks/backfill/ date_runs tasks/orchestration/ child_runs",
     "tests/flows/test_enrich.py": "tasks/stages/report/ document",
