@@ -34,6 +34,10 @@ MICRO_BATCH_ROWS: Final = 1024
 """Rows to render at a time: they stay in the processor's cache; 64 and 8192 were both slower, by a fifth and a half."""
 
 
+MAX_ROW_BYTES: Final = 64 << 20
+"""Of the cells that a row's prompt uses, as Arrow holds them: as Python values they take many times that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A string leaf that is rendered for every row, and what becomes of its text. `name` says in messages where it is,
@@ -133,18 +137,26 @@ class Renderer:
         return [(template.name, _shown(text[0])) for template, text in pairs if text]
 
     def _lines(self, batch: pa.RecordBatch, ids: list[bytes]) -> list[bytes | Skip]:
+        size = sum(batch.column(name).nbytes for name in self._columns)
+        if size > MAX_ROW_BYTES:
+            reason = f"the cells that the prompt uses are {size:,} bytes; one row takes {MAX_ROW_BYTES:,}"
+            return self._halves(batch, ids, Skip("row_too_large", reason))
         try:
             texts = self._texts(batch)
         except RowError as error:
-            if batch.num_rows < 2:
-                return [Skip("template_error", str(error))]
-            half = batch.num_rows // 2
-            return self._lines(batch.slice(0, half), ids[:half]) + self._lines(batch.slice(half), ids[half:])
+            return self._halves(batch, ids, Skip("template_error", str(error)))
         line = self._format
         if not self._slots:
             return [line % ()] * batch.num_rows
         slots = (ids if slot is None else texts[slot] for slot in self._slots)
         return [_one_line(line % values) for values in zip(*slots, strict=True)]
+
+    def _halves(self, batch: pa.RecordBatch, ids: list[bytes], skip: Skip) -> list[bytes | Skip]:
+        """The lines of a batch that cannot be rendered as a whole; `skip` where it is a single row."""
+        if batch.num_rows < 2:
+            return [skip]
+        half = batch.num_rows // 2
+        return self._lines(batch.slice(0, half), ids[:half]) + self._lines(batch.slice(half), ids[half:])
 
     def _texts(self, batch: pa.RecordBatch) -> list[list[bytes]]:
         values = {name: _values(batch, name) for name in self._columns}

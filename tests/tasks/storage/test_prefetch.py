@@ -45,3 +45,17 @@ def test_no_more_than_the_depth_is_taken_in_advance_and_closing_ends_the_thread(
     ahead.close()
     assert len(taken) <= 1 + 3 + 1 + 1
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+
+
+def test_reading_ahead_is_bounded_by_the_weight_of_the_items_too() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for size in (4, 4, 4, 99, 1):
+            taken.append(size)
+            yield size
+
+    ahead = read_ahead(items(), depth=8, weigh=lambda size: size, most=8)
+    assert next(ahead) == 4
+    assert len(taken) <= 3  # two are held and a third waits for room
+    assert list(ahead) == [4, 4, 99, 1]

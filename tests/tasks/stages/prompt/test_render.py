@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError, InputError
 from configs.prompt import Prompt
+from tasks.stages.prompt import render
 from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Skip, Template, templated
 from tasks.stages.wire.openai.requests import request_tree
 
@@ -175,3 +176,14 @@ def test_strings_with_template_syntax_become_named_templates(text: str) -> None:
     tree = templated({"x": [text, "plain", "{ }", 5, None]}, "p")
     assert tree == {"x": [Template(text), "plain", "{ }", 5, None]}
     assert tree["x"][0].name == "p.x[0]"
+
+
+def test_a_row_with_a_cell_beyond_the_limit_is_skipped_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(render, "MAX_ROW_BYTES", 1_000)
+    batch = pa.record_batch({"a": ["x", "y" * 2_000, "z"], "b": ["u" * 2_000] * 3})
+    first, second, third = Renderer({"p": Template("{{ a }}")}, ["a", "b"]).lines(batch, ["1", "2", "3"])
+    assert (first, third) == (b'{"p":"x"}\n', b'{"p":"z"}\n')
+    assert isinstance(second, Skip)
+    assert second.code == "row_too_large"

@@ -151,3 +151,9 @@ def test_a_decimal_is_the_same_number_in_text_and_json(value: Decimal) -> None:
     assert "E" not in text
     assert values.to_json([value]) == f"[{text}]"
     assert orjson.loads(f"[{text}]") == [float(value)]
+
+
+def test_a_map_with_struct_keys_reads_as_a_list_of_pairs() -> None:
+    kind = pa.map_(pa.struct([("x", pa.int64())]), pa.string())
+    [pairs] = values.to_python(pa.array([[({"x": 1}, "a")]], kind))
+    assert pairs == [{"key": {"x": 1}, "value": "a"}]
