@@ -179,6 +179,8 @@ def _shown(sent: bytes) -> str:
 
 def _one_line(line: bytes) -> bytes:
     """The line without what only some readers take for the end of one; in JSON it stands in texts alone."""
+    if line.isascii():  # which is known at once
+        return line
     for raw, escaped in _LINE_ENDS:
         line = line.replace(raw, escaped)
     return line

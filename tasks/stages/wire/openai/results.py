@@ -38,8 +38,7 @@ class ResultParser:
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
         lines = self._decoded(block)
-        ordinary = lines and self.endpoint == _CHAT and _THOUGHT_MARK not in block
-        columns = chat_columns(lines) if lines and ordinary else None
+        columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
         if columns is not None:
             return columns
         return as_columns(self._outcomes(block, lines))
@@ -109,7 +108,6 @@ class _Message(_Struct):
     content: str | None = None
     refusal: str | None = None
     tool_calls: _None = None  # as with `_Reason`: a message that calls tools goes the forgiving way
-    function_call: None = None
 
 
 # decoded without making a string per row; another reason sends its line the forgiving way
@@ -192,8 +190,6 @@ _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length"
 _SUCCEEDED = RowStatus.SUCCEEDED
 _FIRST = itemgetter(0)
 _CHAT = "/v1/chat/completions"
-# Part of `</think>` however JSON escapes it. Answers that may be nothing but a thought are looked at one by one.
-_THOUGHT_MARK = b"/think"
 
 
 def _good_body(line: Any) -> Any:
@@ -237,6 +233,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
+        starts = set(map(_FIRST, answers))
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
@@ -251,7 +248,9 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    if odd or not all(answers) or any(map(str.isspace, answers)) or min(codes) < 200 or max(codes) > 299:
+    # Only a text that starts with a blank or with `<think>` can say nothing.
+    suspect = any(start == "<" or start.isspace() for start in starts)
+    if odd or (suspect and any(map(says_nothing, answers))) or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
     return (

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.job import Job
 from configs.prompt import Prompt
-from tasks.stages.prompt.render import Renderer, Skip
 from tasks.stages.wire.dialect import Dialect
-from tasks.stages.wire.openai.notes import notes
 from tasks.stages.wire.openai.requests import request_tree
 
 CHAT, RESPONSES, EDITS = "/v1/chat/completions", "/v1/responses", "/v1/images/edits"
@@ -144,23 +140,6 @@ def test_what_no_documentation_refuses_is_posted(model: str, params: Any) -> Non
     assert tree(CHAT, model, **params)["body"].keys() >= params.keys()
 
 
-@pytest.mark.parametrize(
-    ("prompt", "says"),
-    [
-        ({"model": "gpt-6-luna", "params": {"temperature": 0}}, ["temperature: whether gpt-6-luna takes it"]),
-        ({"model": "gpt-4.1", "params": {"temperature": 0}}, []),
-        ({"model": "gpt-6-luna"}, []),
-        ({"model": "m", "schema": {"type": "object"}}, ["not enforced.*additionalProperties must be false"]),
-        ({"model": "m", "schema": {"type": "string", "maxLength": 3}}, ["inside one", "'maxLength' is not supported"]),
-        ({"model": "m", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}, []),
-    ],
-)  # fmt: skip
-def test_what_a_plan_notes(prompt: dict[str, Any], says: list[str]) -> None:
-    found = notes(Prompt.model_validate({"user": "u", **prompt}))
-    assert len(found) == len(says)
-    assert all(re.search(text, note) for text, note in zip(says, found, strict=True))
-
-
 @pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
 def test_the_body_of_an_sdk_call_is_the_request_s(endpoint: str) -> None:
     body = tree(endpoint, "qwen3-32b", extra_body={"enable_thinking": False, "x": "{{ t | int }}"})["body"]
@@ -184,21 +163,3 @@ def test_the_body_of_an_sdk_call_is_the_request_s(endpoint: str) -> None:
 def test_other_words_of_an_sdk_are_refused(params: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         tree(CHAT, **params)
-
-
-@pytest.mark.parametrize("url", ["img/a.png", "file:///data/b.png", "", None])
-@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
-def test_a_picture_that_no_provider_can_read_is_refused(endpoint: str, url: Any) -> None:
-    user = ({"type": "image_url", "image_url": {"url": url}},)
-    with pytest.raises(ConfigError, match="image_url"):
-        request_tree(Prompt(endpoint=endpoint, model="m", user=user))
-
-
-@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
-def test_a_row_without_a_picture_is_skipped(endpoint: str) -> None:
-    user = ({"type": "image_url", "image_url": {"url": "{{ path }}"}},)
-    rows = pa.record_batch({"path": ["https://x.test/a.png", "img/a.png", "file:///b.png", None]})
-    lines = Renderer(request_tree(Prompt(endpoint=endpoint, model="m", user=user)), ("path",)).lines(
-        rows, list("abcd")
-    )
-    assert [isinstance(line, Skip) for line in lines] == [False, True, True, True]
