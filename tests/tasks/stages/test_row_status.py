@@ -121,8 +121,8 @@ def test_a_retry_for_more_reasons_asks_its_rows_unless_they_have_an_answer_or_we
 ) -> None:
     stats: dict[str, Any] = {"by_status": {status: 1}, "unanswered": 0}
     asked = not status.has_answer and status is not RowStatus.SKIPPED
-    assert resume._lacks(stats, wider=True) == asked
-    assert not resume._lacks(stats, wider=False)
+    assert resume._has_rows_to_retry(stats, more_reasons=True) == asked
+    assert not resume._has_rows_to_retry(stats, more_reasons=False)
 
 
 @pytest.mark.parametrize("second", [status for status in RowStatus if status.has_answer])
