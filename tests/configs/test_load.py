@@ -13,8 +13,8 @@ import yaml
 
 from configs.errors import ConfigError
 from configs.load import changes, identity, job_schema, load_job, logical_date, resolve, run_key
+from rigs.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TREE: dict[str, Any] = {
     "name": "triage",
     "source": {"path": "rows.csv"},

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from rigs.checkout import ROOT
+
 FOLDER = ROOT / "deployments"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 _OURS_TO_READ = re.compile(r"NIGHTMAIL_[A-Z_]+")

@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from rigs.checkout import ROOT
 from rigs.postgres import MakeDatabase
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.soak
 
 

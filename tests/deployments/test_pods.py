@@ -8,20 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 import yaml
 
+from rigs.checkout import ROOT
 from rigs.prefect_server import PrefectServer
 from rigs.workspace import Workspace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
 pytestmark = pytest.mark.slow
 

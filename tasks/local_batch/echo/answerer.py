@@ -14,7 +14,6 @@ import orjson
 from tasks.local_batch.echo.replies import REPLY_BUILDERS
 from tasks.local_batch.echo.request_body import decode_body
 from tasks.local_batch.protocol.lines import Answer, RequestLine, http_error
-from tasks.stages.wire.openai.refusals import refusals
 
 _STEPS_A_SECOND: Final = 10  # of an echo that is slowed down: often enough to watch its progress
 
@@ -67,6 +66,9 @@ def echo_answer(row: RequestLine, created: int) -> Answer:
             f"{row.url} is not offered by the echo; set an upstream.",
             kind="invalid_request_error",
         )
+    # Not at the top: it brings pyarrow and pydantic along, and the service starts at once without them.
+    from tasks.stages.wire.openai.refusals import refusals
+
     try:
         refused = next(refusals(row.url, orjson.loads(bytes(row.body))), None)
         if refused is not None:

@@ -11,16 +11,15 @@ import sys
 import time
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.cli.main import main
+from rigs.checkout import ROOT
 from rigs.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[2]
 RANGE = ("--start", "2026-11-01", "--end", "2026-11-03")
 
 

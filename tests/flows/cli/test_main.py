@@ -6,14 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from rigs.checkout import ROOT
 from rigs.command_line import nightmail, started, until
 from rigs.workspace import Workspace
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from flows.cli import maintain
 from flows.cli.app import ended_by_sigterm
 from flows.cli.main import main
-
-ROOT = Path(__file__).resolve().parents[3]
+from rigs.checkout import ROOT
 
 
 @pytest.mark.slow

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+from rigs.checkout import ROOT
 from rigs.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[3]
 # The commands one after the other in one process; after each, whether pandas is there.
 _PROBE = """
 import contextlib, io, sys

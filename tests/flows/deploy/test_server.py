@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from configs.errors import ConfigError
+from rigs.checkout import ROOT
 from rigs.prefect_server import PrefectServer
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-ROOT = Path(__file__).resolve().parents[3]
 HOOK = "http://127.0.0.1:9/hooks/very-secret"
 
 
@@ -110,7 +110,7 @@ def test_every_deployment_stands_in_the_file_once() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("prefect.yaml", None, "prefect.yaml: not there"),
+        ("prefect.yaml", None, "prefect.yaml: does not exist"),
         ("prefect.yaml", "deployments: [", "prefect.yaml: while parsing"),
         ("automations.yaml", "- a\n- list", "automations.yaml: not a mapping"),
     ],

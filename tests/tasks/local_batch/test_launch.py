@@ -15,6 +15,7 @@ import pytest
 
 from configs.errors import ConfigError, TransientError
 from rigs.batch_service import StartBatchService
+from rigs.checkout import ROOT
 from tasks.local_batch import launch
 from tasks.local_batch.launch import ensure_running, health
 from tasks.local_batch.single_instance import read_address
@@ -73,7 +74,7 @@ def test_a_standing_service_is_used_as_it_is_but_not_for_another_upstream(
 def test_a_folder_is_served_once(batch_service: StartBatchService) -> None:
     service = batch_service()
     command = [sys.executable, "-m", "tasks.local_batch", "--folder", str(service.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
     assert "already served by" in done.stderr
@@ -86,7 +87,7 @@ def test_a_folder_is_served_once(batch_service: StartBatchService) -> None:
 )
 def test_wrong_settings_are_refused(tmp_path: Path, flags: list[str], complaint: str) -> None:
     command = [sys.executable, "-m", "tasks.local_batch", "--folder", str(tmp_path), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert complaint in done.stderr
 
@@ -117,7 +118,7 @@ def test_start_up_is_light() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         check=True,
     )
     assert done.stdout.strip() == "[]"

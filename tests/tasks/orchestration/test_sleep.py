@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from rigs.checkout import ROOT
 from rigs.prefect_server import PrefectServer
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tasks.stages.report.page
+from rigs.checkout import ROOT
 from tasks.runs import resume
 from tasks.stages.merge.lines import HAS_ANSWER, STATUSES
 from tasks.stages.output_columns import OUTPUT_COLUMNS
@@ -25,7 +26,6 @@ from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.text_bodies import every_choice
 from tasks.stages.wire.outcome import Reading
 
-ROOT = Path(__file__).resolve().parents[3]
 every_status = pytest.mark.parametrize("status", RowStatus)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
