@@ -79,7 +79,7 @@ def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(["provider", *map(str, problem["loc"])])
-        raise ConfigError(f"{key}: {problem['msg']}; give it with --set {key}=...") from error
+        raise ConfigError(f"{key}: {_message(problem['msg'])}; give it with --set {key}=...") from error
 
 
 def logical_date(job: Job, given: date | None, now: datetime) -> date:
@@ -287,11 +287,17 @@ def _first_problem(error: ValidationError) -> str:
         given = context.get("tag", problem["input"])
         dotted = f"{dotted}.name" if kind == "union_tag_invalid" else dotted
         return f"{dotted}: {given!r} is not known; allowed: {allowed}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _message(problem["msg"])
     if not where:
         return message  # about the whole job: the message names the key itself
     given = "" if isinstance(problem["input"], Mapping) else f" (given: {str(problem['input'])[:80]!r})"
-    return f"{dotted}: {message[0].lower() + message[1:]}{given}"
+    return f"{dotted}: {message}{given}"
+
+
+def _message(text: str) -> str:
+    """What a validator says, as the rest of a line: ours as it stands (it may begin with a name), pydantic's in lower case."""
+    ours = text.removeprefix("Value error, ")
+    return ours if ours != text else text[0].lower() + text[1:]
 
 
 def _known_keys(where: list[str]) -> list[str]:

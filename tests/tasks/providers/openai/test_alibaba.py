@@ -142,8 +142,8 @@ def test_a_refused_key_names_variable_and_region(scripted: ScriptedOpenAI, calls
     [
         ("prompt.endpoint=/v1/responses", "Alibaba has no /v1/responses in batches"),
         ("prompt.params.enable_thinking='{{ hard }}'", "prompt.params.enable_thinking: a batch at Alibaba"),
-        ("provider.completion_window=12h", "provider.completion_window: model Studio takes 24h to 336h"),
-        ("provider.completion_window=15d", "provider.completion_window: model Studio takes 24h to 336h"),
+        ("provider.completion_window=12h", "provider.completion_window: Model Studio takes 24h to 336h"),
+        ("provider.completion_window=15d", "provider.completion_window: Model Studio takes 24h to 336h"),
         ("provider.metadata.ds_name=mine", "ds_name is set by Nightmail"),
         ("provider.metadata.team=mine", "team: Model Studio keeps only its own entries"),
         ("provider.region=paris", "provider.region: 'paris' is not known"),

@@ -21,7 +21,7 @@ from rigs.site import Site, engine_of, is_working
 pytestmark = pytest.mark.soak
 
 VICTIMS = ("server", "worker", "server and worker", "engine")
-BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP")
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP")
 MOMENTS = ("pending", "running", "falling asleep", "asleep", "waking", "cancelling")
 SWEEPS = 4
 SECONDS_PER_SWEEP = 90
@@ -39,10 +39,10 @@ def prefect_server(request: pytest.FixtureRequest, prefect_server_with: StartPre
 @pytest.mark.parametrize("restarts", [1, 2])
 @pytest.mark.parametrize("away", [1, 20 * 60], ids=["one second", "twenty minutes"])
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("blow", BLOWS)
+@pytest.mark.parametrize("signal_name", SIGNALS)
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_run_ends_as_it_should_whatever_is_struck_and_when(
-    site: Site, victim: str, blow: str, moment: str, away: int, restarts: int
+    site: Site, victim: str, signal_name: str, moment: str, away: int, restarts: int
 ) -> None:
     site.deploy()
     site.workspace.change("poll", {"first_seconds": 8, "max_seconds": 8})
@@ -60,9 +60,9 @@ def test_a_run_ends_as_it_should_whatever_is_struck_and_when(
     if not struck:
         pytest.skip("no engine is there at that moment")
     site.workspace.service.forgive()
-    strike(struck, signal.Signals[blow])
+    strike(struck, signal.Signals[signal_name])
     for _ in range(restarts):
-        get_up(site, victim, frozen=blow == "SIGSTOP", struck=struck)
+        get_up(site, victim, frozen=signal_name == "SIGSTOP", struck=struck)
 
     minutes = max(away / 60, 0)
     final = "Cancelled" if moment == "cancelling" else "Completed"
@@ -100,10 +100,10 @@ def come_to(moment: str, site: Site, run: UUID) -> int | None:
     return engine_of(found) if found.infrastructure_pid else None
 
 
-def strike(processes: list[int], blow: signal.Signals) -> None:
+def strike(processes: list[int], signal_sent: signal.Signals) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
-            os.kill(process, blow)
+            os.kill(process, signal_sent)
     time.sleep(1)
 
 
