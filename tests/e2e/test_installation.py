@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from configs.options import options
+from configs.request import RunRequest
 from rigs.installation import Installation, Until
 
 if TYPE_CHECKING:
@@ -182,9 +184,10 @@ def test_a_run_is_started_from_the_form_in_the_browser(
     page.route("**/*", lambda route: stay_home(route, base))
     page.goto(f"{base}/deployments/deployment/{found.id}/run")
     field = page.locator(".schema-form-property")
-    field.filter(has_text="The job file.").locator(".p-select-button__control").last.press("ArrowDown")
+    told = {name: field.filter(has_text=option.help) for name, option in options(RunRequest).items()}
+    told["job"].locator(".p-select-button__control").last.press("ArrowDown")
     page.locator(".p-select-option").filter(has_text="by-form").click()
-    field.filter(has_text="Maximum number of rows").locator("input").first.fill("3")
+    told["limit"].locator("input").first.fill("3")
     # The browser's requests pass through this thread: it has to wait for the answer here.
     with page.expect_response("**/create_flow_run") as answer:
         page.get_by_role("button", name="Submit").click()
