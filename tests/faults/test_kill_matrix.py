@@ -45,7 +45,7 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     mine = points_of(new_case())[stripe::STRIPES]
     killed = sum(kill_and_go_on(new_case(), point, what) for point, what in mine)
     record_property("killed", killed)
-    assert killed >= len(mine) - 3, "a few points depend on how often a batch is looked at"
+    assert killed >= 0.85 * len(mine), "some points depend on how often a batch is looked at"
 
 
 def test_a_retry_that_is_killed_goes_on_and_asks_once(

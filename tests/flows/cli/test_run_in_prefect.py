@@ -35,6 +35,8 @@ def test_a_backfill_from_a_terminal_runs_its_dates_at_the_same_time_in_the_serve
     workspace: Workspace, prefect_client: SyncPrefectClient, prefect_server: PrefectServer
 ) -> None:
     workspace.change("output.path", "out/{date}")
+    # Long enough that the second has begun, however slow its start is, before the first is over.
+    workspace.change("poll", {"first_seconds": 8, "max_seconds": 8})
     command = [sys.executable, "-m", "flows.cli.main", "backfill", workspace.write()]
     command += ["--start", "2026-11-01", "--end", "2026-11-03", "--json"]
     said = subprocess.run(
