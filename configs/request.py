@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from configs.options import Option
-from configs.providers.registry import PROVIDERS
 
 ROOT = Path(__file__).resolve().parents[1]
 DateOrder = Literal["oldest first", "newest first"]
@@ -26,6 +25,10 @@ def job_files() -> list[str]:
 
 def provider_names() -> list[str | None]:
     """The provider names for a choice in a form; null stands for the job's own."""
+    from configs.providers.registry import (
+        PROVIDERS,
+    )  # brings pydantic, which commands that only look do without
+
     return [*PROVIDERS, None]
 
 
