@@ -25,9 +25,8 @@ def job_files() -> list[str]:
 
 def provider_names() -> list[str | None]:
     """The provider names for a choice in a form; null stands for the job's own."""
-    from configs.providers.registry import (
-        PROVIDERS,
-    )  # brings pydantic, which commands that only look do without
+    # Not at the top: it brings pydantic along, and `nightmail status` does without.
+    from configs.providers.registry import PROVIDERS
 
     return [*PROVIDERS, None]
 

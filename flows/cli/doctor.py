@@ -94,9 +94,8 @@ def _probe_service(
 ) -> bool:
     from tasks.diagnostics.openai_probe import probe_service
 
-    key = (
-        os.environ.get(key_variable) if key_variable else None
-    )  # never OPENAI_API_KEY by default: the service is somebody else's
+    # Never OPENAI_API_KEY by default: the service is somebody else's.
+    key = os.environ.get(key_variable) if key_variable else None
     if key_variable and not key:
         raise ConfigError(f"--api-key-env {key_variable}: the environment has no such variable; export it")
     _print_cost_notice(url, model or "the first model it lists", endpoint)

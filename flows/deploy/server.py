@@ -40,9 +40,8 @@ class DeployTarget:
     folder: Path
     environ: Mapping[str, str]
     dry_run: bool
-    ids: dict[str, str] = field(
-        default_factory=dict
-    )  # of deployments and blocks, by their names in the files
+    # Of deployments and blocks, by their names in the files.
+    ids: dict[str, str] = field(default_factory=dict)
 
     def action_text(self, verb: str, subject: str) -> str:
         """`created work pool x`, or `would create …` in a dry run."""

@@ -49,10 +49,8 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
-INACTIVE = (
-    RunState.FINISHED,
-    RunState.CANCELLED,
-)  # nothing goes on in such a run unless somebody runs it again
+# Nothing goes on in such a run unless somebody runs it again.
+INACTIVE = (RunState.FINISHED, RunState.CANCELLED)
 
 
 class Step(StrEnum):

@@ -93,9 +93,8 @@ def _is_lost(signs: Signs) -> bool:
 
 
 def _for_lost(signs: Signs) -> Remedy:
-    if (
-        signs.role is Role.CANCELLED and signs.state != "PENDING"
-    ):  # one that is pending was just started again
+    # A pending one was just started again by somebody.
+    if signs.role is Role.CANCELLED and signs.state != "PENDING":
         return Remedy.END
     if signs.role is Role.REPLACED or not signs.deployed:
         return Remedy.REPORT

@@ -225,9 +225,8 @@ class _LeaseKeeper:
             self._renew()
 
     def _renew(self) -> None:
-        asked_at = (
-            self._clock.now()
-        )  # before the request, however long it takes: never later than the ledger's own end
+        # Before the request, however long it takes: never later than the ledger's own end.
+        asked_at = self._clock.now()
         self._ledger.renew(LEASE_SECONDS)
         self._until = asked_at + timedelta(seconds=LEASE_SECONDS)
 

@@ -90,9 +90,5 @@ def test_the_form_of_a_backfill_asks_for_its_dates_first_and_has_no_tabs() -> No
     assert not [name for name in form if "anyOf" in form[name]]
 
 
-_REQUESTS = (
-    "request",
-    "resolved",
-    "date_range",
-    "self.date_range",
-)  # what these are called where they are read
+# What a request, its dates and what it resolves to are called where they are read.
+_REQUESTS = ("request", "resolved", "date_range", "self.date_range")
