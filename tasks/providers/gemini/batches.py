@@ -49,7 +49,7 @@ class GeminiBatches:
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._key = key
-        self._calls = GeminiCalls(key, key_hint)
+        self._calls = GeminiCalls(key_hint)
 
     @functools.cached_property
     def _http(self) -> httpx2.Client:
