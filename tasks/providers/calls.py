@@ -82,7 +82,9 @@ def copy_body(response: Any, sink: BinaryIO, subject: str) -> int:
 
 
 def status_error_text(error: Any) -> str:
-    """An HTTP error's status and the service's own words, on one line."""
+    """An HTTP error's status and the service's own words, on one line; empty for what is none."""
+    if not hasattr(error, "response"):
+        return ""
     text = _error_object(error).get("message") or error.response.reason_phrase or "no reason given"
     return f"HTTP {error.status_code}: {' '.join(str(text).split())[:300]}"
 

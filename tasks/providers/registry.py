@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from configs.errors import ConfigError
+from configs.foreign_text import Redactor
 from configs.home import Home
 from configs.providers.registry import AnyProvider
 from tasks.providers.base import BatchService
+from tasks.providers.foreign import redacting
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # in either case
 
 
 def connect(config: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
-    """The service a job names. Its SDK is imported here; nothing goes over the network yet.
+    """The service a job names, which says nothing that holds its key. Its SDK is imported here; nothing goes over the network yet.
 
     ConfigError when its SDK is not installed, or its key is not in `environ`.
     """
@@ -23,7 +28,15 @@ def connect(config: AnyProvider, home: Home, environ: Mapping[str, str]) -> Batc
             raise
         raise ConfigError(f"provider.name: {config.name} needs {config.extra.install_hint}") from error
     service: BatchService = connector.connect(config, home, environ)
-    return service
+    secrets = (environ.get(config.api_key_env), *proxy_passwords(environ))
+    return redacting(service, Redactor(secrets))
+
+
+def proxy_passwords(environ: Mapping[str, str]) -> Iterator[str | None]:
+    """The passwords in the proxies' URLs, which messages about connections may show."""
+    for name in _PROXIES:
+        for variable in (name, name.upper()):
+            yield urlsplit(environ.get(variable, "")).password
 
 
 def _package(module: str | None) -> str:

@@ -5,7 +5,9 @@
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         reset_midway    half of the body, then close
-        status:NNN      answer with that status; `retry_after` (seconds), `html` and `text` as wanted
+        status:NNN      answer with that status; `retry_after` (seconds), `html`, `text` and `location` as wanted
+
+`echo` is repeated in every message, answer and result line, as some services repeat the key.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class ArmedFault:
     retry_after: str | None
     html: bool
     text: str | None
+    location: str | None
 
 
 class Refused(Exception):
@@ -63,6 +66,7 @@ class Refused(Exception):
 
 
 Route = tuple[str, str, str]  # method, pattern of the path, name
+_FOR_PEOPLE = ("message", "content", "text", "refusal", "detail")
 _TRUNCATE = "x-truncate"  # from a fault to the handler; never sent
 
 
@@ -91,6 +95,7 @@ class Loopback:
         self.calls: list[Call] = []
         self.seen: Counter[str] = Counter()
         self._armed: dict[str, list[ArmedFault]] = {}
+        self.echo = ""
 
     def close(self) -> None:
         """Stop serving."""
@@ -107,11 +112,12 @@ class Loopback:
         retry_after: float | None = None,
         html: bool = False,
         text: str | None = None,
+        location: str | None = None,
     ) -> None:
         """Let the next `times` calls of a route go wrong."""
         assert op in {name for _, _, name in self.routes}, op
         after = None if retry_after is None else str(retry_after)
-        self._armed.setdefault(op, []).append(ArmedFault(action, times, after, html, text))
+        self._armed.setdefault(op, []).append(ArmedFault(action, times, after, html, text, location))
 
     def forgive(self) -> None:
         """Disarm all of them."""
@@ -172,7 +178,29 @@ class Loopback:
             reply.body, reply.headers["content-type"] = b"<html>\n<h1>Bad Gateway</h1>\n</html>", "text/html"
         if fault.retry_after is not None:
             reply.headers["retry-after"] = fault.retry_after
+        if fault.location is not None:
+            reply.headers["location"] = fault.location
         return reply
+
+
+def _echoing(body: Any, echo: str) -> Any:
+    """A reply in which every text for people ends in `echo`; lines of JSON are read as such."""
+    match body:
+        case bytes() if b"html" in body:
+            return body.replace(b"</h1>", echo.encode() + b"</h1>")
+        case bytes():
+            lines = (json.dumps(_echoing(json.loads(line), echo)) for line in body.split(b"\n") if line.strip())
+            return b"".join(line.encode() + b"\n" for line in lines)
+        case list():
+            return [_echoing(each, echo) for each in body]
+        case dict():
+            return {
+                name: f"{value} {echo}"
+                if name in _FOR_PEOPLE and isinstance(value, str)
+                else _echoing(value, echo)
+                for name, value in body.items()
+            }
+    return body
 
 
 def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
@@ -188,11 +216,12 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
             if reply is None:
                 self._close_connection()
                 return
-            body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+            content = _echoing(reply.body, fake.echo) if fake.echo else reply.body
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             kind = "application/octet-stream" if isinstance(reply.body, bytes) else "application/json"
             truncate = reply.headers.pop(_TRUNCATE, None)
             headers: Mapping[str, str] = {"content-type": kind, **reply.headers}
-            self.send_response(reply.status)
+            self.send_response(reply.status, f"{reply.status} {fake.echo}" if fake.echo else None)
             for name, value in headers.items():
                 self.send_header(name, value)
             if reply.chunked:

@@ -38,6 +38,7 @@ from tasks.providers.anthropic.replies import (
 )
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
 from tasks.providers.calls import Calls, copy_body
+from tasks.providers.redirects import check_redirect
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
@@ -64,7 +65,7 @@ class AnthropicBatches:
 
     @functools.cached_property
     def _client(self) -> Anthropic:
-        return self._make_client({"request": [lambda _: self.guard()]})
+        return self._make_client({"request": [lambda _: self.guard(), check_redirect]})
 
     @functools.cached_property
     def _unretried(self) -> Anthropic:

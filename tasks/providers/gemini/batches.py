@@ -27,6 +27,7 @@ from tasks.providers.gemini.replies import (
     service_batch,
     status_of,
 )
+from tasks.providers.redirects import check_redirect
 
 KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
@@ -49,7 +50,7 @@ class GeminiBatches:
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._key = key
-        self._calls = GeminiCalls(key, key_hint)
+        self._calls = GeminiCalls(key_hint)
 
     @functools.cached_property
     def _http(self) -> httpx2.Client:
@@ -58,8 +59,10 @@ class GeminiBatches:
 
         def before(request: httpx2.Request) -> None:
             self.guard()
-            if (request.url.scheme, request.url.netloc) != (service_url.scheme, service_url.netloc):
-                request.headers.pop("x-goog-api-key", None)  # a redirect leads elsewhere
+            if _is_googles_upload(request.url) and request.url.origin != service_url.origin:
+                request.headers.pop("x-goog-api-key", None)  # behind a gateway, Google names its own host for it
+                return
+            check_redirect(request, service_url)
 
         return httpx2.Client(
             timeout=_TIMEOUT_MS / 1000, follow_redirects=True, event_hooks={"request": [before]}
@@ -180,6 +183,10 @@ class GeminiBatches:
         if not isinstance(body, dict):
             raise TypeError("the reply is no object")
         return body
+
+
+def _is_googles_upload(url: httpx2.URL) -> bool:
+    return url.scheme == "https" and url.host.endswith(".googleapis.com") and url.path.startswith("/upload/")
 
 
 class _CountingSink:

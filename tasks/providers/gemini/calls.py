@@ -1,4 +1,4 @@
-"""Turn the errors of Google's SDK into Nightmail's, on one line and without the key."""
+"""Turn the errors of Google's SDK into Nightmail's, on one line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _TRANSIENT_STATUSES = (408, 409, 425, 429)  # besides 5xx
 
 
 class GeminiCalls:
-    """Context managers around the SDK's calls. `key` is kept out of every message; `key_hint` is the next step when it is refused."""
+    """Context managers around the SDK's calls. `key_hint` is the next step when the key is refused."""
 
-    def __init__(self, key: str, key_hint: str) -> None:
-        self._key = key
+    def __init__(self, key_hint: str) -> None:
         self._key_hint = key_hint
 
     @contextmanager
@@ -36,7 +35,7 @@ class GeminiCalls:
                 raise LostReply(str(translated), retry_after_seconds=seconds) from error
             raise translated from error
         except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise LostReply(f"{subject}: {self._without_key(connection_error_text(error))}") from error
+            raise LostReply(f"{subject}: {connection_error_text(error)}") from error
 
     @contextmanager
     def reading(self, subject: str) -> Iterator[None]:
@@ -46,7 +45,7 @@ class GeminiCalls:
         except errors.APIError as error:
             raise self._translated(subject, error) from error
         except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise TransientError(f"{subject}: {self._without_key(connection_error_text(error))}") from error
+            raise TransientError(f"{subject}: {connection_error_text(error)}") from error
 
     def _translated(self, subject: str, error: errors.APIError) -> NightmailError:
         text = f"{subject}: {self._status_error_text(error)}"
@@ -58,12 +57,10 @@ class GeminiCalls:
             return ConfigError(f"{text}; {self._key_hint}")
         return TerminalError(f"{text}; correct the job and run it again", code=error.status)
 
-    def _status_error_text(self, error: errors.APIError) -> str:
+    @staticmethod
+    def _status_error_text(error: errors.APIError) -> str:
         text = " ".join(str(error.message or error.status or "no reason given").split())[:300]
-        return f"HTTP {error.code}: {self._without_key(text)}"
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]")
+        return f"HTTP {error.code}: {text}"
 
 
 def refused_as(error: TerminalError, *words: str) -> bool:

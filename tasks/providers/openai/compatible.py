@@ -18,6 +18,7 @@ from configs.providers.limits import ServiceLimits
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, key_from, no_guard
 from tasks.providers.calls import Calls, copy_body, status_error_text
 from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since, time_of
+from tasks.providers.redirects import check_redirect
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
@@ -83,7 +84,7 @@ class OpenAICompatible:
 
     @functools.cached_property
     def _client(self) -> OpenAI:
-        return self._make_client({"request": [lambda _: self.guard()]})
+        return self._make_client({"request": [lambda _: self.guard(), check_redirect]})
 
     @functools.cached_property
     def _unretried(self) -> OpenAI:
