@@ -38,6 +38,7 @@ from tasks.providers.anthropic.replies import (
 )
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
 from tasks.providers.calls import Calls, copy_body
+from tasks.providers.deadlines import CREATING
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
@@ -69,6 +70,11 @@ class AnthropicBatches:
     @functools.cached_property
     def _unretried(self) -> Anthropic:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
+        return self._client.with_options(max_retries=0, timeout=CREATING)
+
+    @functools.cached_property
+    def _once(self) -> Anthropic:
+        """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:  # noqa: ARG002 - the protocol's
@@ -167,7 +173,7 @@ class AnthropicBatches:
 
     def _retrieve(self, batch_id: str) -> MessageBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            batch = self._client.messages.batches.retrieve(batch_id)
+            batch = self._once.messages.batches.retrieve(batch_id)
         if not has_id(batch):
             raise TransientError(f"batch {batch_id}: the reply is no batch")
         return batch
@@ -218,7 +224,5 @@ class AnthropicBatches:
     def _results(self, batch_id: str) -> anthropic.APIResponse[Any]:
         # Always at the base URL: the key must not follow a results_url to another host.
         headers = {"accept": "application/binary", "x-stainless-raw-response": "stream"}
-        response = self._client.get(
-            f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers}
-        )
+        response = self._once.get(f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers})
         return cast("anthropic.APIResponse[Any]", response)

@@ -19,6 +19,7 @@ from google.genai import errors, types
 from configs.errors import LostReply, NotFound, TerminalError
 from configs.providers.limits import ServiceLimits
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.gemini.calls import GeminiCalls, refused_as
 from tasks.providers.gemini.replies import (
     EXPIRES_AFTER,
@@ -31,7 +32,7 @@ from tasks.providers.gemini.replies import (
 KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
 _MIME_TYPE = "application/json"
-_TIMEOUT_MS = 300_000  # of silence; the SDK would wait for ever
+_TIMEOUT_MS = 300_000  # one for all calls, as long as those that create may take; the SDK would wait for ever
 _CLOCK_SKEW = timedelta(minutes=10)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAGE = 100
@@ -61,8 +62,8 @@ class GeminiBatches:
             if (request.url.scheme, request.url.netloc) != (service_url.scheme, service_url.netloc):
                 request.headers.pop("x-goog-api-key", None)  # a redirect leads elsewhere
 
-        return httpx2.Client(
-            timeout=_TIMEOUT_MS / 1000, follow_redirects=True, event_hooks={"request": [before]}
+        return with_deadlines(
+            httpx2.Client(timeout=READING, follow_redirects=True, event_hooks={"request": [before]})
         )
 
     @functools.cached_property

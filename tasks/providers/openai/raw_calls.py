@@ -12,6 +12,7 @@ import openai
 from openai import DefaultHttpxClient, OpenAI
 
 from tasks.providers.calls import connection_error_text, status_error_text
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.openai.replies import Record, page_of, record_of
 
 
@@ -73,8 +74,9 @@ class RawCalls:
 def raw_calls_at(url: str, key: str | None) -> RawCalls:
     """The calls of the service at `url`; without a key, one that says nothing is sent."""
     loopback = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    http = DefaultHttpxClient(trust_env=not loopback)  # a proxy must not see loopback traffic
-    return RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http, timeout=60))
+    # A proxy must not see loopback traffic.
+    http = with_deadlines(DefaultHttpxClient(trust_env=not loopback, timeout=READING))
+    return RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http))
 
 
 def _sent(call: Callable[..., Any], *args: Any, **kwargs: Any) -> bytes:
