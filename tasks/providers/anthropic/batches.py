@@ -33,12 +33,13 @@ from tasks.providers.anthropic.replies import (
     naming_the_row,
     no_results,
     service_batch,
-    time_of,
     total_of,
 )
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
 from tasks.providers.calls import Calls, copy_body
 from tasks.providers.deadlines import CREATING
+from tasks.providers.pages import endless, goes_on
+from tasks.providers.times import time_of
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
@@ -181,13 +182,16 @@ class AnthropicBatches:
     def _batches_since(self, since: datetime) -> Iterator[MessageBatch]:
         page, date = self._page(limit=100)
         earliest = since + clock_difference(date) - LEEWAY
+        followed: set[str] = set()
         while True:
             for batch in page.data:
                 if (time_of(batch.created_at) or earliest) < earliest:
                     return
                 yield batch
-            if not (page.has_more and page.last_id):
+            if not page.has_more:
                 return
+            if not (page.last_id and goes_on(str(page.last_id), followed)):
+                raise endless("list of batches")
             page, _ = self._page(limit=100, after_id=page.last_id)
 
     def _page(self, **query: Any) -> tuple[SyncPage[MessageBatch], str | None]:

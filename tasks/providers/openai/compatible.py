@@ -18,7 +18,8 @@ from configs.providers.limits import ServiceLimits
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, key_from, no_guard
 from tasks.providers.calls import Calls, copy_body, status_error_text
 from tasks.providers.deadlines import CREATING, READING, with_deadlines
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since, time_of
+from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since
+from tasks.providers.times import time_of
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the

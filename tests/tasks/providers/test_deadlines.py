@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def test_a_reply_that_trickles_ends_like_one_that_does_not_come(
     if (provider, call) == ("anthropic", "download"):
         server.at_once["/msgbatch_1"] = ANTHROPIC_BATCH
     make, error = CALLS[call]
-    with pytest.raises(error, match="4,096 bytes a second|timed out"):
+    with pytest.raises(error, match=r"4,096 bytes a second|timed out"):
         make(connected(provider))
 
 
@@ -140,8 +140,6 @@ def test_an_upload_that_trickles_ends_and_is_looked_for(
 ) -> None:
     server.reads_slowly = True
     if provider == "anthropic":  # its requests go with the batch
-        from dataclasses import replace
-
         large = replace(SUBMISSION, lines=lambda: io.BytesIO(b"x" * 20_000_000))
         with pytest.raises(LostReply):
             connected(provider).create(large, "")
