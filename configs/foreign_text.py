@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 _SPACES: Final = re.compile(r"[\t\n\v\f\r]+")
 # C0 and C1 controls, line and paragraph separators, directions that reorder what is read, and halves of characters.
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _USER_INFO: Final = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
 _SIGNATURE: Final = re.compile(
     r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|googleaccessid|signature|sig"

@@ -16,7 +16,8 @@ from tasks.diagnostics.probe_request import CUSTOM_IDS, ProbeRequest
 from tasks.diagnostics.probe_results import check_result_files
 from tasks.providers.openai.compatible import KEEP_SECONDS, KEY
 from tasks.providers.openai.raw_calls import RawCalls, Refused, raw_calls_at
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, status_of, time_of
+from tasks.providers.openai.replies import Record, batch_of, metadata_of, status_of
+from tasks.providers.times import time_of
 
 _OPENAI_STATUSES = frozenset(
     {"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"}

@@ -41,7 +41,7 @@ class Calls:
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
             _raise_guard_error(error)
             raise LostReply(f"{subject}: {connection_error_text(error)}") from error
-        except JSONDecodeError as error:
+        except (JSONDecodeError, RecursionError) as error:
             raise LostReply(f"{subject}: the reply is not JSON ({error})") from error
 
     @contextmanager
@@ -54,7 +54,7 @@ class Calls:
         except (self._sdk.APIConnectionError, httpx2.HTTPError) as error:
             _raise_guard_error(error)
             raise TransientError(f"{subject}: {connection_error_text(error)}") from error
-        except JSONDecodeError as error:
+        except (JSONDecodeError, RecursionError) as error:
             raise TransientError(f"{subject}: the reply is not JSON ({error})") from error
 
     def _translated(self, subject: str, error: Any) -> NightmailError:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _LONGEST_SECONDS = 31 * 86_400.0  # a month: no quota is refilled later
+_PLAUSIBLE_YEARS = range(1970, 2200)
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
@@ -34,10 +35,12 @@ def seconds_in(text: str, per_second: int = 1) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """A date in any of the three forms of RFC 9110, aware; None for what is none."""
+    """A date in any of the three forms of RFC 9110, aware; None for what is none, and for a year that nobody means."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if date.year not in _PLAUSIBLE_YEARS:
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 

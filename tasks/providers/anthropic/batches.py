@@ -33,12 +33,14 @@ from tasks.providers.anthropic.replies import (
     naming_the_row,
     no_results,
     service_batch,
-    time_of,
     total_of,
 )
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
 from tasks.providers.calls import Calls, copy_body
+from tasks.providers.deadlines import CREATING
+from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
+from tasks.providers.times import time_of
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 _PATH = "/v1/messages/batches"
@@ -70,6 +72,11 @@ class AnthropicBatches:
     @functools.cached_property
     def _unretried(self) -> Anthropic:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
+        return self._client.with_options(max_retries=0, timeout=CREATING)
+
+    @functools.cached_property
+    def _once(self) -> Anthropic:
+        """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:  # noqa: ARG002 - the protocol's
@@ -168,7 +175,7 @@ class AnthropicBatches:
 
     def _retrieve(self, batch_id: str) -> MessageBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            batch = self._client.messages.batches.retrieve(batch_id)
+            batch = self._once.messages.batches.retrieve(batch_id)
         if not has_id(batch):
             raise TransientError(f"batch {batch_id}: the reply is no batch")
         return batch
@@ -176,13 +183,16 @@ class AnthropicBatches:
     def _batches_since(self, since: datetime) -> Iterator[MessageBatch]:
         page, date = self._page(limit=100)
         earliest = since + clock_difference(date) - LEEWAY
+        followed: set[str] = set()
         while True:
             for batch in page.data:
                 if (time_of(batch.created_at) or earliest) < earliest:
                     return
                 yield batch
-            if not (page.has_more and page.last_id):
+            if not page.has_more:
                 return
+            if not (page.last_id and goes_on(str(page.last_id), followed)):
+                raise endless("list of batches")
             page, _ = self._page(limit=100, after_id=page.last_id)
 
     def _page(self, **query: Any) -> tuple[SyncPage[MessageBatch], str | None]:
@@ -219,7 +229,5 @@ class AnthropicBatches:
     def _results(self, batch_id: str) -> anthropic.APIResponse[Any]:
         # Always at the base URL: the key must not follow a results_url to another host.
         headers = {"accept": "application/binary", "x-stainless-raw-response": "stream"}
-        response = self._client.get(
-            f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers}
-        )
+        response = self._once.get(f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers})
         return cast("anthropic.APIResponse[Any]", response)

@@ -14,9 +14,12 @@ from configs.errors import TerminalError, TransientError
 from configs.providers.anthropic import BODY_HEAD, BODY_TAIL
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.providers.http_headers import http_date
+from tasks.providers.times import time_of
+from tasks.stages.wire.json_values import integer
 
 BLOCK = 1 << 20
 LEEWAY = timedelta(minutes=1)  # around a time by the service's clock
+_COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 _AT_FAULT = re.compile(r"\brequests\.(\d+)\b")
 
 
@@ -88,8 +91,8 @@ def service_batch(raw: MessageBatch) -> ServiceBatch:
         id=raw.id,
         status=status_of(raw),
         total=total_of(raw),
-        completed=getattr(counts, "succeeded", None),
-        failed=getattr(counts, "errored", None),
+        completed=_count(counts, "succeeded"),
+        failed=_count(counts, "errored"),
         result_files=(raw.id,) if ended else (),
         expires_at=time_of(raw.expires_at),
     )
@@ -101,24 +104,22 @@ def status_of(raw: MessageBatch) -> BatchStatus:
         return BatchStatus.CANCELLING
     if raw.processing_status != "ended":
         return BatchStatus.RUNNING
-    if getattr(raw.request_counts, "expired", 0):
+    if _count(raw.request_counts, "expired"):
         return BatchStatus.EXPIRED
-    if getattr(raw.request_counts, "canceled", 0):
+    if _count(raw.request_counts, "canceled"):
         return BatchStatus.CANCELLED
     return BatchStatus.COMPLETED
 
 
 def total_of(raw: MessageBatch) -> int | None:
-    """Requests of a batch. All are counted as processing until the whole batch has ended, so the counts add up all the time."""
+    """Requests of a batch, None where a count cannot be read. All are counted as processing until the whole batch has
+    ended, so the counts add up all the time."""
     counts = raw.request_counts
-    if counts is None:
-        return None
-    names = ("processing", "succeeded", "errored", "canceled", "expired")
-    return sum(getattr(counts, name, None) or 0 for name in names)
+    given = [name for name in _COUNTS if getattr(counts, name, None) is not None]
+    read = [count for name in given if (count := _count(counts, name)) is not None]
+    return sum(read) if given and len(read) == len(given) else None
 
 
-def time_of(value: Any) -> datetime | None:
-    """A time of the SDK's, aware; None where there is none."""
-    if not isinstance(value, datetime):
-        return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+def _count(counts: Any, name: str) -> int | None:
+    """One of the counts: the SDK leaves what it cannot parse as it came."""
+    return integer(getattr(counts, name, None))

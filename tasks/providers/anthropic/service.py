@@ -10,6 +10,7 @@ from configs.home import Home
 from configs.providers.anthropic import AnthropicProvider
 from tasks.providers.anthropic.batches import AnthropicBatches
 from tasks.providers.base import key_from
+from tasks.providers.deadlines import READING, with_deadlines
 
 
 def connect(config: AnthropicProvider, home: Home, environ: Mapping[str, str]) -> AnthropicBatches:  # noqa: ARG001 - one shape for all
@@ -23,7 +24,7 @@ def connect(config: AnthropicProvider, home: Home, environ: Mapping[str, str]) -
             api_key=key,
             base_url=config.address,
             default_headers=version,
-            http_client=DefaultHttpxClient(event_hooks=hooks),
+            http_client=with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING)),
         ),
         key_hint=config.key_hint,
     )

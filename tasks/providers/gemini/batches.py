@@ -19,20 +19,23 @@ from google.genai import errors, types
 from configs.errors import LostReply, NotFound, TerminalError
 from configs.providers.limits import ServiceLimits
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.gemini.calls import GeminiCalls, refused_as
 from tasks.providers.gemini.replies import (
-    EXPIRES_AFTER,
     created_at,
     display_name,
+    expires_at,
     service_batch,
     status_of,
 )
+from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
+from tasks.providers.times import time_of
 
 KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
 _MIME_TYPE = "application/json"
-_TIMEOUT_MS = 300_000  # of silence; the SDK would wait for ever
+_TIMEOUT_MS = 300_000  # one for all calls, as long as those that create may take; the SDK would wait for ever
 _CLOCK_SKEW = timedelta(minutes=10)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAGE = 100
@@ -60,12 +63,13 @@ class GeminiBatches:
         def before(request: httpx2.Request) -> None:
             self.guard()
             if _is_googles_upload(request.url) and request.url.origin != service_url.origin:
-                request.headers.pop("x-goog-api-key", None)  # behind a gateway, Google names its own host for it
+                # Behind a gateway, Google names its own host for it.
+                request.headers.pop("x-goog-api-key", None)
                 return
             check_redirect(request, service_url)
 
-        return httpx2.Client(
-            timeout=_TIMEOUT_MS / 1000, follow_redirects=True, event_hooks={"request": [before]}
+        return with_deadlines(
+            httpx2.Client(timeout=READING, follow_redirects=True, event_hooks={"request": [before]})
         )
 
     @functools.cached_property
@@ -94,10 +98,10 @@ class GeminiBatches:
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
         earliest = since - _CLOCK_SKEW if since else _LONG_AGO
-        with self._calls.reading("list of files"):
-            for file in self._client.files.list(config={"page_size": _PAGE}):
-                if file.name and (file.create_time or earliest) >= earliest:
-                    yield ServiceFile(file.name, file.display_name or "", file.create_time)
+        for file in self._listed("files", "files", optional=True):  # a second copy of a file costs nothing
+            created = time_of(file.get("createTime"))
+            if file.get("name") and (created or earliest) >= earliest:
+                yield ServiceFile(str(file["name"]), str(file.get("displayName") or ""), created)
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
         batches, name = self._client.batches, KEY_PREFIX + submission.key
@@ -111,7 +115,7 @@ class GeminiBatches:
                 batch = batches.create(
                     model=submission.model, src={"file_name": file_id}, config={"display_name": name}
                 )
-        expires = batch.create_time + EXPIRES_AFTER if batch.create_time else None
+        expires = expires_at(time_of(batch.create_time))
         return ServiceBatch(
             _named(batch.name, f"batch {submission.key}"), status_of(batch.state), expires_at=expires
         )
@@ -123,7 +127,7 @@ class GeminiBatches:
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         earliest = since - _CLOCK_SKEW
         ours = []
-        for operation in self._operations():
+        for operation in self._listed("batches", "operations"):
             created = created_at(operation)
             if display_name(operation).startswith(KEY_PREFIX) and (created or earliest) >= earliest:
                 ours.append((created or earliest, operation))
@@ -131,15 +135,22 @@ class GeminiBatches:
         for _, operation in sorted(ours, key=lambda pair: pair[0], reverse=True):
             yield display_name(operation).removeprefix(KEY_PREFIX), service_batch(operation)
 
-    def _operations(self) -> Iterator[dict[str, Any]]:
-        token = ""
+    def _listed(self, path: str, rows: str, *, optional: bool = False) -> Iterator[dict[str, Any]]:
+        """The objects of a list, page by page. An `optional` one may end early."""
+        token, followed = "", set[str]()
         while True:
-            with self._calls.reading("list of batches"):
-                page = self._get("batches", pageSize=_PAGE, **({"pageToken": token} if token else {}))
-                operations, token = page.get("operations") or [], page.get("nextPageToken") or ""
-            yield from operations
+            with self._calls.reading(f"list of {path}"):
+                page = self._get(path, pageSize=_PAGE, **({"pageToken": token} if token else {}))
+                objects, token = page.get(rows) or [], str(page.get("nextPageToken") or "")
+                if not isinstance(objects, list):
+                    raise TypeError("the reply is no list")
+            yield from (entry for entry in objects if isinstance(entry, dict))
             if not token:
                 return
+            if not goes_on(token, followed):
+                if optional:
+                    return
+                raise endless(f"list of {path}")
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):

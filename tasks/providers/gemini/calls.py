@@ -34,7 +34,7 @@ class GeminiCalls:
                 seconds = translated.retry_after_seconds
                 raise LostReply(str(translated), retry_after_seconds=seconds) from error
             raise translated from error
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LostReply(f"{subject}: {connection_error_text(error)}") from error
 
     @contextmanager
@@ -44,7 +44,7 @@ class GeminiCalls:
             yield
         except errors.APIError as error:
             raise self._translated(subject, error) from error
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise TransientError(f"{subject}: {connection_error_text(error)}") from error
 
     def _translated(self, subject: str, error: errors.APIError) -> NightmailError:

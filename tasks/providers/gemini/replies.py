@@ -7,11 +7,13 @@ Shape: https://ai.google.dev/api/batch-api.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tasks.providers.base import BatchStatus, ServiceBatch
+from tasks.providers.times import time_of
 from tasks.stages.wire.gemini.results import code_name
+from tasks.stages.wire.json_values import integer, string
 
 # "The job has expired because it was running or pending for more than 48 hours. The job will not have any results
 # to retrieve." https://ai.google.dev/gemini-api/docs/batch-api
@@ -56,8 +58,8 @@ def service_batch(operation: _Json) -> ServiceBatch:
         failed=_count(counts, "failedRequestCount"),
         result_files=_result_files(operation, metadata),
         error_code=_error_code(error) if status is BatchStatus.FAILED else None,
-        error_message=error.get("message"),
-        expires_at=created + EXPIRES_AFTER if created else None,
+        error_message=string(error.get("message")),
+        expires_at=expires_at(created),
     )
 
 
@@ -68,11 +70,12 @@ def display_name(operation: _Json) -> str:
 
 def created_at(operation: _Json) -> datetime | None:
     """When it was created."""
-    try:
-        created = datetime.fromisoformat(str(_object(operation, "metadata").get("createTime")))
-    except ValueError:
-        return None
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
+    return time_of(_object(operation, "metadata").get("createTime"))
+
+
+def expires_at(created: datetime | None) -> datetime | None:
+    """When a batch made then is dropped."""
+    return None if created is None else created + EXPIRES_AFTER
 
 
 def _status(operation: _Json, metadata: _Json, error: _Json) -> BatchStatus:
@@ -82,7 +85,7 @@ def _status(operation: _Json, metadata: _Json, error: _Json) -> BatchStatus:
     if not error:
         return BatchStatus.COMPLETED
     by_code = {_CANCELLED: BatchStatus.CANCELLED, _DEADLINE_EXCEEDED: BatchStatus.EXPIRED}
-    return by_code.get(error.get("code", 0), BatchStatus.FAILED)
+    return by_code.get(integer(error.get("code")) or 0, BatchStatus.FAILED)
 
 
 def _result_files(operation: _Json, metadata: _Json) -> tuple[str, ...]:
@@ -95,7 +98,7 @@ def _result_files(operation: _Json, metadata: _Json) -> tuple[str, ...]:
 
 
 def _error_code(error: _Json) -> str:
-    number = error.get("code")
+    number = integer(error.get("code"))
     return _REPOSTABLE.get(number or 0) or code_name(number) or "batch_failed"
 
 
@@ -103,8 +106,7 @@ def _count(counts: _Json, name: str) -> int | None:
     """An int64, written as text; one that is 0 is left out."""
     if not counts:
         return None
-    value = str(counts.get(name, 0))
-    return int(value) if value.isdecimal() else None
+    return integer(counts.get(name, 0))
 
 
 def _object(node: _Json, name: str) -> _Json:

@@ -12,6 +12,7 @@ from openai import AzureOpenAI, DefaultHttpxClient, OpenAI
 from configs.home import Home
 from configs.providers.azure import AzureProvider
 from tasks.providers.base import key_from
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.openai.compatible import KEEP_SECONDS, Hooks, OpenAICompatible, ServiceQuirks
 
 
@@ -22,7 +23,7 @@ def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> Op
     keep = KEEP_SECONDS if config.api_version is None else None
 
     def make_client(hooks: Hooks) -> OpenAI:
-        http = DefaultHttpxClient(event_hooks=hooks)
+        http = with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING))
         if config.api_version is None:
             return OpenAI(api_key=key, base_url=f"{config.address}/openai/v1/", http_client=http)
         return AzureOpenAI(

@@ -17,8 +17,10 @@ from configs.providers.base import KeyedProviderSettings
 from configs.providers.limits import ServiceLimits
 from tasks.providers.base import ServiceBatch, ServiceFile, Submission, key_from, no_guard
 from tasks.providers.calls import Calls, copy_body, status_error_text
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since, time_of
+from tasks.providers.deadlines import CREATING, READING, with_deadlines
+from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since
 from tasks.providers.redirects import check_redirect
+from tasks.providers.times import time_of
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
@@ -89,6 +91,11 @@ class OpenAICompatible:
     @functools.cached_property
     def _unretried(self) -> OpenAI:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
+        return self._client.with_options(max_retries=0, timeout=CREATING)
+
+    @functools.cached_property
+    def _once(self) -> OpenAI:
+        """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
@@ -170,7 +177,7 @@ class OpenAICompatible:
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            response = self._client.batches.with_raw_response.retrieve(batch_id)
+            response = self._once.batches.with_raw_response.retrieve(batch_id)
         return batch_of(_identified(response.content, f"batch {batch_id}", TransientError))
 
     def cancel(self, batch_id: str) -> None:
@@ -188,7 +195,7 @@ class OpenAICompatible:
         subject = f"file {file_id}"
         with (
             self._calls.reading(subject),
-            self._client.files.with_streaming_response.content(file_id) as response,
+            self._once.files.with_streaming_response.content(file_id) as response,
         ):
             return copy_body(response, sink, subject)
 
@@ -197,7 +204,7 @@ class OpenAICompatible:
         # The SDK marks it deprecated: OpenAI announced the end of its own video models for 2026-09-24.
         with (
             self._calls.reading(subject),
-            self._client.videos.with_streaming_response.download_content(video_id) as response,
+            self._once.videos.with_streaming_response.download_content(video_id) as response,
         ):
             return copy_body(response, sink, subject)
 
@@ -218,7 +225,9 @@ def connect_with_key(
         account=config.account,
         limits=config.limits,
         make_client=lambda hooks: OpenAI(
-            api_key=key, base_url=config.address, http_client=DefaultHttpxClient(event_hooks=hooks)
+            api_key=key,
+            base_url=config.address,
+            http_client=with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING)),
         ),
         key_hint=config.key_hint,
         quirks=quirks,

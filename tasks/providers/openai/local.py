@@ -11,6 +11,7 @@ from configs.frozen import seconds
 from configs.home import Home
 from configs.providers.local import LocalProvider
 from tasks.local_batch.launch import ensure_running
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.openai.compatible import KEEP_SECONDS, Hooks, OpenAICompatible, ServiceQuirks
 
 
@@ -32,7 +33,7 @@ def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> Op
             rows_per_second=config.rows_per_second,
         )
         # A proxy from the environment must not see loopback traffic.
-        client = DefaultHttpxClient(trust_env=False, event_hooks=hooks)
+        client = with_deadlines(DefaultHttpxClient(trust_env=False, event_hooks=hooks, timeout=READING))
         return OpenAI(api_key="local", base_url=url, http_client=client)
 
     return OpenAICompatible(

@@ -13,6 +13,7 @@ from openai import DefaultHttpxClient, OpenAI
 
 from configs.foreign_text import Redactor
 from tasks.providers.calls import connection_error_text, status_error_text
+from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.foreign import redacting
 from tasks.providers.openai.replies import Record, page_of, record_of
 from tasks.providers.redirects import check_redirect
@@ -77,8 +78,10 @@ def raw_calls_at(url: str, key: str | None) -> RawCalls:
     """The calls of the service at `url`; without a key, one that says nothing is sent."""
     loopback = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     # A proxy must not see loopback traffic.
-    http = DefaultHttpxClient(trust_env=not loopback, event_hooks={"request": [check_redirect]})
-    calls = RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http, timeout=60))
+    http = with_deadlines(
+        DefaultHttpxClient(trust_env=not loopback, timeout=READING, event_hooks={"request": [check_redirect]})
+    )
+    calls = RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http))
     return redacting(calls, Redactor([key]))
 
 

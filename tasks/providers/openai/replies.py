@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from configs.errors import TerminalError, TransientError
 from tasks.providers.base import BatchStatus, ServiceBatch
+from tasks.providers.pages import endless, goes_on
+from tasks.providers.times import time_of
+from tasks.stages.wire.json_values import integer
 
 Record = dict[str, Any]
 
@@ -72,6 +74,7 @@ def records_since(
     go on. A list that is `optional` may not exist, or end early: nothing is paid for by what it does not show.
     """
     seen: set[Any] = set()
+    followed: set[str] = set()
     after: str | None = None
     while True:
         rows, more = _page(fetch(after))
@@ -96,6 +99,10 @@ def records_since(
         after = fresh[-1].get("id")
         if more is False or reached or not isinstance(after, str):
             return
+        if not goes_on(after, followed):
+            if optional:
+                return
+            raise endless("the service's list")
         seen.update(row.get("id") for row in fresh)
 
 
@@ -104,13 +111,12 @@ def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
     counts = _mapping(raw.get("request_counts"))
     first = _first_error(raw.get("errors"))
     status = status_of(raw)
-    line = first.get("line")
     return ServiceBatch(
         id=str(raw.get("id")),
         status=status,
-        total=_count(counts.get("total")),
-        completed=_count(counts.get("completed")),
-        failed=_count(counts.get("failed")),
+        total=integer(counts.get("total")),
+        completed=integer(counts.get("completed")),
+        failed=integer(counts.get("failed")),
         result_files=tuple(
             file
             for file in (raw.get("output_file_id"), raw.get("error_file_id"))
@@ -118,7 +124,7 @@ def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
         ),
         error_code=_error_code(first) if status is BatchStatus.FAILED else None,
         error_message=_text(first.get("message")),
-        error_line=line if isinstance(line, int) and not isinstance(line, bool) else None,
+        error_line=integer(first.get("line")),
         expires_at=time_of(raw.get("expires_at")),
     )
 
@@ -133,23 +139,9 @@ def metadata_of(raw: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): value for key, value in _mapping(raw.get("metadata")).items() if isinstance(value, str)}
 
 
-def time_of(value: Any) -> datetime | None:
-    """A time given in unix seconds or as ISO 8601; None where there is none that can be read."""
-    seconds = _seconds(value)
-    try:
-        return None if not seconds else datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            return float(value) if value.isascii() and value.isdigit() else None
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    time = time_of(value)
+    return None if time is None else time.timestamp()
 
 
 def _json(content: bytes) -> Any:
@@ -161,10 +153,6 @@ def _json(content: bytes) -> Any:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

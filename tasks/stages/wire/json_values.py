@@ -7,7 +7,9 @@ from typing import Any
 
 import orjson
 
-_INT64_MAX = 2**63 - 1
+MOST = 10**12
+"""The largest count that can be meant. Sums over the rows of any run still fit into 64 bits."""
+
 _TEXT_IN_ERROR = 500
 
 
@@ -21,12 +23,12 @@ def loads(raw: bytes) -> Any:
 
 
 def integer(value: Any) -> int | None:
-    """A count, also one written as text or as 3.0; None for anything else."""
+    """A count, also one written as text or as 3.0; None for anything else, and for more than `MOST`."""
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 19:
-        return int(value)
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _INT64_MAX:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
         return value
     return None
 

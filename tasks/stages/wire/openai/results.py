@@ -10,6 +10,7 @@ import msgspec
 
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.empty_answer import says_nothing
+from tasks.stages.wire.json_values import MOST
 from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
 from tasks.stages.wire.openai.text_bodies import CALLS
@@ -76,7 +77,7 @@ class _Struct(msgspec.Struct, gc=False):
     """Every field optional, unknown ones skipped."""
 
 
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None
 
 
 class _InDetails(_Struct):

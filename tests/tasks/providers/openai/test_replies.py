@@ -12,7 +12,8 @@ import pytest
 from configs.errors import LostReply, QueueFull, TerminalError, TransientError
 from rigs.scripted_openai import Calls, ScriptedOpenAI
 from tasks.providers.base import BatchStatus, Submission
-from tasks.providers.openai.replies import batch_of, page_of, record_of, records_since, time_of
+from tasks.providers.openai.replies import batch_of, page_of, record_of, records_since
+from tasks.providers.times import time_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
