@@ -137,7 +137,7 @@ def test_a_sweep_whose_worker_was_killed_keeps_no_other_from_sweeping(site: Site
 def test_it_is_told_when_no_sweep_was_completed(site: Site) -> None:
     with webhook() as (url, told):
         site.deploy(webhook=url, missing=10)
-        text = told.get(timeout=120)
+        text = told.get(timeout=300)
     assert text.startswith("Nightmail: no sweep was completed for 30 minutes. ")
 
 

@@ -51,7 +51,7 @@ def napping(client: SyncPrefectClient, folder: Path) -> UUID:
 
 
 def until(client: SyncPrefectClient, run: UUID, name: str, log: Path) -> FlowRun:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while (found := client.read_flow_run(run)).state.name != name:
         assert time.monotonic() < deadline, f"never {name}: {found.state!r}; {log.read_text()[-3000:]}"
         time.sleep(0.05)
