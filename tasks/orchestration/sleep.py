@@ -7,6 +7,7 @@ so it is confined to this file. The documented ways do not fit: a flow that retu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -48,6 +49,24 @@ def sleep_until(wake: datetime, reason: str, clock: Clock) -> None:
             clock.sleep(min(left, _ASK_AGAIN).total_seconds())
         else:
             raise Pause(state=state)
+
+
+def end_if_overtaken() -> None:
+    """End this process, and leave its flow run as it is, when the flow run has gone on without it; else return.
+
+    For a process that stood still until others took it for dead: whatever it says of the flow run now is out of date.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return
+    mine = context.flow_run.state
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        now = client.read_flow_run(context.flow_run.id).state
+        if now is not None and now.is_cancelling():
+            now = Cancelled(message="it was cancelled while it worked")
+            client.set_flow_run_state(context.flow_run.id, now)
+        if now is not None and mine is not None and now.id != mine.id:
+            raise Pause(state=now)
 
 
 def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> None:

@@ -45,7 +45,9 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     mine = points_of(new_case())[stripe::STRIPES]
     killed = sum(kill_and_go_on(new_case(), point, what) for point, what in mine)
     record_property("killed", killed)
-    assert killed >= len(mine) / 2, "many points depend on how often a batch is looked at, and that on the machine"
+    assert killed >= len(mine) / 2, (
+        "many points depend on how often a batch is looked at, and that on the machine"
+    )
 
 
 def test_a_retry_that_is_killed_goes_on_and_asks_once(

@@ -1,4 +1,4 @@
-"""What a flow run does when it falls asleep and something is in the way: a cancellation, a server that is away."""
+"""What a flow run does when it falls asleep, or lost its lease, and others have moved it: a cancellation, a server that is away."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Pause
-from prefect.states import Cancelled, Cancelling, Running
+from prefect.states import Cancelled, Cancelling, Completed, Running, Scheduled
 
+from configs.errors import LeaseLost
 from rigs.clock import HandClock
 from tasks.orchestration import sleep
+from tasks.orchestration.lease_wait import wait_while_lease_is_held
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -51,24 +53,28 @@ class Server:
 
 
 @pytest.fixture
-def fall_asleep(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Fall asleep on a server; the clock afterwards."""
+def in_flow_run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the test be the process of a deployed flow run on that server, which came into `mine`."""
 
-    def run(server: Server) -> HandClock:
+    def be(server: Server, mine: State[Any] | None = None) -> None:
         @contextmanager
         def client(**_: Any) -> Iterator[Server]:
             yield server
 
-        clock = HandClock()
-        flow_run = types.SimpleNamespace(id=uuid4(), deployment_id=uuid4())
+        flow_run = types.SimpleNamespace(id=uuid4(), deployment_id=uuid4(), state=mine or server.state)
         context = types.SimpleNamespace(flow_run=flow_run)
         monkeypatch.setattr(sleep, "FlowRunContext", types.SimpleNamespace(get=lambda: context))
         monkeypatch.setattr(sleep, "get_client", client)
         monkeypatch.setattr(sleep, "get_run_logger", lambda: types.SimpleNamespace(warning=lambda *_: None))
-        sleep.sleep_until(clock.now() + NAP, "waits", clock)
-        return clock
 
-    return run
+    return be
+
+
+def fall_asleep() -> HandClock:
+    """Fall asleep; the clock afterwards."""
+    clock = HandClock()
+    sleep.sleep_until(clock.now() + NAP, "waits", clock)
+    return clock
 
 
 @pytest.mark.parametrize(
@@ -81,25 +87,55 @@ def fall_asleep(monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_a_run_that_was_cancelled_while_it_worked_does_not_sleep_but_ends(
-    fall_asleep: Any, state: State[Any], meanwhile: State[Any] | None, then: tuple[str, str]
+    in_flow_run: Any, state: State[Any], meanwhile: State[Any] | None, then: tuple[str, str]
 ) -> None:
     server = Server(state, meanwhile)
+    in_flow_run(server)
     with pytest.raises(Pause) as paused:
-        fall_asleep(server)
+        fall_asleep()
     assert (server.state.type.value, server.state.name) == then
     assert paused.value.state.type == StateType(then[0])
     assert server.process == ""
 
 
-def test_a_server_that_comes_back_before_the_time_lets_the_process_end(fall_asleep: Any) -> None:
+def test_a_server_that_comes_back_before_the_time_lets_the_process_end(in_flow_run: Any) -> None:
     server = Server(Running(), away=3)
+    in_flow_run(server)
     with pytest.raises(Pause):
-        fall_asleep(server)
+        fall_asleep()
     assert server.state.name == "Sleeping"
 
 
-def test_while_the_server_is_away_the_process_sleeps_itself_and_goes_on_in_time(fall_asleep: Any) -> None:
+def test_while_the_server_is_away_the_process_sleeps_itself_and_goes_on_in_time(in_flow_run: Any) -> None:
     server = Server(Running(), away=1000)
+    in_flow_run(server)
     began = HandClock().now()
-    assert fall_asleep(server).now() - began == NAP
+    assert fall_asleep().now() - began == NAP
     assert server.state.is_running()
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        (Scheduled(name="AwaitingRetry"), "AwaitingRetry"),
+        (Scheduled(name="Sleeping"), "Sleeping"),
+        (Running(), "Running"),
+        (Completed(), "Completed"),
+        (Cancelled(), "Cancelled"),
+        (Cancelling(), "Cancelled"),
+    ],
+)
+def test_a_process_that_was_overtaken_says_nothing_of_its_flow_run(
+    in_flow_run: Any, now: State[Any], then: str
+) -> None:
+    server = Server(now)
+    in_flow_run(server, mine=Running())
+    with pytest.raises(Pause), wait_while_lease_is_held(HandClock()):
+        raise LeaseLost("taken over")
+    assert server.state.name == then
+
+
+def test_a_process_that_lost_its_lease_to_another_flow_run_or_to_a_person_fails(in_flow_run: Any) -> None:
+    in_flow_run(Server(Running()))
+    with pytest.raises(LeaseLost), wait_while_lease_is_held(HandClock()):
+        raise LeaseLost("taken over")
