@@ -1,4 +1,4 @@
-"""Wait, or stop, when another process holds the lease of the run that a flow run wants to work on."""
+"""Wait, or stop, when another process holds the lease of the run that a flow run works on, or wants to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from configs.clock import Clock
-from configs.errors import RunBusy
+from configs.errors import LeaseLost, RunBusy
 from tasks.orchestration.current_run import current_flow_run
-from tasks.orchestration.sleep import sleep_until
+from tasks.orchestration.sleep import end_if_overtaken, sleep_until
 
 _WAIT_MARGIN = timedelta(seconds=5)  # wakes when the lease has surely lapsed
 
@@ -24,10 +24,14 @@ def wait_while_lease_is_held(clock: Clock) -> Iterator[None]:
     """Turn a RunBusy error in the block into a durable sleep, if an earlier process of this same flow run holds the lease.
 
     That happens after a crash: Prefect starts the flow run again before the lease of the dead process has lapsed.
-    A lease that another flow run holds is left to it: the RunBusy error then names that flow run.
+    A lease that another flow run holds is left to it: the RunBusy error then names that flow run. A process that lost
+    the lease to a later one of its own flow run ends without a word: the flow run's state is that one's to say.
     """
     try:
         yield
+    except LeaseLost:
+        end_if_overtaken()
+        raise
     except RunBusy as busy:
         flow_run = current_flow_run()
         if flow_run is None or not flow_run.deployed:

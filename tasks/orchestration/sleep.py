@@ -7,38 +7,92 @@ so it is confined to this file. The documented ways do not fit: a flow that retu
 
 from __future__ import annotations
 
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
-from prefect.states import Scheduled
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Scheduled
 
 from configs.clock import Clock
+
+_ASK_AGAIN = timedelta(seconds=15)
+"""How long to wait before a server that did not answer is asked again."""
 
 
 def sleep_until(wake: datetime, reason: str, clock: Clock) -> None:
     """Sleep until `wake`; in a deployment, end this process and let a worker start the flow run again then.
 
     `reason` becomes the state's message. The flow run sets itself to Scheduled("Sleeping") and clears its process id:
-    with the id of a dead process, a cancelled run would stay in Cancelling for ever.
+    with the id of a dead process, a cancelled run would stay in Cancelling for ever. One that somebody has cancelled
+    meanwhile ends as Cancelled instead. While the server is away the process stays, and returns at `wake` as if it had
+    slept: a run does not fail because nobody shows it.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         clock.sleep((wake - clock.now()).total_seconds())
         return
-    flow_run = context.flow_run
     state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=reason)
-    with get_client(sync_client=True) as client:
-        set_without_process(client, flow_run.id, state)
-    raise Pause(state=state)
+    while (left := wake - clock.now()) > timedelta(0):
+        try:
+            with get_client(sync_client=True) as client:
+                state = _fall_asleep(client, context.flow_run.id, state)
+        except httpx.HTTPError as error:
+            get_run_logger().warning("the Prefect server does not answer: %s", type(error).__name__)
+            clock.sleep(min(left, _ASK_AGAIN).total_seconds())
+        else:
+            raise Pause(state=state)
+
+
+def end_if_overtaken() -> None:
+    """End this process, and leave its flow run as it is, when the flow run has gone on without it; else return.
+
+    For a process that stood still until others took it for dead: whatever it says of the flow run now is out of date.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return
+    mine = context.flow_run.state
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        now = client.read_flow_run(context.flow_run.id).state
+        if now is not None and now.is_cancelling():
+            now = Cancelled(message="it was cancelled while it worked")
+            client.set_flow_run_state(context.flow_run.id, now)
+        if now is not None and mine is not None and now.id != mine.id:
+            raise Pause(state=now)
 
 
 def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> None:
     """Set a flow run's state and clear its process id; without that, a worker looks for the process that the id names."""
+    _clear_process(client, flow_run)
     client.set_flow_run_state(flow_run, state, force=True)
+
+
+def _fall_asleep(client: SyncPrefectClient, flow_run: UUID, asleep: State[Any]) -> State[Any]:
+    """Set the flow run's state to `asleep`, or to Cancelled when it is being cancelled; the state that it has then.
+
+    The worker that would have ended this process on the way may be dead. Not forced: the server itself refuses then
+    what comes between the look and the change.
+    """
+    _clear_process(client, flow_run)
+    now = client.read_flow_run(flow_run).state
+    if now is None or not (now.is_cancelling() or now.is_cancelled()):
+        if client.set_flow_run_state(flow_run, asleep).status is SetStateStatus.ACCEPT:
+            return asleep
+        now = client.read_flow_run(flow_run).state
+    if now is not None and now.is_cancelling():
+        now = Cancelled(message="it was cancelled while it worked")
+        client.set_flow_run_state(flow_run, now)
+    return now or asleep
+
+
+def _clear_process(client: SyncPrefectClient, flow_run: UUID) -> None:
     # Not client.update_flow_run: that drops an empty value.
     client.request("PATCH", "/flow_runs/{id}", path_params={"id": flow_run}, json={"infrastructure_pid": ""})

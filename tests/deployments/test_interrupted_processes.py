@@ -1,120 +1,186 @@
-"""Servers, workers and engines that are killed, told to go or frozen at every moment of a run: it ends as it should by itself.
+"""Servers, workers and engines that are killed, told to go or frozen while runs are at every moment of their life: each
+run ends as it should by itself, pays nothing twice, and a person is told where one is needed.
 
-Hours: by hand, with -m soak; `-k` picks a part of it.
+One strike hits six runs at once, each held at a moment of its own. A few strikes are `slow`; -m soak runs all of them.
 """
 
 from __future__ import annotations
 
-import os
+import queue
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from uuid import UUID
+from collections.abc import Iterator
 
 import pytest
 
+from rigs.interruptions import LONG, HeldRun, engines, is_frozen, let_go, send
 from rigs.postgres import MakeDatabase
 from rigs.prefect_server import PrefectServer, StartPrefectServer
-from rigs.site import Site, engine_of, is_working
+from rigs.site import Site
+from rigs.webhook import webhook
 
-pytestmark = pytest.mark.soak
-
-VICTIMS = ("server", "worker", "server and worker", "engine")
-SIGNALS = ("SIGKILL", "SIGTERM", "SIGSTOP")
-MOMENTS = ("pending", "running", "falling asleep", "asleep", "waking", "cancelling")
-SWEEPS = 4
-SECONDS_PER_SWEEP = 90
+MOMENTS = ("asleep", "running", "cancelling", "falling asleep", "waking", "pending")
+NAPS = {"asleep": 90.0, "waking": 20.0}
+LATER = 20.0
+SECOND = 1 / 60
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def prefect_server(request: pytest.FixtureRequest, prefect_server_with: StartPrefectServer) -> PrefectServer:
-    """A fresh server for the module on each kind of database."""
-    if request.param == "sqlite":
+def strike(victim: str, how: str, database: str, away: float, restarts: int, *marks: str) -> object:
+    name = f"{victim}-{how}-{database}-{'one second' if away < 1 else '20 minutes'}-{restarts}"
+    wanted = [getattr(pytest.mark, mark) for mark in marks or ("soak",)]
+    return pytest.param(victim, how, database, away, restarts, marks=wanted, id=name)
+
+
+STRIKES = [
+    strike("server and worker", "SIGKILL", "postgresql", LATER, 1, "slow"),
+    strike("engine", "SIGSTOP", "sqlite", LATER, 1),
+    strike("worker", "SIGTERM", "postgresql", SECOND, 1),
+    strike("server", "SIGSTOP", "postgresql", SECOND, 1),
+    strike("worker", "SIGKILL", "sqlite", LATER, 1),
+    strike("server and worker", "SIGTERM", "sqlite", SECOND, 2),
+    strike("engine", "SIGKILL", "postgresql", SECOND, 1),
+    strike("server", "SIGKILL", "sqlite", LATER, 2),
+    strike("server and worker", "SIGSTOP", "postgresql", LATER, 1),
+    strike("worker", "SIGSTOP", "sqlite", LATER, 1),
+    strike("engine", "SIGTERM", "sqlite", LATER, 1),
+    strike("server", "SIGTERM", "postgresql", LATER, 2),
+]
+
+
+@pytest.fixture
+def prefect_server(
+    request: pytest.FixtureRequest, database: str, prefect_server_with: StartPrefectServer
+) -> PrefectServer:
+    """A fresh server for each strike, on that kind of database."""
+    if database == "sqlite":
         return prefect_server_with()
     make: MakeDatabase = request.getfixturevalue("postgres_url")
     return prefect_server_with(PREFECT_SERVER_DATABASE_CONNECTION_URL=make().replace("+psycopg", "+asyncpg"))
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
-@pytest.mark.parametrize("away", [1, 20 * 60], ids=["one second", "twenty minutes"])
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("signal_name", SIGNALS)
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_a_run_ends_as_it_should_whatever_is_struck_and_when(
-    site: Site, victim: str, signal_name: str, moment: str, away: int, restarts: int
+@pytest.fixture
+def deployed_site(site: Site) -> Iterator[tuple[Site, queue.Queue[str]]]:
+    """The site as `nightmail deploy` makes it, and the alerts; no process of a run stays."""
+    with webhook() as (url, told):
+        site.deploy(webhook=url)
+        yield site, told
+    for worker in site.workers:
+        worker.kill()
+    for process, _ in engines(site.workspace.home.folder):
+        send(process, signal.SIGKILL)
+    site.server.process.kill()
+
+
+@pytest.mark.parametrize(("victim", "how", "database", "away", "restarts"), STRIKES)
+def test_runs_end_as_they_should_whatever_is_struck_and_when(
+    deployed_site: tuple[Site, queue.Queue[str]], victim: str, how: str, away: float, restarts: int
 ) -> None:
-    site.deploy()
-    site.workspace.change("poll", {"first_seconds": 8, "max_seconds": 8})
-    site.workspace.faults("status:in_progress:2")
+    site, told = deployed_site
     worker = site.start_worker()
-    run = site.start_run()
-    engine = come_to(moment, site, run)
+    runs = {moment: HeldRun(site, moment, NAPS.get(moment, 10.0)) for moment in MOMENTS[:-1]}
+    for run in runs.values():
+        run.come()
+    runs["pending"] = HeldRun(site, "pending", 10.0)
+    runs["pending"].come()
+    cancel(runs["cancelling"])
 
     struck = {
         "server": [site.server.process.pid],
         "worker": [worker.pid],
         "server and worker": [site.server.process.pid, worker.pid],
-        "engine": [engine] if engine else [],
+        "engine": [process for run in runs.values() for process in run.engines()],
     }[victim]
-    if not struck:
-        pytest.skip("no engine is there at that moment")
-    site.workspace.service.forgive()
-    strike(struck, signal.Signals[signal_name])
+    for process in struck:
+        send(process, signal.Signals[how])
+    held = [process for process, _ in engines(site.workspace.home.folder)]
+    let_go([process for process in held if how != "SIGSTOP" or process not in struck])
     for _ in range(restarts):
-        get_up(site, victim, frozen=signal_name == "SIGSTOP", struck=struck)
+        time.sleep(1)
+        come_back(site, victim, how, worker, struck, away)
+    if victim in ("worker", "server and worker") and how != "SIGSTOP" and away == LATER:
+        assert_told(told, "no worker takes it up")
+        site.start_worker()
 
-    minutes = max(away / 60, 0)
-    final = "Cancelled" if moment == "cancelling" else "Completed"
-    for _ in range(SWEEPS):
-        with suppress(AssertionError):
-            site.until(
-                run, lambda found: found.state.is_final() and found.state.name == final, SECONDS_PER_SWEEP
-            )
-            break
-        site.sweep_later(max(minutes, 15))
-    assert site.client.read_flow_run(run).state.name == final, (site.seen, site.log()[-3000:])
-    assert max(site.workspace.paid().values(), default=1) == 1
-    if final == "Completed":
-        assert site.workspace.statuses() == {"succeeded": 10}
-        assert site.workspace.paid() == {"1/1": 1}
+    wait_for_their_ends(site, list(runs.values()), struck if how == "SIGSTOP" else [], max(away, 15))
+    report = {moment: (run.state, run.most_paid(), site.history(run.id)) for moment, run in runs.items()}
+    print(report)
+    for moment, (state, paid, _) in report.items():
+        assert state == ("Cancelled" if moment == "cancelling" else "Completed"), report
+        assert paid <= 1, report
+        if moment != "cancelling":
+            assert runs[moment].statuses() == {"succeeded": 10}, moment
+            assert paid == 1, report
+    assert {batch.status for batch in runs["cancelling"].batches()} <= {"cancelled"}, report
 
 
-def come_to(moment: str, site: Site, run: UUID) -> int | None:
-    """Wait for that moment of the run; its engine's process, if there is one."""
+def cancel(run: HeldRun) -> None:
     from prefect.states import Cancelling
 
-    if moment in ("running", "cancelling"):
-        site.workspace.service.fault("retrieve", "delay:100")
-        found = site.until(run, is_working)
-        if moment == "cancelling":
-            site.client.set_flow_run_state(run, Cancelling())
-        return engine_of(found)
-    wanted: dict[str, Callable[..., bool]] = {
-        "pending": lambda it: it.state.name == "Pending",
-        "falling asleep": lambda it: it.state.name == "Sleeping",
-        "asleep": lambda it: it.state.name == "Sleeping" and not it.infrastructure_pid,
-        "waking": lambda it: it.state.name in ("Pending", "Running") and "Sleeping" in site.seen,
-    }
-    found = site.until(run, wanted[moment])
-    return engine_of(found) if found.infrastructure_pid else None
+    run.site.client.set_flow_run_state(run.id, Cancelling())  # as the button in the UI does
 
 
-def strike(processes: list[int], signal_sent: signal.Signals) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal_sent)
-    time.sleep(1)
-
-
-def get_up(site: Site, victim: str, *, frozen: bool, struck: list[int]) -> None:
-    """What was frozen goes on; what is gone is started again."""
-    if frozen:
-        strike(struck, signal.SIGCONT)
-        return
+def come_back(
+    site: Site, victim: str, how: str, worker: subprocess.Popen[bytes], struck: list[int], away: float
+) -> None:
+    """What is gone is started again, what is frozen goes on; a sweep of its own was there all the while."""
     if "server" in victim:
-        site.server.stop()
-        site.server.start()
+        if how == "SIGSTOP":
+            send(site.server.process.pid, signal.SIGCONT)
+        else:
+            site.server.stop()
+            site.server.start()
         site.wait_for_server()
+    if "worker" in victim and how != "SIGSTOP":
+        wait_for_the_end_of(worker)
+    if away == LATER:
+        site.sweep_later(minutes=away)
     if "worker" in victim:
-        site.start_worker()
+        if how == "SIGSTOP":
+            send(worker.pid, signal.SIGCONT)
+        elif away != LATER:
+            site.start_worker()
+
+
+def wait_for_the_end_of(worker: subprocess.Popen[bytes]) -> None:
+    """A worker that was told to go waits for its runs, and is killed when that takes too long."""
+    try:
+        worker.wait(30)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def wait_for_their_ends(site: Site, runs: list[HeldRun], frozen: list[int], minutes: float) -> None:
+    """Until all have ended, with a sweep of the product's later time whenever no process and no sleep is left to wait for.
+
+    What is frozen is so for that long: it goes on when everything else is over.
+    """
+    home = site.workspace.home.folder
+    deadline = time.monotonic() + LONG
+    while time.monotonic() < deadline:
+        found = [run.flow_run() for run in runs]
+        alive = [process for process, _ in engines(home) if not is_frozen(process)]
+        over = all(it.state and it.state.is_final() and it.state.name != "Crashed" for it in found)
+        if not alive and over and is_paid_off(runs):
+            if not frozen:
+                return
+            let_go(frozen)  # too late: others have done its work
+            frozen, deadline = [], time.monotonic() + LONG
+        elif not alive and not any(it.state and it.state.is_scheduled() for it in found):
+            site.sweep_later(minutes)
+        time.sleep(2)
+    raise AssertionError([(run.moment, site.history(run.id)) for run in runs] + [site.log()[-3000:]])
+
+
+def is_paid_off(runs: list[HeldRun]) -> bool:
+    """Whether no batch of the cancelled one costs money any more."""
+    return all(
+        batch.status == "cancelled" for run in runs if run.moment == "cancelling" for batch in run.batches()
+    )
+
+
+def assert_told(told: queue.Queue[str], what: str) -> None:
+    deadline = time.monotonic() + LONG
+    while what not in told.get(timeout=max(1.0, deadline - time.monotonic())):
+        pass

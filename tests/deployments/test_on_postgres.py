@@ -106,7 +106,7 @@ def compose(tmp_path: Path, postgres_url: MakeDatabase) -> Iterator[Compose]:
         process.terminate()
     for process in made.running:
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
 

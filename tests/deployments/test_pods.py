@@ -109,7 +109,7 @@ def test_a_pod_that_is_told_to_go_hands_its_run_back(
 
 
 def until(client: SyncPrefectClient, run: UUID, names: set[str]) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while client.read_flow_run(run).state.name not in names:
         assert time.monotonic() < deadline
         time.sleep(0.05)

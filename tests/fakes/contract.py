@@ -165,7 +165,7 @@ class Stage(ABC):
 
     def until(self, batch_id: str, done: Any) -> ServiceBatch:
         """Look at a batch until it is as wanted."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             batch: ServiceBatch = self.service.retrieve(batch_id)
             if done(batch):

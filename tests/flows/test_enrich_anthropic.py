@@ -48,7 +48,7 @@ def ids(*numbers: int) -> tuple[str, ...]:
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (found := what()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -221,7 +221,7 @@ def test_a_foreign_batch_that_was_taken_for_ours_is_given_back_and_our_rows_are_
     wait_for(lambda: letters.fake.seen["retrieve"])
     assert letters.fake.created == []
     letters.fake.hold = False
-    runner.join(30)
+    runner.join(120)
     assert letters.statuses() == {"succeeded": 10}
     assert letters.fake.created == [ids(*range(10))]
     assert list(letters.fake.batches) == [foreign], "it is not deleted"
@@ -244,7 +244,7 @@ def test_while_it_cannot_be_told_which_batch_is_ours_nothing_is_posted(
     wait_for(lambda: letters.fake.seen["content"])
     assert letters.fake.created == [ids(*range(10))]
     letters.fake.held = set()
-    runner.join(30)
+    runner.join(120)
     assert letters.statuses() == {"succeeded": 10}
     assert letters.fake.created == [ids(*range(10))]
 
@@ -274,7 +274,7 @@ def test_a_run_killed_between_the_batch_and_its_record_adopts_it(letters: Anthro
     )
     letters.fake.kill_at_create = child.pid
     os.write(go, b"x")
-    assert child.wait(60) == -9
+    assert child.wait(120) == -9
     for end in (ready, go):
         os.close(end)
     assert letters.fake.created == [ids(*range(10))]
@@ -308,7 +308,7 @@ def test_results_that_anthropic_has_thrown_away_are_an_error_and_not_posted_agai
     (batch_id,) = wait_for(lambda: letters.fake.seen["retrieve"] and list(letters.fake.batches))
     letters.fake.end(batch_id)
     letters.fake.archive(batch_id)
-    runner.join(30)
+    runner.join(120)
     assert letters.fake.created == [ids(*range(10))]
     wait_for(lambda: letters.batches()[0].intended_at < datetime.now(UTC) - timedelta(seconds=2))
     receipt = letters.run(overrides=["run.give_up_after=1s"])  # what the error told to do
@@ -330,7 +330,7 @@ def stopped_while_posted(letters: AnthropicWorkspace) -> str:
     wait_for(lambda: letters.fake.seen["retrieve"])
     home = Home.from_environment(os.environ)
     said = cancel_run(home, os.environ, SystemClock(), "letters/k", SilentReporter())
-    runner.join(30)
+    runner.join(120)
     (batch_id,) = letters.fake.batches
     assert f"{batch_id} is being cancelled" in said[0]
     assert letters.fake.batches[batch_id]["processing_status"] == "canceling"
@@ -363,7 +363,7 @@ def test_a_batch_that_cannot_be_told_does_not_keep_the_others_from_being_cancell
     _, ours, second = letters.fake.batches
     for batch_id in (twin, ours):
         letters.fake.end(batch_id)
-    runner.join(30)
+    runner.join(120)
     home = Home.from_environment(os.environ)
     with pytest.raises(TransientError, match=r"very rows .* 1 batches may still cost money"):
         cancel_run(home, os.environ, SystemClock(), "letters/k", SilentReporter())

@@ -23,7 +23,8 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     workspace.change("timezone", "Asia/Tokyo")
     workspace.change("limits", {"max_requests": 5})
     workspace.faults("status:scheduling:1")
-    workspace.change("poll", {"first_seconds": 2, "max_seconds": 2})
+    # Long enough that it can be looked at while it sleeps.
+    workspace.change("poll", {"first_seconds": 10, "max_seconds": 10})
     run = deployed.start(
         deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False),
         job=workspace.write(),

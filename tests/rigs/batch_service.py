@@ -53,7 +53,7 @@ class BatchService:
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """Stop it as an operator would."""
         self.process.send_signal(with_signal)
-        self.process.wait(10)
+        self.process.wait(60)
         self._clients.clear()
         if self.process.stdout is not None:
             self.process.stdout.close()
@@ -67,7 +67,7 @@ class BatchService:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url.removesuffix("/v1") + path, data, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as reply:
+        with opener.open(request, timeout=60) as reply:
             return json.loads(reply.read())
 
     def fault(self, op: str, action: str, **more: object) -> None:
@@ -89,7 +89,7 @@ class BatchService:
 
         key = (self.url, repr(options))
         if key not in self._clients:  # building one takes longer than most calls
-            defaults = {"api_key": "none-needed", "base_url": self.url, "max_retries": 0, "timeout": 20}
+            defaults = {"api_key": "none-needed", "base_url": self.url, "max_retries": 0, "timeout": 60}
             self._clients[key] = OpenAI(**{**defaults, **options})
         return self._clients[key]
 
@@ -122,7 +122,7 @@ class BatchService:
     def wait(self, batch_id: str, until: Callable[[Batch], bool] = lambda b: b.status in TERMINAL) -> Batch:
         """Poll until the batch is at its end, or as wanted."""
         client = self.client()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not until(batch := client.batches.retrieve(batch_id)):
             assert time.monotonic() < deadline, f"batch {batch_id} is still {batch.status}"
             time.sleep(0.01)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from configs.clock import SystemClock
 
 
 class HandClock:
@@ -18,6 +21,24 @@ class HandClock:
 
     def sleep(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
+
+
+class JumpingClock(SystemClock):
+    """The real time, and `later` from the first sleep on before which `due` is true: time passes when a test has seen enough.
+
+    A limit that is so long cannot be over too early, however slow the machine is.
+    """
+
+    def __init__(self, due: Callable[[], bool], later: timedelta) -> None:
+        self._due, self._later, self._ahead = due, later, timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        if not self._ahead and self._due():
+            self._ahead = self._later
+        super().sleep(seconds)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def started(workspace: Workspace, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def until(question: Callable[[], object], seconds: float = 90) -> None:
+def until(question: Callable[[], object], seconds: float = 240) -> None:
     """Return once the answer is yes."""
     deadline = time.monotonic() + seconds
     while not question():

@@ -77,7 +77,7 @@ class Deployed:
         """What the flow's process needs of this test."""
         return {name: os.environ[name] for name in ("NIGHTMAIL_HOME", "TEST_KEY")}
 
-    def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 180) -> FlowRun:
+    def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:
         """The flow run, once it is so."""
         deadline = time.monotonic() + seconds
         while not reached(flow_run := self.client.read_flow_run(run)):
@@ -85,11 +85,11 @@ class Deployed:
             time.sleep(0.1)
         return flow_run
 
-    def until_over(self, run: UUID, seconds: float = 180) -> FlowRun:
+    def until_over(self, run: UUID, seconds: float = 300) -> FlowRun:
         """The flow run, once it has ended."""
         return self.until(run, lambda it: it.state is not None and it.state.is_final(), seconds)
 
-    def until_state(self, run: UUID, name: str, seconds: float = 180) -> FlowRun:
+    def until_state(self, run: UUID, name: str, seconds: float = 300) -> FlowRun:
         """The flow run, once its state is called so."""
         return self.until(run, lambda it: it.state is not None and it.state.name == name, seconds)
 

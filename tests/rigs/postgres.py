@@ -44,7 +44,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatab
     yield make
     admin.dispose()
     server.send_signal(signal.SIGINT)  # do not wait for pooled connections
-    server.wait(20)
+    server.wait(120)
 
 
 def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -93,7 +93,7 @@ def _as_ordinary_user(folder: Path) -> list[str]:
 
 
 def _until_it_answers(engine: sa.Engine) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         try:
             with engine.connect():

@@ -87,7 +87,7 @@ class S3Server:
 
     def _answers(self) -> bool:
         """Wait until it keeps and lists an object: SeaweedFS answers before its bucket is there; False when it gave up."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         with contextlib.closing(self._client()) as client:
             while time.monotonic() < deadline and self.process.poll() is None:
                 try:
@@ -116,7 +116,7 @@ class S3Server:
     def kill(self) -> None:
         """kill -9: SeaweedFS takes seconds to say goodbye."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def _installed(program: str) -> str:

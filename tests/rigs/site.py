@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+    from tasks.maintenance.sweep import SweepResult
+
 RULES = {"nightmail: a silent run is looked at": "silence", "nightmail: missing sweeps are told": "missing"}
 
 
@@ -72,8 +74,8 @@ class Site:
         found = self.client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["sweep"])))
         return [run for run in found if run.state and not run.state.is_scheduled()]
 
-    def sweep_later(self, minutes: float) -> list[str]:
-        """A sweep by the clock of somebody who comes so much later; what it did."""
+    def sweep_later(self, minutes: float) -> SweepResult:
+        """A sweep by the clock of somebody who comes so much later."""
         from tasks.maintenance.sweep import sweep_up
         from tasks.orchestration.server_runs import OnServer
 
@@ -81,7 +83,7 @@ class Site:
             def now(self) -> datetime:
                 return super().now() + timedelta(minutes=minutes)
 
-        return sweep_up(self.workspace.home, os.environ, Later(), OnServer(self.client)).done
+        return sweep_up(self.workspace.home, os.environ, Later(), OnServer(self.client))
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         self.workers.append(self.server.worker(self.workspace.folder))

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
 
 from configs.progress import SilentReporter
+from rigs.clock import JumpingClock
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace, comes_through
+from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.reporters import reporting_to
 
 
-def test_a_run_that_has_had_its_time_publishes_what_it_has(workspace: Workspace, fast_faults: None) -> None:
+@pytest.fixture
+def two_hours_pass_when(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], None]:
+    """Let a run's clock jump when something is so."""
+
+    def make(due: Callable[[], bool]) -> None:
+        clock = JumpingClock(due, timedelta(hours=2))
+        monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+
+    return make
+
+
+def test_a_run_that_has_had_its_time_publishes_what_it_has(
+    workspace: Workspace, fast_faults: None, two_hours_pass_when: Callable[[Callable[[], bool]], None]
+) -> None:
+    def one_is_done() -> bool:
+        return [c.state for c in workspace.ledger.chunks(workspace.run_id)].count(ChunkState.MERGED) == 1
+
+    two_hours_pass_when(one_is_done)
     workspace.source(20)
     workspace.change("limits.max_requests", 10)
     workspace.faults("stuck:in_progress*1")
-    workspace.change("run.give_up_after", "2s")
+    workspace.change("run.give_up_after", "1h")
     receipt = workspace.run()
     assert receipt["rows"] == {"total": 20, "succeeded": 10, "cancelled": 10}
     assert workspace.column("id") == [f"t-{n}" for n in range(20)]
@@ -25,8 +47,13 @@ def test_a_run_that_has_had_its_time_publishes_what_it_has(workspace: Workspace,
 
 
 def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
-    workspace: Workspace, fast_faults: None
+    workspace: Workspace, fast_faults: None, two_hours_pass_when: Callable[[Callable[[], bool]], None]
 ) -> None:
+    def it_is_silent() -> bool:
+        return any(chunk.silent_since for chunk in workspace.ledger.chunks(workspace.run_id))
+
+    two_hours_pass_when(it_is_silent)
+
     class Notes(SilentReporter):
         seen: list[str] = []  # noqa: RUF012
 
@@ -34,13 +61,13 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
             self.seen.append(text)
 
     workspace.service.fault("retrieve", "status:503", times=9)
-    workspace.change("run.warn_after", "1s")
+    workspace.change("run.warn_after", "1h")
     with reporting_to(Notes()):
         receipt = workspace.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     warnings = [note for note in Notes.seen if note.startswith("warning")]
     assert len(warnings) == 1
-    assert "no proper answer for over 1s" in warnings[0]
+    assert "no proper answer for over 1h" in warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_an_interrupted_run_ends_with_130_and_can_go_on(workspace: Workspace) ->
         lambda: workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())
     )
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert said.strip() == "Interrupted; run the same command again to go on."
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}

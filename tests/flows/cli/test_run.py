@@ -174,7 +174,7 @@ def test_a_cancelled_run_stops_paying_and_goes_on_later(
     )
     assert nightmail("cancel", "letters/k") == 0
     assert "is being cancelled" in capsys.readouterr().out
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "cancelled, or taken over" in said
     (batch,) = workspace.batches()

@@ -30,7 +30,7 @@ def until_over(runs: ThreadRuns) -> None:
 def test_two_dates_run_at_the_same_time_in_the_context_they_were_started_in() -> None:
     setting: ContextVar[str] = ContextVar("setting", default="")
     setting.set("ours")
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=120)
     seen: dict[date | None, str] = {}
 
     def run(request: RunRequest) -> None:

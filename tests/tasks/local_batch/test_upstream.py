@@ -56,7 +56,7 @@ class Model:
             self.under_way += 1
             self.most_at_once = max(self.most_at_once, self.under_way)
             times = self.asked[text]
-        self.gate.wait(10)
+        self.gate.wait(60)
         with self._lock:
             self.under_way -= 1
         assert path == "/v1/chat/completions"

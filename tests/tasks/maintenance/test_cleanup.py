@@ -131,12 +131,12 @@ def stop_while_posted(workspace: Workspace, faults: str = "stuck:in_progress") -
 
     runner = threading.Thread(target=run)
     runner.start()
-    deadline = datetime.now(UTC) + timedelta(seconds=30)
+    deadline = datetime.now(UTC) + timedelta(seconds=120)
     while not (workspace.ledger.latest_run("letters", "k") and any(b.batch_id for b in workspace.batches())):
         assert datetime.now(UTC) < deadline
         threading.Event().wait(0.02)
     assert cancel(workspace)
-    runner.join(30)
+    runner.join(120)
 
 
 def cancel(workspace: Workspace) -> list[str]:

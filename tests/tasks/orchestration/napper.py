@@ -9,14 +9,12 @@ from prefect import flow
 from configs.clock import SystemClock
 from tasks.orchestration.sleep import sleep_until
 
-NAP = timedelta(seconds=6)
-
 
 @flow(name="napper", persist_result=False, retries=0)
-def napper(diary: str) -> None:
+def napper(diary: str, nap_seconds: int) -> None:
     """Append `pid time` to the diary; nap until there are three lines."""
     path, clock = Path(diary), SystemClock()
     with path.open("a") as file:
         file.write(f"{os.getpid()} {clock.now().isoformat()}\n")
     if len(path.read_text().splitlines()) < 3:
-        sleep_until(clock.now() + NAP, "napping", clock)
+        sleep_until(clock.now() + timedelta(seconds=nap_seconds), "napping", clock)

@@ -32,7 +32,7 @@ class Later:
     def sleep(self, seconds: float) -> None: ...
 
 
-def until(seen: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+def until(seen: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := seen()):
         assert time.monotonic() < deadline, f"{what} did not happen in time"
@@ -54,7 +54,7 @@ def test_a_process_that_gets_sigterm_lets_go_of_its_run_and_a_sweep_wakes_it(dep
     until(lambda: workspace.service.stats()["requests"].get("retrieve", 0) > looks, "a look at the batch")
     held = workspace.ledger.latest_run("letters", "k")
     os.kill(int(held.lease_owner.split("/")[-2]), signal.SIGTERM)
-    until(lambda: workspace.ledger.get_run(held.id).lease_owner is None, "the end of the lease", seconds=60)
+    until(lambda: workspace.ledger.get_run(held.id).lease_owner is None, "the end of the lease")
     over = deployed.until_over(run)
     assert over.state.name == "Crashed", over.state.message
     # The worker reports it a second time, which would crash the run that was waked in between.
@@ -125,12 +125,14 @@ def test_a_sweep_sees_a_sign_of_life_and_ends_what_nothing_comes_of(deployed: De
 
     assert sweep_up(deployed.workspace.home, os.environ, Soon(), server).done == []
     done = sweep_up(deployed.workspace.home, os.environ, Later(), server).done
-    states = {run: deployed.client.read_flow_run(run).state.name for run in (jam, missed, asleep, alive)}
-    assert states == {jam: "Cancelled", missed: "Cancelled", asleep: "Sleeping", alive: "AwaitingRetry"}, done
+    states = {run: deployed.client.read_flow_run(run).state.name for run in (jam, missed, asleep)}
+    assert states == {jam: "Cancelled", missed: "Cancelled", asleep: "Sleeping"}, done
+    # The worker may have taken it up by now.
+    assert "AwaitingRetry" in {state.name for state in deployed.client.read_flow_run_states(alive)}, done
     (told,) = until(lambda: events_of(deployed.client, "nightmail.sweep")[:1], "the event")
     assert told["event"] == "nightmail.sweep.completed"
     assert told["follows"] is None
-    deployed.client.delete_flow_run(alive)
+    assert deployed.until_over(alive).state.name == "Completed", deployed.log[-3000:]
 
 
 def running() -> State[Any]:
@@ -179,7 +181,8 @@ def test_a_run_that_another_process_holds_waits_for_its_own_and_names_a_stranger
 
     workspace = deployed.workspace
     workspace.faults("status:scheduling:1")
-    workspace.change("poll", {"first_seconds": 5, "max_seconds": 5})
+    # Long enough that the lease can be taken from it while it sleeps.
+    workspace.change("poll", {"first_seconds": 20, "max_seconds": 20})
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
     mine = deployed.start(deployment, job=workspace.write(), key="k")
     deployed.until_state(mine, "Sleeping")

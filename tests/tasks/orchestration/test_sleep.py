@@ -33,7 +33,7 @@ class Nap:
     log: str
 
 
-def napping(client: SyncPrefectClient, folder: Path) -> UUID:
+def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int) -> UUID:
     """Id of a new run of the napper."""
     from prefect.flows import load_flow_from_entrypoint
 
@@ -46,12 +46,14 @@ def napping(client: SyncPrefectClient, folder: Path) -> UUID:
         path=str(ROOT),
         entrypoint=entrypoint,
     )
-    made = client.create_flow_run_from_deployment(deployment, parameters={"diary": str(folder / "diary")})
+    made = client.create_flow_run_from_deployment(
+        deployment, parameters={"diary": str(folder / "diary"), "nap_seconds": nap_seconds}
+    )
     return made.id
 
 
 def until(client: SyncPrefectClient, run: UUID, name: str, log: Path) -> FlowRun:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while (found := client.read_flow_run(run)).state.name != name:
         assert time.monotonic() < deadline, f"never {name}: {found.state!r}; {log.read_text()[-3000:]}"
         time.sleep(0.05)
@@ -66,7 +68,7 @@ def nap(prefect_server: PrefectServer, prefect_worker: Path, tmp_path_factory: p
 
     folder = tmp_path_factory.mktemp("napper")
     with temporary_settings({PREFECT_API_URL: prefect_server.url}), get_client(sync_client=True) as client:
-        run = napping(client, folder)
+        run = napping(client, folder, 6)
         asleep = until(client, run, "Sleeping", prefect_worker)
         time.sleep(1)  # the pid is cleared right after the state is set
         asleep = client.read_flow_run(run)
@@ -118,7 +120,7 @@ def test_a_run_that_is_cancelled_in_its_sleep_is_cancelled_at_once(
 ) -> None:
     from prefect.states import Cancelling
 
-    run = napping(prefect_client, tmp_path)
+    run = napping(prefect_client, tmp_path, 3600)
     until(prefect_client, run, "Sleeping", prefect_worker)
     while (found := prefect_client.read_flow_run(run)).infrastructure_pid and found.state.name == "Sleeping":
         time.sleep(0.05)

@@ -41,7 +41,7 @@ def test_no_more_than_the_depth_is_taken_in_advance_and_closing_ends_the_thread(
 
     ahead = read_ahead(endless(), depth=3)
     assert next(ahead) == 0
-    assert reached.wait(10)
+    assert reached.wait(60)
     ahead.close()
     assert len(taken) <= 1 + 3 + 1 + 1
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]

@@ -258,7 +258,7 @@ def test_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
 def test_the_cost_of_many_columns_does_not_grow_with_their_square(tmp_path: Path) -> None:
     names = [f"c{n}" for n in range(5_000)]
     pq.write_table(pa.table({name: [n] for n, name in enumerate(names)}), tmp_path / "1.parquet")
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine is doing
     dataset = opened(tmp_path, columns=names, key="c7", where=[["c9", "==", 9]])
     assert table_of(dataset).num_rows == 1
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20

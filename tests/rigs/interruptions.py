@@ -1,0 +1,154 @@
+"""Runs that are held at a moment of their life while something is struck: the server, the worker or their own processes."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pyarrow.parquet as pq
+import yaml
+
+from rigs.site import Site, state_name
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+    from tasks.ledger.records import RunRecord
+
+LONG = 900.0
+"""Seconds in which a machine that does much else comes to any moment."""
+
+
+class HeldRun:
+    """One run of a job of its own, named after the moment at which it is to be struck."""
+
+    def __init__(self, site: Site, moment: str, nap_seconds: float) -> None:
+        self.site, self.moment = site, moment
+        self.job = moment.replace(" ", "-")
+        tree = copy.deepcopy(site.workspace.tree)
+        tree["name"] = self.job
+        tree["output"] = {"path": f"out/{self.job}"}
+        tree["poll"] = {"first_seconds": nap_seconds, "max_seconds": nap_seconds}
+        # One that is cancelled has a batch that would cost money for ever; the others look more than once.
+        words = "stuck:in_progress" if moment == "cancelling" else "status:in_progress:2"
+        tree["provider"]["metadata"] = {"nightmail_faults": f"{words},nonce-{uuid4().hex}"}
+        file = site.workspace.folder / f"{self.job}.yaml"
+        file.write_text(yaml.safe_dump(tree))
+        deployment = site.client.read_deployment_by_name("enrich/ad-hoc")
+        given = {"job": str(file), "key": "k"}
+        self.id: UUID = site.client.create_flow_run_from_deployment(deployment.id, parameters=given).id
+
+    def come(self) -> None:
+        """Wait until it has come to its moment, and hold its process there, if it has one then."""
+        {
+            "pending": self._hold_at_its_start,
+            "running": lambda: self._hold_when("Running"),
+            "cancelling": lambda: self._hold_when("Running"),
+            "falling asleep": lambda: self._hold_when("Sleeping"),
+            "asleep": self._wait_for_its_sleep,
+            "waking": self._hold_when_it_wakes,
+        }[self.moment]()
+
+    def engines(self) -> list[int]:
+        """The processes that work on it, also those that have not said so yet."""
+        return [process for process, run in engines() if run == str(self.id)]
+
+    def flow_run(self) -> FlowRun:
+        return self.site.client.read_flow_run(self.id)
+
+    @property
+    def state(self) -> str:
+        return state_name(self.flow_run())
+
+    def record(self) -> RunRecord | None:
+        """Its run in the ledger."""
+        home = self.site.workspace.home
+        return self.site.workspace.ledger.latest_run(self.job, "k") if home.folder.exists() else None
+
+    def batches(self) -> list[Any]:
+        """What the provider has of it."""
+        run = self.record()
+        every = self.site.workspace.service.client().batches.list(limit=100)
+        return [b for b in every if run and (b.metadata or {}).get("nightmail_key", "").startswith(run.id)]
+
+    def most_paid(self) -> int:
+        """How often the key was paid for that was paid most often."""
+        return max(Counter((b.metadata or {})["nightmail_key"] for b in self.batches()).values(), default=0)
+
+    def statuses(self) -> dict[str, int]:
+        """Rows of its output by status."""
+        table = pq.read_table(self.site.workspace.folder / "out" / self.job)
+        return dict(Counter(table["llm_status"].to_pylist()))
+
+    def _until(self, wanted: Any, what: str) -> None:
+        deadline = time.monotonic() + LONG
+        while not wanted():
+            assert time.monotonic() < deadline, f"{self.moment}: never {what}, but {self.state}"
+            time.sleep(0.2)
+
+    def _freeze(self) -> bool:
+        return bool([send(process, signal.SIGSTOP) for process in self.engines()])
+
+    def _hold_at_its_start(self) -> None:
+        self._until(self._freeze, "a process")
+
+    def _hold_when(self, name: str) -> None:
+        """Hold its process while its state is called so."""
+
+        def held() -> bool:
+            if self.record() is None or self.state != name or not self._freeze():
+                return False
+            if self.state == name and self.engines():
+                return True
+            let_go(self.engines())
+            return False
+
+        self._until(held, f"{name} with a process")
+
+    def _wait_for_its_sleep(self) -> None:
+        self._until(lambda: self.state == "Sleeping" and not self.engines(), "asleep")
+
+    def _hold_when_it_wakes(self) -> None:
+        self._wait_for_its_sleep()
+        self._until(self._freeze, "a process that wakes it")
+
+
+def engines(home: Path | None = None) -> Iterator[tuple[int, str]]:
+    """Processes that work on a flow run, and its id; those of one NIGHTMAIL_HOME, or all."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environ = dict(
+                word.partition(b"=")[::2] for word in (folder / "environ").read_bytes().split(b"\0")
+            )
+            mine = home is None or environ.get(b"NIGHTMAIL_HOME") == os.fsencode(home)
+            if mine and (run := environ.get(b"PREFECT__FLOW_RUN_ID")):
+                yield int(folder.name), run.decode()
+
+
+def is_frozen(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def send(process: int, what: signal.Signals) -> bool:
+    """Send a signal; whether the process was there."""
+    try:
+        os.kill(process, what)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def let_go(processes: list[int]) -> None:
+    for process in processes:
+        send(process, signal.SIGCONT)
