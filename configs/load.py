@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from configs.errors import ConfigError
 from configs.job import Job
 from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
+from configs.trials import is_trial, key_without_mark
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PROVIDER_NAMES = tuple(PROVIDERS)  # pydantic puts the chosen provider's name into an error's location
@@ -94,6 +95,10 @@ def run_key(day: date, given: str | None) -> str:
     if not KEY.fullmatch(given):
         raise ConfigError(
             f"--key {given!r}: use at most 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
+        )
+    if is_trial(given):
+        raise ConfigError(
+            f"--key {given!r}: this ending marks trials; for the trial itself, give --key {key_without_mark(given)} and --limit"
         )
     return given
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import shlex
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from configs.options import Option
+from configs.options import Option, options
 
 ROOT = Path(__file__).resolve().parents[1]
 DateOrder = Literal["oldest first", "newest first"]
@@ -59,7 +60,11 @@ class RunRequest:
     model: Annotated[str | None, Option("Model to use instead of the job's; empty for the job's own.")] = ""
     limit: Annotated[
         int | None,
-        Option("Maximum number of rows; 0 for all.", flags=("--limit", "-n"), minimum=0),
+        Option(
+            "Only so many rows, as a trial that publishes beside the job's output; 0 for all.",
+            flags=("--limit", "-n"),
+            minimum=0,
+        ),
     ] = 0
     dry_run: Annotated[bool, Option("Only show what would be done; write and post nothing.")] = False
     key: Annotated[str | None, Option("Name of the run; empty for the date.", flags=("--key", "-k"))] = ""
@@ -99,6 +104,23 @@ class RunRequest:
             *(f"{key}={json.dumps(value)}" for key, value in given_options.items() if value),
             *(self.overrides or ()),
         ]
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether this is a trial of some rows, which never replaces what a real run published."""
+        return bool(self.limit)
+
+    def command(self, limit: int | None) -> str:
+        """The command line that runs this, with that limit."""
+        words = ["nightmail", "run", self.job_path]
+        for name, option in options(RunRequest).items():
+            value = limit if name == "limit" else getattr(self, name)
+            if not value or name in ("job", "dry_run"):
+                continue
+            flag = option.flags[0] if option.flags else f"--{name.replace('_', '-')}"
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [flag] if item is True else [flag, str(item)]
+        return shlex.join(words)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def backfill(dates: DateRange, request: RunRequest) -> Any:
     """
     clock, home = SystemClock(), load_home(os.environ)
     plan = plan_backfill(request, dates, home)
-    with child_runs_of_current_run(plan.job_name, clock) as runs:
+    with child_runs_of_current_run(plan.run_title, clock) as runs:
         if not runs.started():  # not after a sleep: the table shows the plan as it was at the beginning
             publish_plan(plan)
         if request.dry_run:

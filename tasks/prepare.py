@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+from configs import trials
 from configs.errors import ConfigError
 from configs.progress import Progress, Reporter
 from tasks.ledger.transitions import RunState
@@ -68,7 +69,9 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
     return Plan(
         job=job.name,
         key=resolved.key,
-        job_file=resolved.job_file,
+        job_file=resolved.request.job_path,
+        command=resolved.request.command(resolved.request.limit),
+        trial_command=resolved.request.command(trials.ROWS) if totals["rows"] > trials.ROWS else None,
         source=job.source.path,
         output=job.output.path,
         provider=job.provider.name,

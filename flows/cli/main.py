@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
+    if (
+        not debug
+    ):  # what Prefect logs of a run is in its server; here it would bury the one line that people need
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
 
 

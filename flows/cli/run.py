@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,9 @@ def run(request: RunRequest, *, as_json: AsJson = False) -> int:
         sys.stdout.write(as_text(result) + "\n")
         if retry_text := retry_line(result):
             sys.stderr.write(f"{retry_text}: run the same command with --retry.\n")
+        if result.is_trial:
+            all_rows = replace(request, redo=False, retry=False).command(limit=None)
+            sys.stderr.write(f"This was a trial, beside the job's output. For all rows: {all_rows}\n")
         if result.answered_by == "echo":
             sys.stderr.write(_ECHO_NOTICE)
     return ROWS_UNANSWERED if isinstance(result, Receipt) and result.rows.unanswered else ALL_ANSWERED

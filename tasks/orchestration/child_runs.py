@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -61,9 +61,11 @@ class ChildRuns:
     crash finds its child runs by the tag, and creates none twice.
     """
 
-    def __init__(self, client: SyncPrefectClient, parent: str, job_name: str, clock: Clock) -> None:
+    def __init__(
+        self, client: SyncPrefectClient, parent: str, title: Callable[[date], str], clock: Clock
+    ) -> None:
         self._client = client
-        self._job_name = job_name
+        self._title = title  # a date's flow run is named as a scheduled one is: see `enrich_run_name`
         self._clock = clock
         self._tag = f"backfill-{parent}"
 
@@ -113,10 +115,6 @@ class ChildRuns:
         """Sleep that long; `progress` becomes the state message of the backfill's flow run."""
         sleep_until(self._clock.now() + timedelta(seconds=seconds), str(progress), self._clock)
 
-    def _title(self, day: date) -> str:
-        """Name of the date's flow run; that of a scheduled run is the same, see `enrich_run_name`."""
-        return f"{self._job_name} {day}"
-
     def _runs(self, run_filter: FlowRunFilter, for_flow: FlowFilter | None = None) -> Iterator[FlowRun]:
         offset = 0  # the API returns at most 200 flow runs at a time
         while page := self._client.read_flow_runs(
@@ -129,13 +127,13 @@ class ChildRuns:
 
 
 @contextmanager
-def child_runs_of_current_run(job_name: str, clock: Clock) -> Iterator[ChildRuns]:
-    """The child runs of the current flow run; ConfigError outside a flow run."""
+def child_runs_of_current_run(title: Callable[[date], str], clock: Clock) -> Iterator[ChildRuns]:
+    """The child runs of the current flow run, each named by its date; ConfigError outside a flow run."""
     flow_run_info = current_flow_run()
     if flow_run_info is None:
         raise ConfigError("backfill: the flow needs a Prefect server; without one, use `nightmail backfill`")
     with get_client(sync_client=True) as client:
-        yield ChildRuns(client, flow_run_info.id, job_name, clock)
+        yield ChildRuns(client, flow_run_info.id, title, clock)
 
 
 def _child_run(run: FlowRun) -> ChildRun:

@@ -10,13 +10,15 @@ from typing import Any, ParamSpec, TypeVar
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from configs.clock import SystemClock
 from configs.errors import NightmailError
 from configs.load import load_job, logical_date
 from configs.request import job_path
+from configs.trials import trial_key
 from tasks.orchestration.current_run import FlowRunInfo, current_flow_run, delay_past_limit
+from tasks.orchestration.failures import failed_by
 from tasks.runs.request import ResolvedRun
 
 P = ParamSpec("P")
@@ -35,7 +37,8 @@ def enrich_run_name() -> str:
         )
     flow_run_info = current_flow_run()
     expected_start = (flow_run_info.expected_start if flow_run_info else None) or SystemClock().now()
-    return f"{job.name} {parameters.get('key') or logical_date(job, parameters.get('date'), expected_start)}"
+    key = str(parameters.get("key") or logical_date(job, parameters.get("date"), expected_start))
+    return f"{job.name} {trial_key(key) if parameters.get('limit') else key}"
 
 
 def job_name(file: str) -> str:
@@ -62,9 +65,9 @@ def skip_if_late(resolved: ResolvedRun, flow_run_info: FlowRunInfo | None) -> St
 
 
 def one_line_failures(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
-    """Decorate a flow: in a deployment, an expected error ends it as Failed with the error's one line as its message.
+    """Decorate a flow: an expected error ends it as Failed, and the error's one line is the last of its log.
 
-    Raised, Prefect would log a traceback and prefix the message with "Flow run encountered an exception".
+    Whoever called the flow gets the error itself.
     """
 
     @functools.wraps(function)
@@ -72,10 +75,9 @@ def one_line_failures(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
         try:
             return function(*args, **kwargs)
         except NightmailError as error:
-            flow_run_info = current_flow_run()
-            if flow_run_info is None or not flow_run_info.deployed:
+            if current_flow_run() is None:
                 raise
             get_run_logger().error(str(error))
-            return Failed(message=str(error))
+            return failed_by(error)
 
     return call

@@ -13,9 +13,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Failed, get_state_exception
+from prefect.states import get_state_exception
 
 from configs.errors import NightmailError
+from tasks.orchestration.failures import failed_by
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +35,7 @@ def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]
             try:
                 return function(*args, **kwargs)
             except NightmailError as error:  # expected: raised again below, without a traceback in the log
-                return Failed(message=str(error), data=error)
+                return failed_by(error)
 
         as_task: Any = task(
             name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False, retries=0

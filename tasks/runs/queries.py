@@ -8,6 +8,7 @@ from typing import Any
 from configs.clock import SystemClock
 from configs.errors import ConfigError
 from configs.home import Home
+from configs.trials import trial_key
 from tasks.ledger import database
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
@@ -68,10 +69,18 @@ def open_ledger(home: Home) -> Ledger | None:
 
 
 def find_run(ledger: Ledger | None, name: str) -> RunRecord:
-    """Find a run by its id, by `job/key` (the newest), or by the flow run that began it; ConfigError if there is none."""
+    """Find a run by its id, by `job/key` (the newest), or by the flow run that began it; ConfigError if there is none.
+
+    Where a key has only been tried, `job/key` is its trial.
+    """
     job, _, key = name.partition("/")
     run = (
-        (ledger.get_run(name) or ledger.latest_run(job, key) or ledger.run_of_origin(name))
+        (
+            ledger.get_run(name)
+            or ledger.latest_run(job, key)
+            or ledger.latest_run(job, trial_key(key))
+            or ledger.run_of_origin(name)
+        )
         if ledger
         else None
     )

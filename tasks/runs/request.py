@@ -11,6 +11,7 @@ from configs.home import Home
 from configs.job import Job
 from configs.load import load_job, logical_date, resolve, run_key
 from configs.request import RunRequest
+from configs.trials import is_trial, key_without_mark, trial_key, trial_output
 from tasks.ledger import database
 from tasks.ledger.records import RunRecord
 from tasks.ledger.store import Ledger
@@ -20,14 +21,15 @@ from tasks.ledger.store import Ledger
 class ResolvedRun:
     """A job filled in for one date and key, with the options for a run that exists already.
 
-    `now` is when it was resolved; `origin` the flow run that asks for it.
+    `key` is the run's own, that of a trial marked as one. `now` is when it was resolved; `origin` the flow run that asks
+    for it.
     """
 
     job: Job
     key: str
     logical_date: date
     now: datetime
-    job_file: str
+    request: RunRequest
     redo: bool = False
     retry: bool = False
     snapshot: bool = False
@@ -66,19 +68,29 @@ def resolve_request(
         if earlier_run
         else logical_date(job, request.date, expected_start or clock.now())
     )
-    key = earlier_run.key if earlier_run else run_key(day, request.key or None)
+    key = key_without_mark(earlier_run.key) if earlier_run else run_key(day, request.key or None)
+    trial = is_trial(earlier_run.key) if earlier_run else request.is_trial
     return ResolvedRun(
-        resolve(job, day, key),
-        key,
+        job_for(job, day, key, trial=trial),
+        trial_key(key) if trial else key,
         day,
         clock.now(),
-        request.job_path,
+        request,
         # A flow run that wakes has its parameters again, but its redo or retry is already under way.
         redo=request.redo and earlier_run is None,
         retry=request.retry and earlier_run is None,
         snapshot=request.snapshot,
         origin=origin,
     )
+
+
+def job_for(job: Job, day: date, key: str, *, trial: bool) -> Job:
+    """The job filled in for one date and key, with an output of its own if it is for a trial."""
+    filled = resolve(job, day, key)
+    if not trial:
+        return filled
+    output = filled.output.model_copy(update={"path": trial_output(filled.output.path, key)})
+    return filled.model_copy(update={"output": output})
 
 
 def _run_of_flow_run(origin: str | None, home: Home, clock: Clock) -> RunRecord | None:

@@ -15,6 +15,7 @@ from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity
 from configs.providers.limits import ServiceLimits
+from configs.trials import is_trial
 from tasks.ledger import database
 from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import RunRecord
@@ -127,13 +128,14 @@ def hold_lease(
 
 def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
     """Whether to go on with `latest`; False means a new generation. ConfigError for a change that needs --redo."""
-    if resolved.redo and latest.state is RunState.FINISHED:
+    finished = latest.state is RunState.FINISHED
+    if resolved.redo and finished:
         return False
     changed = changes(latest.identity, identity(resolved.job))
     if not changed:
         _refuse_changed_source(resolved, latest)
         return True  # also when `redo` is given: this is then the redo, interrupted and continued
-    if resolved.redo:
+    if resolved.redo or (finished and is_trial(latest.key)):  # a trial is there to be changed and tried again
         return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"

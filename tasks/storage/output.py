@@ -94,14 +94,14 @@ class EnrichedOutput:
             raise ConfigError(f"output.path: {self.path} {problem}; choose another path, or move it away")
 
     def check_limit(self, key: str, limit: int | None) -> None:
-        """ConfigError when a trial over `limit` rows would replace what another key published, and more of it."""
+        """ConfigError when a job limited to `limit` rows would replace what another key published, and more of it."""
         with self._storage_errors("nothing was done"):
             published = self._published()
         if limit is None or published is None or published.key == key or published.rows <= limit:
             return
         raise ConfigError(
-            f"output.path: {self.path} holds {published.rows:,} rows of {published.key}, and this run is limited"
-            f" to {limit:,}; put {{key}} into output.path, or --set output.path=... for the trial"
+            f"output.path: {self.path} holds {published.rows:,} rows of {published.key}, and source.limit is {limit:,};"
+            f" --limit {limit} instead makes a trial beside it, or put {{key}} into output.path"
         )
 
     @property

@@ -26,11 +26,12 @@ def test_the_output_of_another_job_is_left_alone(workspace: Workspace) -> None:
         workspace.run()
 
 
-def test_a_trial_does_not_replace_what_another_key_published(workspace: Workspace) -> None:
+def test_a_job_of_fewer_rows_does_not_replace_what_another_key_published(workspace: Workspace) -> None:
     workspace.run(key="whole")
+    fewer = ["source.limit=3"]
     with pytest.raises(
-        ConfigError, match=r"holds 10 rows of whole, and this run is limited to 3; put \{key\}"
+        ConfigError, match=r"holds 10 rows of whole, and source.limit is 3; --limit 3 instead"
     ):
-        workspace.run(key="trial", limit=3)
-    workspace.run(key="trial", limit=3, overrides=["output.path=out/{key}"])
+        workspace.run(key="fewer", overrides=fewer)
+    workspace.run(key="fewer", overrides=[*fewer, "output.path=out/{key}"])
     assert len(workspace.column("id")) == 10

@@ -22,8 +22,14 @@ class Plan(Document):
 
     version: Literal[1] = Field(1, description="Version of this format.")
     job: str = Field(description="Name of the job.")
-    key: str = Field(description="Key of the run: its logical date, or the name it was given.")
+    key: str = Field(
+        description="Key of the run: its logical date, or the name it was given; that of a trial ends in `.trial`."
+    )
     job_file: str = Field(description="Path of the job file.")
+    command: str = Field("", description="The command that does it.")
+    trial_command: str | None = Field(
+        None, description="The command that tries it with a few rows first; null where that would be as many."
+    )
     source: str = Field(description="Path of the dataset.")
     output: str = Field(description="Path of the enriched dataset.")
     provider: str = Field(description="Batch service that would be asked.")

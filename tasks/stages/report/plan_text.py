@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configs import trials
 from tasks.stages.report.formatting import count_with_noun
 from tasks.stages.report.plan import Plan
 
@@ -54,7 +55,8 @@ def plan_as_text(plan: Plan) -> str:
             "First prompt:",
             plan.first_prompt,
             "",
-            f"Nothing was written or posted. To do it: nightmail run {plan.job_file}",
+            f"Nothing was written or posted. To do it: {plan.command}",
+            *([f"To try {trials.ROWS} rows first: {plan.trial_command}"] if plan.trial_command else []),
         ]
     )
 

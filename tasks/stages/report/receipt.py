@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, WithJsonSchema, model_serializer, model_validator
 
+from configs.trials import is_trial
 from tasks.stages.report.document import Document
 from tasks.stages.row_status import RowStatus
 
@@ -108,7 +109,9 @@ class Receipt(Document):
         1, description="Version of this format; a receipt without one is of the first."
     )
     job: str = Field(description="Name of the job.")
-    key: str = Field(description="Key of the run: its logical date, or the name it was given.")
+    key: str = Field(
+        description="Key of the run: its logical date, or the name it was given; that of a trial ends in `.trial`."
+    )
     generation: int = Field(description="1, and one more for every redo.")
     run: str = Field(description="Id of the run.")
     date: datetime.date = Field(description="Logical date.")
@@ -139,6 +142,11 @@ class Receipt(Document):
     started_at: Timestamp = Field(description="When the run began.")
     finished_at: Timestamp = Field(description="When all rows had their status.")
     seconds: float = Field(description="Seconds from start to finish.")
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is of a trial: of some rows alone, published beside the job's output."""
+        return is_trial(self.key)
 
     @property
     def is_over_budget(self) -> bool:

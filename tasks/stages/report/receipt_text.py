@@ -39,6 +39,8 @@ def as_markdown(receipt: Receipt) -> str:
         lines += ["", f"**Over the error budget:** {budget_text}."]
     if retry_text := retry_line(receipt):
         lines += ["", f"{retry_text}: run the same job and key with `retry`."]
+    if receipt.is_trial:
+        lines += ["", "This was a trial. For all rows, run the same job and key without `limit`."]
     if receipt.report:
         lines += ["", _link(receipt.report)]
     if receipt.errors:

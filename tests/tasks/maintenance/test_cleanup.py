@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
@@ -324,6 +325,19 @@ def test_a_folder_stays_when_another_run_lives_in_it(
         connection.execute(sa.text("update runs set folder = 'letters/k' where key = 'k.2'"))
     later(timedelta(days=31))
     assert bench.found("--yes") == {}
+
+
+def test_the_folder_of_a_trial_goes_as_any_other_and_its_output_stays(
+    bench: Bench, later: Callable[[timedelta], None]
+) -> None:
+    bench.workspace.change("run.keep", None)
+    bench.workspace.run()
+    bench.workspace.change("run.keep", "30d")
+    trial = bench.workspace.run(limit=3)
+    later(timedelta(days=31))
+    assert bench.found("--yes") == {"letters/k.trial": "folder"}
+    assert pq.read_table(trial["output"]).num_rows == 3
+    assert bench.workspace.out.num_rows == 10
 
 
 def test_a_redo_has_a_folder_that_no_key_has(bench: Bench, later: Callable[[timedelta], None]) -> None:

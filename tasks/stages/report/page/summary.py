@@ -54,7 +54,8 @@ def headline(receipt: Receipt, *, stopped: bool) -> str:
             f"{count:,} {status}" for status, count in rows.by_status.items() if not status.is_success
         )
         sentence = f"{rows.answered:,} of {rows.total:,} rows answered; {others}"
-    return f"Stopped before its end: {sentence}." if stopped else f"{sentence}."
+    beginning = ("Trial: " if receipt.is_trial else "") + ("Stopped before its end: " if stopped else "")
+    return f"{beginning}{sentence}."
 
 
 def headline_class(receipt: Receipt, *, stopped: bool) -> str:

@@ -1,0 +1,45 @@
+"""End a flow run or a step by an expected error: the error's one line is all that states and logs say of it.
+
+Raised as it is, Prefect would log it with a traceback in several places, and begin the state's message with words of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from configs.errors import NightmailError
+
+_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+
+
+class _ExpectedErrors(logging.Filter):
+    """Drops what Prefect adds about an error that we tell ourselves: its traceback, and the state that it ended in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def add(self, state: State[Any]) -> None:
+        self._told.add(str(state))
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self)  # once, however often it is added
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], NightmailError):
+            return False
+        message = record.getMessage()
+        return not any(state in message for state in self._told)
+
+
+_expected_errors = _ExpectedErrors()
+
+
+def failed_by(error: NightmailError) -> State[Any]:
+    """The state Failed with the error's line as its message. A flow or task that returns it raises the error in its caller."""
+    state: State[Any] = Failed(message=str(error), data=error)
+    _expected_errors.add(state)
+    return state
