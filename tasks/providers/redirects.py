@@ -28,7 +28,9 @@ def check_redirect(request: httpx2.Request, service: httpx2.URL | None = None) -
     first: httpx2.URL = request.extensions.setdefault(_SERVICE, service or request.url)
     asked: httpx2.URL = request.extensions.setdefault("nightmail_asked", request.url)
     url = request.url
-    if url.origin == first.origin or (url.host == first.host and first.scheme == "http" and url.scheme == "https"):
+    if url.origin == first.origin or (
+        url.host == first.host and first.scheme == "http" and url.scheme == "https"
+    ):
         return
     is_download = request.method == "GET" and _DOWNLOAD.search(asked.path) is not None
     if is_download and (url.scheme == "https" or first.scheme == "http"):

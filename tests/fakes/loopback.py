@@ -189,7 +189,9 @@ def _echoing(body: Any, echo: str) -> Any:
         case bytes() if b"html" in body:
             return body.replace(b"</h1>", echo.encode() + b"</h1>")
         case bytes():
-            lines = (json.dumps(_echoing(json.loads(line), echo)) for line in body.split(b"\n") if line.strip())
+            lines = (
+                json.dumps(_echoing(json.loads(line), echo)) for line in body.split(b"\n") if line.strip()
+            )
             return b"".join(line.encode() + b"\n" for line in lines)
         case list():
             return [_echoing(each, echo) for each in body]

@@ -60,7 +60,8 @@ class GeminiBatches:
         def before(request: httpx2.Request) -> None:
             self.guard()
             if _is_googles_upload(request.url) and request.url.origin != service_url.origin:
-                request.headers.pop("x-goog-api-key", None)  # behind a gateway, Google names its own host for it
+                # Behind a gateway, Google names its own host for it.
+                request.headers.pop("x-goog-api-key", None)
                 return
             check_redirect(request, service_url)
 

@@ -21,7 +21,7 @@ class Stranger(Loopback):
 
     routes = tuple((method, r".*", "any") for method in ("GET", "POST", "PUT", "DELETE"))
 
-    def on_any(self, call: Call) -> Reply:  # noqa: ARG002 - whatever it is
+    def on_any(self, call: Call) -> Reply:
         return Reply(CONTENT)
 
 
