@@ -31,7 +31,7 @@ class AccessControl:
             await json_response(refusal.body(), refusal.status)(scope, receive, send)
             return
         is_upload = scope["method"] == "POST" and scope["path"] == "/v1/files"
-        await self._app(scope, _bounded(receive, MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES), send)
+        await self._app(scope, bounded(receive, MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES), send)
 
     def _refusal(self, headers: Headers) -> ApiError | None:
         # Browsers send it with every call of a page to another origin, and no page is served here.
@@ -44,11 +44,11 @@ class AccessControl:
         return None
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
+def bounded(receive: Receive, limit: int) -> Receive:
     """The body as it comes; ApiError once it is longer than the limit, which a chunked one does not announce."""
     received = 0
 
-    async def receive_bounded() -> Message:
+    async def receivebounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
