@@ -57,8 +57,10 @@ def test_nothing_that_is_kept_or_published_has_the_key(
     assert holds(letters.folder, stage.key) == []
 
 
-@pytest.mark.parametrize("action", ["status:400", "status:401", "html"])
-@pytest.mark.parametrize("op", ["create", "retrieve", "content"])
+@pytest.mark.parametrize(
+    ("op", "action"),
+    [("create", "status:400"), ("retrieve", "status:401"), ("content", "status:400"), ("retrieve", "html")],
+)
 def test_no_failure_shows_or_keeps_the_key(
     letters: Workspace, stage: Stage, capsys: pytest.CaptureFixture[str], op: str, action: str
 ) -> None:

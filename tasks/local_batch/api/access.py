@@ -48,7 +48,7 @@ def bounded(receive: Receive, limit: int) -> Receive:
     """The body as it comes; ApiError once it is longer than the limit, which a chunked one does not announce."""
     received = 0
 
-    async def receivebounded() -> Message:
+    async def receive_bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
