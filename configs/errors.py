@@ -20,9 +20,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from configs.foreign_text import printable, without_url_secrets
+
 
 class NightmailError(Exception):
-    """Base class of the tree. `str(error)` is the one line shown to the user."""
+    """Base class of the tree. `str(error)` is the one line shown to the user.
+
+    Whatever a message quotes (a service, a driver, a column's name), it is one line that a terminal only prints, and its
+    URLs hold no password and no signature.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(without_url_secrets(message)))
 
 
 class ConfigError(NightmailError):

@@ -13,7 +13,8 @@ _SPACES: Final = re.compile(r"[\t\n\v\f\r]+")
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_USER_INFO: Final = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
+# abfs://container@account/ and sftp://user@host/ hold no secret; http://token@host/ does.
+_USER_INFO: Final = re.compile(r"(https?://|://(?=[^\s/?#\"'<>@]*:))[^\s/?#\"'<>]*@")
 _SIGNATURE: Final = re.compile(
     r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|googleaccessid|signature|sig"
     r"|password|passwd|secret|token|access_token|key|api[-_]?key)=)[^&\s\"'<>]+"
@@ -32,7 +33,14 @@ def printable(text: str) -> str:
 
 def without_url_secrets(text: str) -> str:
     """The text with no user name, password or signature in its URLs."""
-    return _SIGNATURE.sub(r"\1...", _USER_INFO.sub("", text)) if "://" in text or "=" in text else text
+    return _SIGNATURE.sub(r"\1...", _USER_INFO.sub(r"\1", text)) if "://" in text or "=" in text else text
+
+
+def secret_in_url(url: str) -> str | None:
+    """What must not stand in a URL of a job file or a setting: a password or a signature; None where there is neither."""
+    if "://" not in url or without_url_secrets(url) == url:
+        return None
+    return "a signature or key in its query" if _USER_INFO.search(url) is None else "a user name or password"
 
 
 class Redactor:

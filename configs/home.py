@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.errors import ConfigError
+from configs.foreign_text import secret_in_url
+
 
 @dataclass(frozen=True)
 class Home:
@@ -25,10 +28,17 @@ class Home:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Home:
         """Read NIGHTMAIL_HOME (default `.nightmail` here), NIGHTMAIL_LEDGER_URL, NIGHTMAIL_RUNS_URL, NIGHTMAIL_S3_BLOCK."""
+        runs_url = environ.get("NIGHTMAIL_RUNS_URL") or ""
+        secret = secret_in_url(runs_url)
+        if secret:
+            raise ConfigError(
+                f"NIGHTMAIL_RUNS_URL: the URL holds {secret}, and it is shown and kept; give credentials through the"
+                " environment of the storage, e.g. AWS_ACCESS_KEY_ID, or NIGHTMAIL_S3_BLOCK"
+            )
         folder = Path(environ.get("NIGHTMAIL_HOME") or ".nightmail").expanduser().absolute()
         return cls(
             folder=folder,
             ledger_url=environ.get("NIGHTMAIL_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}",
-            runs_url=environ.get("NIGHTMAIL_RUNS_URL") or str(folder / "runs"),
+            runs_url=runs_url or str(folder / "runs"),
             s3_block=environ.get("NIGHTMAIL_S3_BLOCK") or None,
         )

@@ -183,7 +183,7 @@ class Output(Frozen):
         description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
     )
     prefix: str = Field(
-        "llm_", pattern=r"[A-Za-z_][A-Za-z0-9_]*", description="Prefix of the added columns' names."
+        "llm_", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Prefix of the added columns' names."
     )
 
 

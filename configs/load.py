@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
+from configs.foreign_text import secret_in_url
 from configs.job import Job
 from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
 from configs.trials import is_trial, key_without_mark
@@ -59,6 +60,13 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
         job = Job.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{file}: {_first_problem(error)}") from error
+    for key, url in (("source.path", job.source.path), ("output.path", job.output.path)):
+        secret = secret_in_url(url)
+        if secret:
+            raise ConfigError(
+                f"{file}: {key}: the URL holds {secret}, and the ledger keeps job files; give credentials through the"
+                " environment of the storage, or download the file first"
+            )
     output = _absolute(job.output.path, base)
     _refuse_package_folder(output, file)
     return job.model_copy(
@@ -218,6 +226,11 @@ def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
     if set(node) != {"file"} or not isinstance(node["file"], str):
         return {key: _inline_files(child, base, job_file) for key, child in node.items()}
     path = base / node["file"]
+    # Whoever may start a run may set this: without a limit, every file that the process can read.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(base)):
+        raise ConfigError(
+            f"{job_file}: prompt file {node['file']} is outside of {base}, the job file's folder; copy it there"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
         return json.loads(text) if path.suffix == ".json" else text
@@ -295,7 +308,12 @@ def _first_problem(error: ValidationError) -> str:
     message = _message(problem["msg"])
     if not where:
         return message  # about the whole job: the message names the key itself
-    given = "" if isinstance(problem["input"], Mapping) else f" (given: {str(problem['input'])[:80]!r})"
+    is_secret = where[-1].startswith("api_key") or secret_in_url(str(problem["input"]))
+    given = (
+        ""
+        if isinstance(problem["input"], Mapping) or is_secret
+        else f" (given: {str(problem['input'])[:80]!r})"
+    )
     return f"{dotted}: {message}{given}"
 
 

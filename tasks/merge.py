@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
@@ -140,7 +141,7 @@ def _as_json(stats: MergeStats, answer_column: AnswerColumn) -> dict[str, Any]:
         **(vectors.vector_size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
         "rows": stats.rows,
         "by_status": stats.by_status,
-        "errors": {error.code: [error.rows, error.example or ""] for error in stats.errors},
+        "errors": {error.code: [error.rows, printable(error.example or "")] for error in stats.errors},
         "unknown_ids": stats.unknown_ids,
         "duplicate_lines": stats.duplicate_lines,
         "unparsable_lines": stats.unparsable_lines,

@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/storage/test_output.py": "tasks/storage/ atomic local_output object_output",
     "tests/tasks/storage/test_run_folder.py": "tasks/storage/ multipart",
     "tests/tasks/local_batch/test_launch.py": "tasks/local_batch/ __main__ server settings single_instance tasks/local_batch/api/ idle_timer",
+    "tests/tasks/local_batch/api/test_access.py": "tasks/local_batch/ access_token",
     "tests/tasks/local_batch/api/test_batches_protocol.py": "tasks/local_batch/api/ app handlers request_validation responses tasks/local_batch/batches/ input_check input_rows tasks/local_batch/protocol/ api_error batch_object lines unix_time",
     "tests/tasks/local_batch/api/test_files_protocol.py": "tasks/local_batch/protocol/ file_object tasks/local_batch/state/ store",
     "tests/tasks/local_batch/echo/test_replies.py": "tasks/local_batch/echo/ answer_text answerer embeddings images_and_videos moderations request_body",

@@ -6,13 +6,15 @@ variables): whoever needs to know something about a service reads it there.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from configs.extras import Extra
+from configs.foreign_text import secret_in_url
 from configs.frozen import Frozen
 from configs.prompt import Prompt
 from configs.providers.limits import ServiceLimits
@@ -34,6 +36,9 @@ class FreeTrial:
     endpoint: str
 
 
+_VARIABLE = r"[A-Z_][A-Z0-9_]{0,99}"  # capitals, as every vendor writes them: most keys are no such word
+
+
 class ProviderSettings(Frozen):
     """One batch service: its section of the job file, and the facts about it that no job can change."""
 
@@ -50,6 +55,22 @@ class ProviderSettings(Frozen):
     price_seller: ClassVar[str | None] = None  # its name in the package model-prices, if it is there
     free_trial: ClassVar[FreeTrial | None] = None
     extra: ClassVar[Extra | None] = None  # the optional part of the installation that brings its SDK
+
+    @field_validator("api_key_env", check_fields=False)
+    @classmethod
+    def _is_a_variables_name(cls, name: str) -> str:
+        check_variable_name(name)
+        return name
+
+    @field_validator("base_url", "endpoint", "upstream", check_fields=False)
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        secret = secret_in_url(url or "")
+        if secret:
+            raise ValueError(
+                f"the URL holds {secret}, and job files are kept; put the key into the variable that api_key_env names"
+            )
+        return url
 
     @property
     def is_free(self) -> bool:
@@ -77,13 +98,24 @@ class ProviderSettings(Frozen):
         return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
 
 
+def check_variable_name(name: str) -> None:
+    """ValueError for what is no environment variable's name, a key for instance. The message does not repeat it."""
+    if not re.fullmatch(_VARIABLE, name):
+        raise ValueError(
+            "is the NAME of an environment variable, in capitals, such as OPENAI_API_KEY; if a key stands there, put it into"
+            " the environment, and take it out of files and shell history"
+        )
+
+
 class KeyedProviderSettings(ProviderSettings):
     """Settings of a service that needs an API key: from the environment, or from a Prefect Secret block."""
 
     name: str
     api_key_env: str
     api_key_block: str | None = Field(
-        None, description="Prefect Secret block that holds the key, instead of the environment."
+        None,
+        pattern=r"^[a-z0-9-]{1,60}$",
+        description="Prefect Secret block that holds the key, instead of the environment.",
     )
 
     @classmethod

@@ -92,9 +92,14 @@ def _probe_service(
     report: Callable[[Fact], None],
     wait: Callable[[float], bool],
 ) -> bool:
+    from configs.providers.base import check_variable_name
     from tasks.diagnostics.openai_probe import probe_service
 
     # Never OPENAI_API_KEY by default: the service is somebody else's.
+    try:
+        check_variable_name(key_variable or "NONE")
+    except ValueError as error:
+        raise ConfigError(f"--api-key-env: {error}") from error
     key = os.environ.get(key_variable) if key_variable else None
     if key_variable and not key:
         raise ConfigError(f"--api-key-env {key_variable}: the environment has no such variable; export it")

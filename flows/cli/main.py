@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from configs.errors import ConfigError, NightmailError, TerminalError
+from configs.foreign_text import printable, without_url_secrets
 from flows.cli import backfill, doctor, maintain, run, show
 from flows.cli.app import ALL_ANSWERED, INTERRUPTED, NOT_FINISHED, USAGE, app
 
@@ -58,7 +59,7 @@ def _run(tokens: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - one line for people; --debug shows the traceback
         if debug:
             traceback.print_exc()
-        message = " ".join(str(error).split())[:300]
+        message = printable(without_url_secrets(" ".join(str(error).split())))[:300]
         sys.stderr.write(
             f"nightmail: unexpected {type(error).__name__}: {message}; --debug shows where. Nothing is lost.\n"
         )

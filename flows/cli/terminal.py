@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from configs.errors import ConfigError
+from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
 from tasks.ledger.leases import describe_owner
 from tasks.stages.report.tables import as_csv, as_markdown
@@ -41,7 +42,12 @@ def progress_bar() -> Iterator[Reporter]:
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TextColumn("[dim]{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        TextColumn(
+            "{task.fields[detail]}",
+            style="dim",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis"),
+        ),
     )
     with Bar(*columns, console=console, transient=True) as bar:
         yield _BarReporter(bar)
@@ -63,12 +69,12 @@ class _BarReporter:
             self._tasks[progress.phase],
             completed=progress.done,
             total=progress.total,
-            detail=progress.detail,
+            detail=printable(progress.detail),
             unit=progress.unit,
         )
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(printable(text), highlight=False, markup=False)
 
 
 def show_json(value: Any) -> None:
@@ -125,7 +131,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: 
             name, justify="right" if isinstance(first_value, (int, float)) else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(Text(_text(value)) for value in row))  # as it is: brackets are no markup
     console.print(table)
 
 
@@ -202,7 +208,7 @@ def show_cleaning(cleaning: Mapping[str, Any]) -> None:
 
 
 def _shorten(value: Any, width: int) -> str:
-    text = " ".join(str(value).split())
+    text = printable(" ".join(str(value).split()))
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -211,4 +217,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

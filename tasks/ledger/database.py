@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from configs.errors import ConfigError
 from configs.extras import POSTGRES
+from configs.private_files import make_private_file, make_private_folder
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
@@ -33,7 +34,9 @@ def open_database(url: str) -> Engine:
     with _errors_name(url):
         parsed = _url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            path = Path(str(parsed.database))
+            make_private_folder(path.parent)
+            make_private_file(path)  # SQLite gives its journals the permissions of the database
         engine = sa.create_engine(parsed, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)

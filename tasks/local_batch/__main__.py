@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from configs.errors import NightmailError, RunBusy
+from tasks.local_batch.access_token import TOKEN_FILE
 from tasks.local_batch.server import serve
 from tasks.local_batch.settings import ServiceSettings
 
@@ -16,19 +17,21 @@ from tasks.local_batch.settings import ServiceSettings
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped. Exit code: 0 stopped, 2 wrong settings, 3 the folder has a service already."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = _parse(arguments)
+
+    def print_ready(url: str) -> None:
+        sys.stdout.write(f"READY {url}\n")
+        sys.stdout.flush()  # whoever started the process waits for this line, through a pipe
+        sys.stderr.write(f"its clients' API key is in {settings.folder / TOKEN_FILE}\n")
+
     try:
-        serve(_parse(arguments), os.environ, _print_ready)
+        serve(settings, os.environ, print_ready)
     except NightmailError as error:
         sys.stderr.write(f"{error}\n")
         return 3 if isinstance(error, RunBusy) else 2
     except KeyboardInterrupt:
         return 0
     return 0
-
-
-def _print_ready(url: str) -> None:
-    sys.stdout.write(f"READY {url}\n")
-    sys.stdout.flush()  # whoever started the process waits for this line, through a pipe
 
 
 def _parse(arguments: list[str] | None) -> ServiceSettings:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from configs.errors import ConfigError, TransientError
+from configs.private_files import make_private_file, make_private_folder
+from tasks.local_batch.access_token import read_token
 from tasks.local_batch.settings import ServiceSettings
 from tasks.local_batch.single_instance import lock_exclusively, read_address
 
@@ -44,12 +46,12 @@ def ensure_running(
         folder.absolute(), 0, upstream, concurrency, api_key_env, rows_per_second, IDLE_EXIT_SECONDS
     )
     folder = wanted.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     url = _usable_service(wanted)
     if url is not None:
         return url
     # Two runs that start at once must not both start a service: the second one waits here, then finds the first's.
-    (folder / _START_LOCK).touch()
+    make_private_file(folder / _START_LOCK)
     start_lock = lock_exclusively(folder / _START_LOCK, patience_seconds=START_SECONDS)
     if start_lock is None:
         raise TransientError(f"{folder}: another start of the batch service hangs; see {folder / LOG}")
@@ -59,7 +61,7 @@ def ensure_running(
         os.close(start_lock)
 
 
-def health(url: str, *, timeout_seconds: float = 5.0) -> dict[str, Any] | None:
+def health(url: str, token: str, *, timeout_seconds: float = 5.0) -> dict[str, Any] | None:
     """What the service at `url` (any path) says about itself on /health; None when nobody answers.
 
     Through http.client: the service itself asks this before it starts, and starting stays light without httpx.
@@ -67,7 +69,7 @@ def health(url: str, *, timeout_seconds: float = 5.0) -> dict[str, Any] | None:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", "/health", headers={"authorization": f"Bearer {token}"})
         response = connection.getresponse()
         status = orjson.loads(response.read()) if response.status == 200 else None
     except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
@@ -80,7 +82,7 @@ def health(url: str, *, timeout_seconds: float = 5.0) -> dict[str, Any] | None:
 def _usable_service(wanted: ServiceSettings) -> str | None:
     """The running service's URL if it answers as wanted; one that does not is asked to stop."""
     address = read_address(wanted.folder)
-    status = health(address.url) if address is not None else None
+    status = health(address.url, read_token(wanted.folder)) if address is not None else None
     if address is None or status is None:
         return None
     # The port may have gone to another program, or to another folder's service, since the address was written.
@@ -106,6 +108,7 @@ def _usable_service(wanted: ServiceSettings) -> str | None:
 def _start(wanted: ServiceSettings) -> str:
     """Start a service that outlives this process, and wait until it answers."""
     log = wanted.folder / LOG
+    make_private_file(log)
     mode = "ab" if log.exists() and log.stat().st_size < _MAX_LOG_BYTES else "wb"
     with log.open(mode) as sink:
         process = subprocess.Popen(  # noqa: S603 - our own module
@@ -120,7 +123,8 @@ def _start(wanted: ServiceSettings) -> str:
     while time.monotonic() < deadline and process.poll() is None:
         address = read_address(wanted.folder)
         # The process id tells the new service's address from the one its predecessor left in the file.
-        if address is not None and address.pid == process.pid and health(address.url):
+        is_new = address is not None and address.pid == process.pid
+        if address is not None and is_new and health(address.url, read_token(wanted.folder)):
             return f"{address.url}/v1"
         time.sleep(_POLL_SECONDS)
     process.kill()

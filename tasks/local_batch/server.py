@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from configs.errors import ConfigError, RunBusy
+from configs.private_files import make_private_folder
+from tasks.local_batch.access_token import make_token, read_token
 from tasks.local_batch.api.app import build_app
 from tasks.local_batch.api.handlers import Handlers
 from tasks.local_batch.api.idle_timer import IdleTimer
@@ -38,17 +40,19 @@ def serve(settings: ServiceSettings, environ: Mapping[str, str], on_ready: Calla
 
     `on_ready` gets the base URL, ending in /v1. RunBusy when the folder has a service already.
     """
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(settings.folder)
     other = read_address(settings.folder)
-    alive = other is not None and health(other.url) is not None
+    alive = other is not None and health(other.url, read_token(settings.folder)) is not None
     lock = lock_exclusively(settings.folder, patience_seconds=0 if alive else _LOCK_PATIENCE_SECONDS)
     if lock is None:
         owner = f"{other.url} (process {other.pid})" if other else "another process"
         raise RunBusy(f"{settings.folder}: already served by {owner}; stop that one or use another folder")
+    umask = os.umask(0o077)  # rows and answers are their owner's
     try:
         with _listen(settings) as listener:
             asyncio.run(_serve(settings, environ, listener, on_ready))
     finally:
+        os.umask(umask)
         os.close(lock)
 
 
@@ -68,7 +72,8 @@ async def _serve(
         write_address(settings.folder, ServiceAddress(url, os.getpid()))
         on_ready(f"{url}/v1")
 
-    timer = IdleTimer(build_app(Handlers(settings, store, runner, faults), ready))
+    token = make_token(settings.folder)
+    timer = IdleTimer(build_app(Handlers(settings, store, runner, faults), token, ready))
     server = uvicorn.Server(_config(timer, settings))
     background = (
         asyncio.create_task(_stop_when_idle(server, timer, runner, settings.idle_exit_seconds)),

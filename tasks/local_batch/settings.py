@@ -26,7 +26,7 @@ class ServiceSettings:
     def answering(self) -> dict[str, object]:
         """Who answers rows, and how fast: compared before a run uses a service that is already there.
 
-        `/health` shows it to anybody on this machine, so it names the variable of the key and never holds the key.
+        `/health` shows it, so it names the variable of the key and never holds the key.
         """
         return {
             "upstream": self.upstream,

@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 import orjson
 
+from configs.foreign_text import Redactor
 from tasks.local_batch.protocol.lines import Answer, RequestLine, http_error, token_usage
 
 # 408, 409, 429 and 5xx as OpenAI's own SDK retries them; 425 Too Early; 529 is Anthropic's word for overloaded.
@@ -45,6 +46,7 @@ class UpstreamAnswerer:
         headers = {"content-type": "application/json"}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
+        self._redactor = Redactor([api_key])  # an upstream may repeat it, and answers are kept
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=TIMEOUT,
@@ -109,7 +111,7 @@ class UpstreamAnswerer:
         except httpx.TransportError as error:
             message = f"The upstream did not answer at {url}: {type(error).__name__}."
             return http_error(row.custom_id, 502, message, kind="server_error"), None
-        return _answer(row, response), response
+        return _answer(row, response, self._redactor.file_bytes(response.content)), response
 
     def _is_loading(self, answer: Answer) -> bool:
         """Whether the upstream has only said "loading" for less than the patience there is for it."""
@@ -128,9 +130,8 @@ class UpstreamAnswerer:
         return min(wait, MAX_WAIT_SECONDS)
 
 
-def _answer(row: RequestLine, response: httpx.Response) -> Answer:
-    """The response as a row's answer, its body's bytes kept as they came."""
-    body = response.content
+def _answer(row: RequestLine, response: httpx.Response, body: bytes) -> Answer:
+    """The response as a row's answer, the bytes of its body kept as they are given."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:

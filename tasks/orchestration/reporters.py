@@ -13,9 +13,11 @@ from typing import Any
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
+from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
 from tasks.orchestration.artifacts import save_artifact, save_markdown, save_table
 from tasks.runs.session import Run
+from tasks.stages.report.formatting import markdown_text
 from tasks.stages.report.plan import Plan
 from tasks.stages.report.plan_text import plan_as_markdown
 from tasks.stages.report.receipt import Receipt
@@ -61,7 +63,7 @@ def publish_plan(plan: Plan) -> None:
 def publish_lines(key: str, lines: Sequence[str], title: str) -> None:
     """Save a list of lines as an artifact of the flow run, if there is one and the list is not empty."""
     if lines:
-        save_markdown(key, "\n".join(f"- {line}" for line in lines), title)
+        save_markdown(key, "\n".join(f"- {markdown_text(line)}" for line in lines), title)
 
 
 def publish_batches(run: Run) -> None:
@@ -104,11 +106,11 @@ class _PrefectReporter:
         if not progress.total or (updated_recently and progress.done < progress.total):
             return
         self._updated = time.monotonic()
-        text = f"{progress.phase}: {progress.done:,} of {progress.total:,} {progress.unit}. {progress.detail}"
+        text = f"{progress.phase}: {progress.done:,} of {progress.total:,} {progress.unit}. {markdown_text(progress.detail)}"
         save_artifact("progress", self._key, 100.0 * progress.done / progress.total, text)
 
     def note(self, text: str) -> None:
-        self._log.info(text)
+        self._log.info("%s", printable(text))
 
 
 class _MultiReporter:

@@ -10,10 +10,13 @@ from typing import BinaryIO
 
 
 @contextmanager
-def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is on the disk when the block ends; when the disk fails or is full, there is none."""
+def durable_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file that is on the disk when the block ends; when the disk fails or is full, there is none.
+
+    `mode` is who may read it once it is there, less what the umask forbids.
+    """
     try:
-        with path.open("wb") as file:
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -23,14 +26,16 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def atomic_file(target: Path, temporary: Path, guard: Callable[[], None]) -> Iterator[BinaryIO]:
+def atomic_file(
+    target: Path, temporary: Path, guard: Callable[[], None], mode: int = 0o666
+) -> Iterator[BinaryIO]:
     """A file that appears when the block ends, whole or not at all.
 
     Written as `temporary`, which must be on the same filesystem: a rename is atomic only there. `guard` is called right
     before it appears, and raises when this process may not write any more.
     """
     try:
-        with durable_file(temporary) as file:
+        with durable_file(temporary, mode) as file:
             yield file
         guard()
         temporary.replace(target)

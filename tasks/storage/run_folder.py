@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
+from configs.private_files import PRIVATE, make_private_folder
 from tasks.storage.atomic import atomic_file
 from tasks.storage.multipart import abort_unfinished_uploads, atomic_object
 from tasks.storage.urls import filesystem_of, one_line, redacted, storage_errors
@@ -151,7 +152,7 @@ class RunFolder:
         target = Path(path)
         temporary = target.with_name(f".{target.name}{self._suffix}")
         _make_folder(target.parent)
-        with atomic_file(target, temporary, self._guard) as file:
+        with atomic_file(target, temporary, self._guard, PRIVATE) as file:
             yield file
 
     def _files(self, path: str) -> list[str]:
@@ -205,7 +206,7 @@ def join(url: str, *parts: str) -> str:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise StorageError(
             f"{folder}: a file is in the way of the run folder; move it or set NIGHTMAIL_RUNS_URL"

@@ -84,7 +84,6 @@ class Stage(ABC):
     statuses: ClassVar[tuple[BatchStatus, ...]] = tuple(BatchStatus)
     uploads: ClassVar[bool] = True
     keeps_keys: ClassVar[bool] = True
-    checks_keys: ClassVar[bool] = True
     counts: ClassVar[bool] = True  # says how many rows are done
     endpoint: str = _CHAT
     deletes_results: ClassVar[bool] = True
@@ -235,7 +234,6 @@ class EmbeddedStage(Stage):
     statuses = tuple(
         each for each in BatchStatus if each is not BatchStatus.CANCELLING
     )  # which is over before it can be seen
-    checks_keys = False
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.fake = request.getfixturevalue("session_batch_service")

@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tasks.local_batch.api.access import AccessControl
 from tasks.local_batch.api.fault_routes import FaultRoutes
 from tasks.local_batch.api.handlers import Handlers
 from tasks.local_batch.api.responses import on_api_error, on_http_error, on_unexpected_error
@@ -19,8 +20,8 @@ from tasks.local_batch.faults.http_faults import HttpFaultMiddleware
 from tasks.local_batch.protocol.api_error import ApiError
 
 
-def build_app(handlers: Handlers, on_ready: Callable[[], None]) -> ASGIApp:
-    """The application; `on_ready()` is called once the batches of last time are running again."""
+def build_app(handlers: Handlers, token: str, on_ready: Callable[[], None]) -> ASGIApp:
+    """The application for clients that have the token; `on_ready()` is called once the batches of last time are running again."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -33,8 +34,11 @@ def build_app(handlers: Handlers, on_ready: Callable[[], None]) -> ASGIApp:
     app = Starlette(
         routes=_routes(handlers),
         lifespan=lifespan,
-        # A web page in the user's browser must not reach the service under a name of its own (DNS rebinding).
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        middleware=[
+            # A web page in the user's browser must not reach the service under a name of its own (DNS rebinding).
+            Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+            Middleware(AccessControl, token=token),
+        ],
         exception_handlers={
             ApiError: on_api_error,
             HTTPException: on_http_error,

@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from tasks.local_batch.api.access import MAX_UPLOAD_BYTES
 from tasks.local_batch.api.request_validation import (
     batch_from_request,
     file_from_form,
@@ -37,7 +38,6 @@ from tasks.local_batch.settings import ServiceSettings
 from tasks.local_batch.state.store import Store
 
 SERVICE_NAME: Final = "nightmail-local-batch"
-MAX_UPLOAD_BYTES: Final = 512 << 20  # what POST /v1/files takes; a batch takes 209,715,200 of them
 
 # Page sizes of https://platform.openai.com/docs/api-reference/files/list and .../batch/list
 _FILES_A_PAGE: Final = 10_000

@@ -10,6 +10,7 @@ from openai import DefaultHttpxClient, OpenAI
 from configs.frozen import seconds
 from configs.home import Home
 from configs.providers.local import LocalProvider
+from tasks.local_batch.access_token import read_token
 from tasks.local_batch.launch import ensure_running
 from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.openai.compatible import KEEP_SECONDS, Hooks, OpenAICompatible, ServiceQuirks
@@ -34,7 +35,7 @@ def connect(config: LocalProvider, home: Home, environ: Mapping[str, str]) -> Op
         )
         # A proxy from the environment must not see loopback traffic.
         client = with_deadlines(DefaultHttpxClient(trust_env=False, event_hooks=hooks, timeout=READING))
-        return OpenAI(api_key="local", base_url=url, http_client=client)
+        return OpenAI(api_key=read_token(folder) or "none", base_url=url, http_client=client)
 
     return OpenAICompatible(
         account=f"local {folder}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from configs import trials
-from tasks.stages.report.formatting import count_with_noun
+from configs.foreign_text import printable
+from tasks.stages.report.formatting import count_with_noun, markdown_code, markdown_text
 from tasks.stages.report.plan import Plan
 
 
@@ -16,8 +17,8 @@ def plan_as_markdown(plan: Plan) -> str:
         "requests": f"{plan.requests:,} in {plan.bytes:,} bytes",
         "prompt tokens": f"about {plan.estimate.prompt_tokens:,} ({plan.estimate.method})",
         "price of the prompts": "unknown price" if cost is None else f"about ${cost:,.4f}",
-        "source": f"`{plan.source}`",
-        "output": f"`{plan.output}`",
+        "source": markdown_code(plan.source),
+        "output": markdown_code(plan.output),
     }
     return "\n".join(
         [
@@ -27,12 +28,12 @@ def plan_as_markdown(plan: Plan) -> str:
             "| | |",
             "|---|---|",
             *(f"| {name} | {text} |" for name, text in facts.items()),
-            *(f"| skipped: {reason} | {count:,} |" for reason, count in plan.skips.items()),
-            *(f"| note | {note.replace('|', '&#124;')} |" for note in plan.notes),
+            *(f"| skipped: {markdown_text(reason)} | {count:,} |" for reason, count in plan.skips.items()),
+            *(f"| note | {markdown_text(note)} |" for note in plan.notes),
             "",
             "First prompt:",
             "",
-            *(f"    {line}" for line in plan.first_prompt.splitlines()),
+            *(f"    {printable(line)}" for line in plan.first_prompt.splitlines()),
         ]
     )
 
@@ -49,11 +50,11 @@ def plan_as_text(plan: Plan) -> str:
             f"  requests {plan.requests:,} in {plan.bytes:,} bytes; {plan.skipped:,} rows skipped",
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
             f"  cost     {_cost_text(estimate.cost_usd)}",
-            *(f"  skipped  {count:,} × {reason}" for reason, count in plan.skips.items()),
-            *(f"  note     {note}" for note in plan.notes),
+            *(f"  skipped  {count:,} × {printable(reason)}" for reason, count in plan.skips.items()),
+            *(f"  note     {printable(note)}" for note in plan.notes),
             "",
             "First prompt:",
-            plan.first_prompt,
+            *map(printable, plan.first_prompt.split("\n")),
             "",
             f"Nothing was written or posted. To do it: {plan.command}",
             *([f"To try {trials.ROWS} rows first: {plan.trial_command}"] if plan.trial_command else []),

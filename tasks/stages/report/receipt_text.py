@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from tasks.stages.report.formatting import count_with_noun, duration
+from configs.foreign_text import printable
+from tasks.stages.report.formatting import count_with_noun, duration, markdown_code, markdown_text
 from tasks.stages.report.receipt import Receipt
 
 
@@ -27,7 +28,7 @@ def as_markdown(receipt: Receipt) -> str:
     rows = receipt.rows
     lines = [
         f"## {receipt.job} {receipt.key}",
-        f"{rows.total:,} rows → `{receipt.output}`",
+        f"{rows.total:,} rows → {markdown_code(receipt.output)}",
         "",
         "| status | rows |",
         "|---|---:|",
@@ -45,7 +46,7 @@ def as_markdown(receipt: Receipt) -> str:
         lines += ["", _link(receipt.report)]
     if receipt.errors:
         lines += ["", "| error | rows | example |", "|---|---:|---|"]
-        lines += [f"| {e.code} | {e.rows:,} | {_cell(e.example)} |" for e in receipt.errors]
+        lines += [f"| {markdown_text(e.code)} | {e.rows:,} | {_cell(e.example)} |" for e in receipt.errors]
     return "\n".join(lines)
 
 
@@ -62,15 +63,18 @@ def as_text(receipt: Receipt) -> str:
         f"  time     {duration(receipt.seconds)}",
         *([f"  budget   {budget_text}"] if (budget_text := budget_line(receipt)) else []),
     ]
-    lines += [f"  error    {e.rows:,} × {e.code}: {e.example[:120]}" for e in receipt.errors[:3]]
+    lines += [
+        f"  error    {e.rows:,} × {printable(e.code)}: {printable(e.example[:120])}"
+        for e in receipt.errors[:3]
+    ]
     return "\n".join(lines)
 
 
 def _link(report: str) -> str:
     """A Markdown link to the run report; a URL that browsers cannot open, such as s3://, is shown as text."""
     if "://" in report:
-        return f"[Report]({report})" if report.startswith("http") else f"Report: `{report}`"
-    return f"[Report](file://{quote(report)}): `{report}`"
+        return f"[Report]({report})" if report.startswith("http") else f"Report: {markdown_code(report)}"
+    return f"[Report](file://{quote(report)}): {markdown_code(report)}"
 
 
 def _cost_text(receipt: Receipt) -> str:
@@ -93,4 +97,4 @@ def _batch_text(receipt: Receipt) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split())[:200].replace("|", "\\|")
+    return markdown_text(" ".join(text.split())[:200])

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tasks.stages.report.formatting import markdown_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -52,7 +54,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
-    """A table cell: on one line, pipes and HTML escaped."""
-    if value is None:
-        return ""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    """A table cell: on one line, as it is."""
+    return "" if value is None else markdown_text(" ".join(str(value).split()))

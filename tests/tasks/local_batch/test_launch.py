@@ -17,6 +17,7 @@ from configs.errors import ConfigError, TransientError
 from rigs.batch_service import StartBatchService
 from rigs.checkout import ROOT
 from tasks.local_batch import launch
+from tasks.local_batch.access_token import read_token
 from tasks.local_batch.launch import ensure_running, health
 from tasks.local_batch.single_instance import read_address
 
@@ -37,7 +38,7 @@ def test_two_starters_at_once_share_one_service(folder: Path) -> None:
     assert one == other
     assert one.endswith("/v1")
     assert ensure_running(folder) == one
-    state = health(one)
+    state = health(one, read_token(folder))
     assert state is not None
     assert (state["standing"], state["folder"]) == (False, str(folder))
 
@@ -57,7 +58,7 @@ def test_a_killed_service_comes_back_at_the_same_address(folder: Path) -> None:
 def test_an_idle_service_with_other_settings_is_replaced(folder: Path) -> None:
     ensure_running(folder)
     url = ensure_running(folder, rows_per_second=5)
-    state = health(url)
+    state = health(url, read_token(folder))
     assert state is not None
     assert state["answering"]["rows_per_second"] == 5
 

@@ -96,7 +96,9 @@ def model() -> Iterator[Model]:
 def test_each_row_is_asked_once_and_failures_are_its_own(
     batch_service: StartBatchService, model: Model
 ) -> None:
-    service = batch_service(upstream=model.url, concurrency=3, api_key_env="KEY", environ={"KEY": "secret"})
+    service = batch_service(
+        upstream=model.url, concurrency=3, api_key_env="KEY", environ={"KEY": "upstreams-own"}
+    )
     texts = [f"text {number}" for number in range(20)] + ["bad", "page", "limited", "shaky"]
     batch = service.run([service.chat(text, text) for text in texts])
     counts = batch.request_counts
@@ -108,9 +110,11 @@ def test_each_row_is_asked_once_and_failures_are_its_own(
     assert {name: error["status_code"] for name, error in errors.items()} == {"bad": 400, "page": 404}
     assert errors["bad"]["body"]["error"]["code"] == "no"
     assert model.asked == Counter(texts) + Counter(["limited", "shaky"])
-    assert model.keys == {"Bearer secret"}
+    assert model.keys == {"Bearer upstreams-own"}
     assert model.most_at_once <= 3
-    assert not any(b"secret" in path.read_bytes() for path in service.folder.rglob("*") if path.is_file())
+    assert not any(
+        b"upstreams-own" in path.read_bytes() for path in service.folder.rglob("*") if path.is_file()
+    )
 
 
 def test_a_killed_service_does_not_ask_answered_rows_again(

@@ -44,13 +44,13 @@ def stage(request: pytest.FixtureRequest, stages: Callable[[str], Stage]) -> Ite
 def test_no_error_repeats_the_key(stage: Stage, op: str, action: str) -> None:
     batch = stage.ended(stage.post(ROWS).id)
     stage.fault(op, "status:502" if action == "html" else action, html=action == "html")
-    try:
+    if (op, action) == ("cancel", "status:400"):  # may be said of a batch that has ended
         CALLS[op](stage, batch)
-    except NightmailError as error:
-        assert stage.key not in "".join(traceback.format_exception(error))
-        assert "[key]" in str(error) or action == "html"
-    else:
-        assert (action, op) == ("status:400", "cancel"), "the fault did not strike"
+        return
+    with pytest.raises(NightmailError) as caught:
+        CALLS[op](stage, batch)
+    assert stage.key not in "".join(traceback.format_exception(caught.value))
+    assert "[key]" in str(caught.value) or action == "html"
 
 
 def test_no_result_line_and_no_record_repeats_the_key(stage: Stage) -> None:
@@ -72,10 +72,7 @@ class Parrot:
         return words
 
     def fail(self, words: str) -> None:
-        try:
-            raise ValueError(words)
-        except ValueError as error:
-            raise NightmailError(words) from error
+        raise NightmailError(words) from ValueError(words)
 
     def list_words(self, words: str) -> Iterator[tuple[str, str]]:
         yield words, words
@@ -90,7 +87,7 @@ class Parrot:
         f"Incorrect key {KEY}.",
         f"Bearer {KEY}",
         f"https://api.example.com/v1?api-version=1&key={quote(KEY, safe='')}",
-        '{"key": "%s"}' % KEY.replace("/", "\\/"),
+        f'"key": "{KEY.replace("/", chr(92) + "/")}"',
         f"cut short: {KEY[:14]}",
         "proxy http://user:sk-live@proxy.example.com:8080 refused",
         "https://store.example.com/file?X-Amz-Signature=sk-live&X-Amz-Date=1",

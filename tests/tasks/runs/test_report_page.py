@@ -85,7 +85,7 @@ def test_a_cancelled_run_that_publishes_has_one_that_says_so(workspace: Workspac
         patch.setattr(SystemClock, "sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             workspace.run()
-    cancel_run(workspace.home, {"TEST_KEY": "x"}, SystemClock(), "letters/k", SilentReporter())
+    cancel_run(workspace.home, {"TEST_KEY": "sk-secret"}, SystemClock(), "letters/k", SilentReporter())
     assert "Stopped before its end: 0 of 10 rows answered; 10 cancelled." in read(workspace)
 
 
