@@ -7,15 +7,9 @@ from math import isfinite
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import (
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from configs.frozen import Duration, Frozen
+from configs.frozen import Count, Duration, Frozen, Interval
 from configs.prompt import Prompt
 from configs.providers.local import LocalProvider
 from configs.providers.registry import Provider
@@ -56,7 +50,9 @@ class CsvOptions(Frozen):
         description="Character that takes the next one literally, e.g. a backslash; a doubled quote always works.",
     )
     encoding: str = Field("utf-8", description="Python codec name; a UTF-8 BOM is always dropped.")
-    skip_lines: int = Field(0, ge=0, le=10_000, description="Lines before the header, which are not read.")
+    skip_lines: int = Field(
+        0, strict=True, ge=0, le=10_000, description="Lines before the header, which are not read."
+    )
 
 
 class Source(Frozen):
@@ -79,7 +75,7 @@ class Source(Frozen):
     where: tuple[tuple[str, Operator, Any], ...] = Field(
         (), description="Conditions for the rows to use: [[column, operator, value], ...]; all must hold."
     )
-    limit: PositiveInt | None = Field(None, description="Maximum number of rows.")
+    limit: Count | None = Field(None, description="Maximum number of rows.")
     types: dict[str, ColumnType] = Field({}, description="CSV columns are text unless named here.")
     csv: CsvOptions = CsvOptions()
     bad_lines: Literal["error", "skip", "fill"] = Field(
@@ -113,10 +109,10 @@ class Source(Frozen):
 class Limits(Frozen):
     """Limits of a batch below the provider's own; null keeps the provider's."""
 
-    max_requests: PositiveInt | None = Field(None, description="Lines in one batch file.")
-    max_bytes: PositiveInt | None = Field(None, description="Bytes in one batch file, final newline counted.")
-    max_tokens: PositiveInt | None = Field(None, description="Estimated prompt tokens in one batch file.")
-    max_enqueued_tokens: PositiveInt | None = Field(
+    max_requests: Count | None = Field(None, description="Lines in one batch file.")
+    max_bytes: Count | None = Field(None, description="Bytes in one batch file, final newline counted.")
+    max_tokens: Count | None = Field(None, description="Estimated prompt tokens in one batch file.")
+    max_enqueued_tokens: Count | None = Field(
         None, description="Estimated prompt tokens in all open batches of this provider account and model."
     )
 
@@ -128,8 +124,8 @@ class Poll(Frozen):
     The embedded service is polled every 1 to 5 seconds if that is more often.
     """
 
-    first_seconds: PositiveFloat = 20
-    max_seconds: PositiveFloat = 900
+    first_seconds: Interval = 20
+    max_seconds: Interval = 900
 
     @model_validator(mode="after")
     def _grows(self) -> Poll:
@@ -142,7 +138,11 @@ class Retry(Frozen):
     """When rows without an answer are posted again."""
 
     max_attempts: int = Field(
-        3, ge=1, le=20, description="How often a row is posted at most, including the first time."
+        3,
+        strict=True,
+        ge=1,
+        le=20,
+        description="How often a row is posted at most, including the first time.",
     )
     on: tuple[RetryReason, ...] = Field(
         ("transient", "capacity", "expired", "cancelled", "missing"),
@@ -165,6 +165,7 @@ class RunOptions(Frozen):
     )
     error_budget: float | None = Field(
         0.05,
+        strict=True,
         ge=0,
         le=1,
         description="Share of unanswered rows above which a finished run raises an alarm; null for no alarm.",

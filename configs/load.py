@@ -183,7 +183,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         ) from error
     try:
         tree = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader subclass
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of 5,000 digits
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise ConfigError(
@@ -203,8 +203,8 @@ def _override(tree: dict[str, Any], item: str) -> None:
     *parents, leaf = dotted.strip().split(".")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {item!r}: the value is not valid YAML; quote it") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"--set {item[:200]!r}: the value is not valid YAML; quote it") from error
     provider = tree.get("provider")
     if dotted == "provider.name" and isinstance(provider, dict) and provider.get("name", "local") != parsed:
         tree["provider"] = {}  # other providers have other keys: start with an empty section

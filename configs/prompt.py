@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +20,20 @@ Endpoint = Literal[
     "/v1/images/edits",
     "/v1/videos",
 ]
+
+
+def _no_json_number(value: Any, path: str) -> Iterator[str]:
+    """The path of every number in a tree that a request cannot hold: infinity, NaN, an integer beyond 64 bits."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _no_json_number(child, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            yield from _no_json_number(child, f"{path}[{index}]")
+    elif (isinstance(value, float) and not isfinite(value)) or (
+        isinstance(value, int) and not -(2**63) <= value < 2**64
+    ):
+        yield path
 
 
 class Message(Frozen):
@@ -45,6 +61,14 @@ class Prompt(Frozen):
     answer_schema: dict[str, Any] | None = Field(
         None, alias="schema", description="JSON Schema the answer must satisfy."
     )
+
+    @field_validator("params", "answer_schema")
+    @classmethod
+    def _numbers_that_json_has(cls, value: Any) -> Any:
+        wrong = next(_no_json_number(value, ""), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong}: JSON has no such number")
+        return value
 
     @field_validator("params")
     @classmethod

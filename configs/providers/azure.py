@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from configs.frozen import Window
-from configs.providers.base import MAX_METADATA_ENTRIES, KeyedProviderSettings, Metadata
+from configs.providers.base import MAX_METADATA_ENTRIES, KeyedProviderSettings, Metadata, usable_url
 from configs.providers.limits import ServiceLimits
 
 
@@ -36,6 +36,18 @@ class AzureProvider(KeyedProviderSettings):
         "24h", description="Azure takes 24h, and goes on with batches that take longer."
     )
     metadata: Metadata = Field({}, max_length=MAX_METADATA_ENTRIES)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _can_be_called(cls, value: str) -> str:
+        return usable_url(value)
+
+    @field_validator("completion_window")
+    @classmethod
+    def _window_it_takes(cls, value: str) -> str:
+        if value != "24h":
+            raise ValueError("Azure takes 24h alone, and goes on with batches that take longer")
+        return value
 
     @property
     def address(self) -> str:

@@ -10,6 +10,7 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -26,6 +27,19 @@ Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_l
 """Metadata of a batch, with OpenAI's limits: https://platform.openai.com/docs/api-reference/batch/create."""
 
 MAX_METADATA_ENTRIES = 12  # for the job; OpenAI allows 16 in all, and Nightmail adds its own
+
+
+def usable_url(url: str) -> str:
+    """The URL of a service, if requests can be sent to it; ValueError for one that every call would fail at."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is no URL ({error}); write it like https://host/v1") from error
+    broken = not url.isprintable() or " " in url or "//" in parts.path
+    if parts.scheme not in ("http", "https") or not host or broken:
+        raise ValueError("is no URL of a service; write it with its scheme, like https://host/v1")
+    return url
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,11 @@ class HostedProviderSettings(KeyedProviderSettings):
     connector: ClassVar[str] = "openai.openai"
     identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "base_url"})
     base_url: str | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _can_be_called(cls, value: str | None) -> str | None:
+        return None if value is None else usable_url(value)
 
     @property
     def address(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, field_validator
 
-from configs.frozen import Window
+from configs.frozen import Count, Window
 from configs.prompt import Prompt
-from configs.providers.base import FreeTrial, ProviderSettings
+from configs.providers.base import FreeTrial, ProviderSettings, usable_url
 from configs.providers.limits import ServiceLimits
 from configs.providers.openai import OPENAI_LIMITS
 
@@ -29,10 +29,17 @@ class LocalProvider(ProviderSettings):
     api_key_env: str = Field(
         "NIGHTMAIL_UPSTREAM_KEY", description="Environment variable with the upstream's key, if it needs one."
     )
-    concurrency: PositiveInt = Field(4, description="Requests at a time to the upstream.")
-    rows_per_second: PositiveInt | None = Field(None, description="Slows the echoes down, to watch progress.")
+    concurrency: int = Field(
+        4, strict=True, ge=1, le=1_000, description="Requests at a time to the upstream."
+    )
+    rows_per_second: Count | None = Field(None, description="Slows the echoes down, to watch progress.")
     completion_window: Window = "24h"
     metadata: dict[str, str] = Field({}, description="Kept with every batch.")
+
+    @field_validator("upstream")
+    @classmethod
+    def _can_be_called(cls, value: str | None) -> str | None:
+        return None if value is None else usable_url(value)
 
     @property
     def is_free(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from configs.frozen import Window
 from configs.prompt import Prompt
@@ -27,6 +28,15 @@ class OpenAIProvider(HostedProviderSettings):
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: Window = "24h"
     metadata: Metadata = Field({}, max_length=MAX_METADATA_ENTRIES)
+
+    @field_validator("completion_window")
+    @classmethod
+    def _window_it_takes(cls, value: str, info: ValidationInfo) -> str:
+        # https://platform.openai.com/docs/api-reference/batch/create: "Currently only 24h is supported". Others take more.
+        address = info.data.get("base_url") or cls.default_url
+        if value != "24h" and urlsplit(address).hostname == urlsplit(cls.default_url).hostname:
+            raise ValueError("OpenAI takes 24h alone; other windows exist at other services (base_url)")
+        return value
 
     def seller_for(self, prompt: Prompt) -> str | None:
         """None for edits: image tokens of the prompt have a price of their own, which model-prices does not say."""

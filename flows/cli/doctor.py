@@ -54,6 +54,8 @@ def doctor(
     """Check this machine; or check a provider, or any compatible service, with a batch of two tiny rows."""
     if provider is not None and base_url is not None:
         raise ConfigError("--base-url and --provider: give one of them")
+    if base_url is not None:
+        _refuse_unusable(base_url)
     facts: list[Fact] = []
 
     def report(fact: Fact) -> None:
@@ -70,7 +72,17 @@ def doctor(
         finished = _check_provider(provider, model, endpoint, overrides, report, wait_for)
     else:
         _check_machine(report)
-    return _show_verdict(facts, finished=finished, as_json=as_json)
+    summary = verdict(facts, of_service=(base_url or provider) is not None)
+    return _show_verdict(facts, summary, finished=finished, as_json=as_json)
+
+
+def _refuse_unusable(url: str) -> None:
+    from configs.providers.base import usable_url
+
+    try:
+        usable_url(url)
+    except ValueError as error:
+        raise ConfigError(f"--base-url {url!r}: {error}") from error
 
 
 def _check_machine(report: Callable[[Fact], None]) -> None:
@@ -160,9 +172,8 @@ def _limited_wait(wait: str) -> Callable[[float], bool]:
     return wait_for
 
 
-def _show_verdict(facts: list[Fact], *, finished: bool, as_json: bool) -> int:
+def _show_verdict(facts: list[Fact], summary: str, *, finished: bool, as_json: bool) -> int:
     """Print the verdict; returns the exit code."""
-    summary = verdict(facts)
     if as_json:
         terminal.show_json(
             {"verdict": summary, "finished": finished, "facts": [asdict(fact) for fact in facts]}

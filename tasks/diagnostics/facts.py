@@ -32,11 +32,17 @@ Report = Callable[[Fact], None]
 """Receives each result as soon as it is known."""
 
 
-def verdict(facts: Iterable[Fact]) -> str:
-    """Sum up all results in one line: fit for runs or not, and why."""
+_ANSWERS = ("answer", "answers")
+
+
+def verdict(facts: Iterable[Fact], *, of_service: bool = False) -> str:
+    """Sum up all results in one line: fit for runs or not, and why. A service is fit once it has answered."""
     all_facts = list(facts)
     bad = [fact.name for fact in all_facts if fact.grade is Grade.BAD]
     odd = [fact.name for fact in all_facts if fact.grade is Grade.ODD]
     if bad:
         return f"not fit: {', '.join(bad)}"
+    if of_service and not any(fact.name in _ANSWERS and fact.grade is Grade.OK for fact in all_facts):
+        seen = [fact.name for fact in all_facts if fact.grade in (Grade.OK, Grade.ODD)]
+        return f"nothing wrong with {', '.join(seen) or 'what was seen'}; whether it is fit is open: no answer was seen"
     return f"fit, with oddities that Nightmail copes with: {', '.join(odd)}" if odd else "fit"

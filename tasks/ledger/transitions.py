@@ -89,6 +89,7 @@ FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, 
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
 LONGEST_WAIT = timedelta(hours=1)  # also when Retry-After asks for more, or the clock was set back
+TRUSTED_FAULTS = 10  # in a row; how often a Retry-After shorter than our own wait is taken at its word
 SAME_FILE_POSTINGS = 3
 MAX_FILE_NOT_FOUND_POSTINGS = 6
 
@@ -140,7 +141,10 @@ def poll_delay(polls: int, first_seconds: float, max_seconds: float) -> timedelt
 def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = None) -> timedelta:
     """How long to wait after the n-th transient error in a row: doubling from 2 s to 5 min.
 
-    `spread` in 0..1 is the jitter (adds up to half). A longer wait asked for by the provider wins, up to an hour.
+    `spread` in 0..1 is the jitter (adds up to half). What the provider asks for is what is waited, also a fraction of a
+    second, and up to an hour; one that has asked `TRUSTED_FAULTS` times and given no answer is only asked more slowly.
     """
-    seconds = min(300.0, 2.0 * 2 ** min(faults, 10)) * (1 + spread / 2)
-    return min(LONGEST_WAIT, timedelta(seconds=max(seconds, retry_after_seconds or 0)))
+    backoff = min(300.0, 2.0 * 2 ** min(faults, 10))
+    asked = retry_after_seconds or 0.0
+    seconds = asked if asked and faults < TRUSTED_FAULTS else max(backoff, asked)
+    return min(LONGEST_WAIT, timedelta(seconds=seconds * (1 + spread / 2)))

@@ -13,10 +13,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import get_state_exception
+from prefect.states import Completed
 
-from configs.errors import NightmailError
+from configs.errors import NightmailError, TransientError
 from tasks.orchestration.failures import failed_by
+
+POSTPONED = "Postponed"
+"""The state of a step that is done again later."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +37,11 @@ def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]
         def without_traceback(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
             try:
                 return function(*args, **kwargs)
-            except NightmailError as error:  # expected: raised again below, without a traceback in the log
+            # Expected, and raised again below, without a traceback in the log.
+            except TransientError as error:
+                # The run waits and does the step again: a rate limit is no failure to anybody who looks at the flow run.
+                return Completed(name=POSTPONED, message=str(error), data=error)
+            except NightmailError as error:
                 return failed_by(error)
 
         as_task: Any = task(
@@ -47,9 +54,14 @@ def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]
                 return function(*args, **kwargs)
             result: R | State[Any] = as_task(*args, **kwargs)
             if isinstance(result, State):
-                raise cast(BaseException, get_state_exception(result))
+                raise _error_in(result)
             return result
 
         return call
 
     return decorate
+
+
+def _error_in(state: State[Any]) -> NightmailError:
+    """The error that the state was made with; Prefect may have wrapped it."""
+    return cast(NightmailError, getattr(state.data, "result", state.data))

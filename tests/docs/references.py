@@ -229,8 +229,10 @@ def _kind(node: Mapping[str, Any]) -> str:
         return f"{kind}, {node['format']}"
     if "exclusiveMinimum" in node:
         return f"{kind} > {node['exclusiveMinimum']}"
+    if node.get("minimum") == 1 and node.get("maximum", 0) >= 10**12:
+        return f"{kind} > 0"
     if "minimum" in node and "maximum" in node:
-        return f"{kind} {node['minimum']} to {node['maximum']}"
+        return f"{kind} {node['minimum']:,} to {node['maximum']:,}"
     return kind
 
 

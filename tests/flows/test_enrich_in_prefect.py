@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 
 from configs.options import options
 from configs.request import RunRequest
@@ -75,6 +77,27 @@ def test_a_finished_run_asks_its_unanswered_rows_again_when_told_to_and_sleeps_m
     assert over.run_count >= 2, "it slept, and was told to retry each time it woke"
     assert workspace.statuses() == {"succeeded": 10}
     assert workspace.paid() == {"1/1": 1, "1/2": 1}
+
+
+def test_a_rate_limit_while_polling_is_a_wait_and_no_failure(deployed: Deployed) -> None:
+    workspace = deployed.workspace
+    workspace.change("poll", {"first_seconds": 1, "max_seconds": 1})
+    workspace.service.fault("retrieve", "status:429", times=2, retry_after=0.2)
+    run = deployed.start(
+        deployed.deploy(enrich, "limited", enforce_parameter_schema=False),
+        job=workspace.write(),
+        key="limited",
+    )
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    steps = deployed.client.read_task_runs(flow_run_filter=mine)
+    assert {step.state.type.value for step in steps} == {"COMPLETED"}
+    postponed = [step for step in steps if step.state.name == "Postponed"]
+    assert [step.name for step in postponed] == ["poll chunk 1"] * 2
+    assert "HTTP 429" in postponed[0].state.message
+    logs = deployed.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])))
+    assert all(entry.level < logging.WARNING for entry in logs)
+    assert "NoneType: None" not in deployed.log
 
 
 def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Deployed) -> None:

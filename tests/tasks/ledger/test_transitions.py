@@ -100,7 +100,13 @@ def test_polls_slow_down_up_to_the_maximum(polls: int) -> None:
         (50, 0, None, 300),
         (0, 0, 600, 600),
         (0, 0, 9e9, 3600),
-        (3, 0, 1, 16),
+        (3, 0, 1, 1),
+        (5, 0, 0.25, 0.25),
+        (5, 1, 0.5, 0.75),
+        (5, 0, 0, 64),
+        (10, 0, 0.25, 300),
+        (10, 0, 600, 600),
+        (0, 1, 3600, 3600),
     ],
 )
 def test_faults_back_off_and_honour_retry_after(
