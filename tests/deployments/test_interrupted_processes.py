@@ -134,12 +134,22 @@ def come_back(
     if "worker" in victim and how != "SIGSTOP":
         wait_for_the_end_of(worker)
     if away == LATER:
+        wait_for_the_living(site)
         site.sweep_later(minutes=away)
     if "worker" in victim:
         if how == "SIGSTOP":
             send(worker.pid, signal.SIGCONT)
         elif away != LATER:
             site.start_worker()
+
+
+def wait_for_the_living(site: Site) -> None:
+    """Processes that are well would have shown it by the time of a later sweep; those that nap do end."""
+    deadline = time.monotonic() + 120
+    while any(not is_frozen(process) for process, _ in engines(site.workspace.home.folder)):
+        if time.monotonic() > deadline:
+            return  # there is always one: what a sweep does to it, its lease makes good
+        time.sleep(1)
 
 
 def wait_for_the_end_of(worker: subprocess.Popen[bytes]) -> None:
@@ -169,6 +179,7 @@ def wait_for_their_ends(site: Site, runs: list[HeldRun], frozen: list[int], minu
             frozen, deadline = [], time.monotonic() + LONG
         elif not alive and not any(it.state and it.state.is_scheduled() for it in found):
             site.sweep_later(minutes)
+            time.sleep(8)
         time.sleep(2)
     raise AssertionError([(run.moment, site.history(run.id)) for run in runs] + [site.log()[-3000:]])
 
