@@ -229,8 +229,7 @@ class OnServer:
         now = self._client.read_flow_run(UUID(seen.id)).state
         if now is None or now.timestamp.astimezone(UTC) != seen.since:
             return False
-        set_without_process(self._client, UUID(seen.id), state)
-        return True
+        return set_without_process(self._client, UUID(seen.id), state)
 
 
 def _in_state(*kinds: StateType) -> FlowRunFilterState:

@@ -64,35 +64,33 @@ def end_if_overtaken() -> None:
         now = client.read_flow_run(context.flow_run.id).state
         if now is not None and now.is_cancelling():
             now = Cancelled(message="it was cancelled while it worked")
-            client.set_flow_run_state(context.flow_run.id, now)
+            set_without_process(client, context.flow_run.id, now)
         if now is not None and mine is not None and now.id != mine.id:
             raise Pause(state=now)
 
 
-def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> None:
-    """Set a flow run's state and clear its process id; without that, a worker looks for the process that the id names."""
-    _clear_process(client, flow_run)
-    client.set_flow_run_state(flow_run, state, force=True)
+def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> bool:
+    """Set a flow run's state and clear its process id; without that, a worker looks for the process that the id names.
+
+    False when the server refuses: one that is being cancelled becomes Cancelled and nothing else.
+    """
+    # Not client.update_flow_run: that drops an empty value.
+    client.request("PATCH", "/flow_runs/{id}", path_params={"id": flow_run}, json={"infrastructure_pid": ""})
+    # Not forced: the server itself refuses then what comes between a look at the state and its change.
+    return client.set_flow_run_state(flow_run, state).status is SetStateStatus.ACCEPT
 
 
 def _fall_asleep(client: SyncPrefectClient, flow_run: UUID, asleep: State[Any]) -> State[Any]:
     """Set the flow run's state to `asleep`, or to Cancelled when it is being cancelled; the state that it has then.
 
-    The worker that would have ended this process on the way may be dead. Not forced: the server itself refuses then
-    what comes between the look and the change.
+    The worker that would have ended this process on the way may be dead.
     """
-    _clear_process(client, flow_run)
     now = client.read_flow_run(flow_run).state
     if now is None or not (now.is_cancelling() or now.is_cancelled()):
-        if client.set_flow_run_state(flow_run, asleep).status is SetStateStatus.ACCEPT:
+        if set_without_process(client, flow_run, asleep):
             return asleep
         now = client.read_flow_run(flow_run).state
     if now is not None and now.is_cancelling():
         now = Cancelled(message="it was cancelled while it worked")
-        client.set_flow_run_state(flow_run, now)
+        set_without_process(client, flow_run, now)
     return now or asleep
-
-
-def _clear_process(client: SyncPrefectClient, flow_run: UUID) -> None:
-    # Not client.update_flow_run: that drops an empty value.
-    client.request("PATCH", "/flow_runs/{id}", path_params={"id": flow_run}, json={"infrastructure_pid": ""})

@@ -89,23 +89,15 @@ def test_a_run_that_sleeps_is_not_taken_for_dead_by_a_server_that_was_restarted(
 @pytest.mark.soak
 def test_a_run_that_begins_soon_after_it_was_scheduled_is_not_taken_for_dead(site: Site) -> None:
     """Its first event follows one of less than five minutes ago, which the events' consumer never gets."""
-    from prefect.client.schemas.actions import DeploymentUpdate
-    from prefect.client.schemas.schedules import IntervalSchedule
-
-    site.deploy(silence=20)
     site.workspace.change("poll", {"first_seconds": 45, "max_seconds": 45})
     site.workspace.faults("status:in_progress:2")
-    nightly = site.client.read_deployment_by_name("enrich/nightly")
-    due = datetime.now(UTC) + timedelta(minutes=2)
-    site.client.create_deployment_schedules(
-        nightly.id, [(IntervalSchedule(interval=timedelta(days=1), anchor_date=due), True)]
-    )
-    site.client.update_deployment(
-        nightly.id, DeploymentUpdate(parameters={"job": site.workspace.write(), "key": "k"})
-    )
+    due = (datetime.now(UTC) + timedelta(minutes=4)).replace(second=0, microsecond=0)
+    schedule = {"slug": "soon", "cron": f"{due.minute} {due.hour} * * *", "timezone": "UTC", "active": True}
+    nightly = {"parameters": {"job": site.workspace.write(), "key": "k"}, "schedules": [schedule]}
+    site.deploy(silence=20, nightly=nightly)
     site.start_worker()
-    run = site.scheduled_for(nightly.id, due)
-    site.until(run, lambda found: found.state.is_completed(), seconds=900)
+    run = site.scheduled_for(site.client.read_deployment_by_name("enrich/nightly").id, due)
+    site.until(run, lambda found: found.state.is_completed(), seconds=1500)
     assert not {"Crashed", "AwaitingRetry"} & set(site.history(run))
     assert site.workspace.paid() == {"1/1": 1}
 

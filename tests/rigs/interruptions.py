@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,22 +22,20 @@ if TYPE_CHECKING:
 
     from tasks.ledger.records import RunRecord
 
-LONG = 900.0
-"""Seconds in which a machine that does much else comes to any moment."""
-
 
 class HeldRun:
     """One run of a job of its own, named after the moment at which it is to be struck."""
 
     def __init__(self, site: Site, moment: str, nap_seconds: float) -> None:
         self.site, self.moment = site, moment
+        self._held = self._has_slept = False
         self.job = moment.replace(" ", "-")
         tree = copy.deepcopy(site.workspace.tree)
         tree["name"] = self.job
         tree["output"] = {"path": f"out/{self.job}"}
         tree["poll"] = {"first_seconds": nap_seconds, "max_seconds": nap_seconds}
-        # One that is cancelled has a batch that would cost money for ever; the others look more than once.
-        words = "stuck:in_progress" if moment == "cancelling" else "status:in_progress:2"
+        # One that is cancelled has a batch that would cost money for ever; the others look several times.
+        words = "stuck:in_progress" if moment == "cancelling" else "status:in_progress:4"
         tree["provider"]["metadata"] = {"nightmail_faults": f"{words},nonce-{uuid4().hex}"}
         file = site.workspace.folder / f"{self.job}.yaml"
         file.write_text(yaml.safe_dump(tree))
@@ -46,16 +43,20 @@ class HeldRun:
         given = {"job": str(file), "key": "k"}
         self.id: UUID = site.client.create_flow_run_from_deployment(deployment.id, parameters=given).id
 
-    def come(self) -> None:
-        """Wait until it has come to its moment, and hold its process there, if it has one then."""
-        {
-            "pending": self._hold_at_its_start,
-            "running": lambda: self._hold_when("Running"),
-            "cancelling": lambda: self._hold_when("Running"),
-            "falling asleep": lambda: self._hold_when("Sleeping"),
-            "asleep": self._wait_for_its_sleep,
-            "waking": self._hold_when_it_wakes,
-        }[self.moment]()
+    def is_there(self) -> bool:
+        """Whether it has come to its moment; holds its process there, if it has one then."""
+        if self.moment == "asleep":  # not held: it may wake while others come
+            return not self.engines() and self.state == "Sleeping"
+        if self._held:
+            return True
+        if self.moment == "pending":
+            self._held = self._freeze()
+        elif self.moment == "waking":
+            self._has_slept = self._has_slept or (not self.engines() and self.state == "Sleeping")
+            self._held = self._has_slept and self._freeze()
+        else:
+            self._held = self._freeze_when("Sleeping" if self.moment == "falling asleep" else "Running")
+        return self._held
 
     def engines(self) -> list[int]:
         """The processes that work on it, also those that have not said so yet."""
@@ -88,37 +89,17 @@ class HeldRun:
         table = pq.read_table(self.site.workspace.folder / "out" / self.job)
         return dict(Counter(table["llm_status"].to_pylist()))
 
-    def _until(self, wanted: Any, what: str) -> None:
-        deadline = time.monotonic() + LONG
-        while not wanted():
-            assert time.monotonic() < deadline, f"{self.moment}: never {what}, but {self.state}"
-            time.sleep(0.2)
-
     def _freeze(self) -> bool:
         return bool([send(process, signal.SIGSTOP) for process in self.engines()])
 
-    def _hold_at_its_start(self) -> None:
-        self._until(self._freeze, "a process")
-
-    def _hold_when(self, name: str) -> None:
-        """Hold its process while its state is called so."""
-
-        def held() -> bool:
-            if self.record() is None or self.state != name or not self._freeze():
-                return False
-            if self.state == name and self.engines():
-                return True
-            let_go(self.engines())
+    def _freeze_when(self, name: str) -> bool:
+        """Hold its process if its state is called so, and is still when it stands."""
+        if not self.engines() or self.state != name or self.record() is None:
             return False
-
-        self._until(held, f"{name} with a process")
-
-    def _wait_for_its_sleep(self) -> None:
-        self._until(lambda: self.state == "Sleeping" and not self.engines(), "asleep")
-
-    def _hold_when_it_wakes(self) -> None:
-        self._wait_for_its_sleep()
-        self._until(self._freeze, "a process that wakes it")
+        if self._freeze() and self.state == name and self.engines():
+            return True
+        let_go(self.engines())
+        return False
 
 
 def engines(home: Path | None = None) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -30,12 +30,13 @@ RULES = {"nightmail: a silent run is looked at": "silence", "nightmail: missing 
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Callable[..., Path]:
-    """The files of deployments/, with other seconds to wait before one of RULES acts."""
+    """The files of deployments/, with other seconds to wait before one of RULES acts, and other lines for `nightly`."""
 
-    def make(**seconds: float) -> Path:
+    def make(nightly: dict[str, Any] | None = None, **seconds: float) -> Path:
         tree = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
         for entry in tree["deployments"]:
             entry["enforce_parameter_schema"] = False  # a test's job file is in none of the form's lists
+            entry |= (nightly or {}) if entry["name"] == "nightly" else {}
         found = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())
         for rule in found["automations"]:
             rule["trigger"]["within"] = seconds.get(RULES.get(rule["name"], ""), rule["trigger"]["within"])
@@ -60,12 +61,12 @@ class Site:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.seen: list[str] = []
 
-    def deploy(self, webhook: str = "", **seconds: float) -> None:
+    def deploy(self, webhook: str = "", nightly: dict[str, Any] | None = None, **seconds: float) -> None:
         """Set up as `nightmail deploy` does, with times of the test's own."""
         from flows.deploy.server import deploy
 
         environ = {**self.server.environ, **({"NIGHTMAIL_WEBHOOK_URL": webhook} if webhook else {})}
-        list(deploy(self.rules(**seconds), environ, dry_run=False))
+        list(deploy(self.rules(nightly, **seconds), environ, dry_run=False))
 
     def sweeps(self) -> list[FlowRun]:
         """The flow runs of the deployment `sweep` that were started, by the schedule or an automation."""
