@@ -13,11 +13,9 @@ from tasks.orchestration.failures import failed_by
 
 def logged(name: str, error: Exception, said: str) -> None:
     """What Prefect does with an error that it caught, and with a state."""
-    try:
-        raise error
-    except Exception:
-        logging.getLogger(name).exception("Encountered exception during execution: %r", error)
-    logging.getLogger(name).error(said)
+    log = logging.getLogger(name)
+    log.error("Encountered exception during execution: %r", error, exc_info=error)
+    log.error(said)
 
 
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "prefect.task_runs", "prefect.engine"])
