@@ -100,6 +100,16 @@ def ended_by_sigterm() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
+def set_interrupts(handler: Any = signal.SIG_IGN) -> Any:
+    """Ignore Ctrl-C from here on, or let `handler` have it; what had it before.
+
+    Commands ignore it once it is decided what they end with. Only the main thread gets interrupts, and may change this.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGINT, handler)
+    return None
+
+
 def home() -> Home:
     """The storage locations from the environment, without activating S3 credentials: enough for reading the ledger."""
     return Home.from_environment(os.environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from cyclopts import CycloptsError
 from configs.errors import ConfigError, NightmailError, TerminalError
 from configs.foreign_text import printable, without_url_secrets
 from flows.cli import backfill, doctor, maintain, run, show
-from flows.cli.app import ALL_ANSWERED, INTERRUPTED, NOT_FINISHED, USAGE, app
+from flows.cli.app import ALL_ANSWERED, INTERRUPTED, NOT_FINISHED, USAGE, app, set_interrupts
 
 __all__ = [
     "app",
@@ -31,11 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
-    if (
-        not debug
-    ):  # what Prefect logs of a run is in its server; here it would bury the one line that people need
+    if arguments is None and not debug:
+        # What Prefect logs of a run is in its server; on the terminal it would bury the one line that people need.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+    before = signal.getsignal(signal.SIGINT)
+    code = _run([word for word in words if word != "--debug"], debug=debug)
+    # As a program, the code stands whatever is pressed while Python shuts down; called by one, it goes on.
+    set_interrupts(signal.SIG_IGN if arguments is None else before)
+    sys.exit(code)
 
 
 def _run(tokens: list[str], *, debug: bool) -> int:
@@ -45,6 +49,7 @@ def _run(tokens: list[str], *, debug: bool) -> int:
     except CycloptsError:
         return USAGE  # it has printed what is wrong
     except KeyboardInterrupt:
+        set_interrupts()
         sys.stderr.write("Interrupted; run the same command again to go on.\n")
         return INTERRUPTED
     except BrokenPipeError:

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
@@ -15,7 +16,20 @@ from configs.clock import SystemClock
 from configs.errors import ConfigError
 from configs.request import RunRequest
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, ROWS_UNANSWERED, AsJson, app, options_of, prefect_server
+from flows.cli.app import (
+    ALL_ANSWERED,
+    ROWS_UNANSWERED,
+    AsJson,
+    app,
+    home,
+    options_of,
+    prefect_server,
+    set_interrupts,
+)
+
+if TYPE_CHECKING:
+    from tasks.stages.report.plan import Plan
+    from tasks.stages.report.receipt import Receipt
 
 # plan and render do not look at earlier runs, and post nothing anyway.
 _OPTIONS_OF_RUN_ONLY = ("redo", "retry", "snapshot", "dry_run")
@@ -36,16 +50,30 @@ def run(request: RunRequest, *, as_json: AsJson = False) -> int:
     """Run a job, or resume it: the same job and key is the same run, resumed where it stopped."""
     from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
-    from tasks.stages.report.plan import Plan
-    from tasks.stages.report.plan_text import plan_as_text
-    from tasks.stages.report.receipt import Receipt
-    from tasks.stages.report.receipt_text import as_text, retry_line
 
     started_at = SystemClock().now()
     # Without a Prefect server the flow's function is called directly; every step is then a plain call.
     run_enrich: Callable[..., Any] = enrich if prefect_server() else enrich.fn
-    with terminal.progress_bar() as reporter, reporting_to(reporter):
-        result: Receipt | Plan = run_enrich(**request.parameters)
+    result: Receipt | Plan
+    try:
+        with terminal.progress_bar() as reporter, reporting_to(reporter):
+            result = run_enrich(**request.parameters)
+    except KeyboardInterrupt:
+        set_interrupts()
+        finished = _finished_since(started_at, request)
+        if finished is None:
+            raise
+        result = finished
+    set_interrupts()
+    return _show(result, request, started_at, as_json=as_json)
+
+
+def _show(result: Receipt | Plan, request: RunRequest, started_at: datetime, *, as_json: bool) -> int:
+    """Print a receipt or a plan, and what to do next; the exit code."""
+    from tasks.stages.report.plan import Plan
+    from tasks.stages.report.plan_text import plan_as_text
+    from tasks.stages.report.receipt_text import as_text, retry_line
+
     if as_json:
         terminal.show_json(result)
     elif isinstance(result, Plan):
@@ -61,7 +89,23 @@ def run(request: RunRequest, *, as_json: AsJson = False) -> int:
             sys.stderr.write(f"This was a trial, beside the job's output. For all rows: {all_rows}\n")
         if result.answered_by == "echo":
             sys.stderr.write(_ECHO_NOTICE)
-    return ROWS_UNANSWERED if isinstance(result, Receipt) and result.rows.unanswered else ALL_ANSWERED
+    return ALL_ANSWERED if isinstance(result, Plan) or not result.rows.unanswered else ROWS_UNANSWERED
+
+
+def _finished_since(started_at: datetime, request: RunRequest) -> Receipt | None:
+    """The receipt of the run that this command has finished, as the ledger knows: an interrupt came after that."""
+    from tasks.runs.queries import open_ledger
+    from tasks.runs.receipts import receipt_of
+    from tasks.runs.request import resolve_request
+
+    ledger = open_ledger(home())
+    if request.dry_run or ledger is None:
+        return None
+    resolved = resolve_request(request, home(), SystemClock(), expected_start=started_at)
+    run = ledger.latest_run(resolved.job.name, resolved.key)
+    if run is None or run.finished_at is None or run.finished_at < started_at:
+        return None
+    return receipt_of(run)
 
 
 @app.command

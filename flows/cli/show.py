@@ -87,7 +87,12 @@ def status(
             terminal.show_records(chosen_format, RUN_COLUMNS, rows)
         else:
             columns = ("run", "job", "key", "state", "rows", "answered", "chunks", "since", "waiting for")
-            terminal.show_table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in rows])
+            terminal.show_table(
+                columns,
+                [[row[c.replace(" ", "_")] for c in columns] for row in rows],
+                shorten=("waiting for",),
+                drop=("answered", "chunks", "since", "waiting for", "run"),
+            )
         _say_when_swept()
         return ALL_ANSWERED
     run_data = describe_run(home(), run)
@@ -126,7 +131,24 @@ def batches(
         terminal.show_records(chosen_format, BATCH_COLUMNS, rows)
         return ALL_ANSWERED
     columns = BATCH_COLUMNS[: BATCH_COLUMNS.index("error") + 1]  # what fits a terminal
-    terminal.show_table(columns, [[row[column] for column in columns] for row in rows])
+    terminal.show_table(
+        columns,
+        [[row[column] for column in columns] for row in rows],
+        shorten=("error",),
+        drop=(
+            "attempt",
+            "chunk",
+            "failed",
+            "ended",
+            "completed",
+            "requests",
+            "posted",
+            "cost",
+            "error",
+            "status",
+            "run",
+        ),
+    )
     return ALL_ANSWERED
 
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from configs.errors import ConfigError
 from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
+from flows.cli.text_table import table_lines
 from tasks.ledger.leases import describe_owner
 from tasks.stages.report.tables import as_csv, as_markdown
 
@@ -118,21 +119,29 @@ def show_records(
     sys.stdout.write(write(columns, rows))
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """Print a table on stdout; tab-separated lines if that is not a terminal."""
+def show_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    shorten: Sequence[str] = (),
+    wrap: str = "",
+    drop: Sequence[str] = (),
+) -> None:
+    """Print a table on stdout; tab-separated lines, with everything, if that is not a terminal.
+
+    On a terminal that is too narrow the named columns give way, as `table_lines` says; no other is ever cut.
+    """
     console = Console()
     if not console.is_terminal:
         for row in (columns, *rows):
             sys.stdout.write("\t".join(_text(value) for value in row) + "\n")
         return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name, first_value in zip(columns, rows[0] if rows else columns, strict=True):
-        table.add_column(
-            name, justify="right" if isinstance(first_value, (int, float)) else "left", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(_text(value)) for value in row))  # as it is: brackets are no markup
-    console.print(table)
+    numbers = [
+        name for name, value in zip(columns, rows[0] if rows else columns, strict=True) if _is_number(value)
+    ]
+    cells = [[_text(value, "%Y-%m-%d %H:%M") for value in row] for row in rows]
+    lines = table_lines(columns, cells, console.width, right=numbers, shorten=shorten, wrap=wrap, drop=drop)
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -140,7 +149,12 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(tuple(rows[0]), [list(row.values()) for row in rows])
+        show_table(
+            tuple(rows[0]),
+            [list(row.values()) for row in rows],
+            shorten=("note", "failure"),
+            drop=("report", "cost", "batches"),
+        )
 
 
 def show_preview(frame: pd.DataFrame) -> None:
@@ -180,10 +194,20 @@ def show_run(run: Mapping[str, Any]) -> None:
         if run["receipt"] and (path := getattr(run["receipt"], name)):
             write(f"{name} {path}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
-    show_table(columns, [[chunk[column] for column in columns] for chunk in run["chunk_list"]])
+    show_table(
+        columns,
+        [[chunk[column] for column in columns] for chunk in run["chunk_list"]],
+        shorten=("waiting_for",),
+        drop=("requests", "attempt", "not_before"),
+    )
     show_table(
         ("time", "event", "chunk", "detail"),
-        [[event["at"], event["kind"], event["chunk"], event["detail"]] for event in run["history"][-20:]],
+        [
+            [_text(event["at"]), event["kind"], event["chunk"], event["detail"]]
+            for event in run["history"][-20:]
+        ],
+        wrap="detail",
+        drop=("chunk",),
     )
 
 
@@ -194,7 +218,12 @@ def show_cleaning(cleaning: Mapping[str, Any]) -> None:
         sys.stdout.write("Nothing was removed.\n" if cleaning["removed"] else "There is nothing to remove.\n")
         return
     columns = ("kind", "id", "name", "run", "reason")
-    show_table(columns, [[item[column] for column in columns] for item in leftovers])
+    show_table(
+        columns,
+        [[item[column] for column in columns] for item in leftovers],
+        wrap="reason",
+        drop=("name",),
+    )
     total = ", ".join(
         f"{count} {kind if count == 1 else _PLURAL[kind]}"
         for kind, count in cleaning["totals"].items()
@@ -212,9 +241,13 @@ def _shorten(value: Any, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _text(value: Any) -> str:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _text(value: Any, time_format: str = "%Y-%m-%d %H:%M:%S") -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return value.strftime(time_format)
     return f"{value:,}" if isinstance(value, int) else printable(str(value))

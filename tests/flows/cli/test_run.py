@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import jsonschema_rs
@@ -181,3 +182,44 @@ def test_a_cancelled_run_stops_paying_and_goes_on_later(
     until(lambda: workspace.service.client().batches.retrieve(batch.batch_id).status == "cancelled")
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
     assert workspace.paid() == {"1/1": 1, "1/2": 1}
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "said"),
+    [
+        ("publish", 130, "Interrupted; run the same command again to go on.\n"),
+        ("publish_receipt", 0, ""),  # right after the end: the ledger knows that the run is finished
+    ],
+)
+def test_an_interrupt_tells_whether_the_run_was_finished(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    code: int,
+    said: str,
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"flows.enrich.{place}", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert nightmail("run", workspace.write(), "--key", "k") == code
+    printed = capsys.readouterr()
+    assert printed.err == said
+    assert ("letters k: 10 rows (10 succeeded)" in printed.out) is (code == 0)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_interrupts_without_end_after_the_end_change_nothing(workspace: Workspace) -> None:
+    process = started(workspace, "run", workspace.write(), "--key", "k")
+    until(
+        lambda: (
+            (run := workspace.ledger.latest_run("letters", "k")) is not None and run.finished_at is not None
+        )
+    )
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    printed, said = process.communicate()
+    assert (process.returncode, said) == (0, "")
+    assert "letters k: 10 rows (10 succeeded)" in printed

@@ -219,3 +219,30 @@ def test_schema_is_json_schema(
 ) -> None:
     assert nightmail("schema", *kind) == 0
     assert keys <= set(json.loads(capsys.readouterr().out)["properties"])
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("words", [("status",), ("batches",), ("status", "letters/2026-11-21")])
+def test_what_people_copy_is_in_one_piece_on_every_terminal(
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    words: tuple[str, ...],
+) -> None:
+    workspace.run(key="2026-11-21")
+    run = workspace.ledger.latest_run("letters", "2026-11-21")
+    assert run is not None
+    batch = workspace.ledger.batches(run.id)[0].batch_id
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    assert nightmail(*words) == 0
+    printed = capsys.readouterr().out
+    copied = {
+        "batches": [batch, "letters/2026-11-21"],
+        "status": [run.id, "letters", "2026-11-21", "finished"],
+    }
+    assert [text for text in copied[words[0]] if text not in printed] == []
+    table = [line for line in printed.split("\n") if not line.startswith(("output ", "report "))]
+    if len(words) == 1:
+        assert max(map(len, table)) <= width
