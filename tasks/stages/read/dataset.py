@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -37,6 +37,10 @@ class Reader(Protocol):
     @property
     def rows(self) -> int | None:
         """How many rows all files have; None where only reading them would tell."""
+
+    @property
+    def can_refuse(self) -> Collection[str]:
+        """The columns that may hold a value which is refused when it is read."""
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -92,6 +96,18 @@ class Dataset:
                             return
         if empty:
             raise InputError(self._no_rows())
+
+    def with_fewer_columns(self, used: Collection[str]) -> Dataset:
+        """The same rows, and every error that reading them would raise, with the columns `used` and few others."""
+        wanted = {*used, *self._reader.can_refuse} or {*self.schema.names[:1]}
+        names = tuple(name for name in self.schema.names if name in wanted)
+        return replace(
+            self,
+            schema=pa.schema([self.schema.field(name) for name in names]),
+            carried=tuple(name for name in self.carried if name in wanted),
+            _selection=Selection(names, (), self._selection.filtered),
+            _bad=self._bad,
+        )
 
     @property
     def bad_lines(self) -> tuple[BadLine, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +65,12 @@ class JsonlReader:
     skip: bool
     rows: int | None = field(default=None, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def can_refuse(self) -> Collection[str]:
+        """Every column: any line may be one that cannot be taken."""
+        names: list[str] = self.schema.names
+        return names
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
