@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.arrow_columns import JSON_TEXT
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
@@ -155,6 +156,7 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
         raise InputError(f"{path}: has no columns; check source.path")
     selection = select_columns(source, extra_columns, everything.names, path)
     _check_types_apply(source, fragments[0], partitions, path)
+    _check_keys(source, reader.schema, path)
     where = compile_where(source.where, everything, path)
     if reader.rows == 0:
         raise InputError(f"{path}: has no rows; check source.path")
@@ -225,6 +227,15 @@ def _check_types_apply(source: Source, fragment: Fragment, partitions: Partition
         raise InputError(
             f"{path}: source.types names {unused[0]!r}, but {fragment.format} files bring their own types; remove it"
         )
+
+
+def _check_keys(source: Source, schema: Any, path: str) -> None:
+    for key in source.key_columns:
+        if key in schema.names and JSON_TEXT.items() <= (schema.field(key).metadata or {}).items():
+            raise InputError(
+                f"{path}: source.key names {key!r}, which is text in some rows and something else in others;"
+                " write it one way throughout, e.g. as text in quotes"
+            )
 
 
 def _cut(batch: Any) -> Iterator[Any]:
