@@ -40,7 +40,10 @@ def prepare(run: Run, reporter: Reporter) -> None:
         )
         chunks = tuple(
             write_chunks(
-                run.folder, run.id, request_plan.dataset.schema, _with_progress(request_plan, reporter)
+                run.folder,
+                run.id,
+                request_plan.dataset.schema,
+                _with_progress(request_plan, request_plan.row_slices(), reporter),
             )
         )
     except ConfigError:
@@ -102,7 +105,7 @@ def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str],
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
     example: str | None = None
-    for row_slice in _with_progress(request_plan, reporter):
+    for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
         piece = row_slice.piece
         skips.update(skip.code for _, skip in piece.skipped)
         example = example or next((skip.message for _, skip in piece.skipped), None)
@@ -138,7 +141,7 @@ def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[P
     written: list[Path] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for row_slice in _with_progress(request_plan, reporter):
+        for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
             if file is None or row_slice.piece.new_chunk:
                 stack.close()
                 name = f"requests-{len(written) + 1:05d}.jsonl"
@@ -148,9 +151,11 @@ def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[P
     return written
 
 
-def _with_progress(request_plan: RequestPlan, reporter: Reporter) -> Iterator[RowSlice]:
+def _with_progress(
+    request_plan: RequestPlan, row_slices: Iterator[RowSlice], reporter: Reporter
+) -> Iterator[RowSlice]:
     done, total = 0, request_plan.dataset.rows_hint
-    for row_slice in request_plan.row_slices():
+    for row_slice in row_slices:
         yield row_slice
         done += row_slice.rows.num_rows
         reporter.progress(Progress("preparing", done, total, "rows"))

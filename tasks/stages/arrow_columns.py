@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+JSON_TEXT = {b"content-type": b"application/json"}
+"""The metadata of a field of text that holds JSON: templates see what it says."""
+
 _NUMPY: dict[pa.DataType, Any] = {
     pa.int64(): np.int64,
     pa.int32(): np.int32,

@@ -79,13 +79,18 @@ class RequestPlan:
         )
 
     @property
+    def _used(self) -> Dataset:
+        """The dataset with the columns that make ids and prompts."""
+        return self.dataset.with_fewer_columns((*self._job.source.key_columns, *self.renderer.columns))
+
+    @property
     def notes(self) -> list[str]:
         """What people should know of the job before they post it, a line each."""
         return self._dialect.notes(self._job.prompt)
 
     def preview(self) -> list[tuple[str, str]]:
         """The prompt of the first row, as (name, text) of each template. InputError when there is no row."""
-        first = self.renderer.preview(next(self.dataset.batches(1)))
+        first = self.renderer.preview(next(self._used.batches(1)))
         return [("skipped", first.message)] if isinstance(first, Skip) else first
 
     def first_rows(self, count: int) -> Iterator[RenderedRow]:
@@ -100,13 +105,20 @@ class RequestPlan:
             if done >= count:
                 return
 
+    def counted_slices(self) -> Iterator[RowSlice]:
+        """The same as `row_slices`, in less time: the rows lack the columns that neither ids nor prompts use."""
+        return self._slices(self._used)
+
     def row_slices(self) -> Iterator[RowSlice]:
         """All rows in source order; raises InputError for duplicate ids once all have been seen."""
+        return self._slices(self.dataset)
+
+    def _slices(self, dataset: Dataset) -> Iterator[RowSlice]:
         silent = envelope_bytes(self._job.prompt, self._request_tree)
         sharder = Sharder(self._limits, line_units=line_units(silent))
         duplicates = DuplicateFinder()
         row = 0
-        for batch in read_ahead(self.dataset.batches(MICRO_BATCH_ROWS), weigh=_size_of):
+        for batch in read_ahead(dataset.batches(MICRO_BATCH_ROWS), weigh=_size_of):
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             for piece in sharder.pieces(self.renderer.lines(batch, ids)):
@@ -140,6 +152,6 @@ class RequestPlan:
 
     def _all_ids(self) -> Iterator[list[str]]:
         row = 0
-        for batch in self.dataset.batches(MICRO_BATCH_ROWS):
+        for batch in self._used.batches(MICRO_BATCH_ROWS):
             yield self._ids.ids(batch, row)
             row += batch.num_rows

@@ -107,6 +107,13 @@ def _problems(params: dict[str, Any], version: str) -> Iterator[str]:
         for name in ("temperature", "top_p", "top_k"):
             if name in params:
                 yield f"{name}: not supported since anthropic-version 2026-10-21"
+    for name in ("temperature", "top_p"):
+        if not 0 <= params.get(name, 0) <= 1:
+            yield f"{name}: range: 0..1"
+    if params.get("thinking", {}).get("type") == "enabled" and (
+        params.get("temperature", 1) != 1 or "top_k" in params
+    ):
+        yield "temperature may only be set to 1, and top_k not at all, when thinking is enabled"
     if set(params.get("metadata", {})) - {"user_id"}:
         yield "metadata: Extra inputs are not permitted"
     if params.get("service_tier", "auto") not in ("auto", "standard_only"):

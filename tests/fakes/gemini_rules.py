@@ -63,6 +63,9 @@ def _turns(request: dict[str, Any]) -> str | None:
 
 def _config(request: dict[str, Any]) -> str | None:
     config = request.get("generationConfig", {})
+    for name, most in ("temperature", 2), ("topP", 1):
+        if not 0 <= config.get(name, 0) <= most:
+            return f"* GenerateContentRequest.generation_config.{name}: {name} must be in the range [0.0, {most}.0]"
     if "responseJsonSchema" in config and config.get("responseMimeType") != "application/json":
         return "response_json_schema is only supported with response_mime_type: application/json"
     if "responseJsonSchema" in config and "responseSchema" in config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import json
 from typing import Any
 
 import pytest
@@ -50,3 +51,30 @@ def test_plan_and_run_read_alike(
     assert [row["id"] for row in published] == ["1", "2"]
     assert published == rows
     assert workspace.statuses() == {"succeeded": 2}
+
+
+def test_conversations_whose_content_is_text_or_a_list_are_asked_as_they_are(workspace: Workspace) -> None:
+    said = [
+        [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [{"type": "text", "text": "yo"}]},
+        ],
+        [{"role": "user", "content": [{"type": "text", "text": "what"}]}],
+    ]
+    lines = (json.dumps({"id": f"r{n}", "messages": each}) + "\n" for n, each in enumerate(said))
+    (workspace.folder / "chats.jsonl").write_text("".join(lines))
+    workspace.change("source", {"path": "chats.jsonl", "key": "id"})
+    workspace.change(
+        "prompt.user",
+        "{% for m in messages %}{{ m.role }}: {% if m.content is string %}{{ m.content }}"
+        "{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}\n{% endfor %}",
+    )
+    workspace.run()
+    assert workspace.out.column("llm_answer").to_pylist() == [
+        "Echo: user: hi\nassistant: yo\n",
+        "Echo: user: what\n",
+    ]
+    contents = [[m["content"] for m in each] for each in workspace.out.column("messages").to_pylist()]
+    assert [[json.loads(each) for each in row] for row in contents] == [
+        [m["content"] for m in each] for each in said
+    ]

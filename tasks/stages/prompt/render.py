@@ -194,7 +194,7 @@ def _quoted(texts: Sequence[str]) -> list[bytes]:
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
     try:
-        return to_python(batch.column(name))
+        return to_python(batch.column(name), batch.schema.field(name))
     except (ValueError, OverflowError, pa.ArrowException) as error:
         # A text that is no UTF-8, a date past the year 9999: Arrow holds what Python cannot.
         raise RowError(f"column {name!r}: {reason(error)}") from error

@@ -12,6 +12,7 @@ The rules hold wherever a value becomes text: `{{ x }}`, `a ~ b` and text filter
 | date, time, timestamp | ISO 8601, the zone's offset where there is one, down to the nanosecond where there are any |
 | duration | ISO 8601: `PT1M30S`, `-P1DT0.5S` |
 | list, struct, map | JSON |
+| JSON text of a field of mixed types | as what it says: text, a number, a list |
 | binary | an error, and the row is skipped: write `{{ x | b64encode }}` |
 
 Inside JSON (containers, and the `tojson` filter) null and NaN are `null`, decimals are numbers as written, binary is
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -31,6 +33,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tasks.stages.arrow_columns import JSON_TEXT
 
 Cell = Any
 """A Python value as `pyarrow` gives it: the values of a table have no narrower common type."""
@@ -68,14 +72,17 @@ def b64encode(value: bytes | str) -> str:
     return base64.b64encode(value.encode() if isinstance(value, str) else value).decode("ascii")
 
 
-def to_python(column: pa.Array) -> list[Cell]:
-    """The column's values, null as None. `ValueError` or `OverflowError` where Python has no such value."""
+def to_python(column: pa.Array, field: pa.Field | None = None) -> list[Cell]:
+    """The column's values, null as None. `ValueError` or `OverflowError` where Python has no such value.
+
+    Text that its `field` says is JSON (`JSON_TEXT`) is what the JSON says.
+    """
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return _timestamps(column)
     readable = _without_nanos(kind)
     values: list[Cell] = (column if readable == kind else column.cast(readable, safe=False)).to_pylist()
-    convert = _converter(kind)
+    convert = _converter(kind) if field is None else _converter_of(field)
     return values if convert is None else [None if value is None else convert(value) for value in values]
 
 
@@ -162,6 +169,18 @@ def _without_nanos(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def _converter_of(field: pa.Field) -> Callable[[Any], Cell] | None:
+    is_json = pa.types.is_string(field.type) and JSON_TEXT.items() <= (field.metadata or {}).items()
+    return _from_json if is_json else _converter(field.type)
+
+
+def _from_json(text: str) -> Cell:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _converter(kind: pa.DataType) -> Callable[[Any], Cell] | None:
     """A function from pyarrow's Python value to ours: short floats, dicts for maps. None where they are the same."""
     types = pa.types
@@ -178,15 +197,13 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Cell] | None:
             return lambda pairs: [{"key": key(k), "value": item(v)} for k, v in pairs]
         return lambda pairs: {key(k): item(v) for k, v in pairs}
     if types.is_struct(kind):
-        converters = {
-            field.name: convert for field in kind if (convert := _converter(field.type)) is not None
-        }
+        converters = {field.name: convert for field in kind if (convert := _converter_of(field)) is not None}
         if not converters:
             return None
         fields = {name: _nullable(convert) for name, convert in converters.items()}
         return lambda value: {k: fields[k](v) if k in fields else v for k, v in value.items()}
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        inner = _converter(kind.value_type)
+        inner = _converter_of(kind.value_field)
         if inner is None:
             return None
         each = _nullable(inner)

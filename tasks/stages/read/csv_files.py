@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import functools
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from typing import Any
@@ -53,6 +53,12 @@ class CsvReader:
     block: int = _BLOCK
     rows: int | None = field(default=None, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def can_refuse(self) -> Collection[str]:
+        """Every column: any line may be one that cannot be taken."""
+        names: list[str] = self.schema.names
+        return names
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines

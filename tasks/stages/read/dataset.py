@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.arrow_columns import JSON_TEXT
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
@@ -37,6 +38,10 @@ class Reader(Protocol):
     @property
     def rows(self) -> int | None:
         """How many rows all files have; None where only reading them would tell."""
+
+    @property
+    def can_refuse(self) -> Collection[str]:
+        """The columns that may hold a value which is refused when it is read."""
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -93,6 +98,18 @@ class Dataset:
         if empty:
             raise InputError(self._no_rows())
 
+    def with_fewer_columns(self, used: Collection[str]) -> Dataset:
+        """The same rows, and every error that reading them would raise, with the columns `used` and few others."""
+        wanted = {*used, *self._reader.can_refuse} or {*self.schema.names[:1]}
+        names = tuple(name for name in self.schema.names if name in wanted)
+        return replace(
+            self,
+            schema=pa.schema([self.schema.field(name) for name in names]),
+            carried=tuple(name for name in self.carried if name in wanted),
+            _selection=Selection(names, (), self._selection.filtered),
+            _bad=self._bad,
+        )
+
     @property
     def bad_lines(self) -> tuple[BadLine, ...]:
         """The first lines left out by the latest `batches()`, at most twenty (`bad_lines: skip`)."""
@@ -139,6 +156,7 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
         raise InputError(f"{path}: has no columns; check source.path")
     selection = select_columns(source, extra_columns, everything.names, path)
     _check_types_apply(source, fragments[0], partitions, path)
+    _check_keys(source, reader.schema, path)
     where = compile_where(source.where, everything, path)
     if reader.rows == 0:
         raise InputError(f"{path}: has no rows; check source.path")
@@ -209,6 +227,15 @@ def _check_types_apply(source: Source, fragment: Fragment, partitions: Partition
         raise InputError(
             f"{path}: source.types names {unused[0]!r}, but {fragment.format} files bring their own types; remove it"
         )
+
+
+def _check_keys(source: Source, schema: Any, path: str) -> None:
+    for key in source.key_columns:
+        if key in schema.names and JSON_TEXT.items() <= (schema.field(key).metadata or {}).items():
+            raise InputError(
+                f"{path}: source.key names {key!r}, which is text in some rows and something else in others;"
+                " write it one way throughout, e.g. as text in quotes"
+            )
 
 
 def _cut(batch: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +19,16 @@ import pyarrow.json as pa_json
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
 from tasks.stages.read.jsonl_types import (
-    TypeConflict,
     WideNumbers,
     as_text,
     field_name,
     field_with_wide_number,
     final_type,
+    json_texts,
     merge_types,
+    parsed,
+    plain_type,
+    type_of,
 )
 from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
@@ -36,6 +39,15 @@ _WINDOW_LINES = 64
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 
 LeaveOut = Callable[[BadLine], None]
+Mixed = dict[tuple[str, ...], str]  # the fields of mixed types, each with what it was
+
+
+class _MixedTypes(Exception):
+    """Lines whose fields are of several types; `type_` is what the lines have in common."""
+
+    def __init__(self, type_: Any, mixed: Mixed) -> None:
+        super().__init__()
+        self.type_, self.mixed = type_, mixed
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,17 @@ class LineBlock:
     path: str
     line: int
     data: bytes
+
+    def with_json_texts(self, type_: Any) -> LineBlock:
+        """The block with JSON text in place of each value that is MIXED in `type_`; bad lines stay as they are."""
+        convert = json_texts(type_)
+        if convert is None:
+            return self
+        lines = self.data.split(b"\n")
+        for place, line in enumerate(lines):
+            with suppress(ValueError, RecursionError):
+                lines[place] = json.dumps(convert(parsed(line))).encode() if line.strip(b" \t\r") else line
+        return LineBlock(self.path, self.line, b"\n".join(lines))
 
     def lines(self) -> Iterator[LineBlock]:
         """One block for each line that is not blank."""
@@ -57,14 +80,22 @@ class LineBlock:
 class JsonlReader:
     """Reads the JSON Lines files of a dataset.
 
-    `schema` holds every field met in any line; a line without a field has null there.
+    `schema` holds every field met in any line; a line without a field has null there. `type_` is the same as a struct in
+    which fields of mixed types are marked.
     """
 
     storage: SourceFilesystem
     schema: Any
+    type_: Any
+    notes: tuple[str, ...]
     skip: bool
     rows: int | None = field(default=None, init=False)
-    notes: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def can_refuse(self) -> Collection[str]:
+        """Every column: any line may be one that cannot be taken."""
+        names: list[str] = self.schema.names
+        return names
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -74,6 +105,7 @@ class JsonlReader:
         schema = pa.schema([self.schema.field(name) for name in names])
         with self.storage.input_errors(fragment.path):
             for block in _blocks(self.storage, fragment):
+                block = block.with_json_texts(self.type_)
                 table = _parse_block(block, schema, bad.add if self.skip else None)
                 for batch in table.combine_chunks().to_batches(max_chunksize=rows):
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
@@ -81,23 +113,40 @@ class JsonlReader:
 
 def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *, skip: bool) -> JsonlReader:
     """Read every line once and put the types together. Raises InputError."""
-    known, wide = pa.struct([]), WideNumbers()
+    known, wide, mixed = pa.struct([]), WideNumbers(), Mixed()
     for fragment in fragments:
         with storage.input_errors(fragment.path):
             for block in _blocks(storage, fragment):
-                table = _parse_block(block, None, _ignore if skip else None, likely=known)
-                known = _merge_block(known, block, table)
-                if any(wide.has_wide_doubles(part) for part in table.to_struct_array().chunks):
-                    _refuse_wide_numbers(block, known)
+                known = _with_block(known, block, wide, mixed, _ignore if skip else None)
     if wide.field_that_loses_digits(known):
         for fragment in fragments:
             for block in _blocks(storage, fragment):
-                _refuse_wide_numbers(block, known)
+                _refuse_wide_numbers(block.with_json_texts(known), known)
     if not known.num_fields:
         raise InputError(
             f"{storage.display_path(fragments[0].path)}: has no rows with a field; check source.path"
         )
-    return JsonlReader(storage, pa.schema(list(final_type(known))), skip)
+    notes = (
+        f"field {field_name(path)!r} {what}: kept as JSON text, of which templates see what it says"
+        for path, what in mixed.items()
+    )
+    return JsonlReader(storage, pa.schema(list(final_type(known))), known, tuple(notes), skip)
+
+
+def _with_block(
+    known: Any, block: LineBlock, wide: WideNumbers, mixed: Mixed, leave_out: LeaveOut | None
+) -> Any:
+    """The types known so far and those of a block, put together."""
+    readable = block.with_json_texts(known)
+    try:
+        table = _parse_block(readable, None, leave_out, likely=plain_type(known))
+    except _MixedTypes as found:
+        mixed |= found.mixed
+        return _with_block(merge_types(known, found.type_, (), mixed), block, wide, mixed, leave_out)
+    known = merge_types(known, as_text(pa.struct(list(table.schema))), (), mixed)
+    if any(wide.has_wide_doubles(part) for part in table.to_struct_array().chunks):
+        _refuse_wide_numbers(block.with_json_texts(known), known)
+    return known
 
 
 def _ignore(line: BadLine) -> None:
@@ -146,11 +195,13 @@ def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, like
         return _parse_exactly(block.data, rows, schema)
     except (ValueError, pa.ArrowException):
         lines = list(_good_lines(block.lines(), _check_object, leave_out))
+    if schema is None:
+        _find_mixed(lines)
     lines = list(_readable_by_arrow(lines, leave_out))
     try:
         return _table(lines, schema)
     except (ValueError, pa.ArrowException) as error:
-        _refuse_conflict(lines, pa.struct(list(schema or ())))
+        _refuse_other_types(lines, pa.struct(list(schema or ())))
         raise InputError(
             f"{block.path}: line {block.line} or after: {one_line(error)}; correct it"
         ) from error
@@ -228,38 +279,26 @@ def _check_readable(data: bytes) -> None:
     _parse_exactly(data, 1, None)
 
 
-def _merge_block(known: Any, block: LineBlock, table: Any) -> Any:
-    """The types known so far, with those of a block; InputError with the line where they conflict."""
-    try:
-        return merge_types(known, _inferred(table))
-    except TypeConflict as error:
-        _refuse_conflict(
-            list(_readable_by_arrow(list(_good_lines(block.lines(), _check_object, _ignore)), _ignore)), known
-        )
-        raise InputError(f"{block.path}: line {block.line} or after: {error}; write one type") from error
+def _find_mixed(lines: Iterable[LineBlock]) -> None:
+    """Raise _MixedTypes when a field is of several types in these lines."""
+    type_, mixed = pa.struct([]), Mixed()
+    for line in lines:
+        with suppress(ValueError, RecursionError):  # refused, or left out, when Arrow reads it
+            type_ = merge_types(type_, type_of(parsed(line.data), (), mixed), (), mixed)
+    if mixed:
+        raise _MixedTypes(type_, mixed)
 
 
-def _inferred(table: Any) -> Any:
-    return as_text(pa.struct(list(table.schema)))
-
-
-def _refuse_conflict(lines: Sequence[LineBlock], known: Any) -> None:
-    """Raise InputError for the first line whose types do not fit what is known."""
-    for window in _windows(lines):
-        try:
-            known = merge_types(known, _inferred(_table(window, None)))
-        except (TypeConflict, ValueError, pa.ArrowException):
-            for line in window:
-                known = _merge_line(known, line)
-
-
-def _merge_line(known: Any, line: LineBlock) -> Any:
-    try:
-        return merge_types(known, _inferred(_table([line], None)))
-    except TypeConflict as error:
-        raise InputError(
-            f"{line.path}: line {line.line}: {error}; write it one way throughout, e.g. as text in quotes"
-        ) from error
+def _refuse_other_types(lines: Iterable[LineBlock], known: Any) -> None:
+    """Raise InputError for the first line that does not have the types that the file had when it was opened."""
+    for line in lines:
+        mixed = Mixed()
+        with suppress(ValueError, RecursionError):
+            merge_types(known, type_of(parsed(line.data), (), mixed), (), mixed)
+        for path, what in mixed.items():
+            raise InputError(
+                f"{line.path}: line {line.line}: field {field_name(path)!r} {what}; run the same command again"
+            )
 
 
 def _refuse_wide_numbers(block: LineBlock, known: Any) -> None:

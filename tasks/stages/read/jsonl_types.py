@@ -3,42 +3,99 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.stages.arrow_columns import JSON_TEXT
+
 Path = tuple[str, ...]
 
 _EXACT_IN_DOUBLE = 1 << 53  # up to here a double holds every whole number
+_TYPES = {
+    type(None): pa.null(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+}
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class TypeConflict(Exception):
-    """Two types that one field cannot have together."""
-
-    def __init__(self, path: Path, known: Any, new: Any) -> None:
-        super().__init__(f"field {field_name(path)!r} is {_json_name(new)}, but {_json_name(known)} before")
+MIXED = pa.json_(pa.string())
+"""Stands for a field that is text in one line and an object in the next: it is kept as JSON text."""
 
 
-def merge_types(known: Any, new: Any, path: Path = ()) -> Any:
-    """The type that holds both; whole numbers and decimals make float64. Raises TypeConflict."""
-    if known == new or pa.types.is_null(new):
+def merge_types(known: Any, new: Any, path: Path = (), mixed: dict[Path, str] | None = None) -> Any:
+    """The type that holds both: whole numbers and decimals make float64, what has nothing in common makes MIXED.
+
+    Fields that become MIXED are put into `mixed`, each with what it was.
+    """
+    if known in (new, MIXED) or pa.types.is_null(new):
         return known
-    if pa.types.is_null(known):
+    if new == MIXED or pa.types.is_null(known):
         return new
     if pa.types.is_struct(known) and pa.types.is_struct(new):
         fields = {item.name: item.type for item in known}
         for item in new:
-            fields[item.name] = merge_types(fields.get(item.name, pa.null()), item.type, (*path, item.name))
+            before = fields.get(item.name, pa.null())
+            fields[item.name] = merge_types(before, item.type, (*path, item.name), mixed)
         return pa.struct(list(fields.items()))
     if pa.types.is_list(known) and pa.types.is_list(new):
-        return pa.list_(merge_types(known.value_type, new.value_type, (*path, "[]")))
+        return pa.list_(merge_types(known.value_type, new.value_type, (*path, "[]"), mixed))
     if {known, new} == {pa.int64(), pa.float64()}:
         return pa.float64()
-    raise TypeConflict(path, known, new)
+    if mixed is not None:
+        mixed[path] = f"is {_json_name(new)}, but {_json_name(known)} before"
+    return MIXED
+
+
+def type_of(value: Any, path: Path = (), mixed: dict[Path, str] | None = None) -> Any:
+    """The type of a value that the json module read, as Arrow would infer it."""
+    if isinstance(value, dict):
+        return pa.struct([(name, type_of(item, (*path, name), mixed)) for name, item in value.items()])
+    if isinstance(value, list):
+        inner = pa.null()
+        for item in value:
+            inner = merge_types(inner, type_of(item, (*path, "[]"), mixed), (*path, "[]"), mixed)
+        return pa.list_(inner)
+    return _TYPES[type(value)]
+
+
+def json_texts(type_: Any) -> Callable[[Any], Any] | None:
+    """A function that puts JSON text in place of what is MIXED in a value of this type; None where nothing is."""
+    if type_ == MIXED:
+        return lambda value: (
+            None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        )
+    if pa.types.is_list(type_):
+        each = json_texts(type_.value_type)
+        return each and (lambda value: [each(item) for item in value] if isinstance(value, list) else value)
+    if not pa.types.is_struct(type_):
+        return None
+    inner = {item.name: convert for item in type_ if (convert := json_texts(item.type))}
+
+    def in_object(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: inner[name](item) if name in inner else item for name, item in value.items()}
+
+    return in_object if inner else None
+
+
+def parsed(line: bytes) -> Any:
+    """A line as Python reads JSON. ValueError for what Arrow does not take: a name twice in an object."""
+    return json.loads(str(line, "utf-8"), object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return fields
 
 
 def as_text(type_: Any) -> Any:
@@ -49,19 +106,34 @@ def as_text(type_: Any) -> Any:
 def final_type(type_: Any) -> Any:
     """The type to read with: a field that is always null becomes text, as Parquet readers expect one.
 
-    A struct without fields gets one, `_empty`, always null: Parquet cannot store it otherwise.
+    A struct without fields gets one, `_empty`, always null: Parquet cannot store it otherwise. What is MIXED is text
+    that says of itself that it is JSON.
     """
-    if pa.types.is_struct(type_) and not type_.num_fields:
-        return pa.struct([("_empty", pa.string())])
-    return _map_leaves(type_, lambda leaf: pa.string() if pa.types.is_null(leaf) else leaf, final_type)
-
-
-def _map_leaves(type_: Any, leaf: Any, again: Any = None) -> Any:
-    again = again or (lambda inner: _map_leaves(inner, leaf))
     if pa.types.is_struct(type_):
-        return pa.struct([(item.name, again(item.type)) for item in type_])
+        if not type_.num_fields:
+            return pa.struct([("_empty", pa.string())])
+        return pa.struct([_final_field(item.name, item.type) for item in type_])
     if pa.types.is_list(type_):
-        return pa.list_(again(type_.value_type))
+        return pa.list_(_final_field("item", type_.value_type))
+    return pa.string() if pa.types.is_null(type_) else type_
+
+
+def _final_field(name: str, type_: Any) -> Any:
+    if type_ == MIXED:
+        return pa.field(name, pa.string(), metadata=JSON_TEXT)
+    return pa.field(name, final_type(type_))
+
+
+def plain_type(type_: Any) -> Any:
+    """The type without marks: text where it is MIXED."""
+    return _map_leaves(type_, lambda leaf: pa.string() if leaf == MIXED else leaf)
+
+
+def _map_leaves(type_: Any, leaf: Any) -> Any:
+    if pa.types.is_struct(type_):
+        return pa.struct([(item.name, _map_leaves(item.type, leaf)) for item in type_])
+    if pa.types.is_list(type_):
+        return pa.list_(_map_leaves(type_.value_type, leaf))
     return leaf(type_)
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from tasks.stages.read.columns import check_distinct_names, check_same_columns
 from tasks.stages.read.filters import Where
+from tasks.stages.read.wide_row_groups import MOST_COLUMNS_WEIGHED, batches_of
 from tasks.stages.read.widening import widened
 from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
@@ -25,7 +26,6 @@ _ALL_BUFFERS = 16 << 20
 _LEAST_BUFFER = 1 << 16
 _OF_THE_FILE = (b"pandas",)  # says where the file's index is, which an output with more columns does not have
 _LOST = ("GEOMETRY", "GEOGRAPHY", "VARIANT")
-_MOST_COLUMNS_WEIGHED = 2_000  # of wider files every look at a column costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class ParquetReader:
     schema: Any
     rows: int
     notes: tuple[str, ...] = ()
+    widened: frozenset[str] = frozenset()
+
+    @property
+    def can_refuse(self) -> frozenset[str]:
+        """The columns whose values may not fit the dataset's type: those that were widened."""
+        return self.widened
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -48,7 +54,7 @@ class ParquetReader:
             return
         with self.storage.input_errors(fragment.path), opened(self.storage, fragment, len(names)) as file:
             rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
-            for batch in file.iter_batches(rows, groups, columns=list(names), use_threads=False):
+            for batch in batches_of(file, groups, names, rows):
                 yield _cast(batch, schema, self.storage.display_path(fragment.path))
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
@@ -72,6 +78,7 @@ def inspect_parquet(
     """Read the footers and check that the files fit together. Raises InputError."""
     fields: dict[str, Any] = {}
     notes: dict[str, None] = {}
+    widened_columns: set[str] = set()
     metadata: dict[bytes, bytes] = {}
     first_path = storage.display_path(fragments[0].path)
     rows = 0
@@ -90,13 +97,16 @@ def inspect_parquet(
                 if field.name in fields and (only is None or field.name in only):
                     before = fields[field.name]
                     fields[field.name] = _common_field(before, field, path, first_path)
-                    _note_widening(before, field, fields[field.name], notes)
-    return ParquetReader(storage, pa.schema(list(fields.values()), metadata), rows, tuple(notes))
+                    if before.type != field.type:
+                        widened_columns.add(field.name)
+                        _note_widening(before, field, fields[field.name], notes)
+    return ParquetReader(
+        storage, pa.schema(list(fields.values()), metadata), rows, tuple(notes), frozenset(widened_columns)
+    )
 
 
 def _note_widening(before: Any, field: Any, common: Any, notes: dict[str, None]) -> None:
-    differs = before.type != field.type
-    if differs and not (pa.types.is_null(before.type) or pa.types.is_null(field.type)):
+    if not (pa.types.is_null(before.type) or pa.types.is_null(field.type)):
         notes[
             f"column {field.name!r} is {before.type} in some files and {field.type} in others, read as {common.type}"
         ] = None
@@ -112,7 +122,7 @@ def _with_annotations(file: Any, notes: dict[str, None], path: str) -> Any:
     """The schema with the text that Parquet calls ENUM as text; what else Arrow cannot carry goes into `notes`."""
     schema = file.schema_arrow
     leaves = file.schema
-    for number in range(len(leaves) if len(leaves) < _MOST_COLUMNS_WEIGHED else 0):
+    for number in range(len(leaves) if len(leaves) < MOST_COLUMNS_WEIGHED else 0):
         leaf = leaves.column(number)
         kind = str(leaf.logical_type.type)
         place = schema.get_field_index(leaf.path)
@@ -131,7 +141,7 @@ def _without_id(field: Any) -> Any:
 def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
     """How many rows make about BATCH_BYTES in the row group with the largest ones."""
     largest = 1
-    for number in range(footer.num_row_groups if footer.num_columns < _MOST_COLUMNS_WEIGHED else 0):
+    for number in range(footer.num_row_groups if footer.num_columns < MOST_COLUMNS_WEIGHED else 0):
         group = footer.row_group(number)
         columns = (group.column(place) for place in range(group.num_columns))
         used = (each for each in columns if each.path_in_schema.split(".")[0] in names)

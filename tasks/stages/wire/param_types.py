@@ -1,4 +1,4 @@
-"""Parameters that must be numbers or truth values: text in their place is refused by every provider, row after row."""
+"""Parameters that must be numbers or truth values, within bounds: all else is refused by every provider, row after row."""
 
 from __future__ import annotations
 
@@ -16,13 +16,29 @@ _FILTERS: Final[dict[Due, tuple[str, ...]]] = {
     "bool": ("bool", "tojson"),
 }
 _WORDS: Final[dict[Due, str]] = {"number": "a number", "int": "a whole number", "bool": "true or false"}
+Range = tuple[float, float]
 
 
-def check_types(params: Mapping[str, Any], due: Mapping[str, Due], where: str = "prompt.params") -> None:
-    """ConfigError for a parameter that is text where something else is due."""
+def check_types(
+    params: Mapping[str, Any],
+    due: Mapping[str, Due],
+    ranges: Mapping[str, Range] = {},
+    where: str = "prompt.params",
+) -> None:
+    """ConfigError for a parameter that is text where something else is due, or a number out of its range."""
     for name, value in params.items():
         if name in due and (problem := _problem(value, due[name])):
             raise ConfigError(f"{where}.{name}: {problem}")
+        if name in ranges and is_outside(value, ranges[name]):
+            least, most = ranges[name]
+            raise ConfigError(
+                f"{where}.{name}: must be from {least:g} to {most:g}, not {value!r}; correct it"
+            )
+
+
+def is_outside(value: Any, bounds: Range) -> bool:
+    """Whether a value is a number beyond its bounds."""
+    return type(value) in (int, float) and not bounds[0] <= value <= bounds[1]
 
 
 def _problem(value: Any, due: Due) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from configs.errors import ConfigError
 from tasks.stages.prompt.render import Template, templated_param
-from tasks.stages.wire.param_types import Due, check_types
+from tasks.stages.wire.param_types import Due, Range, check_types
 
 DEFAULT_MAX_TOKENS = 4_096
 """Anthropic requires a limit; a job that names none gets this one, plus what it lets the model think."""
@@ -26,13 +26,14 @@ _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "top_k"), "int"),
     **dict.fromkeys(("temperature", "top_p"), "number"),
 }
+_RANGES: Final[dict[str, Range]] = {"temperature": (0, 1), "top_p": (0, 1)}
 _LEAST_THOUGHT = 1_024
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str, Any]:
     """The parameters of a request; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
-    check_types(given, _DUE)
+    check_types(given, _DUE, _RANGES)
     body: dict[str, Any] = {}
     for name, value in given.items():
         where = f"prompt.params.{name}"
@@ -92,6 +93,13 @@ def _check_values(body: Mapping[str, Any]) -> None:
     for name in ("thinking", "output_config"):
         if not isinstance(body.get(name, {}), dict):
             raise ConfigError(f"prompt.params.{name}: must be a mapping")
+    if body.get("thinking", {}).get("type") == "enabled":
+        for name in ("temperature", "top_k"):
+            # https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+            if name in body and (name == "top_k" or body[name] != 1):
+                raise ConfigError(
+                    f"prompt.params.{name}: Anthropic refuses it beside thinking; remove one of the two"
+                )
 
 
 def _as_is(value: Any, where: str) -> Any:  # noqa: ARG001 - one shape for all

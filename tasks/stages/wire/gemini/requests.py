@@ -15,7 +15,7 @@ from configs.prompt import Message, Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
-from tasks.stages.wire.param_types import Due, check_types
+from tasks.stages.wire.param_types import Due, Range, check_types
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -32,6 +32,7 @@ _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("autoTruncate", "responseLogprobs"), "bool"),
 }
 """What is no text; the others are looked at by name."""
+_RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1)}
 # The same thing under OpenAI's name; everything else of theirs has no word here.
 _OPENAI_NAMES = {
     "max_completion_tokens": "maxOutputTokens",
@@ -120,9 +121,9 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
         if name == "stopSequences" and isinstance(value, str):
             value = [value]
         if name in _DUE:
-            check_types(
-                {key.removeprefix("prompt.params."): value}, {key.removeprefix("prompt.params."): _DUE[name]}
-            )
+            shown = key.removeprefix("prompt.params.")
+            ranges = {shown: _RANGES[name]} if name in _RANGES else {}
+            check_types({shown: value}, {shown: _DUE[name]}, ranges)
         found[name] = key, templated_param(value, key)
     return found
 

@@ -10,7 +10,7 @@ from configs.prompt import Prompt
 from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
 from tasks.stages.wire.openai.model_families import refused_sampling
 from tasks.stages.wire.openai.pictures import check_address
-from tasks.stages.wire.param_types import Due, check_types
+from tasks.stages.wire.param_types import Due, Range, check_types
 
 _ONE_ANSWER = "there is one answer a row; remove it"
 _INSTEAD: Final[dict[str, dict[str, str]]] = {
@@ -46,6 +46,17 @@ NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
     "/v1/images/edits": {"n": "int"},
 }
 """What is no text, by endpoint."""
+_SAMPLED: Final[dict[str, Range]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "top_logprobs": (0, 20),
+}
+RANGES: Final[dict[str, dict[str, Range]]] = dict.fromkeys(
+    ("/v1/chat/completions", "/v1/responses", "/v1/completions"), _SAMPLED
+)
+"""Least and most of numbers, by endpoint: https://platform.openai.com/docs/api-reference"""
 
 
 def check_params(prompt: Prompt) -> None:
@@ -56,7 +67,7 @@ def check_params(prompt: Prompt) -> None:
     chat = prompt.endpoint == "/v1/chat/completions"
     if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
-    check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}))
+    check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}), RANGES.get(prompt.endpoint, {}))
     if refused := refused_sampling(prompt.model, prompt.params):
         name, why = refused
         raise _wrong(name, f"{why} ({prompt.model}); remove it")

@@ -16,8 +16,9 @@ import orjson
 from tasks.stages.prompt.values_sent import refuse_url
 from tasks.stages.validate import NO_MAX_TOKENS
 from tasks.stages.wire.openai.model_families import refused_sampling
-from tasks.stages.wire.openai.params import NOT_TEXT
+from tasks.stages.wire.openai.params import NOT_TEXT, RANGES
 from tasks.stages.wire.openai.strict_schema import root_problem, strict_problems
+from tasks.stages.wire.param_types import is_outside
 
 Refusal = tuple[str, str]
 """(parameter, message)."""
@@ -61,6 +62,12 @@ def _param_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]
             yield (
                 name,
                 f"Invalid type for '{name}': expected a {due}, but got {type(value).__name__} instead.",
+            )
+    for name, bounds in RANGES.get(endpoint, {}).items():
+        if is_outside(body.get(name), bounds):
+            yield (
+                name,
+                f"Invalid '{name}': expected a value from {bounds[0]:g} to {bounds[1]:g}, but got {body[name]} instead.",
             )
 
 

@@ -335,3 +335,17 @@ def _target(link: Path) -> str:
         return str(link.readlink())
     except OSError:
         return ""
+
+
+def test_fewer_columns_are_read_only_where_no_value_of_the_others_can_be_refused(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1.5]})
+    pq.write_table(table, tmp_path / "1.parquet")
+    pq.write_table(table.set_column(2, "c", pa.array([1, 2])), tmp_path / "2.parquet")
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,x,2\n")
+    parquet = open_dataset(Source(path=str(tmp_path / "*.parquet")))
+    for used, names in (["a"], ["a", "c"]), ([], ["c"]), (["b"], ["b", "c"]):
+        fewer = parquet.with_fewer_columns(used)
+        assert fewer.schema.names == names
+        assert sum(batch.num_rows for batch in fewer.batches()) == 4
+    csv = open_dataset(Source(path=str(tmp_path / "rows.csv")))
+    assert csv.with_fewer_columns(["a"]).schema.names == ["a", "b", "c"]

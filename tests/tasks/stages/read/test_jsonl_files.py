@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.prompt.values import to_python
 from tasks.stages.read import Dataset, jsonl_files, open_dataset
 
 
@@ -105,22 +106,48 @@ def test_a_line_that_is_no_object_stops_or_is_counted(file: Path, bad: str, reas
 
 @pytest.mark.parametrize("gap", [0, 200])
 @pytest.mark.parametrize(
-    ("first", "second", "message"),
+    ("first", "second", "field", "what"),
     [
-        ('"a":"x"', '"a":1', "field 'a' is a number, but text before"),
-        ('"a":1', '"a":true', "field 'a' is true or false, but a number before"),
-        ('"a":{"b":[1]}', '"a":{"b":["x"]}', "field 'a.b[]' is text, but a number before"),
-        ('"a":{"b":1}', '"a":[1]', "field 'a' is an array, but an object before"),
+        ("x", 1, "a", "is a number, but text before"),
+        (1, True, "a", "is true or false, but a number before"),
+        ({"b": [1]}, {"b": ["x"]}, "a.b[]", "is text, but a number before"),
+        ({"b": 1}, [1], "a", "is an array, but an object before"),
+        ([{"c": "hi"}, {"c": [{"t": None}]}], None, "a[].c", "is an array, but text before"),
+        ([1, "x", None], [], "a[]", "is text, but a number before"),
+        ("2\u2028", 12345678901234567890123, "a", "is a number, but text before"),
     ],
 )
-def test_two_types_in_one_field_are_refused_with_field_and_line(
-    file: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str, message: str, gap: int
+def test_a_field_of_several_types_is_json_text_and_is_said(
+    file: Path, monkeypatch: pytest.MonkeyPatch, first: Any, second: Any, field: str, what: str, gap: int
 ) -> None:
     monkeypatch.setattr(jsonl_files, "_BLOCK", 500)
-    content = f"{{{first}}}\n" + '{"z":1}\n' * gap + f"{{{second}}}\n"
-    with pytest.raises(InputError) as caught:
-        opened(file, content, bad_lines="skip")
-    assert str(caught.value).startswith(f"{file}: line {gap + 2}: {message}")
+    lines = [{"a": first}, *[{"z": 1}] * gap, {"a": second}]
+    dataset = opened(file, "".join(json.dumps(line) + "\n" for line in lines))
+    assert dataset.notes == (
+        f"field {field!r} {what}: kept as JSON text, of which templates see what it says",
+    )
+    values = [
+        value
+        for batch in dataset.batches(100)
+        for value in to_python(batch.column("a"), batch.schema.field("a"))
+    ]
+    assert [value for value in values if value is not None] == [
+        value for value in (first, second) if value is not None
+    ]
+
+
+def test_a_key_of_several_types_is_refused(file: Path) -> None:
+    with pytest.raises(InputError, match=r"source.key names 'a', which is text in some rows"):
+        opened(file, '{"a":"x"}\n{"a":1}\n', key="a")
+
+
+def test_bad_lines_are_found_among_fields_of_several_types(file: Path) -> None:
+    content = '{"a":"x"}\n{"a":[1]}\n{"a":\n{"a":1,"a":2}\n\n[1]\n{"a":null}\n'
+    with pytest.raises(InputError, match="line 3"):
+        opened(file, content)
+    dataset = opened(file, content, bad_lines="skip")
+    assert rows_of(dataset) == [{"a": '"x"'}, {"a": "[1]"}, {"a": None}]
+    assert sorted(line.line for line in dataset.bad_lines) == [3, 4, 6]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,38 @@ def test_sampling_is_there_for_versions_that_have_it() -> None:
     assert (body["temperature"], body["top_p"]) == (0.5, 1)
 
 
+THINKS = {"type": "enabled", "budget_tokens": 2000}
+
+
+@pytest.mark.parametrize(
+    ("params", "culprit"),
+    [
+        ({"temperature": 1.1}, "temperature: must be from 0 to 1"),
+        ({"top_p": -1}, "top_p: must be from 0 to 1"),
+        ({"temperature": 0, "thinking": THINKS}, "temperature: Anthropic refuses it beside thinking"),
+        ({"temperature": "{{ a | float }}", "thinking": THINKS}, "temperature: Anthropic refuses it beside"),
+        ({"top_k": 1, "thinking": THINKS}, "top_k: Anthropic refuses it beside thinking"),
+    ],
+)
+def test_sampling_that_every_row_would_be_refused_for_is_refused(
+    params: dict[str, Any], culprit: str
+) -> None:
+    with pytest.raises(ConfigError, match=culprit):
+        body_of({"api_version": "2023-06-01"}, params=params)
+
+
+def test_a_temperature_of_one_goes_with_thinking() -> None:
+    assert body_of({"api_version": "2023-06-01"}, params={"temperature": 1, "thinking": THINKS})
+
+
+@pytest.mark.parametrize(
+    "params", [{"temperature": 1.1}, {"top_p": -1}, {"temperature": 0, "thinking": THINKS}]
+)
+def test_the_fake_refuses_such_sampling_too(params: dict[str, Any]) -> None:
+    sent = {"model": "m", "max_tokens": 4000, "messages": [{"role": "user", "content": "u"}], **params}
+    assert refuse_row(sent, "2023-06-01")
+
+
 @pytest.mark.parametrize(
     ("provider", "system", "sent"),
     [

@@ -36,6 +36,8 @@ def picture(url: Any) -> list[dict[str, Any]]:
 REFUSED = [
     (chat(extra_body={"enable_thinking": False}), "extra_body"),
     (chat(timeout=30), "timeout"),
+    (chat(temperature=2.1), "temperature"),
+    (chat(top_p=-0.1), "top_p"),
     (chat(model="o3-mini", temperature=0), "temperature"),
     (chat(model="gpt-5.4-mini", reasoning_effort="low", top_p=1), "top_p"),
     (chat(model="gpt-5", max_tokens=5), "max_tokens"),
