@@ -21,9 +21,9 @@ def count_with_noun(count: int, one: str, many: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """A text that others wrote as Markdown that shows it as it is: no link, picture or HTML, and one cell of a table."""
-    escaped = re.sub(r"([\\\[\]|`])", r"\\\1", printable(text)).replace("<", "&lt;")
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")  # which many pages make links of
+    """A text that others wrote as Markdown that shows it as it is: no link with another text, picture or HTML, and one cell of a
+    table."""
+    return re.sub(r"([\\\[\]|`])", r"\\\1", printable(text)).replace("<", "&lt;")
 
 
 def markdown_code(text: str) -> str:

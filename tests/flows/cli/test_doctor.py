@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main
-from rigs.batch_service import BatchService, StartBatchService
+from rigs.batch_service import KEY, BatchService, StartBatchService
 from rigs.workspace import Workspace
 from tasks.diagnostics.facts import Fact, Grade, verdict
 
@@ -133,7 +133,7 @@ def test_a_service_that_keeps_the_protocol_is_fit(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("OTHER_KEY", "sk-very-secret")
+    monkeypatch.setenv("OTHER_KEY", KEY)
     before = files_at(shared_batch_service)
     assert doctor("--base-url", shared_batch_service.url, "--model", "m", "--api-key-env", "OTHER_KEY") == 0
     said = capsys.readouterr()
@@ -148,7 +148,7 @@ def test_a_service_that_keeps_the_protocol_is_fit(
 def test_a_service_that_lists_no_models_needs_a_name(
     workspace: Workspace, shared_batch_service: BatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert doctor("--base-url", shared_batch_service.url) == 2
+    assert doctor("--base-url", shared_batch_service.url, "--api-key-env", "TEST_KEY") == 2
     assert "--model" in capsys.readouterr().err
 
 
@@ -161,7 +161,7 @@ def test_a_batch_that_takes_too_long_is_cancelled_and_ends_with_3(
     workspace: Workspace, batch_service: StartBatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = batch_service(rows_per_second=0.01)
-    assert doctor("--base-url", service.url, "--model", "m", "--wait", "1s") == 3
+    assert doctor("--base-url", service.url, "--api-key-env", "TEST_KEY", "--model", "m", "--wait", "1s") == 3
     said = capsys.readouterr().out
     assert "ok    cancel" in said
     assert "not finished" in said
@@ -187,7 +187,7 @@ def test_a_provider_is_tried_through_the_seam_of_runs_and_paid_only_when_a_model
     model: list[str],
     posts: int,
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     service = batch_service()
     where = ("--set", f"provider.base_url={service.url}")
     assert doctor("--provider", "openai", *where, *model) == 0
