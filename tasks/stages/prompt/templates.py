@@ -24,12 +24,20 @@ from typing import Any, cast
 import orjson
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes, pass_eval_context
 from jinja2.filters import sync_do_join
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from configs.errors import ConfigError
-from tasks.stages.prompt import values
+from tasks.stages.prompt import row_limits, values
 from tasks.stages.prompt.names import ROW, ColumnNames, refuse_constants, row_is_ambiguous, variables_of
+from tasks.stages.prompt.row_limits import (
+    BUDGET,
+    Budget,
+    Counting,
+    LimitedEnvironment,
+    counted_range,
+    limited,
+    next_row,
+)
 from tasks.stages.prompt.values_sent import FILTERS, SentAs, to_typed, whole_expression
 
 # Names no template can reach by accident: using them is an unknown column.
@@ -41,6 +49,7 @@ _TEXT_FILTERS = (
     *("capitalize", "center", "indent", "lower", "replace", "string", "striptags", "title"),
     *("trim", "truncate", "upper", "wordcount", "wordwrap"),
 )
+_LIMITED_FILTERS = ("center", "format", "indent", "replace")
 
 
 class RowError(Exception):
@@ -64,7 +73,9 @@ class RowTemplate:
             tree = ColumnNames(name, self._variable_of, has_blocks=has_blocks).visit(tree)
             self._variables, self._row_columns = _used_columns(tree, name, columns, self._variable_of)
             self._batched = not has_blocks  # blocks render outside the loop's scope
-            tree = _TextConcatenation().visit(tree)
+            counting = Counting()
+            tree = counting.visit(_TextConcatenation().visit(tree))
+            self._counts_rows = counting.loops
             self._compiled = _environment().from_string(self._row_loop(tree) if self._batched else tree)
         except TemplateSyntaxError as error:
             raise ConfigError(
@@ -90,7 +101,7 @@ class RowTemplate:
         loop: Iterable[Any] = (
             zip(*columns, strict=True) if len(columns) > 1 else columns[0] if columns else range(rows)
         )
-        context = self._compiled.new_context({_ROWS: loop})
+        context = self._compiled.new_context({_ROWS: loop, BUDGET: Budget()})
         return cast("list[bytes]", list(self._compiled.root_render_func(context)))
 
     def _render_rows(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
@@ -98,8 +109,12 @@ class RowTemplate:
         names, columns = self._names, self._loop_columns(values)
         loop: Iterable[tuple[Any, ...]] = zip(*columns, strict=True) if columns else [()] * rows
         root, context = self._compiled.root_render_func, self._compiled.new_context
-        emit = _environment().filters[self._emit]
-        return [emit("".join(root(context(dict(zip(names, row, strict=True)))))) for row in loop]
+        emit, budget = _environment().filters[self._emit], Budget()
+        rendered = []
+        for row in loop:
+            variables = dict(zip(names, row, strict=True)) | {BUDGET: budget.next_row()}
+            rendered.append(emit("".join(root(context(variables)))))
+        return rendered
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -120,9 +135,8 @@ class RowTemplate:
         names = [nodes.Name(name, "store") for name in self._names or (_NOTHING,)]
         target = names[0] if len(names) == 1 else nodes.Tuple(cast("list[nodes.Expr]", names), "store")
         emit = nodes.Filter(None, self._emit, [], [], None, None)
-        loop = nodes.For(
-            target, nodes.Name(_ROWS, "load"), [nodes.FilterBlock(tree.body, emit)], [], None, False
-        )
+        body = [next_row(_environment()), *tree.body] if self._counts_rows else tree.body
+        loop = nodes.For(target, nodes.Name(_ROWS, "load"), [nodes.FilterBlock(body, emit)], [], None, False)
         wrapped = nodes.Template([loop])
         wrapped.set_lineno(1).set_environment(_environment())
         return wrapped
@@ -143,16 +157,23 @@ def reason(error: Exception) -> str:
 
 
 @functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+def _environment() -> LimitedEnvironment:
+    environment = LimitedEnvironment(
         undefined=StrictUndefined, finalize=values.to_text, keep_trailing_newline=True
     )
     # Random text would make two renderings of the same row differ.
     del environment.globals["lipsum"]
+    environment.globals["range"] = counted_range
     filters = environment.filters
     filters |= {name: _on_text(filters[name]) for name in _TEXT_FILTERS}
-    filters |= {"join": _join, "tojson": _tojson, "b64encode": values.b64encode, "bool": _bool}
-    filters |= {**FILTERS, _EMIT: orjson.dumps, _EMIT_JSON: str.encode}
+    filters |= {name: limited(name, filters[name]) for name in _LIMITED_FILTERS}
+    filters |= {
+        "join": limited("join", _join),
+        "tojson": _tojson,
+        "b64encode": values.b64encode,
+        "bool": _bool,
+    }
+    filters |= {**row_limits.FILTERS, **FILTERS, _EMIT: orjson.dumps, _EMIT_JSON: str.encode}
     filters |= {_emitting(name): _encoded(FILTERS[name]) for name in _OF_TEXT}
     return environment
 
