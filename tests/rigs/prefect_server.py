@@ -91,7 +91,7 @@ class PrefectServer:
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + 600
             while client.api_healthcheck() is not None:
                 assert time.monotonic() < deadline, "the Prefect server did not start"
                 time.sleep(0.2)

@@ -109,7 +109,7 @@ class Site:
             time.sleep(0.3)  # looking costs the server a good deal
 
     def wait_for_server(self) -> None:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while self.client.api_healthcheck() is not None:
             assert time.monotonic() < deadline, "the server did not come back"
             time.sleep(0.2)
@@ -119,7 +119,7 @@ class Site:
         from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
         mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while True:
             for run in self.client.read_flow_runs(deployment_filter=mine):
                 if run.expected_start_time and abs((due - run.expected_start_time).total_seconds()) < 2:
