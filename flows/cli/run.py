@@ -37,8 +37,8 @@ _ECHO_NOTICE = """
 These answers are echoes of the embedded service. For real ones:
 
     export OPENAI_API_KEY=sk-...
-    nightmail plan JOB --set provider.name=openai      what it would post, and the price of the prompts
-    nightmail run JOB --set provider.name=openai
+    nightmail plan JOB --provider openai      what it would post, and the price of the prompts
+    nightmail run JOB --provider openai
 
 For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key.
 """

@@ -142,7 +142,6 @@ def test_an_expected_failure_is_one_line(deployed: Deployed) -> None:
     over = deployed.until_over(stray)
     assert over.state.name == "Failed"
     assert over.state.message.startswith("nobody/knows: ")
-    # Prefect's engine adds a traceback of its own to every run that failed; of ours there is none.
     assert "tasks/cancel.py" not in deployed.log
     assert "tasks/runs/session.py" not in deployed.log
 
