@@ -19,9 +19,7 @@ from tasks.orchestration.sleep import sleep_until
 from tasks.publish import publish
 from tasks.runs.queries import find_run, open_ledger
 from tasks.runs.session import Run, hold_lease
-from tasks.runs.submission import adopt
-
-_MAY_HAVE_A_BATCH = (ChunkState.UPLOADED, ChunkState.SUBMITTED)
+from tasks.runs.submission import adopt, begun_posting
 
 
 def cancel_run(
@@ -41,11 +39,12 @@ def cancel_run(
         chunks = run.ledger.chunks()
         done, failed = [], []
         for chunk in chunks:
-            if chunk.state in _MAY_HAVE_A_BATCH:
-                try:
-                    done.append(_cancel(run, chunk))
-                except (TransientError, TerminalError) as error:  # the others still cost money
-                    failed.append(f"chunk {chunk.number}: {error}")
+            try:
+                posted = chunk if chunk.state is ChunkState.SUBMITTED else begun_posting(run, chunk)
+                if posted is not None:
+                    done.append(_cancel(run, posted))
+            except (TransientError, TerminalError) as error:  # the others still cost money
+                failed.append(f"chunk {chunk.number}: {error}")
         run.ledger.note("cancelled", f"{len(done)} batches, {len(failed)} not yet")
         if failed:
             raise TransientError(
@@ -62,7 +61,7 @@ def cancel_run(
 def _cancel(run: Run, chunk: ChunkRecord) -> str:
     """Cancel a chunk's batch, also one whose creation nobody has confirmed yet."""
     posted: ChunkRecord | None = chunk
-    if chunk.state is ChunkState.UPLOADED:
+    if chunk.state is not ChunkState.SUBMITTED:
         try:
             posted = adopt(run, chunk)
         except LostReply:

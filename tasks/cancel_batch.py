@@ -10,7 +10,7 @@ from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
 from tasks.runs.session import Run
-from tasks.runs.submission import adopt
+from tasks.runs.submission import adopt, begun_posting
 
 _BATCH_CANCELLED = "batch_cancelled"  # the code that rows without an answer get
 
@@ -36,7 +36,9 @@ def abandon(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Go on without a batch: one that was never posted, or one that does not end although it was cancelled."""
     if chunk.state is ChunkState.SUBMITTED:
         return _ended(run, chunk, "the batch did not end in time")
-    if chunk.state is ChunkState.UPLOADED:
+    begun = begun_posting(run, chunk)
+    if begun is not None:
+        chunk = begun
         adopted = adopt(run, chunk)
         if adopted is not None:  # end it like any other
             return adopted

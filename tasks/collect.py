@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -11,6 +12,7 @@ from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
 from tasks.runs.answer_files import fetch_videos
 from tasks.runs.chunk_files import line_id, requests_name, results_name
+from tasks.runs.postings import keep_copy
 from tasks.runs.session import Run
 from tasks.stages.wire.formats import dialect
 
@@ -39,6 +41,7 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         values = _error(_RESULTS_GONE, loss)
     elif batch.error_line is not None:
         values = {"error_custom_id": _custom_id_at(run, chunk, batch.error_line)}
+    keep_copy(run.folder, replace(batch, **values))
     return run.ledger.move(chunk, ChunkState.COLLECTED, detail, batch_values=values)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from configs.errors import IntegrityError
 from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
@@ -14,6 +16,7 @@ from tasks.orchestration.step import step
 from tasks.runs import vectors
 from tasks.runs.answer_files import Assets
 from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
+from tasks.runs.postings import kept_copy
 from tasks.runs.prices import price_of
 from tasks.runs.session import Run
 from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
@@ -29,8 +32,7 @@ from tasks.stages.wire.formats import dialect
 @step("merge", "merge chunk {chunk.number}")
 def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
-    # The posting that counts of every attempt: a queue that was full answered nothing.
-    batches = list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
+    batches = _batches_that_count(run, chunk)
     stats, answer_column = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
@@ -40,6 +42,23 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     return run.ledger.move(
         chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column)
     )
+
+
+def merge_again(run: Run, chunk: ChunkRecord) -> None:
+    """Write a merged chunk's enriched rows once more, from its results. IntegrityError when they say something else now."""
+    stats, _ = _write(run, chunk, _batches_that_count(run, chunk))
+    before = (chunk.stats or {}).get("by_status")
+    if stats.by_status != before:
+        raise IntegrityError(
+            f"chunk {chunk.number}: its results in {run.folder.url} are not what they were (rows by status {before},"
+            f" now {stats.by_status}); nothing was published, put the run folder back from a backup"
+        )
+    run.ledger.note("merged anew", f"chunk {chunk.number}: {enriched_name(chunk.number)} was damaged or gone")
+
+
+def _batches_that_count(run: Run, chunk: ChunkRecord) -> list[BatchRecord]:
+    """The last posting of every attempt: a queue that was full answered nothing."""
+    return list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
 
 
 def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, AnswerColumn]:
@@ -98,6 +117,9 @@ def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack)
 def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[str, Any]) -> ChunkRecord:
     wanted = set(stats.unanswered)
     attempt = chunk.attempt + 1
+    posted = kept_copy(run.folder, replace(chunk, attempt=attempt, posting=1))
+    if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
+        return _prepared(run, chunk, spent, attempt, posted.requests, posted.bytes, posted.tokens_estimate)
     size = tokens = 0
     with (
         # All lines: `retry.on` may name more reasons than when the latest attempt was posted.
@@ -109,14 +131,20 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
                 after.write(line)
                 size += len(line)
                 tokens += estimate(line)
+    return _prepared(run, chunk, spent, attempt, len(wanted), size, tokens)
+
+
+def _prepared(
+    run: Run, chunk: ChunkRecord, spent: dict[str, Any], attempt: int, requests: int, size: int, tokens: int
+) -> ChunkRecord:
     return run.ledger.move(
         chunk,
         ChunkState.PREPARED,
-        f"{len(wanted):,} rows without an answer go into attempt {attempt}",
+        f"{requests:,} rows without an answer go into attempt {attempt}",
         batch_values=spent,
         attempt=attempt,
         posting=1,
-        requests=len(wanted),
+        requests=requests,
         bytes=size,
         tokens_estimate=tokens,
     )

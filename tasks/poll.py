@@ -10,6 +10,7 @@ from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.providers.base import BatchStatus, ServiceBatch
 from tasks.runs.session import Run
+from tasks.runs.submission import known_batch
 
 # Some services say completed a little before they name the result files.
 _FILES_MAY_FOLLOW = timedelta(minutes=10)
@@ -21,7 +22,7 @@ _LOSS_IS_NEAR = timedelta(hours=12)
 def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Retrieve the chunk's batch: ended, or when to look again."""
     batch = run.ledger.batch(chunk)
-    seen = run.service.retrieve(batch.batch_id or "")
+    seen = known_batch(run, chunk, batch.batch_id or "")
     now = run.clock.now()
     values = _values(batch, seen, now)
     if seen.status.ended and not _files_may_follow(seen, values["history"], now):

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from configs import trials
-from configs.errors import ConfigError
+from configs.errors import ConfigError, IntegrityError
 from configs.progress import Progress, Reporter
 from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import write_chunks
+from tasks.runs.postings import anything_posted
 from tasks.runs.prices import price_of
 from tasks.runs.request import ResolvedRun
+from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
 from tasks.stages.plan import RequestPlan, RowSlice
@@ -24,16 +26,25 @@ from tasks.stages.report.plan import Estimate, Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
+_LOOKED_FOR = "it goes on with what is in the run folder, and looks for its batches before it posts"
+
 
 @step("prepare", "prepare")
 def prepare(run: Run, reporter: Reporter) -> None:
     """Lay out all chunks in the run folder and record them, once; a run that has them is left as it is.
 
-    A prepare that was interrupted starts over: nothing of it was posted.
+    A prepare that was interrupted starts over: nothing of it was posted. If something was, the ledger is older than the
+    folder, and the chunks are the folder's.
     """
+    if run.restored:
+        reporter.note(f"warning: the ledger did not know this run; {_LOOKED_FOR}")
     if run.record.state in (RunState.RUNNING, RunState.PUBLISHING) or run.ledger.chunks():
         return
+    if anything_posted(run.folder):
+        _take_over(run, reporter)
+        return
     try:
+        write_run_file(run.folder, run.record)
         run.folder.remove("chunks")
         request_plan = RequestPlan(
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
@@ -50,15 +61,33 @@ def prepare(run: Run, reporter: Reporter) -> None:
         run.folder.remove("")
         run.ledger.delete_run()
         raise
-    for line in request_plan.dataset.bad_lines:
+    dataset = request_plan.dataset
+    for line in dataset.bad_lines:
         run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
+    write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count)
     run.ledger.replace_chunks(
         chunks,
         state=RunState.RUNNING,
-        source_fingerprint=request_plan.dataset.fingerprint,
-        bad_lines=request_plan.dataset.bad_line_count,
+        source_fingerprint=dataset.fingerprint,
+        bad_lines=dataset.bad_line_count,
     )
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
+
+
+def _take_over(run: Run, reporter: Reporter) -> None:
+    """Take the chunks that the run folder holds: the ledger is older than their posting."""
+    prepared = read_run_file(run.folder)
+    if prepared is None or prepared.id != run.id:
+        raise IntegrityError(
+            f"{run.title}: {run.folder.url} holds what another run posted; move it away, or give another --key"
+        )
+    run.ledger.replace_chunks(
+        prepared.chunks,
+        state=RunState.RUNNING,
+        source_fingerprint=prepared.source_fingerprint,
+        bad_lines=prepared.bad_lines,
+    )
+    reporter.note(f"warning: the ledger is older than this run; {_LOOKED_FOR}")
 
 
 def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:

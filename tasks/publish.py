@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from configs.errors import IntegrityError, NightmailError
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import RunState
+from tasks.merge import merge_again
 from tasks.orchestration.step import step
 from tasks.runs import answer_files, vectors
 from tasks.runs.chunk_files import enriched_name
@@ -29,15 +33,19 @@ from tasks.storage.output import EnrichedOutput
 def publish(run: Run) -> None:
     """Publish all chunks as a whole and end the run; a run that is being stopped stays open for its remaining rows.
 
-    Raises IntegrityError, and publishes nothing, when rows do not add up.
+    What is damaged or gone of the merged rows is merged anew. Raises IntegrityError, and publishes nothing, when rows do
+    not add up.
     """
     chunks = run.ledger.chunks()
     if not run.stopping:
         run.ledger.update_run(state=RunState.PUBLISHING)
     batches = run.ledger.batches()
     receipt = _receipt(run, chunks, batches)
-    output = EnrichedOutput(run.job.output.path, run.job.name, run.id, run.ledger.check)
+    output = EnrichedOutput(run.job.output.path, run.job.name, run.id, run.ledger.check, run.ledger.fence)
     output.check_owner()
+    for chunk in chunks:
+        if not _is_whole(run, chunk):
+            merge_again(run, chunk)
     vectors.unify_vector_types(run, chunks)
     parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
     report = output.publish(
@@ -53,6 +61,20 @@ def publish(run: Run) -> None:
         return
     _tidy(run)
     run.ledger.update_run(state=RunState.FINISHED, receipt=published.as_json(), finished_at=run.clock.now())
+
+
+def _is_whole(run: Run, chunk: ChunkRecord) -> bool:
+    """Whether the chunk's enriched rows are there, can be read from the first to the last, and are as many as they were."""
+    name = enriched_name(chunk.number)
+    if not run.folder.exists(name):
+        return False
+    with run.folder.read(name) as source:
+        try:
+            file = pq.ParquetFile(source)
+            rows = sum(file.read_row_group(group).num_rows for group in range(file.num_row_groups))
+        except (pa.ArrowException, OSError):
+            return False
+    return bool(rows == file.metadata.num_rows == chunk.rows)
 
 
 def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> Receipt:

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tasks.ledger.records import BatchRecord, ChunkRecord
+from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import requests_name
+from tasks.runs.postings import keep_copy
 from tasks.runs.session import Run
-from tasks.runs.submission import adopt, confirm, file_name, submission_of
+from tasks.runs.submission import (
+    adopt,
+    begun_posting,
+    confirm,
+    file_name,
+    intend,
+    new_batch,
+    submission_of,
+)
 
 
 @step("submit", "submit chunk {chunk.number}")
 def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Take a chunk from wherever its posting stopped to a batch at the provider.
 
-    What was begun by an earlier call (its reply may be lost) is looked for before anything is sent again.
+    What was begun by an earlier call (its reply may be lost) is looked for before anything is sent again, also when the
+    ledger does not remember it.
     """
-    begun_before = chunk.state is not ChunkState.PREPARED
-    if chunk.state is ChunkState.PREPARED:
+    begun = begun_posting(run, chunk)
+    if begun is None:
         postponed = _wait_for_room(run, chunk)
         if postponed is not None:
             return postponed
-        chunk = _intend(run, chunk)
+        chunk = intend(run, chunk)
+    else:
+        chunk = _find_upload(run, begun)
+        adopted = adopt(run, chunk)
+        if adopted is not None:
+            return adopted
     if chunk.state is ChunkState.INTENDED:
-        chunk = _upload(run, chunk, look_first=begun_before)
-        begun_before = False
-    return _create(run, chunk, look_first=begun_before)
+        chunk = _upload(run, chunk)
+    return _create(run, chunk)
 
 
 @step("repost", "post chunk {chunk.number} again")
@@ -44,7 +59,7 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     }
     if batch.error_code != QUEUE_FULL and chunk.posting % SAME_FILE_POSTINGS == 0:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
-    next_batch = _new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
+    next_batch = new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
     detail = f"posting the same file again: {reason}"
     return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch=next_batch, **values)
 
@@ -61,47 +76,31 @@ def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     return run.ledger.postpone(chunk, until, reason)
 
 
-def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
-    batch = _new_batch(run, chunk, chunk.posting)
-    detail = f"posting {chunk.requests:,} requests as {batch.submission_key}"
-    return run.ledger.move(chunk, ChunkState.INTENDED, detail, batch=batch)
-
-
-def _upload(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
+def _find_upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Record the upload of a posting that was begun before, where there is one."""
+    if chunk.state is not ChunkState.INTENDED:
+        return chunk
     batch = run.ledger.batch(chunk)
-    name = file_name(batch)
-    file_id = run.service.find_upload(name, batch.intended_at) if look_first else None
-    if file_id is None:
-        run.ledger.check()
-        with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
-            file_id = run.service.upload(name, file)
+    file_id = run.service.find_upload(file_name(batch), batch.intended_at)
+    return chunk if file_id is None else _uploaded(run, chunk, file_name(batch), file_id)
+
+
+def _upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    name = file_name(run.ledger.batch(chunk))
+    run.ledger.check()
+    with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
+        file_id = run.service.upload(name, file)
+    return _uploaded(run, chunk, name, file_id)
+
+
+def _uploaded(run: Run, chunk: ChunkRecord, name: str, file_id: str) -> ChunkRecord:
     detail = f"{name} is {file_id}" if file_id else "nothing to upload, the requests go with the batch"
     return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch_values={"file_id": file_id})
 
 
-def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
-    adopted = adopt(run, chunk) if look_first else None
-    if adopted is not None:
-        return adopted
-    batch = run.ledger.batch(chunk)
-    run.ledger.update_batch(chunk, create_sent_at=run.clock.now())
+def _create(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    batch = replace(run.ledger.batch(chunk), create_sent_at=run.clock.now())
+    keep_copy(run.folder, batch)
+    run.ledger.update_batch(chunk, create_sent_at=batch.create_sent_at)
     created = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
     return confirm(run, chunk, created, "created")
-
-
-def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
-    key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
-    return BatchRecord(
-        run_id=run.id,
-        chunk=chunk.number,
-        attempt=chunk.attempt,
-        posting=posting,
-        submission_key=key,
-        account=run.service.account,
-        model=run.job.prompt.model,
-        requests=chunk.requests,
-        bytes=chunk.bytes,
-        tokens_estimate=chunk.tokens_estimate,
-        intended_at=run.clock.now(),
-        file_id=file_id,
-    )

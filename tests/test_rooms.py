@@ -61,7 +61,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/stages/wire/gemini/test_requests.py": "tasks/stages/wire/gemini/ parts",
     "tests/tasks/stages/wire/openai/test_results.py": "tasks/stages/answers/ moderation tasks/stages/wire/ json_values outcome tasks/stages/wire/openai/ lenient other_bodies text_bodies",
     "tests/tasks/stages/wire/openai/test_samples.py": "tasks/stages/answers/ columns",
-    "tests/tasks/storage/test_output.py": "tasks/storage/ atomic local_output object_output",
+    "tests/tasks/storage/test_output.py": "tasks/storage/ atomic local_output object_output publishing",
     "tests/tasks/storage/test_run_folder.py": "tasks/storage/ multipart",
     "tests/tasks/local_batch/test_launch.py": "tasks/local_batch/ __main__ server settings single_instance tasks/local_batch/api/ idle_timer",
     "tests/tasks/local_batch/api/test_access.py": "tasks/local_batch/ access_token",

@@ -17,9 +17,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, StorageError
 from configs.extras import POSTGRES
 from configs.private_files import make_private_file, make_private_folder
+from tasks.ledger.schema import runs
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
@@ -40,9 +41,25 @@ def open_database(url: str) -> Engine:
         engine = sa.create_engine(parsed, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine)
+            with engine.connect().execution_options(reading=True) as connection:
+                _refuse_damaged(connection)
         with engine.begin() as connection:
             _migrate(connection, url)
     return engine
+
+
+def discard_unused(url: str) -> None:
+    """Delete a SQLite ledger in which there is no run: one that was made for a run whose input turned out to be wrong."""
+    engine = open_database(url)
+    if engine.dialect.name != "sqlite":
+        return
+    file = Path(str(engine.url.database))
+    with engine.begin() as connection:  # locks it: nobody adds a run between the look and the deletion
+        if connection.execute(sa.select(runs.c.id).limit(1)).first() is None:
+            for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+                file.with_name(name).unlink(missing_ok=True)
+            open_database.cache_clear()
+    engine.dispose()
 
 
 def revisions(url: str) -> tuple[str | None, str | None]:
@@ -76,10 +93,42 @@ def _errors_name(url: str) -> Iterator[None]:
             f"ledger {_without_password(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
         ) from error
     except (SQLAlchemyError, OSError) as error:
+        raise_if_damaged(error, url)
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
+        if _sqlite_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise StorageError(
+                f"ledger {_without_password(url)}: {reason}; make room on its disk; nothing is lost, run the same command again"
+            ) from error
         raise ConfigError(
             f"ledger {_without_password(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
         ) from error
+
+
+def raise_if_damaged(error: Exception, url: str | sa.URL) -> None:
+    """ConfigError with the way on, when SQLite says that the file is no whole database; else nothing."""
+    if _sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise _damaged(url, str(getattr(error, "orig", error))) from error
+
+
+def _sqlite_code(error: Exception) -> int:
+    """SQLite's error code, without its extended part; 0 where the error is none of SQLite's."""
+    code: int = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _refuse_damaged(connection: Connection) -> None:
+    """ConfigError for a file with damaged pages: it would be read as an older ledger, or fail in the middle of the night."""
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise _damaged(connection.engine.url, " ".join(str(found).split()))
+
+
+def _damaged(url: str | sa.URL, reason: str) -> ConfigError:
+    file = make_url(url).database
+    return ConfigError(
+        f"ledger {file}: is damaged ({reason}); put a backup in its place, or move {file}* away and run the same command"
+        " again: runs go on from their run folders, and nothing is bought twice"
+    )
 
 
 def exists(url: str) -> bool:

@@ -5,7 +5,8 @@ What one run writes is in `RunLedger`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks.ledger.reading import query_batches, query_runs, read_batches, read_c
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.schema import batches, events, runs
+from tasks.ledger.schema import chunks as chunks_table
 from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import INACTIVE, RunState
 
@@ -87,6 +89,25 @@ class Ledger:
         except DuplicateRow as error:
             raise RunBusy(
                 f"{job} {key}: another process is starting this run; look with `nightmail status`"
+            ) from error
+
+    def supersede(self, run_id: str) -> None:
+        """End a restored run that nobody has claimed, because its redo was restored too: `clean` looks after it."""
+        unclaimed = (runs.c.id == run_id) & runs.c.lease_owner.is_(None)
+        with self._transactions.write() as connection:
+            connection.execute(runs.update().where(unclaimed).values(state=RunState.CANCELLED))
+
+    def restore_run(self, run: RunRecord, chunks: Sequence[ChunkRecord], reason: str) -> None:
+        """Insert a run that this ledger lacks, with its chunks; RunBusy if someone else has just done it."""
+        event = {"run_id": run.id, "at": self._clock.now(), "kind": "restored", "detail": reason}
+        try:
+            with self._transactions.write() as connection:
+                connection.execute(runs.insert().values(asdict(run)))
+                connection.execute(chunks_table.insert(), [asdict(chunk) for chunk in chunks])
+                connection.execute(events.insert().values(**event))
+        except DuplicateRow as error:
+            raise RunBusy(
+                f"{run.job} {run.key}: another process is starting this run; look with `nightmail status`"
             ) from error
 
     def claim(

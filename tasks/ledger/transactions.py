@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, Row
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from configs.errors import StorageError
+from tasks.ledger.database import raise_if_damaged
 
 
 class Transactions:
@@ -21,17 +22,25 @@ class Transactions:
 
     def read(self, query: sa.Select[Any]) -> list[Row[Any]]:
         """The rows of one query, in a transaction that keeps no writer waiting."""
-        with self._engine.connect().execution_options(reading=True) as connection:
+        with self._errors(), self._engine.connect().execution_options(reading=True) as connection:
             return list(connection.execute(query))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: committed when the block ends, undone when it raises. StorageError: the database is away."""
+        with self._errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A database that is away is a StorageError, one that is damaged a ConfigError."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
+            yield
+        except DatabaseError as error:
+            raise_if_damaged(error, self._engine.url)
+            if not isinstance(error, OperationalError):
+                raise
             reason = str(error.orig).split("\n")[0]
             raise StorageError(
-                f"ledger: {reason}; nothing is lost, run the same command again when the database answers"
+                f"ledger: {reason}; nothing is lost, run the same command again when the database answers and has room"
             ) from error

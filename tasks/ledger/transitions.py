@@ -30,7 +30,8 @@ class ChunkState(StrEnum):
 
 MOVES: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.PREPARED: frozenset({ChunkState.INTENDED, ChunkState.COLLECTED}),
-    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED, ChunkState.COLLECTED}),
+    # To submitted: a ledger that is older than its run finds the batch at the provider.
+    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.COLLECTED}),
     ChunkState.UPLOADED: frozenset({ChunkState.SUBMITTED, ChunkState.COLLECTED}),
     ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
     ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),

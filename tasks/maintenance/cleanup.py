@@ -23,7 +23,13 @@ from tasks.ledger.records import RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import INACTIVE
-from tasks.maintenance.leftovers import Leftover, LeftoverKind, expired_folder, leftovers_at_provider
+from tasks.maintenance.leftovers import (
+    Leftover,
+    LeftoverKind,
+    expired_folder,
+    leftovers_at_provider,
+    unknown_folders,
+)
 from tasks.orchestration import blocks
 from tasks.providers.base import BatchService
 from tasks.runs.queries import open_ledger
@@ -57,9 +63,11 @@ def clean(
     """
     result = CleanupResult(removed=remove)
     ledger = open_ledger(home)
+    records = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
+    if folders:
+        result.notes += unknown_folders(home, records)
     if ledger is None:
         return result
-    records = ledger.recent_runs(limit=sys.maxsize)
     inactive = _open_all([record for record in records if _is_inactive(record, clock)], home, environ, result)
     services = {run.service.account: run.service for run in inactive if run.service is not None}
     leftovers = []

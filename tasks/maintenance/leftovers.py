@@ -20,6 +20,7 @@ from tasks.ledger.records import BatchRecord, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState, RunState
 from tasks.providers.base import BatchService, BatchStatus, ServiceBatch
+from tasks.runs.run_file import NAME as RUN_FILE
 from tasks.storage.run_folder import RunFolder, join
 
 _UPLOAD = re.compile(r"nightmail-([0-9a-z]+)-\d+-\d+(?:\.\d+)?\.jsonl")
@@ -146,3 +147,16 @@ def _lives_in(folder: RunFolder, run: RunRecord, other: RunRecord) -> bool:
     return (other.folder == run.folder and other.id != run.id) or folder.contains(
         other.spec["output"]["path"]
     )
+
+
+def unknown_folders(home: Home, known: Collection[RunRecord]) -> Iterator[str]:
+    """A line for each run folder whose run is not among the ledger's: it may have batches that nobody waits for."""
+    folders = {run.folder for run in known}
+    for name in sorted(RunFolder(home.runs_url).matching(f"*/*/{RUN_FILE}")):
+        folder = name.removesuffix(f"/{RUN_FILE}")
+        if folder not in folders:
+            job, _, key = folder.partition("/")
+            yield (
+                f"run folder {join(home.runs_url, folder)}: this ledger does not know its run; run the job {job} with --key"
+                f" {key.partition('@')[0]} to go on with it, or delete the folder once its batches are cancelled"
+            )

@@ -25,6 +25,7 @@ from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
+from tasks.runs.run_file import RunFile, read_run_file
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits
 from tasks.stages.read import source_fingerprint
@@ -36,6 +37,11 @@ LEASE_SECONDS = 120.0  # how long a run stays locked after its process died
 _RENEWALS_PER_LEASE = (
     4  # so that three renewals may fail, while the database restarts, before the lease lapses
 )
+
+
+_ONE_OPENS = (
+    threading.Lock()
+)  # a ledger that was made for nothing is deleted, but not under another thread's run
 
 
 class Run:
@@ -65,6 +71,7 @@ class Run:
         self.service = service
         self.clock = clock
         self.stopping = stopping
+        self.restored = False  # just now, into a ledger that did not know it
 
     @property
     def giving_up(self) -> bool:
@@ -96,16 +103,27 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
-    has_ledger = database.exists(home.ledger_url)
-    latest = (
-        Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if has_ledger else None
-    )
+    with _ONE_OPENS:
+        has_ledger = database.exists(home.ledger_url)
+        latest = (
+            Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if has_ledger else None
+        )
+        restored = _restored(resolved, latest, home, clock)
+    latest = restored or latest
     record = latest if latest is not None and _resumes(resolved, latest) else None
     if record is None:
         _check_job_and_dataset(resolved, service.limits)
-        record = _create(resolved, latest, Ledger(home.ledger_url, clock))
-    with hold_lease(record, service, home, clock) as run:
-        yield run
+        with _ONE_OPENS:
+            record = _create(resolved, latest, Ledger(home.ledger_url, clock))
+    try:
+        with hold_lease(record, service, home, clock) as run:
+            run.restored = restored is not None
+            yield run
+    except ConfigError:
+        if not has_ledger:  # a duplicate key, say, is found only while the whole dataset is read
+            with _ONE_OPENS:
+                database.discard_unused(home.ledger_url)
+        raise
 
 
 @contextmanager
@@ -182,12 +200,71 @@ def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
     )
 
 
+def _restored(resolved: ResolvedRun, latest: RunRecord | None, home: Home, clock: Clock) -> RunRecord | None:
+    """The newest run after `latest` that has a folder and no row in this ledger, put back into it: the ledger is older, or
+    new. None where there is none. What it posted is looked for before anything is posted again.
+    """
+    restored = None
+    while run_file := _unknown_run(resolved, restored or latest, home):
+        ledger = Ledger(home.ledger_url, clock)
+        if restored is not None:
+            ledger.supersede(restored.id)  # its redo has taken its place
+        record = RunRecord(
+            id=run_file.id,
+            job=run_file.job,
+            key=run_file.key,
+            generation=run_file.generation,
+            logical_date=run_file.logical_date,
+            state=RunState.RUNNING,
+            spec=run_file.spec,
+            identity=run_file.identity,
+            folder=run_file.folder,
+            origin=resolved.origin,
+            source_fingerprint=run_file.source_fingerprint,
+            bad_lines=run_file.bad_lines,
+            lease_owner=None,
+            lease_until=None,
+            # Above every fence that the other ledger gave: temporary files tell their owners apart by it.
+            fence=int(clock.now().timestamp()),
+            receipt=None,
+            created_at=run_file.created_at,
+            finished_at=None,
+        )
+        ledger.restore_run(record, run_file.chunks, f"this ledger did not know it; {record.folder} did")
+        restored = record
+    return restored
+
+
+def _unknown_run(resolved: ResolvedRun, latest: RunRecord | None, home: Home) -> RunFile | None:
+    """The run of the folder that the generation after `latest` would have, if there is one."""
+    generation = _next_generation(latest)
+    name = _folder_name(resolved, generation)
+    run_file = read_run_file(RunFolder(join(home.runs_url, name)))
+    if run_file is None:
+        return None
+    ours = (resolved.job.name, resolved.key, generation, name)
+    if (run_file.job, run_file.key, run_file.generation, run_file.folder) != ours:
+        raise ConfigError(
+            f"run folder {join(home.runs_url, name)}: holds another run, {run_file.job} {run_file.key}; move it away, or give"
+            " another --key"
+        )
+    return run_file
+
+
+def _next_generation(latest: RunRecord | None) -> int:
+    return latest.generation + 1 if latest else 1
+
+
+def _folder_name(resolved: ResolvedRun, generation: int) -> str:
+    suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
+    return join(resolved.job.name, resolved.key + suffix)
+
+
 def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
     """Create the generation after `latest`; RunBusy when another process has created it in the meantime."""
-    generation = latest.generation + 1 if latest else 1
+    generation = _next_generation(latest)
     # Random, so that two ledgers on one provider account never take each other's batches for their own.
     run_id = secrets.token_hex(5)
-    suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
     ledger.create_run(
         run_id,
         job=resolved.job.name,
@@ -196,7 +273,7 @@ def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> 
         logical_date=resolved.logical_date,
         spec=resolved.job.model_dump(mode="json", by_alias=True),
         identity=identity(resolved.job),
-        folder=join(resolved.job.name, resolved.key + suffix),
+        folder=_folder_name(resolved, generation),
         origin=resolved.origin,
     )
     record = ledger.get_run(run_id)

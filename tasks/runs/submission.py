@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from configs.errors import LostReply
+from configs.errors import LostReply, NotFound, TerminalError
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
-from tasks.providers.base import ServiceBatch, Submission
+from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.runs.chunk_files import requests_name
+from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
 
 
@@ -30,6 +31,47 @@ def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submissio
     )
 
 
+def begun_posting(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
+    """The chunk, if something of its posting may be at the provider: intended, as the ledger or only the run folder knows.
+
+    None where nothing of it can have been posted.
+    """
+    if chunk.state in (ChunkState.INTENDED, ChunkState.UPLOADED):
+        return chunk
+    if chunk.state is ChunkState.PREPARED and kept_copy(run.folder, chunk) is not None:
+        return intend(run, chunk)
+    return None
+
+
+def intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+    """Record that a prepared chunk is about to be posted, first where a lost ledger is not missed."""
+    batch = new_batch(run, chunk, chunk.posting)
+    if kept_copy(run.folder, chunk) is None:
+        keep_copy(run.folder, batch)
+    detail = f"posting {chunk.requests:,} requests as {batch.submission_key}"
+    return run.ledger.move(chunk, ChunkState.INTENDED, detail, batch=batch)
+
+
+def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
+    """The record of a posting. One that the ledger does not remember was intended when its copy says."""
+    key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
+    copy = kept_copy(run.folder, replace(chunk, posting=posting))
+    return BatchRecord(
+        run_id=run.id,
+        chunk=chunk.number,
+        attempt=chunk.attempt,
+        posting=posting,
+        submission_key=key,
+        account=run.service.account,
+        model=run.job.prompt.model,
+        requests=chunk.requests,
+        bytes=chunk.bytes,
+        tokens_estimate=chunk.tokens_estimate,
+        intended_at=copy.intended_at if copy else run.clock.now(),
+        file_id=file_id,
+    )
+
+
 def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     """Find and record the batch of an unconfirmed posting. None if there is none; LostReply while that is uncertain."""
     service_batch = _find_posted(run, chunk)
@@ -38,6 +80,11 @@ def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 
 def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str) -> ChunkRecord:
     """Record the batch of the chunk's posting. `verb` (`created`, `adopted`) goes into the history."""
+    copy = kept_copy(run.folder, chunk)
+    if (
+        copy is None or copy.batch_id != service_batch.id
+    ):  # else it may know more, such as how the batch ended
+        keep_copy(run.folder, replace(run.ledger.batch(chunk), batch_id=service_batch.id))
     now = run.clock.now()
     values = {
         "batch_id": service_batch.id,
@@ -61,9 +108,12 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
 
     A list without it proves nothing at first: after a lost reply or a killed process the service may still be creating
     it. Posting again then would pay twice, so LostReply is raised until `poll.first_seconds` have passed since the
-    request.
+    request. A batch whose id the run folder knows is asked for by it.
     """
     batch = run.ledger.batch(chunk)
+    copy = kept_copy(run.folder, chunk)
+    if copy is not None and copy.batch_id is not None:
+        return known_batch(run, chunk, copy.batch_id)
     submission = replace(
         submission_of(run, chunk, batch),
         known_batch_ids=run.all_runs.batch_ids(batch.account, batch.intended_at),
@@ -71,7 +121,7 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     )
     service_batch = run.service.find(submission, batch.intended_at)
     grace_period = timedelta(seconds=run.job.pace.first_seconds)
-    create_sent_at = batch.create_sent_at
+    create_sent_at = (copy or batch).create_sent_at
     if (
         service_batch is None
         and create_sent_at is not None
@@ -79,6 +129,35 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     ):
         raise LostReply(f"batch {batch.submission_key}: may still be under creation; it is looked for again")
     return service_batch
+
+
+def known_batch(run: Run, chunk: ChunkRecord, batch_id: str) -> ServiceBatch:
+    """The batch of the chunk, as its service has it; as it ended where the service has it no more.
+
+    TerminalError when only its results could tell, and they are gone: posting again might pay twice.
+    """
+    try:
+        return run.service.retrieve(batch_id)
+    except NotFound as error:
+        copy = kept_copy(run.folder, chunk)
+        if copy is None or copy.batch_id != batch_id or copy.ended_at is None or copy.status is None:
+            raise TerminalError(
+                f"chunk {chunk.number}: {error}; it was posted before, and nothing is posted again on a guess:"
+                " another --key asks all rows anew",
+                code=error.code,
+            ) from error
+    return ServiceBatch(
+        id=batch_id,
+        status=BatchStatus(copy.status),
+        total=copy.total,
+        completed=copy.completed,
+        failed=copy.failed,
+        result_files=copy.result_files,
+        error_code=copy.error_code,
+        error_message=copy.error_message,
+        error_line=copy.error_line,
+        expires_at=copy.expires_at,
+    )
 
 
 def file_name(batch: BatchRecord) -> str:

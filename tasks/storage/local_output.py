@@ -3,7 +3,7 @@
 The new folder is written beside the published one. Then the old one is renamed away and the new one to its place: one
 rename shows all of it, so a reader never sees half a run, as one would in a folder that is filled or emptied file by
 file. Files of others that lay in the old folder are moved back right after. A publication that was killed leaves
-`.NAME.RUN.old`, which holds the only copy of such files: the next one moves them back before it does anything else.
+`.NAME.RUN_FENCE.old`, which holds the only copy of such files: the next one moves them back before it does anything else.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from configs.errors import LeaseLost
 from tasks.storage.atomic import durable_file, sync_folder
 from tasks.storage.object_output import ASSETS, RECEIPT, is_nightmail_file
 
 
 class LocalOutputFolder:
-    """The output folder `path`, to be replaced by the run `run_id`.
+    """The output folder `path`, to be replaced by the run `run_id`; its lease's `fence` keeps two owners of it apart.
 
     `guard` raises LeaseLost once another process has taken the run over; it is asked before every step that shows.
     """
 
-    def __init__(self, path: Path, run_id: str, guard: Callable[[], None]) -> None:
+    def __init__(self, path: Path, run_id: str, fence: int, guard: Callable[[], None]) -> None:
         self._path = path.resolve()  # a link is followed: what is renamed is the folder behind it
         self._guard = guard
         self._old, self._staging = (
-            self._path.with_name(f".{self._path.name}.{run_id}.{suffix}") for suffix in ("old", "new")
+            self._path.with_name(f".{self._path.name}.{run_id}_{fence}.{suffix}") for suffix in ("old", "new")
         )
+        self._run_id, self._fence = run_id, fence
 
     def begin(self) -> Path:
         """Finish what killed publications left, of this run and of others; an empty folder to write the new one in."""
@@ -42,14 +42,13 @@ class LocalOutputFolder:
             self._guard()
             _restore_foreign_files(old, self._path)
         self._guard()
-        shutil.rmtree(self._staging, ignore_errors=True)
+        delete_temporaries(self._path.parent, self._run_id, self._fence)
         self._staging.mkdir(parents=True)
-        try:
-            self._guard()
-        except LeaseLost:  # while this process stood still: who has the run now may be done with that folder
-            self._staging.rmdir()
-            raise
         return self._staging
+
+    def discard(self) -> None:
+        """Delete what was written of the new folder: a publication that failed."""
+        shutil.rmtree(self._staging, ignore_errors=True)
 
     @contextmanager
     def file(self, name: str) -> Iterator[BinaryIO]:
@@ -72,10 +71,23 @@ class LocalOutputFolder:
             _restore_foreign_files(self._old, self._path)
 
 
+def delete_temporaries(folder: Path, run_id: str, fence: int) -> None:
+    """Delete what this run's earlier owners, and this one, left half-written in the folder."""
+    pattern = re.compile(rf"\..+\.{re.escape(run_id)}(_(?P<fence>\d+))?\.new")
+    with suppress(FileNotFoundError):
+        for entry in folder.iterdir():
+            found = pattern.fullmatch(entry.name)
+            if found and int(found["fence"] or 0) <= fence:
+                if _is_folder(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    _delete(entry)
+
+
 def interrupted_publications(path: Path) -> list[Path]:
     """Old folders of publications to `path` that did not come to their end.
 
-    They are called `.NAME.RUN.old`, and no run has a dot in its id: an output called NAME.x is never mistaken for one.
+    They are called `.NAME.RUN_FENCE.old`, and no run has a dot in its id: an output called NAME.x is never mistaken for one.
     """
     path = path.resolve()
     name = re.compile(re.escape(f".{path.name}.") + r"\w+\.old")

@@ -37,6 +37,15 @@ def part_name(number: int, run_id: str) -> str:
     return f"part-{number:05d}-{run_id}.parquet"
 
 
+def published_meanwhile(output: str, job: str | None, run: str) -> StorageError:
+    """The error of a publication that another one has overtaken."""
+    other = f"{job or 'another job'} {run}".rstrip()
+    return StorageError(
+        f"{output}: {other} published there at the same time; every answer is kept, run the same command again to"
+        " replace its output"
+    )
+
+
 def is_nightmail_file(name: str) -> bool:
     """Whether Nightmail wrote a file, by its path in an output folder; all others are left alone."""
     return name in (RECEIPT, REPORT, OWNER) or bool(_PART.fullmatch(name) or _ASSET.fullmatch(name))
@@ -57,10 +66,13 @@ class ObjectOutputFolder:
         self._files_before: set[str] = set()
         self._parts: set[str] = set()
 
-    def upload(self, parts: Iterable[OpenFile]) -> None:
-        """Upload every part; once all are there whole, let them appear one right after the other."""
+    def look(self) -> None:
+        """Note what is there: the receipt to be replaced, and the files that go with it."""
         self._receipt_before = self._receipt_version()
         self._files_before = self._own_files()
+
+    def upload(self, parts: Iterable[OpenFile]) -> None:
+        """Upload every part; once all are there whole, let them appear one right after the other."""
         self._abort_earlier_uploads()
         if self._receipt_before is None:
             self._guard()
@@ -70,7 +82,7 @@ class ObjectOutputFolder:
     def publish(self, receipt: bytes, keep: set[str]) -> None:
         """Put the receipt of what was uploaded; then delete what earlier runs left, but the paths in `keep`.
 
-        StorageError when another run published since `upload` looked.
+        StorageError when another run published since `look`.
         """
         self._guard()
         self._put_receipt(receipt)
@@ -127,15 +139,20 @@ class ObjectOutputFolder:
                 raise
             elif not self._receipt_is_ours():  # ours: an earlier try of the same request got through
                 self._delete(self._parts)
-                raise StorageError(
-                    f"{self._fs.unstrip_protocol(str(self._path))}: another run published there at the same time;"
-                    " every answer is kept, run the same command again to replace its output"
+                receipt_there = self._receipt_there()
+                raise published_meanwhile(
+                    str(self._fs.unstrip_protocol(str(self._path))),
+                    receipt_there.get("job"),
+                    f"{receipt_there.get('key', '')} (run {receipt_there.get('run')})",
                 ) from error
 
     def _receipt_is_ours(self) -> bool:
         """Whether the receipt that is there now names this run."""
+        return self._receipt_there().get("run") == self._run_id
+
+    def _receipt_there(self) -> dict[str, Any]:
         receipt = json.loads(self._fs.cat_file(str(self._path / RECEIPT)))
-        return isinstance(receipt, dict) and receipt.get("run") == self._run_id
+        return receipt if isinstance(receipt, dict) else {}
 
     def _receipt_version(self) -> str | None:
         """The ETag of the receipt that is there; None without one."""

@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError
 from tasks.storage.atomic import atomic_file
-from tasks.storage.local_output import LocalOutputFolder, interrupted_publications
+from tasks.storage.local_output import LocalOutputFolder, delete_temporaries, interrupted_publications
 from tasks.storage.multipart import atomic_object
 from tasks.storage.object_output import (
     ASSETS,
@@ -33,7 +33,9 @@ from tasks.storage.object_output import (
     ObjectOutputFolder,
     OpenFile,
     part_name,
+    published_meanwhile,
 )
+from tasks.storage.publishing import only_publication
 from tasks.storage.urls import filesystem_of, is_file_absent, one_line, redacted, storage_errors
 
 _OWNER = b"nightmail.job"
@@ -69,12 +71,18 @@ class EnrichedOutput:
     """The output of one job at `output.path`: checked before a run, replaced at its end."""
 
     def __init__(
-        self, path: str, job: str, run_id: str = "", guard: Callable[[], None] = lambda: None
+        self,
+        path: str,
+        job: str,
+        run_id: str = "",
+        guard: Callable[[], None] = lambda: None,
+        fence: int = 0,
     ) -> None:
         self.path = path
         self._job = job
         self._run_id = run_id
         self._guard = guard
+        self._fence = fence  # of the run's lease: tells the temporary files of two owners apart
         try:
             self._fs, inner_path = filesystem_of(path)
         except (ImportError, ValueError) as error:
@@ -127,12 +135,19 @@ class EnrichedOutput:
         """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order.
 
         `assets` are files the rows point to, each with its path below the folder of that name.
-        Where the report is, as the receipt was told; None when it is not there.
+        Where the report is, as the receipt was told; None when it is not there. StorageError while another run publishes
+        there, ConfigError when another job's output is there by now.
         """
-        folder = self._publish_folder if self._local else self._publish_objects
-        publish = self._publish_file if self._single else folder
+        publication = _Publication(parts, receipt, report, assets)
         with self._storage_errors("every answer is kept"):
-            return publish(_Publication(parts, receipt, report, assets))
+            if not self._local:
+                return (
+                    self._publish_object(publication) if self._single else self._publish_objects(publication)
+                )
+            self._guard()
+            with only_publication(Path(self._path), self._job, self._run_id):
+                self.check_owner()
+                return self._publish_file(publication) if self._single else self._publish_folder(publication)
 
     def _storage_errors(self, consequence: str) -> AbstractContextManager[None]:
         """Whatever a disk or a store raises becomes one line that names the output."""
@@ -192,9 +207,33 @@ class EnrichedOutput:
             return None
         return metadata[_OWNER].decode() if _OWNER in metadata else None
 
-    def _publish_file(self, publication: _Publication) -> str | None:
+    def _publish_object(self, publication: _Publication) -> str | None:
+        seen = self._version()
+        self.check_owner()
+
+        def nobody_else_has_published() -> None:
+            if self._version() != seen:
+                raise published_meanwhile(redacted(self.path), self._owner_of_file(), "")
+
+        return self._publish_file(publication, nobody_else_has_published)
+
+    def _version(self) -> str | None:
+        """What tells the object that is there from any other; None without one."""
+        with suppress(FileNotFoundError):
+            info = self._fs.info(str(self._path))
+            return str(info.get("ETag") or info.get("etag") or "")
+        return None
+
+    def _publish_file(
+        self, publication: _Publication, check: Callable[[], None] = lambda: None
+    ) -> str | None:
+        """`check` is called right before the file appears."""
+        if self._local:
+            parent = Path(self._path.parent)
+            for folder in (parent, *(parent / self.assets).rglob("*/")):
+                delete_temporaries(folder, self._run_id, self._fence)
         self._copy_assets(publication.assets, self._path.parent)
-        with self._atomic_file(self._path) as file:
+        with self._atomic_file(self._path, check) as file:
             _concatenate(publication.parts, file, self._job)
         self._delete_replaced_assets()
         report_path = self._path.with_suffix(".report.html")
@@ -231,6 +270,8 @@ class EnrichedOutput:
     def _publish_objects(self, publication: _Publication) -> str | None:
         report_path = self._path / REPORT
         folder = ObjectOutputFolder(self._fs, self._path, self._job, self._run_id, self._guard)
+        folder.look()
+        self.check_owner()
         folder.upload(publication.parts)
         assets = self._copy_assets(publication.assets, self._path)
         report = self._write_report(publication, lambda: self._atomic_file(report_path))
@@ -251,26 +292,37 @@ class EnrichedOutput:
         return self.report
 
     def _publish_folder(self, publication: _Publication) -> str | None:
-        folder = LocalOutputFolder(Path(self._path), self._run_id, self._guard)
+        folder = LocalOutputFolder(Path(self._path), self._run_id, self._fence, self._guard)
         staging = folder.begin()
-        for number, part in enumerate(publication.parts, start=1):
-            with part() as source, folder.file(part_name(number, self._run_id)) as target:
-                shutil.copyfileobj(source, target, COPY_BYTES)
-        self._copy_assets(publication.assets, PurePosixPath(staging))
-        report = self._write_report(publication, lambda: folder.file(REPORT))
-        with folder.file(RECEIPT) as target:
-            target.write(publication.receipt(report))
-        folder.publish()
+        try:
+            for number, part in enumerate(publication.parts, start=1):
+                with part() as source, folder.file(part_name(number, self._run_id)) as target:
+                    shutil.copyfileobj(source, target, COPY_BYTES)
+            self._copy_assets(publication.assets, PurePosixPath(staging))
+            report = self._write_report(publication, lambda: folder.file(REPORT))
+            with folder.file(RECEIPT) as target:
+                target.write(publication.receipt(report))
+            folder.publish()
+        except BaseException:  # a full disk needs the room
+            folder.discard()
+            raise
         return report
 
     @contextmanager
-    def _atomic_file(self, path: PurePosixPath) -> Iterator[BinaryIO]:
+    def _atomic_file(
+        self, path: PurePosixPath, check: Callable[[], None] = lambda: None
+    ) -> Iterator[BinaryIO]:
         """A file that appears when the block ends, whole or not at all, on a disk as in a store."""
         if not self._local:
-            with atomic_object(self._fs, str(path), self._guard, _LARGE_PART) as file:
+
+            def guard() -> None:
+                self._guard()
+                check()
+
+            with atomic_object(self._fs, str(path), guard, _LARGE_PART) as file:
                 yield file
             return
-        temporary = Path(path).with_name(f".{path.name}.{self._run_id}.new")
+        temporary = Path(path).with_name(f".{path.name}.{self._run_id}_{self._fence}.new")
         self._guard()
         temporary.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(path), temporary, self._guard) as file:

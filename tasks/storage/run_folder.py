@@ -1,9 +1,11 @@
 """Read and write the files of a run: its rows, requests and results, at any fsspec URL. Nothing else writes them.
 
 <runs url>/<job>/<key>[@generation]/
+    run.json                        whose folder it is, and the chunks as they were prepared
     chunks/00017/rows.arrows        the source rows as they were (Arrow stream)
     chunks/00017/lines.parquet      per row: custom_id, or why it was never posted
     chunks/00017/requests-1.jsonl   what attempt 1 posts
+    chunks/00017/posting-1-1.json   what the ledger knows of attempt 1, posting 1
     chunks/00017/results-1-0.jsonl  what came back, byte for byte; a second file is -1
     chunks/00017/enriched.parquet   the chunk's rows with their answers
     assets/00017/ROW-1.png          pictures and videos that came as answers
@@ -85,6 +87,14 @@ class RunFolder:
             paths = self._files(self.path(below))
         names = (str(PurePosixPath(path).relative_to(self._root)) for path in paths)
         return tuple(sorted(name for name in names if not name.endswith(_TEMPORARY)))
+
+    def matching(self, pattern: str) -> tuple[str, ...]:
+        """The files whose name below the folder matches a pattern such as `*/*/run.json`."""
+        with self._storage_errors(str(self._root)):
+            return tuple(
+                str(PurePosixPath(path).relative_to(self._root))
+                for path in self._fs.glob(f"{self._root}/{pattern}")
+            )
 
     def contains(self, url: str) -> bool:
         """Whether a path or URL is this folder, or lies in it."""

@@ -50,6 +50,24 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     )
 
 
+def test_a_run_that_was_killed_and_lost_its_ledger_goes_on_and_pays_once(
+    new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    killed = 0
+    for point, what in points_of(new_case())[::10]:
+        case = new_case()
+        killed += case.run("kill", point)["exit"] is None
+        for path in (case.folder / "home").glob("ledger.db*"):
+            path.unlink()
+        assert case.run()["exit"] == 0, f"point {point}, {what}: {case.log}"
+        try:
+            case.check()
+        except AssertionError as error:
+            raise AssertionError(f"killed at point {point}, {what}, ledger lost: {error}") from error
+    record_property("killed", killed)
+    assert killed > 10
+
+
 def test_a_retry_that_is_killed_goes_on_and_asks_once(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:

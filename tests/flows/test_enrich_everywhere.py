@@ -9,6 +9,8 @@ import pytest
 
 from configs.providers.alibaba import AlibabaProvider
 from fakes.contract import STAGES, Stage
+from rigs.interrupted import stopped_after_submitting
+from rigs.ledger_files import lose
 from rigs.workspace import Workspace
 
 SCHEMA = {
@@ -49,3 +51,22 @@ def test_the_same_job_gives_the_same_columns_everywhere(
     assert (receipt["provider"], receipt["batches"]["posted"]) == (name, 1)
     assert receipt["tokens"]["input"] > 0
     assert stage.created() == before + 1
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_run_whose_ledger_was_lost_is_the_same_run_and_buys_nothing_anywhere(
+    letters: Workspace, stages: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stage = stages(name)
+    stage.renew()
+    stage.fake.hold = False
+    monkeypatch.setenv(stage.key_variable, stage.key)
+    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
+    letters.tree["provider"] = stage.settings.model_dump(mode="json")
+    stopped_after_submitting(letters, monkeypatch)
+    created, run_id = stage.created(), letters.run_id
+    for _ in range(2):  # while it waits, and when it is finished and its batch deleted
+        lose(letters.home.folder)
+        assert letters.run()["rows"] == {"total": 10, "succeeded": 10}
+        assert (letters.run_id, stage.created()) == (run_id, created)
+        assert letters.column("id") == [f"t-{n}" for n in range(10)]

@@ -113,4 +113,6 @@ class KillableJob:
 
     def temporary_files(self) -> list[str]:
         """What was left half-written."""
-        return [p.name for p in self.folder.rglob("*") if p.suffix in (".part", ".new", ".old")]
+        return [
+            p.name for p in self.folder.rglob("*") if p.suffix in (".part", ".new", ".old", ".publishing")
+        ]

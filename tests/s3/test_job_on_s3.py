@@ -16,6 +16,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
+from rigs.interrupted import stopped_after_submitting
+from rigs.ledger_files import lose
 from rigs.s3 import S3Prefix, S3Workspace
 from rigs.workspace import Workspace
 from tasks.maintenance.cleanup import clean
@@ -80,6 +82,16 @@ def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: S3Work
     assert receipt["rows"] == {"total": 30, "succeeded": 30}
     assert receipt["batches"]["follow_ups"] == 2
     assert set(published(far)["llm_status"].to_pylist()) == {"succeeded"}
+
+
+def test_a_run_goes_on_from_its_run_folder_although_its_ledger_is_gone(
+    far: S3Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_after_submitting(far, monkeypatch)
+    run_id, paid = far.run_id, far.paid()
+    lose(far.home.folder)
+    assert far.run()["rows"] == {"total": 30, "succeeded": 30}
+    assert (far.run_id, far.paid()) == (run_id, paid)
 
 
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])

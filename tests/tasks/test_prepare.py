@@ -80,6 +80,7 @@ def test_duplicate_keys_are_named_or_numbered(workspace: Workspace) -> None:
     workspace.change("source.key", "who")
     with pytest.raises(InputError, match=r"'ann' in rows 1, 3.*duplicate_keys: number"):
         workspace.run()
+    assert not list((workspace.folder / "home").glob("ledger*"))
     assert workspace.ledger.recent_runs() == ()
     assert not list((workspace.folder / "home/runs").rglob("*.parquet"))
     workspace.change("source.duplicate_keys", "number")

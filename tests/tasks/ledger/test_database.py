@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import date
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from configs.clock import SystemClock
 from configs.errors import ConfigError
-from tasks.ledger.database import exists, open_database
+from tasks.ledger.database import discard_unused, exists, open_database
+from tasks.ledger.store import Ledger
+from tasks.ledger.transactions import Transactions
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,56 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="file is not a database"):
         open_database(f"sqlite:///{path}")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["a page", "cut"])
+def test_a_damaged_database_is_refused_with_what_to_do(tmp_path: Path, damage: str) -> None:
+    path, url = tmp_path / "ledger.db", f"sqlite:///{tmp_path / 'ledger.db'}"
+    open_database(url).dispose()
+    open_database.cache_clear()
+    content = path.read_bytes()
+    path.write_bytes(
+        content[: len(content) // 2] if damage == "cut" else content[:4096] + b"\xff" * 4096 + content[8192:]
+    )
+    with pytest.raises(
+        ConfigError, match=r"ledger\.db: is damaged \(.*; put a backup in its place, or move .* away"
+    ):
+        open_database(url)
+
+
+def test_damage_that_shows_later_is_the_same_line(tmp_path: Path) -> None:
+    path, url = tmp_path / "ledger.db", f"sqlite:///{tmp_path / 'ledger.db'}"
+    engine = open_database(url)
+    engine.dispose()
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 61_440)
+    query = sa.select(sa.literal_column("count(*)")).select_from(sa.text("runs"))
+    with pytest.raises(ConfigError, match=r"ledger\.db: is damaged"):
+        Transactions(engine).read(query)
+    with (
+        pytest.raises(ConfigError, match=r"ledger\.db: is damaged"),
+        Transactions(engine).write() as connection,
+    ):
+        connection.execute(query)
+    open_database.cache_clear()
+
+
+def test_only_a_ledger_without_runs_is_discarded(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    open_database(url)
+    discard_unused(url)
+    assert list(tmp_path.iterdir()) == []
+    Ledger(url, SystemClock()).create_run(
+        "r1",
+        job="j",
+        key="k",
+        generation=1,
+        logical_date=date(2026, 11, 21),
+        spec={},
+        identity={},
+        folder="j/k",
+    )
+    discard_unused(url)
+    assert Ledger(url, SystemClock()).get_run("r1") is not None
 
 
 def test_looking_for_a_ledger_does_not_make_one(tmp_path: Path) -> None:

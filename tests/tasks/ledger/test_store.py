@@ -128,3 +128,21 @@ def test_opening_an_up_to_date_ledger_again_changes_nothing(
     open_database.cache_clear()
     again = Ledger(ledger_url, clock)
     assert again.recent_runs() == ()
+
+
+def test_a_run_that_a_ledger_lacks_is_put_back_once_with_its_chunks(ledger: Ledger, new_run: NewRun) -> None:
+    new_run()
+    run = ledger.get_run("r1")
+    assert run is not None
+    lost = replace(run, id="r2", key="other", fence=1_000, lease_owner=None, lease_until=None)
+    chunks = (replace(ledger.chunks("r1")[0], run_id="r2"),)
+    ledger.restore_run(lost, chunks, "it is what the folder holds")
+    assert (ledger.get_run("r2"), ledger.chunks("r2")) == (lost, chunks)
+    assert [event.kind for event in ledger.history("r2")] == ["restored"]
+    ledger.supersede("r2")
+    superseded = ledger.get_run("r2")
+    assert superseded is not None
+    assert superseded.state is RunState.CANCELLED
+    assert ledger.claim("r2", "me", 60, lambda _: False).fence == 1_001
+    with pytest.raises(RunBusy):
+        ledger.restore_run(lost, chunks, "once more")

@@ -444,12 +444,105 @@ def test_of_two_runs_that_publish_at_once_one_is_refused_where_the_store_can_tel
         return part(2)()
 
     with pytest.raises(
-        StorageError, match="another run published there at the same time; every answer is kept"
+        StorageError, match=r"letters +\(run r3\) published there at the same time; every answer is kept"
     ):
         publish(path, "r2", meanwhile)
     assert (follow(path), numbers(path)) == ([3], [3])
     publish(path, "r2", part(2))
     assert (follow(path), numbers(path)) == ([2], [2])
+
+
+@pytest.mark.parametrize("name", ["out", "out.parquet"])
+@pytest.mark.parametrize("job", ["letters", "other"])
+def test_on_a_disk_the_second_of_two_that_publish_at_once_is_refused_at_once(
+    tmp_path: Path, name: str, job: str
+) -> None:
+    path = str(tmp_path / name)
+
+    def meanwhile() -> io.BytesIO:
+        with pytest.raises(
+            StorageError,
+            match=r"run r2 of the job 'letters' is publishing there now; every answer is kept, run the same",
+        ):
+            EnrichedOutput(path, job, "r3").publish([part(3)], receipt("r3"))
+        return part(2)()
+
+    publish(path, "r2", meanwhile)
+    assert numbers(path) == [2]
+    if job == "letters":
+        publish(path, "r3", part(3))
+        assert numbers(path) == [3]
+    else:
+        with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
+            EnrichedOutput(path, job, "r3").publish([part(3)], receipt("r3"))
+        assert numbers(path) == [2]
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["/out", "/out.parquet"])
+def test_a_job_that_looked_before_another_published_first_does_not_replace_its_output(
+    s3: S3Prefix, name: str
+) -> None:
+    path = f"{s3.url}{name}"
+    late = EnrichedOutput(path, "other", "r3")
+    late.check_owner()
+    publish(path, "r2", part(2))
+    with pytest.raises(ConfigError, match="belongs to the job 'letters'"):
+        late.publish([part(3)], receipt("r3"))
+    assert numbers(path) == [2]
+
+
+def test_of_two_that_publish_one_object_at_once_the_later_is_refused(s3: S3Prefix) -> None:
+    path = f"{s3.url}/out.parquet"
+
+    def meanwhile() -> io.BytesIO:
+        EnrichedOutput(path, "other", "r3").publish([part(3)], receipt("r3"))
+        return part(2)()
+
+    with pytest.raises(StorageError, match="other published there at the same time"):
+        publish(path, "r2", meanwhile)
+    assert numbers(path) == [3]
+    assert s3.unfinished() == []
+
+
+@pytest.mark.parametrize("name", ["out", "out.parquet"])
+def test_a_process_that_was_frozen_and_overtaken_while_it_published_spoils_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    path = str(tmp_path / name)
+    overtaken = False
+
+    def guard() -> None:
+        if overtaken:
+            lost()
+
+    def meanwhile() -> io.BytesIO:
+        nonlocal overtaken
+        overtaken = True
+        successor = EnrichedOutput(path, "letters", "r2", lambda: None, 2)
+        successor.publish([part(2), part(2)], receipt("r2"), b"<p>")
+        return part(1)()
+
+    with pytest.raises(LeaseLost):
+        EnrichedOutput(path, "letters", "r2", guard, 1).publish([meanwhile], receipt("r2"), b"<p>")
+    assert numbers(path) == [2, 2]
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["out", "out.parquet"])
+def test_what_earlier_owners_of_the_run_left_half_written_goes_and_a_later_ones_stays(
+    tmp_path: Path, name: str
+) -> None:
+    for owner in ("r2", "r2_1", "r2_3", "r9_1"):
+        temporary = tmp_path / f".{name}.{owner}.new"
+        temporary.write_bytes(b"half") if "." in name else temporary.mkdir()
+    EnrichedOutput(str(tmp_path / name), "letters", "r2", lambda: None, 2).publish([part(2)], receipt("r2"))
+    assert hidden(tmp_path) == [f".{name}.r2_3.new", f".{name}.r9_1.new"]
+
+
+def hidden(folder: Path) -> list[str]:
+    """Temporary files, and whatever else is not for readers."""
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
 @pytest.mark.slow
