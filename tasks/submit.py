@@ -44,7 +44,7 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     }
     if batch.error_code != QUEUE_FULL and chunk.posting % SAME_FILE_POSTINGS == 0:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
-    next_batch = _new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
+    next_batch = new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
     detail = f"posting the same file again: {reason}"
     return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch=next_batch, **values)
 
@@ -62,7 +62,7 @@ def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 
 
 def _intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
-    batch = _new_batch(run, chunk, chunk.posting)
+    batch = new_batch(run, chunk, chunk.posting)
     detail = f"posting {chunk.requests:,} requests as {batch.submission_key}"
     return run.ledger.move(chunk, ChunkState.INTENDED, detail, batch=batch)
 
@@ -89,7 +89,8 @@ def _create(run: Run, chunk: ChunkRecord, *, look_first: bool) -> ChunkRecord:
     return confirm(run, chunk, created, "created")
 
 
-def _new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
+def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
+    """The record of a posting that is about to be made."""
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     return BatchRecord(
         run_id=run.id,

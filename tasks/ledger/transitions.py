@@ -88,6 +88,7 @@ QUEUE_FULL = (
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
+UNRELIABLE_REPLIES = 5  # in a row: what is still wrong after them is not put right by asking
 LONGEST_WAIT = timedelta(hours=1)  # also when Retry-After asks for more, or the clock was set back
 SAME_FILE_POSTINGS = 3
 MAX_FILE_NOT_FOUND_POSTINGS = 6
@@ -144,3 +145,8 @@ def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = 
     """
     seconds = min(300.0, 2.0 * 2 ** min(faults, 10)) * (1 + spread / 2)
     return min(LONGEST_WAIT, timedelta(seconds=max(seconds, retry_after_seconds or 0)))
+
+
+def unreliable_delay(replies: int) -> float:
+    """Seconds before the n-th reply that cannot be the answer is asked for again: four minutes for all of them."""
+    return 15.0 * 2.0 ** min(replies, 10)

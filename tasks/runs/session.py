@@ -64,6 +64,7 @@ class Run:
         self.service = service
         self.clock = clock
         self.stopping = stopping
+        self.clocks_compared = False  # this process has seen the provider's clock
 
     @property
     def giving_up(self) -> bool:

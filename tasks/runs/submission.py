@@ -43,7 +43,8 @@ def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str
         "batch_id": service_batch.id,
         "status": service_batch.status,
         "history": [[service_batch.status, now.isoformat()]],
-        "submitted_at": now,
+        "submitted_at": run.service.clock.now() or now,  # by the clock that its window is told by
+        "adopted": verb == "adopted",
         "expires_at": service_batch.expires_at,
     }
     return run.ledger.move(
