@@ -48,7 +48,7 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
     [
         ("expire_after:0.5*1,nonce-on", "expired", "expired"),
         ("row_error:500:t-3*1,nonce-on", "failed", "transient"),
-        ("missing_lines*1,nonce-on", "missing", "missing"),
+        ("null_counts,missing_lines*1,nonce-on", "missing", "missing"),
     ],
 )
 def test_only_the_reasons_that_the_job_names_are_retried(

@@ -287,7 +287,9 @@ def test_why_a_batch_failed(scripted: ScriptedOpenAI, error: object, code: str) 
     assert scripted.service().retrieve("batch_1").error_code == code
 
 
-def test_only_batches_with_our_key_are_listed_and_one_is_found_by_its_key_whatever_its_age(scripted: ScriptedOpenAI) -> None:
+def test_only_batches_with_our_key_are_listed_and_one_is_found_by_its_key_whatever_its_age(
+    scripted: ScriptedOpenAI,
+) -> None:
     day = 86_400
     scripted.body = {
         "object": "list",

@@ -170,7 +170,10 @@ def test_a_batch_that_cannot_be_read_is_looked_at_again(scripted: ScriptedOpenAI
 
 
 def test_a_reply_is_read_under_any_content_type(scripted: ScriptedOpenAI, calls: Calls) -> None:
-    scripted.body, scripted.headers = {"id": "batch_1", "status": "in_progress"}, {"content-type": "text/plain"}
+    scripted.body, scripted.headers = (
+        {"id": "batch_1", "status": "in_progress"},
+        {"content-type": "text/plain"},
+    )
     assert calls["retrieve"](scripted.service()).status is BatchStatus.RUNNING
 
 
