@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from configs.clock import SystemClock
 from configs.progress import SilentReporter
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace, comes_through
@@ -41,6 +44,28 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
     warnings = [note for note in Notes.seen if note.startswith("warning")]
     assert len(warnings) == 1
     assert "no proper answer for over 1s" in warnings[0]
+
+
+@pytest.mark.parametrize("days", [3, -3])
+def test_our_clock_that_is_wrong_cancels_no_batch_and_is_said_once(
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    class Notes(SilentReporter):
+        seen: list[str] = []  # noqa: RUF012
+
+        def note(self, text: str) -> None:
+            self.seen.append(text)
+
+    workspace.faults("status:in_progress:3")
+    stopped_after_submitting(workspace, monkeypatch)
+    right = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda clock: right(clock) + timedelta(days=days))
+    with reporting_to(Notes()):
+        receipt = workspace.run()
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    assert receipt["seconds"] >= 0
+    assert workspace.paid() == {"1/1": 1}
+    assert len([note for note in Notes.seen if "clock" in note]) == 1
 
 
 @pytest.mark.parametrize(

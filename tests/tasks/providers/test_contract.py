@@ -181,25 +181,24 @@ def test_a_download_that_is_not_whole_is_not_taken_for_the_answers(stage: Stage,
         counts = Counts(complete=True, completed=batch.completed, failed=batch.failed)
         raise UnreliableReply(str(judge(sink, counts).doubt))
 
-    assert DAMAGED[damage].replace(" rows", "") in str(raised(read))
+    assert DAMAGED[damage] in str(raised(read))
     stage.service.reconnect()
     assert set(stage.answers(batch)) == set(ROWS)
 
 
-@pytest.mark.parametrize("op", ["create", "retrieve"])
-def test_a_reply_about_another_batch_is_refused(stage: Stage, op: str) -> None:
-    batch, began = stage.post(ROWS), stage.now()
-    if op == "retrieve":
-        stage.fault("retrieve", "other_batch")
-        assert type(raised(lambda: stage.service.retrieve(batch.id))) is UnreliableReply
-        assert stage.service.retrieve(batch.id).id == batch.id
-        return
+def test_a_reply_about_another_batch_is_refused(stage: Stage) -> None:
+    batch = stage.post(ROWS)
+    stage.fault("retrieve", "other_batch")
+    assert type(raised(lambda: stage.service.retrieve(batch.id))) is UnreliableReply
+    assert stage.service.retrieve(batch.id).id == batch.id
+
+
+def test_a_batch_that_carries_another_key_is_not_confirmed(stage: Stage) -> None:
     if not stage.keeps_keys:
         pytest.skip("a batch carries nothing of ours: its results tell whose it is")
-    other = stage.submission(ROWS, key="other/1/1")
-    foreign = stage.service.find(stage.submission(ROWS), began)
-    assert foreign is not None
-    assert type(raised(lambda: foreign.confirmed(other.key))) is UnreliableReply
+    seen = stage.service.retrieve(stage.post(ROWS, key="mine/1/1").id)
+    assert seen.confirmed("mine/1/1") is seen
+    assert type(raised(lambda: seen.confirmed("other/1/1"))) is UnreliableReply
 
 
 @pytest.mark.parametrize("hours", [-1, -0.25, 0.25, 1, 72])
