@@ -5,7 +5,8 @@
     │   └── InputError     the dataset is: missing, unreadable, a bad line
     ├── TransientError     try the same thing again later (`retry_after_seconds` when the provider said)
     │   ├── LostReply      a creating call went out and no reply came: look for its effect before repeating it
-    │   └── QueueFull      the provider has no room: wait, it does not count as an attempt
+    │   ├── QueueFull      the provider has no room: wait, it does not count as an attempt
+    │   └── UnreliableReply  what came cannot be the answer: ask again a bounded number of times, then stop
     ├── TerminalError      repeating it cannot help
     │   └── NotFound       the provider does not have that file or batch (any more)
     ├── StorageError       the ledger or the run folder cannot be read or written now: stop, run again later
@@ -56,6 +57,10 @@ class LostReply(TransientError):
 
 class QueueFull(TransientError):
     """The provider has no room for another batch now."""
+
+
+class UnreliableReply(TransientError):
+    """A reply is about another batch or file, or a download is not whole: nothing may be done on the strength of it."""
 
 
 class TerminalError(NightmailError):

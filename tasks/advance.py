@@ -6,13 +6,21 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from configs.errors import LostReply, TransientError
+from configs.errors import LostReply, TerminalError, TransientError, UnreliableReply
 from configs.frozen import seconds
 from configs.progress import Reporter
 from tasks.cancel_batch import abandon, cancel_batch
 from tasks.collect import collect
 from tasks.ledger.records import BatchRecord, ChunkRecord, situation
-from tasks.ledger.transitions import LONGEST_WAIT, ChunkState, Step, fault_delay, next_step
+from tasks.ledger.transitions import (
+    LONGEST_WAIT,
+    UNRELIABLE_REPLIES,
+    ChunkState,
+    Step,
+    fault_delay,
+    next_step,
+    unreliable_delay,
+)
 from tasks.merge import merge
 from tasks.poll import poll
 from tasks.runs.row_progress import RowProgress
@@ -28,6 +36,7 @@ _STEPS: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.CANCEL: cancel_batch,
     Step.ABANDON: abandon,
 }
+_CLOCKS_AGREE = timedelta(minutes=5)
 _POSTED = (ChunkState.SUBMITTED, ChunkState.ENDED)
 _BATCH_IS_DONE = (ChunkState.ENDED, ChunkState.COLLECTED, ChunkState.MERGED)
 
@@ -73,6 +82,7 @@ def _next_step(run: Run, chunk: ChunkRecord, posted: BatchRecord | None) -> Step
         chunk,
         posted,
         now,
+        service_now=run.service.clock.now(),
         window_seconds=seconds(provider.completion_window) if provider.ends_in_time else None,
         longest_wait=timedelta(seconds=run.job.pace.max_seconds),
         giving_up=run.giving_up,
@@ -86,13 +96,30 @@ def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> Ch
     except TransientError as error:
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
         return _wait_after_fault(run, run.ledger.chunk(chunk.number), error, reporter)
+    finally:
+        _warn_of_clocks(run, reporter)
     if chunk.at_risk_since is None and after.at_risk_since is not None:
         run.ledger.note("at risk", f"chunk {after.number}: {after.waiting_for}")
         reporter.note(f"warning: chunk {after.number}: {after.waiting_for}")
     return after
 
 
+def _warn_of_clocks(run: Run, reporter: Reporter) -> None:
+    """Say once that the provider's clock and ours differ: nothing depends on it here, but times are shown wrong."""
+    there, here = run.service.clock.now(), run.clock.now()
+    if there is None or run.clocks_compared:
+        return
+    run.clocks_compared = True
+    if abs(there - here) > _CLOCKS_AGREE:
+        ahead = "ahead of" if here > there else "behind"
+        text = f"this machine's clock ({here:%Y-%m-%d %H:%M} UTC) is {ahead} the provider's ({there:%Y-%m-%d %H:%M} UTC)"
+        run.ledger.note("clock", text)
+        reporter.note(f"warning: {text}; set it right, the run goes by the provider's meanwhile")
+
+
 def _wait_after_fault(run: Run, chunk: ChunkRecord, error: TransientError, reporter: Reporter) -> ChunkRecord:
+    if isinstance(error, UnreliableReply):
+        return _ask_again(run, chunk, error)
     now = run.clock.now()
     wait = fault_delay(chunk.faults, random.random(), error.retry_after_seconds)  # noqa: S311 - jitter
     if isinstance(error, LostReply):  # what it created may be listed a little later
@@ -104,6 +131,21 @@ def _wait_after_fault(run: Run, chunk: ChunkRecord, error: TransientError, repor
         reporter.note(f"warning: chunk {chunk.number}: {reason}; the run goes on trying")
     warned = chunk.silence_warned_at or now
     return run.ledger.postpone_after_fault(chunk, now + wait, reason, silence_warned_at=warned)
+
+
+def _ask_again(run: Run, chunk: ChunkRecord, error: UnreliableReply) -> ChunkRecord:
+    """Wait before a reply that cannot be the answer is asked for again over another connection; TerminalError after so many."""
+    run.service.reconnect()
+    replies = chunk.unreliable_replies + 1
+    wait = fault_delay(chunk.faults, random.random(), unreliable_delay(replies - 1))  # noqa: S311 - jitter
+    until = run.clock.now() + wait
+    waiting = run.ledger.postpone_after_fault(chunk, until, str(error), unreliable_replies=replies)
+    if replies < UNRELIABLE_REPLIES:
+        return waiting
+    raise TerminalError(
+        f"chunk {chunk.number}: {error}; asked {replies} times. Nothing is posted again and nothing deleted at the provider:"
+        " look there, then run the same command again; --set run.give_up_after=1s publishes what there is"
+    )
 
 
 def _is_silent_for_too_long(run: Run, chunk: ChunkRecord) -> bool:

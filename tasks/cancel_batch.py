@@ -25,7 +25,7 @@ def cancel_batch(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return _ended(run, chunk, "the provider does not have the batch any more")
     now = run.clock.now()
     next_look = now + timedelta(seconds=run.job.pace.first_seconds)
-    values: dict[str, Any] = {"cancel_asked_at": now}
+    values: dict[str, Any] = {"cancel_asked_at": run.service.clock.now() or now}
     if run.stopping:  # somebody's wish and not the batch's fault: it is no attempt
         values["stopped_at"] = now
     return run.ledger.postpone(chunk, next_look, f"cancelling {batch.batch_id}", batch_values=values)

@@ -35,7 +35,8 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return run.ledger.move(chunk, ChunkState.ENDED, _end(seen), batch_values=values)
     wait = poll_delay(batch.polls + 1, run.job.pace.first_seconds, run.job.pace.max_seconds)
     reason, at_risk_since = _state(seen), None
-    if run.service.limits.all_or_nothing and seen.expires_at and now > seen.expires_at - _LOSS_IS_NEAR:
+    there = run.service.clock.now() or now
+    if run.service.limits.all_or_nothing and seen.expires_at and there > seen.expires_at - _LOSS_IS_NEAR:
         at_risk_since = chunk.at_risk_since or now
         reason = (
             f"at risk: {reason}; if it is not done by {seen.expires_at:%Y-%m-%d %H:%M} UTC the provider drops it"
@@ -64,7 +65,8 @@ def _values(batch: BatchRecord, seen: ServiceBatch, now: datetime) -> dict[str, 
 def _files_may_follow(seen: ServiceBatch, history: list[list[str]], now: datetime) -> bool:
     if seen.status is not BatchStatus.COMPLETED or seen.result_files:
         return False
-    return now - datetime.fromisoformat(history[-1][1]) < _FILES_MAY_FOLLOW
+    since = now - datetime.fromisoformat(history[-1][1])
+    return timedelta(0) <= since < _FILES_MAY_FOLLOW  # a clock that was set back must not make it wait
 
 
 def _line_of(batch: BatchRecord, seen: ServiceBatch) -> int | None:

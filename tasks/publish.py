@@ -107,7 +107,9 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         odd_lines=_odd_lines(stats),
         started_at=record.created_at,
         finished_at=finished,
-        seconds=round((finished - record.created_at).total_seconds(), 1),
+        seconds=max(
+            0.0, round((finished - record.created_at).total_seconds(), 1)
+        ),  # the clock may be set back
     )
 
 
@@ -148,14 +150,14 @@ def _odd_lines(stats: list[dict[str, Any]]) -> OddLines:
 
 
 def _tidy(run: Run) -> None:
-    """Delete our files at the provider: all of them are whole in the run folder.
+    """Delete our files at the provider: all but those that could not be read whole are in the run folder.
 
     What cannot be deleted now is noted; the run is finished all the same.
     """
     files = {
         file
         for batch in run.ledger.batches()
-        if batch.tidied_at is None
+        if batch.tidied_at is None and batch.was_read_whole
         for file in (batch.file_id, *batch.result_files)
         if file
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tasks.ledger.transitions import (
@@ -14,6 +14,8 @@ from tasks.ledger.transitions import (
     RunState,
     Situation,
 )
+
+RESULTS_INCOMPLETE = "results_incomplete"  # the run gave up before its files could be read whole
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class ChunkRecord:
     not_before: datetime | None = None
     waiting_for: str | None = None
     faults: int = 0
+    unreliable_replies: int = 0
     silent_since: datetime | None = None
     silence_warned_at: datetime | None = None
     at_risk_since: datetime | None = None
@@ -97,6 +100,7 @@ class BatchRecord:
     error_custom_id: str | None = None
     create_sent_at: datetime | None = None
     submitted_at: datetime | None = None
+    adopted: bool = False
     ended_at: datetime | None = None
     expires_at: datetime | None = None
     cancel_asked_at: datetime | None = None
@@ -109,6 +113,11 @@ class BatchRecord:
     reasoning_tokens: int | None = None
     cost_usd: float | None = None
     tidied_at: datetime | None = None
+
+    @property
+    def was_read_whole(self) -> bool:
+        """Whether nothing of what it answered is left at its provider alone."""
+        return self.error_code != RESULTS_INCOMPLETE
 
     @property
     def is_attempt(self) -> bool:
@@ -145,12 +154,14 @@ def situation(
     batch: BatchRecord | None,
     now: datetime,
     *,
+    service_now: datetime | None = None,
     window_seconds: float | None,
     longest_wait: timedelta,
     giving_up: bool,
 ) -> Situation:
     """What the decision "what next" needs of a chunk and its latest batch; no window: it is never overdue.
 
+    How old a batch is, is told by the provider's clock: until that is known, none is overdue, whatever our clock says.
     A wait longer than any we ask for means that the clock was set back: it is over.
     """
     wait = chunk.not_before
@@ -158,7 +169,8 @@ def situation(
         wait = None
     if batch is None:
         return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up)
-    submitted = batch.submitted_at or now
+    there = service_now or datetime.min.replace(tzinfo=UTC)
+    submitted = batch.submitted_at or there
     due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds or 0))
     asked = batch.cancel_asked_at
     return Situation(
@@ -168,7 +180,7 @@ def situation(
         chunk.posting,
         error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
         giving_up=giving_up,
-        overdue=window_seconds is not None and now > due + OVERDUE_AFTER,
+        overdue=window_seconds is not None and there > due + OVERDUE_AFTER,
         cancel_asked=asked is not None,
-        cancel_ignored=asked is not None and now > asked + CANCEL_TAKES,
+        cancel_ignored=asked is not None and there > asked + CANCEL_TAKES,
     )

@@ -20,7 +20,12 @@ from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import MOVES, ChunkState, RunState
 
 # What a chunk notes while it waits or its provider fails; progress clears it.
-_NO_FAULTS: dict[str, Any] = {"faults": 0, "silent_since": None, "silence_warned_at": None}
+_NO_FAULTS: dict[str, Any] = {
+    "faults": 0,
+    "unreliable_replies": 0,
+    "silent_since": None,
+    "silence_warned_at": None,
+}
 _NOT_WAITING: dict[str, Any] = {**_NO_FAULTS, "not_before": None, "waiting_for": None, "at_risk_since": None}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -88,6 +90,8 @@ chunks = Table(
     Column("waiting_for", Text),  # why
     Column("faults", Integer, nullable=False, default=0),  # transient errors in a row
     Column("silent_since", UtcDateTime),  # the first of them
+    # Replies in a row that cannot be the answer: about another batch, or a download that is not whole.
+    Column("unreliable_replies", Integer, nullable=False, default=0, server_default="0"),
     Column("silence_warned_at", UtcDateTime),  # somebody was told that it takes longer than the job allows
     Column("at_risk_since", UtcDateTime),  # its batch may expire, and all its answers with it
     Column("stats", JSON),  # of the merge
@@ -122,6 +126,8 @@ batches = Table(
     Column("intended_at", UtcDateTime, nullable=False),
     Column("create_sent_at", UtcDateTime),  # the call that creates it went out, the last time
     Column("submitted_at", UtcDateTime),
+    # Found again after a lost reply, and not named by the reply to its creation.
+    Column("adopted", Boolean, nullable=False, default=False, server_default=false()),
     Column("ended_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("cancel_asked_at", UtcDateTime),

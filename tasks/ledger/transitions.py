@@ -89,6 +89,7 @@ QUEUE_FULL = (
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
+UNRELIABLE_REPLIES = 5  # in a row: what is still wrong after them is not put right by asking
 LONGEST_WAIT = timedelta(hours=1)  # also when Retry-After asks for more, or the clock was set back
 TRUSTED_FAULTS = 10  # in a row; how often a Retry-After shorter than our own wait is taken at its word
 SAME_FILE_POSTINGS = 3
@@ -149,3 +150,8 @@ def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = 
     asked = retry_after_seconds or 0.0
     seconds = asked if asked and faults < TRUSTED_FAULTS else max(backoff, asked)
     return min(LONGEST_WAIT, timedelta(seconds=seconds * (1 + spread / 2)))
+
+
+def unreliable_delay(replies: int) -> float:
+    """Seconds before the n-th reply that cannot be the answer is asked for again: four minutes for all of them."""
+    return 15.0 * 2.0 ** min(replies, 10)

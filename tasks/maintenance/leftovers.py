@@ -57,6 +57,9 @@ def leftovers_at_provider(
     for key, batch in _unlisted(service, ledger, runs, {batch.id for _, batch in batches}):
         batches.append((key, batch))
         files |= dict.fromkeys(batch.result_files, "")
+    unread = {
+        row.submission_key for run_id in runs for row in ledger.batches(run_id) if not row.was_read_whole
+    }
     awaited = {row.submission_key: row for run in runs.values() for row in _awaited_batches(ledger, run)}
     for key, batch in batches:
         if _is_open(batch):  # also one that a cancel did not reach: an inactive run wants none
@@ -65,7 +68,7 @@ def leftovers_at_provider(
     needed = _needed_files(awaited, batches)
     for key, batch in batches:
         run = runs[_run_id(key)]
-        for file_id in batch.result_files:
+        for file_id in () if key in unread else batch.result_files:
             if file_id in files and file_id not in needed:
                 reason = f"results of {batch.id}; {_run_state(run)}"
                 yield Leftover(LeftoverKind.FILE, file_id, files.pop(file_id), service.account, run, reason)
@@ -87,7 +90,7 @@ def _unlisted(
             if row.batch_id is None or row.batch_id in listed or row.tidied_at is not None:
                 continue
             try:
-                yield row.submission_key, service.retrieve(row.batch_id)
+                yield row.submission_key, service.retrieve(row.batch_id).confirmed(row.submission_key)
             except NotFound:
                 continue
 

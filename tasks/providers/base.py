@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, UnreliableReply
 from configs.providers.limits import ServiceLimits
+from tasks.providers.service_clock import ServiceClock
+
+SEARCH_MARGIN = timedelta(days=1)
+"""Before the time a batch was meant to be made: no two clocks differ by more."""
 
 
 def no_guard() -> None:
@@ -72,7 +76,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class ServiceBatch:
-    """A batch as the service describes it; counts are None where it does not say."""
+    """A batch as the service describes it; counts are None where it does not say, `key` where it carries none of ours."""
 
     id: str
     status: BatchStatus
@@ -84,6 +88,21 @@ class ServiceBatch:
     error_message: str | None = None
     error_line: int | None = None  # 1-based, of the posted file
     expires_at: datetime | None = None
+    key: str | None = None
+
+    def confirmed(self, key: str) -> ServiceBatch:
+        """The same, unless it carries the key of another submission: then UnreliableReply."""
+        if self.key not in (None, key):
+            raise UnreliableReply(
+                f"batch {self.id}: the reply is about another batch, it carries another key"
+            )
+        return self
+
+
+def about(subject: str, asked: str, answered: object) -> None:
+    """UnreliableReply unless a reply names the very id that was asked for."""
+    if str(answered) != asked:
+        raise UnreliableReply(f"{subject}: the reply is about another one ({str(answered)[:80]})")
 
 
 @dataclass(frozen=True)
@@ -104,18 +123,26 @@ class KeepsVideos(Protocol):
 
 
 class BatchService(Protocol):
-    """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else."""
+    """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else.
+
+    A reply that names another batch or file than it was asked for is an UnreliableReply.
+    """
 
     account: str  # quota is shared by everything posted under this name; holds no secret
     limits: ServiceLimits
+    clock: ServiceClock  # what time it is there
     # Called as each request goes out; raises when this process may not act any more.
     guard: Callable[[], None]
+
+    def reconnect(self) -> None:
+        """Close every connection; the next call opens a new one."""
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         """Upload a request file; its id, empty where the requests go with the batch and there is nothing to upload."""
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
-        """The newest upload of that name made after `since`, if the service can list files."""
+        """The newest upload of that name, if the service can list files. `since`, when it may have been made, bounds the
+        search with a margin of a day."""
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
         """Every file of the account, anybody's, made after `since`; none where the service cannot list files."""
@@ -124,12 +151,15 @@ class BatchService(Protocol):
         """Create a batch over an uploaded file."""
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        """The batch of this submission, created after `since`, if there is one. TransientError while it cannot be told
-        which one it is, TerminalError when it never will: never a guess."""
+        """The batch of this submission, if there is one. TransientError while it cannot be told which one it is,
+        TerminalError when it never will: never a guess.
+
+        It is found by its key, whatever its age: clocks differ. `since` only bounds the search, with a margin of a day.
+        """
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
-        """(key, batch) of the batches created after `since` that carry a key of ours, newest first; none where a batch
-        cannot carry one."""
+        """(key, batch) of the batches created after `since`, and some older ones, that carry a key of ours, newest first;
+        none where a batch cannot carry one."""
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         """The batch as it is now."""
@@ -138,7 +168,8 @@ class BatchService(Protocol):
         """Ask for the end of a batch; an ended one is left alone."""
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
-        """Write a result file to `sink` byte for byte; bytes written. A cut transfer is a TransientError."""
+        """Write a result file to `sink` byte for byte; bytes written. A broken transfer is a TransientError, a reply that
+        cannot be the file an UnreliableReply. One that ends too early need not show: its lines tell."""
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone is fine."""

@@ -5,6 +5,7 @@ The SDK comes in as an argument, so that nothing is imported before it is needed
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,15 @@ from typing import Any, BinaryIO
 
 import httpx2
 
-from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
+from configs.errors import (
+    ConfigError,
+    LostReply,
+    NightmailError,
+    NotFound,
+    TerminalError,
+    TransientError,
+    UnreliableReply,
+)
 from tasks.providers.http_headers import retry_after
 
 _TRANSIENT_STATUSES = (408, 409, 429)  # besides 5xx
@@ -69,16 +78,36 @@ class Calls:
         return TerminalError(f"{text}; correct the job and run it again", code=_error_code(error))
 
 
-def copy_body(response: Any, sink: BinaryIO, subject: str) -> int:
-    """Stream a reply's body into `sink`; bytes written. TransientError when it is cut."""
+def copy_body(response: httpx2.Response, sink: BinaryIO, subject: str) -> int:
+    """Stream a reply's body into `sink`; bytes written. UnreliableReply for a web page, and for a body that is not whole."""
+    if "html" in response.headers.get("content-type", "").lower():
+        raise UnreliableReply(f"{subject}: a web page came instead")
+    packed = response.headers.get("content-encoding", "").strip().lower() == "gzip"
     written = 0
-    for block in response.iter_bytes(_BLOCK):
+    for block in _unpacked(response, subject) if packed else response.iter_bytes(_BLOCK):
         sink.write(block)
         written += len(block)
     announced = response.headers.get("content-length")
     if announced and not response.headers.get("content-encoding") and int(announced) != written:
-        raise TransientError(f"{subject}: {written} of {announced} bytes arrived; it is fetched again")
+        raise UnreliableReply(f"{subject}: {written} of {announced} bytes arrived")
     return written
+
+
+def _unpacked(response: httpx2.Response, subject: str) -> Iterator[bytes]:
+    """The body of a gzip stream, which must have its end: httpx takes a cut one for whole."""
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        for block in response.iter_raw(_BLOCK):
+            packed = block
+            while packed:
+                if stream.eof:  # another member follows
+                    stream = zlib.decompressobj(wbits=31)
+                yield stream.decompress(packed, _BLOCK)
+                packed = stream.unused_data if stream.eof else stream.unconsumed_tail
+    except zlib.error as error:
+        raise UnreliableReply(f"{subject}: what came cannot be unpacked ({error})") from error
+    if not stream.eof:
+        raise UnreliableReply(f"{subject}: the compressed file ends too early")
 
 
 def status_error_text(error: Any) -> str:

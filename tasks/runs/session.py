@@ -72,6 +72,7 @@ class Run:
         self.clock = clock
         self.stopping = stopping
         self.restored = False  # just now, into a ledger that did not know it
+        self.clocks_compared = False  # this process has seen the provider's clock
 
     @property
     def giving_up(self) -> bool:

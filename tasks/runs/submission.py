@@ -90,7 +90,8 @@ def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str
         "batch_id": service_batch.id,
         "status": service_batch.status,
         "history": [[service_batch.status, now.isoformat()]],
-        "submitted_at": now,
+        "submitted_at": run.service.clock.now() or now,  # by the clock that its window is told by
+        "adopted": verb == "adopted",
         "expires_at": service_batch.expires_at,
     }
     return run.ledger.move(
@@ -137,7 +138,7 @@ def known_batch(run: Run, chunk: ChunkRecord, batch_id: str) -> ServiceBatch:
     TerminalError when only its results could tell, and they are gone: posting again might pay twice.
     """
     try:
-        return run.service.retrieve(batch_id)
+        return run.service.retrieve(batch_id).confirmed(run.ledger.batch(chunk).submission_key)
     except NotFound as error:
         copy = kept_copy(run.folder, chunk)
         if copy is None or copy.batch_id != batch_id or copy.ended_at is None or copy.status is None:

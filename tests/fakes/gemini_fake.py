@@ -289,7 +289,7 @@ class GeminiFake(Loopback):
         lines = source.content.removesuffix(b"\n").split(b"\n")
         name = f"batches/{secrets.token_hex(18)}"
         made = Batch(name, batch["displayName"], f"models/{model}", kind.startswith("async"), lines)
-        made.created -= self.age
+        made.created += self.skew - self.age
         self.batches[name] = made
         return Reply(made.as_json())
 

@@ -6,18 +6,29 @@ action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         reset_midway    half of the body, then close
         status:NNN      answer with that status; `retry_after` (seconds), `html`, `text` and `location` as wanted
+        web_page        200, and a proxy's page
+        other_batch     200, and the object of another batch or file
+        cut_at_line     the body ends behind its last line but one, without a content-length
+        cut_in_line     the body ends inside its last line, without a content-length
+        wrong_length    the same, with a content-length that is right for what is sent
+        cut_gzip        the body packed, and its end missing, without a content-length
+
+`skew` is how far the service's clock is ahead of ours, in its Date and in what it dates.
 
 `echo` is repeated in every message, answer and result line, as some services repeat the key.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -43,6 +54,7 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     chunked: bool = False  # no content-length, as a stream is sent
+    until_close: bool = False  # no content-length, and the end of the connection is that of the body
 
 
 @dataclass
@@ -92,6 +104,7 @@ class Loopback:
 
     def forget(self) -> None:
         """Forget every call and fault; the address stays."""
+        self.skew = timedelta(0)
         self.calls: list[Call] = []
         self.seen: Counter[str] = Counter()
         self._armed: dict[str, list[ArmedFault]] = {}
@@ -147,9 +160,10 @@ class Loopback:
                 reply = self.refusal(refused.status, str(refused))
             if fault is not None and fault.action == "drop_reply":
                 return None
-            if fault is not None:
-                assert fault.action == "reset_midway", fault.action
+            if fault is not None and fault.action == "reset_midway":
                 reply.headers[_TRUNCATE] = "1"
+            elif fault is not None:
+                damage(reply, fault.action)
             return reply
 
     def perform(self, name: str, call: Call, groups: tuple[str, ...]) -> Reply:
@@ -205,6 +219,27 @@ def _echoing(body: Any, echo: str) -> Any:
     return body
 
 
+def damage(reply: Reply, action: str) -> None:
+    """Let a good reply be none."""
+    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+    reply.chunked, reply.until_close = False, action.startswith("cut_")
+    match action:
+        case "web_page":
+            reply.body = b"<html>\n<h1>Sign in to the guest network</h1>\n</html>\n"
+            reply.headers["content-type"] = "text/html; charset=utf-8"
+        case "other_batch":
+            reply.body = {**reply.body, **{name: "another" for name in ("id", "name") if name in reply.body}}
+        case "cut_at_line":
+            reply.body = body[: body.rstrip(b"\n").rfind(b"\n") + 1]
+        case "cut_in_line" | "wrong_length":
+            reply.body = body[:-20]
+        case "cut_gzip":
+            reply.body = gzip.compress(body)[:-12]
+            reply.headers["content-encoding"] = "gzip"
+        case _:
+            raise AssertionError(action)
+
+
 def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -226,7 +261,9 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
             self.send_response(reply.status, f"{reply.status} {fake.echo}" if fake.echo else None)
             for name, value in headers.items():
                 self.send_header(name, value)
-            if reply.chunked:
+            if reply.until_close:
+                self.send_header("connection", "close")
+            elif reply.chunked:
                 self.send_header("transfer-encoding", "chunked")
             else:
                 self.send_header("content-length", str(len(body)))
@@ -250,6 +287,9 @@ def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:
                 self.rfile.readline()
             self.rfile.readline()
             return body
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + fake.skew.total_seconds())
 
         def _close_connection(self) -> None:
             self.close_connection = True

@@ -214,7 +214,7 @@ class OpenAIFake(Loopback):
     def on_create(self, call: Call) -> Reply:
         parameters = json.loads(call.body)
         self.check_create(parameters)
-        batch_id, now = f"batch_{uuid.uuid4()}", int(time())
+        batch_id, now = f"batch_{uuid.uuid4()}", int(time() + self.skew.total_seconds())
         self.batches[batch_id] = {
             "id": batch_id,
             "object": "batch",

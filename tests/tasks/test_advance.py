@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from configs.clock import SystemClock
 from configs.progress import SilentReporter
 from rigs.clock import JumpingClock
 from rigs.interrupted import stopped_after_submitting
@@ -70,12 +71,34 @@ def test_a_provider_that_does_not_answer_is_a_warning_and_not_a_failure(
     assert "no proper answer for over 1h" in warnings[0]
 
 
+@pytest.mark.parametrize("days", [3, -3])
+def test_our_clock_that_is_wrong_cancels_no_batch_and_is_said_once(
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    class Notes(SilentReporter):
+        seen: list[str] = []  # noqa: RUF012
+
+        def note(self, text: str) -> None:
+            self.seen.append(text)
+
+    workspace.faults("status:in_progress:3")
+    stopped_after_submitting(workspace, monkeypatch)
+    right = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda clock: right(clock) + timedelta(days=days))
+    with reporting_to(Notes()):
+        receipt = workspace.run()
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    assert receipt["seconds"] >= 0
+    assert workspace.paid() == {"1/1": 1}
+    assert len([note for note in Notes.seen if "clock" in note]) == 1
+
+
 @pytest.mark.parametrize(
     ("faults", "status", "unwanted"),
     [
         ("expire_after:0.5*1,nonce-on", "expired", "expired"),
         ("row_error:500:t-3*1,nonce-on", "failed", "transient"),
-        ("missing_lines*1,nonce-on", "missing", "missing"),
+        ("null_counts,missing_lines*1,nonce-on", "missing", "missing"),
     ],
 )
 def test_only_the_reasons_that_the_job_names_are_retried(

@@ -18,6 +18,7 @@ FILE_FAULTS: Final = frozenset(
         "duplicate_lines",
         "missing_lines",
         "unknown_ids",
+        "foreign_ids",
         "malformed_line",
         "truncated_last_line",
     }
@@ -60,6 +61,10 @@ def _damaged(lines: list[bytes], faults: Collection[str]) -> bytes:
         stranger = orjson.loads(lines[-1])
         stranger["custom_id"] = "nobody-asked-for-this"
         lines = [orjson.dumps(stranger), *lines]
+    if "foreign_ids" in faults:
+        lines = [
+            orjson.dumps({**orjson.loads(line), "custom_id": f"theirs-{n}"}) for n, line in enumerate(lines)
+        ]
     data = _joined(lines)
     if "truncated_last_line" in faults and lines:
         return data[: -max(2, len(lines[-1]) // 2)]  # 2: its newline and at least one byte of the line

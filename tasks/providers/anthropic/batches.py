@@ -12,7 +12,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 
 import anthropic
@@ -20,13 +20,12 @@ from anthropic import Anthropic
 from anthropic.pagination import SyncPage
 from anthropic.types.messages import MessageBatch
 
-from configs.errors import LostReply, NotFound, TerminalError, TransientError
+from configs.errors import LostReply, NotFound, TerminalError, TransientError, UnreliableReply
 from configs.providers.anthropic import BODY_HEAD, BODY_TAIL
 from configs.providers.limits import ServiceLimits
 from tasks.providers.anthropic.replies import (
     LEEWAY,
     as_array,
-    clock_difference,
     has_id,
     ids_of,
     line_id,
@@ -35,14 +34,23 @@ from tasks.providers.anthropic.replies import (
     service_batch,
     total_of,
 )
-from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
+from tasks.providers.base import (
+    ServiceBatch,
+    ServiceFile,
+    Submission,
+    about,
+    no_guard,
+)
 from tasks.providers.calls import Calls, copy_body
 from tasks.providers.deadlines import CREATING
 from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
+from tasks.providers.service_clock import ServiceClock
 from tasks.providers.times import time_of
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
+# By which a batch may be dated too early, and its results must say whose it is.
+_CLOCKS_DIFFER = timedelta(hours=2)
 _PATH = "/v1/messages/batches"
 
 
@@ -61,13 +69,19 @@ class AnthropicBatches:
     ) -> None:
         self.account = account
         self.limits = limits
+        self.clock = ServiceClock()
         self.guard: Callable[[], None] = no_guard
         self._make_client = make_client
         self._calls = Calls(anthropic, key_hint)
 
     @functools.cached_property
     def _client(self) -> Anthropic:
-        return self._make_client({"request": [lambda _: self.guard(), check_redirect]})
+        return self._make_client(
+            {
+                "request": [lambda _: self.guard(), check_redirect],
+                "response": [lambda reply: self.clock.learn(reply.headers)],
+            }
+        )
 
     @functools.cached_property
     def _unretried(self) -> Anthropic:
@@ -78,6 +92,12 @@ class AnthropicBatches:
     def _once(self) -> Anthropic:
         """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
+
+    def reconnect(self) -> None:
+        if client := self.__dict__.pop("_client", None):
+            self.__dict__.pop("_unretried", None)
+            self.__dict__.pop("_once", None)
+            client.close()
 
     def upload(self, file_name: str, file: BinaryIO) -> str:  # noqa: ARG002 - the protocol's
         return ""
@@ -105,6 +125,8 @@ class AnthropicBatches:
             raise naming_the_row(error, submission) from error
         if not has_id(created):
             raise LostReply(f"{subject}: the reply names no id")
+        if total_of(created) not in (None, 0, submission.requests):
+            raise UnreliableReply(f"{subject}: the reply is about a batch of another size ({created.id})")
         return service_batch(created)
 
     def _guarded(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -115,19 +137,26 @@ class AnthropicBatches:
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
         """The submission's batch, if there is one. One that has ended is ours when its results say so. One that is under
-        way is taken for ours when it is alone and nobody else may be looking for it; else the run waits until it has ended."""
+        way is taken for ours when it is alone, was made when ours was sent, and nobody else may be looking for it; else the
+        run waits until it has ended."""
         our_ids = ids_of(submission)
-        candidates = [
+        found = [
             (batch, ours)
             for batch in self._batches_since(since)
             if batch.id not in submission.known_batch_ids
             and total_of(batch) in (None, submission.requests)
             and (ours := self._is_ours(batch, our_ids)) is not False
         ]
-        if not candidates:
+        if not found:
             return None
+        # A batch need not be dated by the clock that dates replies: one that seems too old is ours if its results say so.
+        sent = self.clock.earliest(since, datetime.now(UTC), LEEWAY)
+        likely = [
+            (batch, ours) for batch, ours in found if ours or (time_of(batch.created_at) or sent) >= sent
+        ]
+        candidates = likely or found
         candidate, proved = candidates[0]
-        if len(candidates) == 1 and (proved or not submission.unconfirmed_others):
+        if len(candidates) == 1 and (proved or (likely and not submission.unconfirmed_others)):
             return service_batch(candidate)
         names = ", ".join(batch.id for batch, _ in candidates[:5])
         if all(ours for _, ours in candidates):
@@ -149,7 +178,8 @@ class AnthropicBatches:
     def cancel(self, batch_id: str) -> None:
         with self._calls.reading(f"cancel of {batch_id}"):
             try:
-                self._unretried.messages.batches.cancel(batch_id)
+                cancelled = self._unretried.messages.batches.cancel(batch_id)
+                about(f"cancel of {batch_id}", batch_id, getattr(cancelled, "id", None) or batch_id)
             except (anthropic.BadRequestError, anthropic.ConflictError):
                 if not self.retrieve(batch_id).status.ended:
                     raise
@@ -159,14 +189,13 @@ class AnthropicBatches:
         if batch.results_url is None:
             raise no_results(batch)
         with self._calls.reading(f"results of {file_id}"), closing(self._results(file_id)) as response:
-            if "html" in response.headers.get("content-type", ""):
-                raise TransientError(f"results of {file_id}: a web page came instead; they are fetched again")
-            return copy_body(response, sink, f"results of {file_id}")
+            return copy_body(response.http_response, sink, f"results of {file_id}")
 
     def delete_file(self, file_id: str) -> None:
         try:
             with self._calls.reading(f"batch {file_id}"):
-                self._client.messages.batches.delete(file_id)
+                deleted = self._client.messages.batches.delete(file_id)
+            about(f"deletion of {file_id}", file_id, getattr(deleted, "id", None) or file_id)
         except NotFound:
             return
         except TerminalError as error:
@@ -178,13 +207,14 @@ class AnthropicBatches:
             batch = self._once.messages.batches.retrieve(batch_id)
         if not has_id(batch):
             raise TransientError(f"batch {batch_id}: the reply is no batch")
+        about(f"batch {batch_id}", batch_id, batch.id)
         return batch
 
     def _batches_since(self, since: datetime) -> Iterator[MessageBatch]:
-        page, date = self._page(limit=100)
-        earliest = since + clock_difference(date) - LEEWAY
+        page = self._page(limit=100)
         followed: set[str] = set()
         while True:
+            earliest = self.clock.earliest(since, datetime.now(UTC), _CLOCKS_DIFFER)
             for batch in page.data:
                 if (time_of(batch.created_at) or earliest) < earliest:
                     return
@@ -193,10 +223,10 @@ class AnthropicBatches:
                 return
             if not (page.last_id and goes_on(str(page.last_id), followed)):
                 raise endless("list of batches")
-            page, _ = self._page(limit=100, after_id=page.last_id)
+            page = self._page(limit=100, after_id=page.last_id)
 
-    def _page(self, **query: Any) -> tuple[SyncPage[MessageBatch], str | None]:
-        """A page of the list and its Date. A reply that is none must not pass for an empty list: we would post again."""
+    def _page(self, **query: Any) -> SyncPage[MessageBatch]:
+        """A page of the list. A reply that is none must not pass for an empty list: we would post again."""
         with self._calls.reading("list of batches"):
             response = self._client.messages.batches.with_raw_response.list(**query)
             try:
@@ -207,10 +237,10 @@ class AnthropicBatches:
         page.data = data or []
         if not isinstance(page.data, list) or not all(map(has_id, page.data)):
             raise TransientError("list of batches: the reply is no list")
-        return page, response.headers.get("date")
+        return page
 
     def _is_ours(self, batch: MessageBatch, our_ids: frozenset[str]) -> bool | None:
-        """Whether its results are for our ids; None while it has none to show."""
+        """Whether its results are for our ids; None while it has none to show. UnreliableReply where they cannot be read."""
         if batch.processing_status != "ended" or batch.results_url is None:
             return None
         sample = b""
@@ -224,10 +254,16 @@ class AnthropicBatches:
         except NotFound:
             return False  # deleted since it was listed
         ids = [line_id(line) for line in sample.split(b"\n") if line.strip()]
-        return bool(ids) and all(custom_id in our_ids for custom_id in ids)
+        if not ids or None in ids:
+            raise UnreliableReply(f"results of {batch.id}: cannot be read, so nobody can tell whose they are")
+        return all(custom_id in our_ids for custom_id in ids)
 
     def _results(self, batch_id: str) -> anthropic.APIResponse[Any]:
         # Always at the base URL: the key must not follow a results_url to another host.
-        headers = {"accept": "application/binary", "x-stainless-raw-response": "stream"}
+        headers = {
+            "accept": "application/binary",
+            "accept-encoding": "gzip",  # the one whose end is checked
+            "x-stainless-raw-response": "stream",
+        }
         response = self._once.get(f"{_PATH}/{batch_id}/results", cast_to=object, options={"headers": headers})
         return cast("anthropic.APIResponse[Any]", response)

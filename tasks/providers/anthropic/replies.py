@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, BinaryIO
 
 import orjson
@@ -13,7 +13,6 @@ from anthropic.types.messages import MessageBatch
 from configs.errors import TerminalError, TransientError
 from configs.providers.anthropic import BODY_HEAD, BODY_TAIL
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
-from tasks.providers.http_headers import http_date
 from tasks.providers.times import time_of
 from tasks.stages.wire.json_values import integer
 
@@ -32,12 +31,6 @@ def as_array(lines: BinaryIO) -> Iterator[bytes]:
         block, following = following.replace(b"\n", b","), lines.read(BLOCK)
     yield block.removesuffix(b",")
     yield BODY_TAIL
-
-
-def clock_difference(date: str | None) -> timedelta:
-    """By how much the service's clock is ahead of ours, from the Date of a reply that has just come."""
-    service_time = http_date(date or "")
-    return -10 * LEEWAY if service_time is None else service_time - datetime.now(UTC)
 
 
 def has_id(reply: Any) -> bool:

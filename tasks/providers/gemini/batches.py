@@ -9,34 +9,35 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 
-from configs.errors import LostReply, NotFound, TerminalError
+from configs.errors import LostReply, NotFound, TerminalError, UnreliableReply
 from configs.providers.limits import ServiceLimits
-from tasks.providers.base import ServiceBatch, ServiceFile, Submission, no_guard
+from tasks.providers.base import SEARCH_MARGIN, ServiceBatch, ServiceFile, Submission, about, no_guard
+from tasks.providers.calls import copy_body
 from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.gemini.calls import GeminiCalls, refused_as
 from tasks.providers.gemini.replies import (
+    KEY_PREFIX,
     created_at,
-    display_name,
     expires_at,
+    key_of,
     service_batch,
     status_of,
 )
 from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
+from tasks.providers.service_clock import ServiceClock
 from tasks.providers.times import time_of
 
-KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
 _MIME_TYPE = "application/json"
 _TIMEOUT_MS = 300_000  # one for all calls, as long as those that create may take; the SDK would wait for ever
-_CLOCK_SKEW = timedelta(minutes=10)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAGE = 100
 
@@ -49,6 +50,7 @@ class GeminiBatches:
     ) -> None:
         self.account = account
         self.limits = limits
+        self.clock = ServiceClock()
         self.guard: Callable[[], None] = no_guard
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
@@ -68,9 +70,8 @@ class GeminiBatches:
                 return
             check_redirect(request, service_url)
 
-        return with_deadlines(
-            httpx2.Client(timeout=READING, follow_redirects=True, event_hooks={"request": [before]})
-        )
+        hooks = {"request": [before], "response": [lambda reply: self.clock.learn(reply.headers)]}
+        return with_deadlines(httpx2.Client(timeout=READING, follow_redirects=True, event_hooks=hooks))
 
     @functools.cached_property
     def _client(self) -> genai.Client:
@@ -83,21 +84,28 @@ class GeminiBatches:
         )
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
 
+    def reconnect(self) -> None:
+        if http := self.__dict__.pop("_http", None):
+            self.__dict__.pop("_client", None)
+            http.close()
+
     def upload(self, file_name: str, file: BinaryIO) -> str:
         with self._calls.creating(f"upload of {file_name}"):
             # The SDK sends a piece again, up to three times, when the reply is none of the upload's: the address
             # is that of one file, so it stays one.
             config = types.UploadFileConfig(display_name=file_name, mime_type=_MIME_TYPE)
             uploaded = self._client.files.upload(file=file, config=config)  # type: ignore[arg-type]  # reads 8 MB at a time
+        if uploaded.display_name not in (None, file_name):
+            raise UnreliableReply(f"upload of {file_name}: the reply is about another file ({uploaded.name})")
         return _named(uploaded.name, f"upload of {file_name}")
 
-    def find_upload(self, file_name: str, since: datetime) -> str | None:
-        same_name = [file for file in self.list_files(since) if file.name == file_name]
+    def find_upload(self, file_name: str, since: datetime) -> str | None:  # noqa: ARG002 - uploads go after 48 hours
+        same_name = [file for file in self.list_files() if file.name == file_name]
         newest = max(same_name, key=lambda file: file.created_at or _LONG_AGO, default=None)
         return newest.id if newest else None
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
-        earliest = since - _CLOCK_SKEW if since else _LONG_AGO
+        earliest = self._earliest(since) if since else _LONG_AGO
         for file in self._listed("files", "files", optional=True):  # a second copy of a file costs nothing
             created = time_of(file.get("createTime"))
             if file.get("name") and (created or earliest) >= earliest:
@@ -115,25 +123,32 @@ class GeminiBatches:
                 batch = batches.create(
                     model=submission.model, src={"file_name": file_id}, config={"display_name": name}
                 )
+        if batch.display_name not in (None, "", name):
+            raise UnreliableReply(f"batch {submission.key}: the reply is about another batch ({batch.name})")
         expires = expires_at(time_of(batch.create_time))
         return ServiceBatch(
             _named(batch.name, f"batch {submission.key}"), status_of(batch.state), expires_at=expires
         )
 
-    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
-        batches = self.list_batches(since)
-        return next((batch for key, batch in batches if key == submission.key), None)
+    def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:  # noqa: ARG002 - in no known order
+        ours = (operation for operation in self._operations() if key_of(operation) == submission.key)
+        return next(map(service_batch, ours), None)
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
-        earliest = since - _CLOCK_SKEW
         ours = []
-        for operation in self._listed("batches", "operations"):
-            created = created_at(operation)
-            if display_name(operation).startswith(KEY_PREFIX) and (created or earliest) >= earliest:
-                ours.append((created or earliest, operation))
+        for operation in self._operations():
+            created, earliest = created_at(operation), self._earliest(since)
+            if (key := key_of(operation)) and (created or earliest) >= earliest:
+                ours.append((created or earliest, key, operation))
         # In which order Google lists them is written nowhere.
-        for _, operation in sorted(ours, key=lambda pair: pair[0], reverse=True):
-            yield display_name(operation).removeprefix(KEY_PREFIX), service_batch(operation)
+        for _, key, operation in sorted(ours, key=lambda each: each[0], reverse=True):
+            yield key, service_batch(operation)
+
+    def _earliest(self, since: datetime) -> datetime:
+        return self.clock.earliest(since, datetime.now(UTC), SEARCH_MARGIN)
+
+    def _operations(self) -> Iterator[dict[str, Any]]:
+        return self._listed("batches", "operations")
 
     def _listed(self, path: str, rows: str, *, optional: bool = False) -> Iterator[dict[str, Any]]:
         """The objects of a list, page by page. An `optional` one may end early."""
@@ -154,7 +169,9 @@ class GeminiBatches:
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):
-            return service_batch(self._get(batch_id))
+            batch = service_batch(self._get(batch_id))
+        about(f"batch {batch_id}", batch_id, batch.id)
+        return batch
 
     def cancel(self, batch_id: str) -> None:
         try:
@@ -166,10 +183,17 @@ class GeminiBatches:
             # it has ended already
 
     def download(self, file_id: str, sink: BinaryIO) -> int:
-        counting = _CountingSink(sink)
-        with self._calls.reading(f"file {file_id}"):
-            self._client.files.download(file=file_id, destination=counting)  # type: ignore[call-overload]  # only writes
-        return counting.written
+        # Not the SDK's download, which takes a body that is cut for whole.
+        url = f"{self._base_url}/{self._api_version}/{file_id}:download"
+        headers = {"x-goog-api-key": self._key, "accept-encoding": "gzip"}
+        with (
+            self._calls.reading(f"file {file_id}"),
+            self._http.stream("GET", url, params={"alt": "media"}, headers=headers) as response,
+        ):
+            if response.status_code >= 400:
+                response.read()
+            errors.APIError.raise_for_response(response)
+            return copy_body(response, sink, f"file {file_id}")
 
     def delete_file(self, file_id: str) -> None:
         try:
@@ -198,18 +222,6 @@ class GeminiBatches:
 
 def _is_googles_upload(url: httpx2.URL) -> bool:
     return url.scheme == "https" and url.host.endswith(".googleapis.com") and url.path.startswith("/upload/")
-
-
-class _CountingSink:
-    """A sink that counts the bytes written to it."""
-
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
-        self.written = 0
-
-    def write(self, block: bytes) -> int:
-        self.written += len(block)
-        return self._sink.write(block)
 
 
 def _named(name: str | None, subject: str) -> str:

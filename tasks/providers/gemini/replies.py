@@ -18,6 +18,7 @@ from tasks.stages.wire.json_values import integer, string
 # "The job has expired because it was running or pending for more than 48 hours. The job will not have any results
 # to retrieve." https://ai.google.dev/gemini-api/docs/batch-api
 EXPIRES_AFTER = timedelta(hours=48)
+KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
 
 _STATUS = {
     "PENDING": BatchStatus.QUEUED,
@@ -60,12 +61,14 @@ def service_batch(operation: _Json) -> ServiceBatch:
         error_code=_error_code(error) if status is BatchStatus.FAILED else None,
         error_message=string(error.get("message")),
         expires_at=expires_at(created),
+        key=key_of(operation),
     )
 
 
-def display_name(operation: _Json) -> str:
-    """The name it was created with; empty if it has none."""
-    return str(_object(operation, "metadata").get("displayName") or "")
+def key_of(operation: _Json) -> str | None:
+    """The submission key in the name that it was created with; None when the batch is not ours."""
+    name = str(_object(operation, "metadata").get("displayName") or "")
+    return name.removeprefix(KEY_PREFIX) if name.startswith(KEY_PREFIX) else None
 
 
 def created_at(operation: _Json) -> datetime | None:

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import functools
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, BinaryIO
 
 import openai
 from openai import DefaultHttpxClient, OpenAI
 
-from configs.errors import ConfigError, LostReply, NotFound, QueueFull, TerminalError, TransientError
+from configs.errors import (
+    ConfigError,
+    LostReply,
+    NotFound,
+    QueueFull,
+    TerminalError,
+    TransientError,
+    UnreliableReply,
+)
 from configs.providers.base import KeyedProviderSettings
 from configs.providers.limits import ServiceLimits
-from tasks.providers.base import ServiceBatch, ServiceFile, Submission, key_from, no_guard
+from tasks.providers.base import (
+    SEARCH_MARGIN,
+    ServiceBatch,
+    ServiceFile,
+    Submission,
+    about,
+    key_from,
+    no_guard,
+)
 from tasks.providers.calls import Calls, copy_body, status_error_text
 from tasks.providers.deadlines import CREATING, READING, with_deadlines
 from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since
 from tasks.providers.redirects import check_redirect
+from tasks.providers.service_clock import ServiceClock
 from tasks.providers.times import time_of
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
 # 3,600 to 2,592,000 s that https://platform.openai.com/docs/api-reference/files/create allows.
 KEEP_SECONDS = 1_209_600
-_CLOCK_SKEW = timedelta(minutes=10)
+_ONLY_GZIP = {"accept-encoding": "gzip"}  # the one whose end is checked
 # No error code is common to them, so a full file store and a full queue are known by the words of the refusal.
 _STORE_FULL = re.compile(
     r"\b(files?|storage)\b.*\b(quota|limit|exceed)|\b(quota|limit|exceed)\w*\b.*\b(files|storage)\b",
@@ -79,6 +98,7 @@ class OpenAICompatible:
     ) -> None:
         self.account = account
         self.limits = limits
+        self.clock = ServiceClock()
         self.guard: Callable[[], None] = no_guard
         self._make_client = make_client
         self._calls = Calls(openai, key_hint)
@@ -86,7 +106,12 @@ class OpenAICompatible:
 
     @functools.cached_property
     def _client(self) -> OpenAI:
-        return self._make_client({"request": [lambda _: self.guard(), check_redirect]})
+        return self._make_client(
+            {
+                "request": [lambda _: self.guard(), check_redirect],
+                "response": [lambda reply: self.clock.learn(reply.headers)],
+            }
+        )
 
     @functools.cached_property
     def _unretried(self) -> OpenAI:
@@ -98,8 +123,15 @@ class OpenAICompatible:
         """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
+    def reconnect(self) -> None:
+        if client := self.__dict__.pop("_client", None):
+            self.__dict__.pop("_unretried", None)
+            self.__dict__.pop("_once", None)
+            client.close()
+
     def upload(self, file_name: str, file: BinaryIO) -> str:
-        subject = f"upload of {file_name}"
+        subject, size = f"upload of {file_name}", file.seek(0, io.SEEK_END)
+        file.seek(0)
         try:
             with self._calls.creating(subject):
                 # An open handle streams; a path or bytes would be read into memory whole.
@@ -114,7 +146,11 @@ class OpenAICompatible:
                 raise
             way_out = "delete files there; `nightmail clean` shows what runs left"
             raise QueueFull(f"{subject}: {text}; {self._quirks.store} is full: {way_out}") from error
-        return str(_identified(response.content, subject, LostReply)["id"])
+        uploaded = _identified(response.content, subject, LostReply)
+        # A service may keep a file under another name, but not with another size.
+        if uploaded.get("filename") not in (None, file_name) and uploaded.get("bytes") not in (None, size):
+            raise UnreliableReply(f"{subject}: the reply is about another file ({uploaded['id']})")
+        return str(uploaded["id"])
 
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         return next((file.id for file in self.list_files(since) if file.name == file_name), None)
@@ -125,7 +161,7 @@ class OpenAICompatible:
             try:
                 for file in records_since(
                     lambda after: list_page(order="desc", after=after or openai.omit).content,
-                    _earliest(since),
+                    partial(self._earliest, since),
                     optional=True,  # a second copy of a file costs nothing
                 ):
                     yield ServiceFile(
@@ -151,7 +187,12 @@ class OpenAICompatible:
             if _TOO_MANY.search(text) is None:
                 raise
             raise QueueFull(f"{subject}: {text}; it is posted when there is room") from error
-        return batch_of(_identified(response.content, subject, LostReply))
+        created = _identified(response.content, subject, LostReply)
+        if created.get("input_file_id") not in (None, "", file_id):
+            raise UnreliableReply(
+                f"{subject}: the reply is about a batch over another file ({created['id']})"
+            )
+        return self._batch(created).confirmed(submission.key)
 
     def find(self, submission: Submission, since: datetime) -> ServiceBatch | None:
         for batch in self._batches_since(since):
@@ -159,31 +200,44 @@ class OpenAICompatible:
             # Where no metadata is kept, the uploaded file tells: nobody else posts it. An earlier posting of it may have.
             same_file = key is None and batch.get("input_file_id") == submission.file_id != ""
             if key == submission.key or (same_file and batch.get("id") not in submission.known_batch_ids):
-                return batch_of(batch)
+                return self._batch(batch)
         return None
 
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         for batch in self._batches_since(since):
             key = self._quirks.key_in(metadata_of(batch))
             if key:
-                yield key, batch_of(batch)
+                yield key, self._batch(batch)
 
     def _batches_since(self, since: datetime) -> Iterator[Record]:
         list_page = self._client.batches.with_raw_response.list
         with self._calls.reading("list of batches"):
             yield from records_since(
-                lambda after: list_page(limit=100, after=after or openai.omit).content, _earliest(since)
+                lambda after: list_page(limit=100, after=after or openai.omit).content,
+                partial(self._earliest, since),
             )
+
+    def _earliest(self, since: datetime | None) -> float:
+        if since is None:
+            return 0
+        return self.clock.earliest(since, datetime.now(UTC), SEARCH_MARGIN).timestamp()
+
+    def _batch(self, record: Record) -> ServiceBatch:
+        return batch_of(record, self._quirks.key_in(metadata_of(record)))
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         with self._calls.reading(f"batch {batch_id}"):
             response = self._once.batches.with_raw_response.retrieve(batch_id)
-        return batch_of(_identified(response.content, f"batch {batch_id}", TransientError))
+        record = _identified(response.content, f"batch {batch_id}", TransientError)
+        about(f"batch {batch_id}", batch_id, record["id"])
+        return self._batch(record)
 
     def cancel(self, batch_id: str) -> None:
+        subject = f"cancel of {batch_id}"
         try:
-            with self._calls.reading(f"cancel of {batch_id}"):
-                self._unretried.batches.with_raw_response.cancel(batch_id)
+            with self._calls.reading(subject):
+                response = self._unretried.batches.with_raw_response.cancel(batch_id)
+            about(subject, batch_id, record_of(response.content).get("id", batch_id))
         except (TerminalError, TransientError) as error:
             # A batch that has ended cannot be cancelled: OpenAI answers 409 then, others 400 or 422.
             status = getattr(error.__cause__, "status_code", None)
@@ -195,25 +249,28 @@ class OpenAICompatible:
         subject = f"file {file_id}"
         with (
             self._calls.reading(subject),
-            self._once.files.with_streaming_response.content(file_id) as response,
+            self._once.files.with_streaming_response.content(file_id, extra_headers=_ONLY_GZIP) as response,
         ):
-            return copy_body(response, sink, subject)
+            return copy_body(response.http_response, sink, subject)
 
     def download_video(self, video_id: str, sink: BinaryIO) -> int:
         subject = f"video {video_id}"
         # The SDK marks it deprecated: OpenAI announced the end of its own video models for 2026-09-24.
         with (
             self._calls.reading(subject),
-            self._once.videos.with_streaming_response.download_content(video_id) as response,
+            self._once.videos.with_streaming_response.download_content(
+                video_id, extra_headers=_ONLY_GZIP
+            ) as response,
         ):
-            return copy_body(response, sink, subject)
+            return copy_body(response.http_response, sink, subject)
 
     def delete_file(self, file_id: str) -> None:
         try:
             with self._calls.reading(f"file {file_id}"):
-                self._client.files.delete(file_id)
+                response = self._client.files.with_raw_response.delete(file_id)
         except NotFound:
             return
+        about(f"deletion of {file_id}", file_id, record_of(response.content).get("id", file_id))
 
 
 def connect_with_key(
@@ -244,7 +301,3 @@ def _identified(content: bytes, subject: str, without_id: type[TransientError]) 
 
 def _expiry(seconds: int | None) -> Any:
     return openai.omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
-
-
-def _earliest(since: datetime | None) -> float:
-    return (since - _CLOCK_SKEW).timestamp() if since else 0

@@ -17,7 +17,6 @@ from tasks.providers.times import time_of
 from tasks.stages.wire.json_values import integer
 
 Record = dict[str, Any]
-
 _STATUS = {
     "validating": BatchStatus.QUEUED,
     "queued": BatchStatus.QUEUED,
@@ -64,13 +63,13 @@ def _page(content: bytes) -> tuple[list[Record] | None, bool | None]:
 
 
 def records_since(
-    fetch: Callable[[str | None], bytes], earliest: float, *, optional: bool = False
+    fetch: Callable[[str | None], bytes], earliest: Callable[[], float], *, optional: bool = False
 ) -> Iterator[Record]:
-    """Every object of a paged list made after `earliest` (unix seconds); `fetch` gets the id to go on after.
+    """Every object of a paged list made after `earliest` (unix seconds), and older ones that stand on the same pages: what
+    is looked for is known by its key. `fetch` gets the id to go on after.
 
     Ends where the service says so, at a page that brings nothing new (it may not know how to go on), or, listing the
-    newest first, with the page that reaches what is too old. TransientError for a reply that is no list: taken for an
-    empty one, a batch that is there would be posted again. TerminalError, likewise, for a list that has more and does not
+    newest first, with the page that reaches what is too old. TransientError for a reply that is no list: taken for an empty one, a batch that is there would be posted again. TerminalError, likewise, for a list that has more and does not
     go on. A list that is `optional` may not exist, or end early: nothing is paid for by what it does not show.
     """
     seen: set[Any] = set()
@@ -89,13 +88,9 @@ def records_since(
         if not fresh:
             return
         times = [_seconds(row.get("created_at")) for row in fresh]
-        yield from (
-            row
-            for row, created in zip(fresh, times, strict=True)
-            if (earliest if created is None else created) >= earliest
-        )
+        yield from fresh
         first, last = times[0], times[-1]
-        reached = first is not None and last is not None and first >= last and last < earliest
+        reached = first is not None and last is not None and first >= last and last < earliest()
         after = fresh[-1].get("id")
         if more is False or reached or not isinstance(after, str):
             return
@@ -106,8 +101,8 @@ def records_since(
         seen.update(row.get("id") for row in fresh)
 
 
-def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
-    """A batch object in Nightmail's words."""
+def batch_of(raw: Mapping[str, Any], key: str | None = None) -> ServiceBatch:
+    """A batch object in Nightmail's words; `key` is what its metadata holds."""
     counts = _mapping(raw.get("request_counts"))
     first = _first_error(raw.get("errors"))
     status = status_of(raw)
@@ -126,6 +121,7 @@ def batch_of(raw: Mapping[str, Any]) -> ServiceBatch:
         error_message=_text(first.get("message")),
         error_line=integer(first.get("line")),
         expires_at=time_of(raw.get("expires_at")),
+        key=key,
     )
 
 

@@ -18,6 +18,7 @@ from tasks.stages.output_columns import LINE_COLUMNS, OutputColumn
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ErrorClass
+from tasks.stages.wire.unreadable import UNREADABLE_LINE
 
 BLOCK_BYTES = 1 << 20
 STATUSES = tuple(RowStatus)
@@ -68,12 +69,14 @@ class ParsedLines:
 
 @dataclass
 class LineCounts:
-    """The sums over one attempt's lines, superseded and unmatched ones included."""
+    """The sums over one attempt's lines, superseded and unmatched ones included; the tokens of an answer that stands there
+    twice are counted once."""
 
     lines: int = 0
     unparsable: int = 0
     tokens: Numbers = field(default_factory=lambda: np.zeros(len(TOKENS), np.int64))
     cost_usd: float | None = 0.0
+    answered: set[str] = field(default_factory=set)
 
     def add(
         self,
@@ -85,7 +88,13 @@ class LineCounts:
     ) -> None:
         """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
         self.lines += len(status) + unparsable
-        self.unparsable += unparsable
+        codes = batch.column("error_code")
+        broken = codes.to_pylist().count(UNREADABLE_LINE) if codes.null_count < len(codes) else 0
+        self.unparsable += unparsable + broken
+        first = self._first_answers(batch.column("custom_id").to_pylist(), HAS_ANSWER[status])
+        if first is not None:
+            batch, status = batch.filter(pa.array(first)), status[first]
+            cache_writes = [writes[first] for writes in cache_writes]
         counts = [arrow_columns.to_numpy(batch.column(name)) for name in TOKENS]
         self.tokens += [int(each.sum()) for each in counts]
         if self.cost_usd is None or price is None:
@@ -95,6 +104,19 @@ class LineCounts:
             writing = price.cache_write_usd(counts[0], *cache_writes) if cache_writes else 0.0
             known = writing is not None and not uncounted.any()
             self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
+
+    def _first_answers(self, ids: list[str], has_answer: Numbers) -> Numbers | None:
+        """Mask of the lines whose row was not answered by a line before; None when that is all of them."""
+        new = set(ids)
+        if len(new) == len(ids) and self.answered.isdisjoint(new):
+            self.answered.update(new if has_answer.all() else compress(ids, has_answer))
+            return None
+        first = np.ones(len(ids), bool)
+        for place, custom_id in enumerate(ids):
+            first[place] = custom_id not in self.answered
+            if has_answer[place]:
+                self.answered.add(custom_id)
+        return first
 
 
 def parse_block(

@@ -95,7 +95,7 @@ class ErrorSummary(Document):
 
 
 class OddLines(Document):
-    """Lines of the result files that were ignored; no row lost an answer by them."""
+    """Lines of the result files that are not the one line of a row."""
 
     unknown_ids: int = Field(description="Lines for rows that were not asked.")
     duplicate_lines: int = Field(description="Lines beyond the first for a row.")

@@ -23,6 +23,17 @@ def budget_line(receipt: Receipt) -> str:
     return f"{share:.1%} of the rows have no answer; run.error_budget allows {receipt.error_budget:.1%}"
 
 
+def odd_lines_text(receipt: Receipt) -> str:
+    """How many lines of the result files belong to no row or cannot be read; empty when none."""
+    odd = receipt.odd_lines
+    counts = (
+        (odd.unknown_ids, "for rows that were not asked"),
+        (odd.duplicate_lines, "more than one for a row"),
+        (odd.unparsable_lines, "that could not be read"),
+    )
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+
+
 def as_markdown(receipt: Receipt) -> str:
     """A receipt as Markdown, for a Prefect artifact."""
     rows = receipt.rows
@@ -36,6 +47,8 @@ def as_markdown(receipt: Receipt) -> str:
         "",
         f"cost {_cost_text(receipt)} · tokens {_token_text(receipt)} · batches {_batch_text(receipt)} · time {duration(receipt.seconds)}",
     ]
+    if odd_text := odd_lines_text(receipt):
+        lines += ["", f"Odd lines in the results: {odd_text}."]
     if budget_text := budget_line(receipt):
         lines += ["", f"**Over the error budget:** {budget_text}."]
     if retry_text := retry_line(receipt):
@@ -61,6 +74,7 @@ def as_text(receipt: Receipt) -> str:
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
         f"  time     {duration(receipt.seconds)}",
+        *([f"  lines    {odd_text}"] if (odd_text := odd_lines_text(receipt)) else []),
         *([f"  budget   {budget_text}"] if (budget_text := budget_line(receipt)) else []),
     ]
     lines += [

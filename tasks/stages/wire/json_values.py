@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -11,10 +12,15 @@ MOST = 10**12
 """The largest count that can be meant. Sums over the rows of any run still fit into 64 bits."""
 
 _TEXT_IN_ERROR = 500
+# What is nested deeper is read as its JSON text: readers and writers of JSON give up at 254 to 1,024 levels.
+_MAX_DEPTH = 200
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def loads(raw: bytes) -> Any:
-    """The value of a JSON text. ValueError or RecursionError where it is none."""
+    """The value of a JSON text, however deep. ValueError or RecursionError where it is none."""
+    if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH:
+        raw = _flattened(raw)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -51,6 +57,24 @@ def json_text(value: Any) -> str:
 def one_line(text: str) -> str:
     """Text without line breaks, short enough for an error message."""
     return " ".join(text.split())[:_TEXT_IN_ERROR]
+
+
+def _flattened(raw: bytes) -> bytes:
+    """The same with whatever lies deeper than `_MAX_DEPTH` as a text; unchanged where nothing does."""
+    parts: list[bytes] = []
+    depth = done = start = 0
+    for found in _STRING_OR_BRACKET.finditer(raw):
+        token = found[0]
+        if token in b"[{":
+            depth += 1
+            start = found.start() if depth == _MAX_DEPTH + 1 else start
+        elif token in b"]}":
+            if depth == _MAX_DEPTH + 1:
+                inner = raw[start : found.end()].decode("utf-8", "replace")
+                parts += [raw[done:start], json.dumps(inner).encode()]
+                done = found.end()
+            depth -= 1
+    return b"".join((*parts, raw[done:])) if parts else raw
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -115,7 +115,7 @@ _CAPACITY = re.compile(
     r"rate_?limit|quota|token_limit_exceeded|throttl|overloaded|too_many_requests|exhausted"
 )
 _REQUEST = re.compile(
-    r"invalid|unsupported|not_found|not_supported|too_large|too_long|length_exceeded|missing_|mismatch"
+    r"invalid|unreadable|unsupported|not_found|not_supported|too_large|too_long|length_exceeded|missing_|mismatch"
     r"|duplicate|unknown_|bad_request|denied|unauthor|authentication|permission|policy|content_filter|inspection"
     r"|unauthenticated|precondition|out_of_range|unimplemented|already_exists"
 )

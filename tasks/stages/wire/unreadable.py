@@ -7,14 +7,16 @@ import re
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import UNPARSABLE, ErrorClass, Outcome
 
+UNREADABLE_LINE = "unreadable_line"
+
 # The id among the texts that a line begins with.
 _ID = re.compile(rb'\s*\{\s*(?:"[^"\\]*"\s*:\s*"[^"\\]*"\s*,\s*)*"(?:custom_id|key)"\s*:\s*"([^"\\]+)"')
 
 
 def unreadable(raw: bytes) -> Outcome:
-    """The outcome of a line that is no JSON. One that is cut short is nobody's: what was lost may come when it is fetched
-    again."""
-    found = _ID.match(raw) if raw.rstrip().endswith(b"}") else None
+    """The outcome of a line that is no JSON, wherever it is broken or cut: files that are not whole are fetched again
+    before their lines are merged (`tasks.stages.merge.wholeness`)."""
+    found = _ID.match(raw)
     if found is None:
         return UNPARSABLE
     try:
@@ -24,7 +26,7 @@ def unreadable(raw: bytes) -> Outcome:
     return Outcome(
         custom_id=custom_id,
         status=RowStatus.FAILED,
-        error_code="unreadable_line",
+        error_code=UNREADABLE_LINE,
         error_message="the provider's result line for this row is not valid JSON; it was answered, and is not asked again",
         error_class=ErrorClass.REQUEST,
     )

@@ -183,11 +183,14 @@ def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clo
     (chunk,) = run.chunks()
     began = clock.now()
     for faults in (1, 2):
-        chunk = run.postpone_after_fault(chunk, clock.now(), "HTTP 500", silence_warned_at=began)
+        chunk = run.postpone_after_fault(
+            chunk, clock.now(), "HTTP 500", silence_warned_at=began, unreliable_replies=faults
+        )
         assert (chunk.faults, chunk.silent_since, chunk.silence_warned_at) == (faults, began, began)
         clock.sleep(60)
     chunk = run.postpone(chunk, clock.now(), "looked", at_risk_since=clock.now())
     assert (chunk.faults, chunk.silent_since, chunk.silence_warned_at) == (0, None, None)
+    assert chunk.unreliable_replies == 0
     assert run.chunks() == (chunk,)
     assert [event.kind for event in ledger.history("r1")].count("fault") == 2
 

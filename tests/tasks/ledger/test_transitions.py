@@ -115,15 +115,32 @@ def test_faults_back_off_and_honour_retry_after(
     assert fault_delay(faults, spread, retry_after).total_seconds() == seconds
 
 
-@pytest.mark.parametrize(("window_seconds", "step"), [(86_400, Step.CANCEL), (None, Step.POLL)])
-def test_a_batch_is_overdue_only_where_batches_end_within_their_window(
-    window_seconds: float | None, step: Step
+@pytest.mark.parametrize(
+    ("window_seconds", "service_now", "step"),
+    [
+        (86_400, NOW, Step.CANCEL),
+        (None, NOW, Step.POLL),
+        (86_400, None, Step.POLL),
+        (86_400, NOW - timedelta(days=3), Step.POLL),
+    ],
+    ids=["overdue", "no window", "the provider's time is not known", "our clock is three days ahead"],
+)
+def test_a_batch_is_overdue_by_the_providers_clock_and_only_where_batches_end_within_their_window(
+    window_seconds: float | None, service_now: datetime | None, step: Step
 ) -> None:
     chunk = ChunkRecord("r", 1, 0, 5, S.SUBMITTED, 1, 1, 5, 1, 1)
     then = NOW - timedelta(days=3)
     batch = BatchRecord("r", 1, 1, 1, "r/1/1", "a", "m", 5, 1, 1, then, submitted_at=then)
     wait = timedelta(minutes=15)
-    at = situation(chunk, batch, NOW, window_seconds=window_seconds, longest_wait=wait, giving_up=False)
+    at = situation(
+        chunk,
+        batch,
+        NOW,
+        service_now=service_now,
+        window_seconds=window_seconds,
+        longest_wait=wait,
+        giving_up=False,
+    )
     assert next_step(at, NOW) is step
 
 

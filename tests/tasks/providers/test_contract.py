@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, LeaseLost, LostReply, NightmailError, NotFound, TransientError
+from configs.errors import (
+    ConfigError,
+    LeaseLost,
+    LostReply,
+    NightmailError,
+    NotFound,
+    TransientError,
+    UnreliableReply,
+)
 from fakes.contract import OUTCOMES, STAGES, Stage
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.providers.base import BatchStatus
+from tasks.stages.merge.wholeness import Counts, ResultTally, judge
+from tasks.stages.wire.formats import dialect
 
 TEXT = ("/v1/chat/completions", "/v1/responses", "/v1/completions")
 ROWS = {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
@@ -147,6 +158,74 @@ def test_a_download_is_whole_or_fails(stage: Stage) -> None:
     found = raised(lambda: stage.service.download(batch.result_files[0], io.BytesIO()))
     assert type(found) is TransientError
     assert set(stage.answers(batch)) == set(ROWS)
+
+
+DAMAGED = {
+    "web_page": "a web page came instead",
+    "cut_at_line": "lines for 2 of 3 rows",
+    "cut_in_line": "cannot be read",
+    "wrong_length": "cannot be read",
+    "cut_gzip": "ends too early",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_download_that_is_not_whole_is_not_taken_for_the_answers(stage: Stage, damage: str) -> None:
+    batch = stage.ended(stage.post(ROWS).id)
+    stage.fault("content", damage)
+    sink = ResultTally(dialect(stage.settings.dialect).parser(stage.endpoint), frozenset(ROWS))
+
+    def read() -> None:
+        stage.service.download(batch.result_files[0], sink)
+        sink.end_file()
+        counts = Counts(complete=True, completed=batch.completed, failed=batch.failed)
+        raise UnreliableReply(str(judge(sink, counts).doubt))
+
+    assert DAMAGED[damage] in str(raised(read))
+    stage.service.reconnect()
+    assert set(stage.answers(batch)) == set(ROWS)
+
+
+def test_a_reply_about_another_batch_is_refused(stage: Stage) -> None:
+    batch = stage.post(ROWS)
+    stage.fault("retrieve", "other_batch")
+    assert type(raised(lambda: stage.service.retrieve(batch.id))) is UnreliableReply
+    assert stage.service.retrieve(batch.id).id == batch.id
+
+
+def test_a_batch_that_carries_another_key_is_not_confirmed(stage: Stage) -> None:
+    if not stage.keeps_keys:
+        pytest.skip("a batch carries nothing of ours: its results tell whose it is")
+    seen = stage.service.retrieve(stage.post(ROWS, key="mine/1/1").id)
+    assert seen.confirmed("mine/1/1") is seen
+    assert type(raised(lambda: seen.confirmed("other/1/1"))) is UnreliableReply
+
+
+@pytest.mark.parametrize("hours", [-1, -0.25, 0.25, 1, 72])
+def test_a_batch_whose_reply_was_lost_is_found_however_our_clock_stands(stage: Stage, hours: float) -> None:
+    before, began = stage.created(), stage.now() + timedelta(hours=hours)
+    submission = stage.submission(ROWS, key="clock/1/1")
+    stage.fault("create", "drop_reply")
+    assert type(raised(lambda: stage.create(submission))) is LostReply
+    found = stage.service.find(submission, began)
+    assert found is not None
+    assert found.key in (None, "clock/1/1")
+    assert stage.created() == before + 1
+
+
+@pytest.mark.parametrize("hours", [-72, -1, -0.25, 0.25, 1])
+def test_a_batch_whose_reply_was_lost_is_found_however_the_providers_clock_stands(
+    stage: Stage, hours: float
+) -> None:
+    if not hasattr(stage.fake, "skew"):
+        pytest.skip("the embedded service has this machine's clock")
+    stage.fake.skew = timedelta(hours=hours)
+    began, submission = stage.now(), stage.submission(ROWS, key="clock/1/1")
+    stage.fault("create", "drop_reply")
+    assert type(raised(lambda: stage.create(submission))) is LostReply
+    assert stage.service.find(submission, began) is not None
+    there = stage.service.clock.now()
+    assert abs(there - stage.now() - stage.fake.skew) < timedelta(minutes=1)
 
 
 def test_a_batch_is_listed_by_our_key_where_batches_can_carry_one(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from configs.home import Home
 from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import KEY, AnthropicFake
 from fakes.loopback import Reply
-from tasks.providers.anthropic import replies
+from tasks.providers.anthropic import batches
 from tasks.providers.anthropic.replies import as_array
 from tasks.providers.base import BatchService, BatchStatus, Submission
 from tasks.providers.registry import connect
@@ -224,11 +224,25 @@ def test_a_batch_of_another_size_or_of_another_posting_is_not_it(
     assert service.find(sought(service.create(submission("a", "b"), "")), began) is None
 
 
-@pytest.mark.parametrize(("minutes", "found"), [(5, False), (0, True)])
+@pytest.mark.parametrize(("minutes", "found"), [(180, False), (0, True)])
 def test_only_batches_since_the_intent_are_looked_at(
     service: BatchService, anthropic_server: AnthropicFake, minutes: int, found: bool
 ) -> None:
     batch_id = anthropic_server.add(["a", "b"], now() - timedelta(minutes=minutes))
+    made = service.find(submission("a", "b"), now())
+    assert (made.id if made else None) == (batch_id if found else None)
+
+
+@pytest.mark.parametrize(("ids", "found"), [(["a", "b"], True), (["x", "y"], False)])
+def test_a_batch_that_is_dated_before_the_intent_is_ours_once_its_results_say_so(
+    service: BatchService, anthropic_server: AnthropicFake, ids: list[str], found: bool
+) -> None:
+    """Batches need not be dated by the clock that dates replies."""
+    anthropic_server.hold = True
+    batch_id = anthropic_server.add(ids, now() - timedelta(hours=1))
+    with pytest.raises(TransientError, match="results will tell"):
+        service.find(submission("a", "b"), now())
+    anthropic_server.end(batch_id)
     made = service.find(submission("a", "b"), now())
     assert (made.id if made else None) == (batch_id if found else None)
 
@@ -246,7 +260,7 @@ def test_the_services_clock_decides_and_not_ours(
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + ahead
 
-    monkeypatch.setattr(replies, "datetime", Fast)
+    monkeypatch.setattr(batches, "datetime", Fast)
     assert service.find(submission("a", "b"), datetime.now(UTC) + ahead).id == made.id
 
 

@@ -287,7 +287,9 @@ def test_why_a_batch_failed(scripted: ScriptedOpenAI, error: object, code: str) 
     assert scripted.service().retrieve("batch_1").error_code == code
 
 
-def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: ScriptedOpenAI) -> None:
+def test_only_batches_with_our_key_are_listed_and_one_is_found_by_its_key_whatever_its_age(
+    scripted: ScriptedOpenAI,
+) -> None:
     day = 86_400
     scripted.body = {
         "object": "list",
@@ -300,9 +302,11 @@ def test_only_batches_with_our_key_are_listed_and_none_from_before(scripted: Scr
         ],
     }
     since = datetime.fromtimestamp(1_800_000_000, UTC)
-    assert [(key, found.id) for key, found in scripted.service().list_batches(since)] == [("abc/2/1", "b-3")]
-    assert scripted.service().find(SUBMISSION, since) is None
-    assert scripted.service().find(SUBMISSION, since - timedelta(days=2)) is not None
+    listed = [(key, found.id) for key, found in scripted.service().list_batches(since)]
+    assert listed == [("abc/2/1", "b-3"), ("abc/1/1", "b-0")]
+    found = scripted.service().find(SUBMISSION, since)
+    assert found is not None
+    assert (found.id, found.key) == ("b-0", "abc/1/1")
 
 
 def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:

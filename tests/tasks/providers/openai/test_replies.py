@@ -63,8 +63,8 @@ def test_a_page_is_read_in_every_shape(reply: object, rows: list[Any], more: boo
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"{}", b'"x"', b"null", b'{"data":"x"}', b'{"cut":'])
 def test_a_reply_that_is_no_list_is_not_an_empty_one_unless_there_may_be_none(reply: bytes) -> None:
     with pytest.raises(TransientError, match="no list"):
-        list(records_since(lambda _: reply, 0))
-    assert list(records_since(lambda _: reply, 0, optional=True)) == []
+        list(records_since(lambda _: reply, lambda: 0))
+    assert list(records_since(lambda _: reply, lambda: 0, optional=True)) == []
 
 
 @pytest.mark.parametrize("reply", [b"", b"<html>", b"[]", b'"x"', b"null"])
@@ -124,9 +124,9 @@ NEWEST_FIRST = [(f"b-{age}", 100 - age) for age in range(9)]
 @pytest.mark.parametrize(
     ("pages", "found", "calls"),
     [
-        (Pages(NEWEST_FIRST), ["b-0", "b-1", "b-2"], 2),
-        (Pages(NEWEST_FIRST, says_more=False), ["b-0", "b-1", "b-2"], 2),
-        (Pages(NEWEST_FIRST[::-1]), ["b-2", "b-1", "b-0"], 5),
+        (Pages(NEWEST_FIRST), ["b-0", "b-1", "b-2", "b-3"], 2),
+        (Pages(NEWEST_FIRST, says_more=False), ["b-0", "b-1", "b-2", "b-3"], 2),
+        (Pages(NEWEST_FIRST[::-1]), [name for name, _ in NEWEST_FIRST[::-1]], 5),
         (Pages([(name, None) for name, _ in NEWEST_FIRST[:3]]), ["b-0", "b-1", "b-2"], 2),
         (Pages(NEWEST_FIRST[:3], ignores_after=True, says_more=False), ["b-0", "b-1"], 2),
         (Pages(NEWEST_FIRST[:2], says_more=False), ["b-0", "b-1"], 2),
@@ -135,12 +135,12 @@ NEWEST_FIRST = [(f"b-{age}", 100 - age) for age in range(9)]
     ids=["newest first", "no has_more", "oldest first", "no times", "after ignored", "short", "none"],
 )
 def test_paging_ends_and_misses_nothing_records_since(pages: Pages, found: list[str], calls: int) -> None:
-    assert [row["id"] for row in records_since(pages, 98)] == found
+    assert [row["id"] for row in records_since(pages, lambda: 98)] == found
     assert pages.calls == calls
 
 
 def test_a_list_that_has_more_and_does_not_go_on_is_no_proof_that_a_batch_is_not_there() -> None:
-    found = records_since(Pages(NEWEST_FIRST[:3], ignores_after=True), 98)
+    found = records_since(Pages(NEWEST_FIRST[:3], ignores_after=True), lambda: 98)
     assert [next(found)["id"], next(found)["id"]] == ["b-0", "b-1"]
     with pytest.raises(TerminalError, match="first page"):
         next(found)
@@ -163,7 +163,10 @@ def test_a_batch_that_cannot_be_read_is_looked_at_again(scripted: ScriptedOpenAI
 
 
 def test_a_reply_is_read_under_any_content_type(scripted: ScriptedOpenAI, calls: Calls) -> None:
-    scripted.body, scripted.headers = {"id": "b", "status": "in_progress"}, {"content-type": "text/plain"}
+    scripted.body, scripted.headers = (
+        {"id": "batch_1", "status": "in_progress"},
+        {"content-type": "text/plain"},
+    )
     assert calls["retrieve"](scripted.service()).status is BatchStatus.RUNNING
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -104,6 +105,15 @@ def test_what_is_written_satisfies_the_published_schema(document: Receipt | Plan
 def test_rows_that_cannot_be_counted_are_refused(rows: object) -> None:
     with pytest.raises(ValidationError):
         Receipt.model_validate({**FIRST_RECEIPT, "rows": rows})
+
+
+@pytest.mark.parametrize("text", [as_text, as_markdown])
+def test_odd_lines_are_said_where_there_are_any(text: Callable[[Receipt], str]) -> None:
+    receipt = Receipt.model_validate(FIRST_RECEIPT)
+    odd = "1 for rows that were not asked, 2 more than one for a row, 3 that could not be read"
+    assert odd in text(receipt)
+    none = dict.fromkeys(FIRST_RECEIPT["odd_lines"], 0)
+    assert "not asked" not in text(Receipt.model_validate({**FIRST_RECEIPT, "odd_lines": none}))
 
 
 @pytest.mark.parametrize(
