@@ -56,7 +56,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/stages/read/test_csv_files.py": "tasks/stages/read/ csv_text values",
     "tests/tasks/stages/read/test_dataset.py": "tasks/stages/read/ columns discover partitions tasks/storage/ source_files urls",
     "tests/tasks/stages/read/test_jsonl_files.py": "tasks/stages/read/ jsonl_types",
-    "tests/tasks/stages/report/page/test_render.py": "tasks/stages/report/ formatting tasks/stages/report/page/ formatting summary",
+    "tests/tasks/stages/report/page/test_render.py": "tasks/stages/report/page/ formatting summary",
     "tests/tasks/stages/wire/anthropic/test_requests.py": "tasks/stages/wire/anthropic/ params",
     "tests/tasks/stages/wire/gemini/test_requests.py": "tasks/stages/wire/gemini/ parts",
     "tests/tasks/stages/wire/openai/test_results.py": "tasks/stages/answers/ moderation tasks/stages/wire/ json_values outcome tasks/stages/wire/openai/ lenient other_bodies text_bodies",
