@@ -151,10 +151,12 @@ class Counting(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - the visitor's naming, as below
         if node.test is not None:
             node.test = nodes.And(_filtered(nodes.Const(0), _STEP, node), node.test).set_lineno(node.lineno)
-        return self._in_loop(node)
+        self._count_in(node, _STEP)
+        return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
-        return self._in_loop(node, ten_times=True)
+        self._count_in(node, _CALL)
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
@@ -171,16 +173,14 @@ class Counting(NodeTransformer):
             ]
         return node
 
-    def _in_loop(self, node: Any, *, ten_times: bool = False) -> Any:
+    def _count_in(self, node: nodes.For | nodes.Macro, name: str) -> None:
         self.loops = True
         size = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         self._depth += 1
         self.generic_visit(node)
         self._depth -= 1
-        name = _CALL if ten_times else _STEP
         step = nodes.ExprStmt(_filtered(nodes.Const(size), name, node)).set_lineno(node.lineno)
         node.body.insert(0, step)
-        return node
 
 
 def next_row(environment: LimitedEnvironment) -> nodes.ExprStmt:
@@ -230,10 +230,9 @@ def _check_text_arguments(name: str, text: Any, arguments: tuple[Any, ...]) -> N
     if name == "replace" and isinstance(text, str) and len(texts) > 1:
         _check_size(len(text) + text.count(texts[0]) * len(texts[1]))
     if name == "join":  # as a filter of a list by a text, as a method of a text over a list
-        between, items = (
-            (text, arguments[0]) if isinstance(text, str) and arguments else (next(iter(texts), ""), text)
-        )
-        if isinstance(between, str) and hasattr(items, "__len__"):
+        is_method = isinstance(text, str) and bool(arguments)
+        between, items = (text, arguments[0]) if is_method else ("".join(texts[:1]), text)
+        if hasattr(items, "__len__"):
             _check_size(len(between) * len(items))
 
 

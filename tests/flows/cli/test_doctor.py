@@ -231,3 +231,23 @@ def test_a_missing_key_is_the_verdict(
 )
 def test_the_verdict_is_that_of_the_worst(grades: list[Grade], said: str) -> None:
     assert verdict(Fact(f"fact {n}", grade, "") for n, grade in enumerate(grades)) == said
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ([], "nothing wrong with what was seen; whether it is fit is open: no answer was seen"),
+        (
+            [("key", Grade.OK), ("limits", Grade.OK), ("ends", Grade.NOTE)],
+            "nothing wrong with key, limits; whether it is fit is open: no answer was seen",
+        ),
+        ([("create", Grade.OK), ("answers", Grade.OK)], "fit"),
+        (
+            [("answer", Grade.OK), ("counts", Grade.ODD)],
+            "fit, with oddities that Nightmail copes with: counts",
+        ),
+        ([("key", Grade.BAD)], "not fit: key"),
+    ],
+)
+def test_a_service_is_fit_once_it_has_answered(facts: list[tuple[str, Grade]], said: str) -> None:
+    assert verdict((Fact(name, grade, "") for name, grade in facts), of_service=True) == said
