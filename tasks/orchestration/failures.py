@@ -24,7 +24,7 @@ class _ExpectedErrors(logging.Filter):
         self._told: set[str] = set()
 
     def add(self, state: State[Any]) -> None:
-        self._told.add(str(state))
+        self._told |= {str(state), repr(state)}  # a flow run's engine says the one, a task's both
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self)  # once, however often it is added
 

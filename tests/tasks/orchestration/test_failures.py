@@ -26,6 +26,7 @@ def test_prefects_words_on_an_expected_error_are_dropped_and_all_others_kept(
     state = failed_by(error)
     with caplog.at_level(logging.INFO):
         logged(name, error, f"Finished in state {state}")
+        logging.getLogger(name).error("Task run failed with state: %r", state)
         assert caplog.messages == []
         logging.getLogger(name).error(str(error))
         logged(name, RuntimeError("a bug"), "Finished in state Failed('a bug')")
