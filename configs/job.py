@@ -62,7 +62,7 @@ class Source(Frozen):
         min_length=1,
         description="Relative to the job file. {date}, {year}, {month}, {day}, {key}, {job} work.",
     )
-    format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
+    format: Literal["auto", "parquet", "csv", "jsonl", "arrow"] = Field(
         "auto",
         description="auto goes by the file ending (.gz, .zst, .bz2 and .xz allowed for csv and jsonl).",
     )

@@ -17,7 +17,7 @@ from tasks.storage.urls import explanation_of, filesystem_of, one_line, redacted
 
 # Arrow reads only the first stream of a .bz2 that was packed in parallel, and knows no xz.
 _PYTHON_CODECS: dict[str | None, Callable[[Any], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
-Format = Literal["parquet", "csv", "jsonl"]
+Format = Literal["parquet", "csv", "jsonl", "arrow"]
 
 REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
 BATCH_BYTES = 4 << 20  # of rows that are handed on together: memory must not grow with the size of a row

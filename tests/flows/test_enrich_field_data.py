@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import io
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from configs.load import load_job
@@ -15,6 +17,14 @@ from tasks.stages.plan import RequestPlan
 
 _TABS = b"id\tname\n1\tAnn\n2\tEve\n"
 _COMMAS = b"id,name\n1,Ann\n2,Eve\n"
+
+
+def _arrow() -> bytes:
+    sink = io.BytesIO()
+    table = pa.table({"id": ["1", "2"], "name": pa.array(["Ann", "Eve"]).dictionary_encode()})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    return sink.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +43,8 @@ _COMMAS = b"id,name\n1,Ann\n2,Eve\n"
         ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"where": [["id", "!=", "3"]]}),
         ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"limit": 2}),
         ("rows.csv.bz2", bz2.compress(_COMMAS), {}),
+        ("rows.arrow", _arrow(), {}),
+        ("rows", _arrow(), {"format": "arrow"}),
     ],
 )
 def test_plan_and_run_read_alike(

@@ -129,6 +129,8 @@ class Renderer:
         """The first row's text of each template, as (name, text): for people to read before they pay."""
         self._check_columns(batch)
         first = batch.slice(0, 1)
+        if too_large := self._too_large(first):
+            return too_large
         try:
             texts = self._texts(first)
         except RowError as error:
@@ -137,10 +139,8 @@ class Renderer:
         return [(template.name, _shown(text[0])) for template, text in pairs if text]
 
     def _lines(self, batch: pa.RecordBatch, ids: list[bytes]) -> list[bytes | Skip]:
-        size = sum(batch.column(name).nbytes for name in self._columns)
-        if size > MAX_ROW_BYTES:
-            reason = f"the cells that the prompt uses are {size:,} bytes; one row takes {MAX_ROW_BYTES:,}"
-            return self._halves(batch, ids, Skip("row_too_large", reason))
+        if too_large := self._too_large(batch):
+            return self._halves(batch, ids, too_large)
         try:
             texts = self._texts(batch)
         except RowError as error:
@@ -150,6 +150,13 @@ class Renderer:
             return [line % ()] * batch.num_rows
         slots = (ids if slot is None else texts[slot] for slot in self._slots)
         return [_one_line(line % values) for values in zip(*slots, strict=True)]
+
+    def _too_large(self, batch: pa.RecordBatch) -> Skip | None:
+        size = sum(batch.column(name).nbytes for name in self._columns)
+        if size <= MAX_ROW_BYTES:
+            return None
+        reason = f"the cells that the prompt uses are {size:,} bytes; one row takes {MAX_ROW_BYTES:,}"
+        return Skip("row_too_large", reason)
 
     def _halves(self, batch: pa.RecordBatch, ids: list[bytes], skip: Skip) -> list[bytes | Skip]:
         """The lines of a batch that cannot be rendered as a whole; `skip` where it is a single row."""

@@ -1,6 +1,6 @@
 """Read a dataset as a stream of record batches, in memory bounded by one batch.
 
-Parquet, CSV and JSON Lines; one file, a glob or a folder; local or any fsspec URL. Columns keep the types
+Parquet, Arrow, CSV and JSON Lines; one file, a glob or a folder; local or any fsspec URL. Columns keep the types
 of the source, CSV stays text unless the job names a type, and nothing ever passes through pandas.
 """
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.arrow_columns import JSON_TEXT
+from tasks.stages.read.arrow_files import inspect_arrow
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
 from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
@@ -207,12 +208,14 @@ def _metadata(schema: Any, carried: Collection[str]) -> dict[bytes, bytes]:
 def _inspect(
     storage: SourceFilesystem, fragments: tuple[Fragment, ...], source: Source, only: frozenset[str] | None
 ) -> Reader:
-    if fragments[0].format != "parquet":
+    if fragments[0].format not in ("parquet", "arrow"):
         for fragment in fragments if storage.local else fragments[:1]:  # one request a file is too many
             refuse_other_content(storage, fragment)
     match fragments[0].format:
         case "parquet":
             return inspect_parquet(storage, fragments, only)
+        case "arrow":
+            return inspect_arrow(storage, fragments, only)
         case "csv":
             return inspect_csv(storage, fragments, source, only)
         case "jsonl":

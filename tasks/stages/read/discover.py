@@ -21,6 +21,9 @@ _FORMATS: dict[str, Format] = {
     ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
 }
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 # What is often given for a dataset and is not read, with what to do.
@@ -33,8 +36,6 @@ _OTHER_FORMATS = {
     ".xls": "an Excel workbook; save the sheet as CSV (UTF-8)",
     ".ods": "a spreadsheet; save the sheet as CSV (UTF-8)",
     ".json": "JSON; write one object a line (jq -c '.[]'), or set source.format: jsonl if it is so",
-    ".arrow": "an Arrow file; write it as Parquet",
-    ".feather": "a Feather file; write it as Parquet",
     ".orc": "an ORC file; write it as Parquet",
     ".avro": "an Avro file; write it as Parquet",
     ".db": "a database; export the table as Parquet or CSV",
@@ -50,7 +51,7 @@ _MAGIC = {
     b"BZh": "bzip2-compressed; let its name end in .bz2",
     b"\xfd7zXZ\x00": "xz-compressed; let its name end in .xz",
     b"\x28\xb5\x2f\xfd": "zstd-compressed; let its name end in .zst",
-    b"ARROW1": "an Arrow file; write it as Parquet",
+    b"ARROW1": "an Arrow file; set source.format: arrow",
     b"ORC": "an ORC file; write it as Parquet",
     b"Obj\x01": "an Avro file; write it as Parquet",
     b"SQLite format 3\x00": "a database; export the table as Parquet or CSV",
@@ -196,9 +197,8 @@ def _format_of(name: str) -> Format | None:
     path = urlsplit(name).path if name.startswith(("http://", "https://")) else name
     format_ = _FORMATS.get(format_ending(path))
     compressed = posixpath.splitext(path.lower())[1] in _COMPRESSIONS
-    return (
-        None if format_ == "parquet" and compressed else format_
-    )  # Parquet is read from its end, not unpacked
+    # Parquet and Arrow files are read from their end, not unpacked.
+    return None if format_ in ("parquet", "arrow") and compressed else format_
 
 
 def _fragment(name: str, info: Mapping[str, Any], format_: Format, base: str | None) -> Fragment:
@@ -207,7 +207,9 @@ def _fragment(name: str, info: Mapping[str, Any], format_: Format, base: str | N
     return Fragment(
         path=name,
         format=format_,
-        compression=None if format_ == "parquet" else _COMPRESSIONS.get(posixpath.splitext(path.lower())[1]),
+        compression=None
+        if format_ in ("parquet", "arrow")
+        else _COMPRESSIONS.get(posixpath.splitext(path.lower())[1]),
         size=int(info.get("size") or 0),
         version=version,
         partition=() if base is None else _partition(_below(name, base)[:-1]),

@@ -55,7 +55,7 @@ class ParquetReader:
         with self.storage.input_errors(fragment.path), opened(self.storage, fragment, len(names)) as file:
             rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
             for batch in batches_of(file, groups, names, rows):
-                yield _cast(batch, schema, self.storage.display_path(fragment.path))
+                yield cast_batch(batch, schema, self.storage.display_path(fragment.path))
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
         """The row groups that may hold rows for `where`, by their statistics; None for all of them."""
@@ -96,7 +96,7 @@ def inspect_parquet(
             for field in schema:
                 if field.name in fields and (only is None or field.name in only):
                     before = fields[field.name]
-                    fields[field.name] = _common_field(before, field, path, first_path)
+                    fields[field.name] = common_field(before, field, path, first_path)
                     if before.type != field.type:
                         widened_columns.add(field.name)
                         _note_widening(before, field, fields[field.name], notes)
@@ -162,7 +162,7 @@ def opened(storage: SourceFilesystem, fragment: Fragment, columns: int = 1) -> I
         yield file
 
 
-def _common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
+def common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
     """One field for both files, with the narrowest type that holds both."""
     type_ = widened(known.type, field.type)
     if type_ is not None:
@@ -172,7 +172,7 @@ def _common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
     )
 
 
-def _cast(batch: Any, schema: Any, path: str) -> Any:
+def cast_batch(batch: Any, schema: Any, path: str) -> Any:
     """The batch with the types of the dataset. InputError for a value that the wider type cannot hold exactly."""
     columns = []
     for field in schema:

@@ -187,3 +187,6 @@ def test_a_row_with_a_cell_beyond_the_limit_is_skipped_and_the_others_are_not(
     assert (first, third) == (b'{"p":"x"}\n', b'{"p":"z"}\n')
     assert isinstance(second, Skip)
     assert second.code == "row_too_large"
+    preview = Renderer({"p": Template("{{ a }}")}, ["a", "b"]).preview(batch.slice(1))
+    assert isinstance(preview, Skip)
+    assert preview.code == "row_too_large"

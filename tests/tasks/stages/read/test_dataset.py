@@ -153,7 +153,6 @@ def test_text_packed_in_several_streams_is_unpacked(
         ("a.zip", "ZIP archive; unpack it"),
         ("a.xlsx", "Excel workbook; save the sheet as CSV"),
         ("a.json", "JSON; write one object a line"),
-        ("a.arrow", "Arrow file; write it as Parquet"),
         ("a.orc", "ORC file; write it as Parquet"),
     ],
 )
@@ -173,7 +172,7 @@ def test_other_formats_are_named_as_what_they_are(tmp_path: Path, name: str, is_
         (gzip.compress(b"n\n1\n", mtime=0), "let its name end in .gz"),
         (b"PK\x03\x04\x14\x00", "Excel workbook"),
         (b"PAR1\x15\x04", "set source.format: parquet"),
-        (b"ARROW1\x00\x00", "an Arrow file"),
+        (b"ARROW1\x00\x00", "set source.format: arrow"),
         (b"ORC\x0a\x03", "an ORC file"),
     ],
 )

@@ -1,0 +1,113 @@
+"""Read Arrow's own files (also Feather 2) and streams: every type untouched, one record batch of the file at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.errors import InputError
+from tasks.stages.read.columns import check_distinct_names, check_same_columns
+from tasks.stages.read.filters import Where
+from tasks.stages.read.parquet_files import cast_batch, common_field
+from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
+from tasks.storage.urls import one_line
+
+_FILE_MAGIC = b"ARROW1"
+
+
+@dataclass(frozen=True)
+class ArrowReader:
+    """Reads the Arrow files of a dataset; `schema` is that of the files."""
+
+    storage: SourceFilesystem
+    schema: Any
+    widened: frozenset[str]
+    rows: int | None = field(default=None, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def can_refuse(self) -> frozenset[str]:
+        """The columns whose values may not fit the dataset's type: those that were widened."""
+        return self.widened
+
+    def read(
+        self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
+    ) -> Generator[Any, None, None]:
+        """Batches with the columns `names`."""
+        del where, bad  # there are no statistics and no lines
+        schema = pa.schema([self.schema.field(name) for name in names])
+        with self.storage.input_errors(fragment.path):
+            for whole in _batches(self.storage, fragment):
+                for start in range(0, whole.num_rows, rows):
+                    batch = whole.slice(start, rows)
+                    yield cast_batch(batch, schema, self.storage.display_path(fragment.path))
+
+
+def inspect_arrow(
+    storage: SourceFilesystem, fragments: tuple[Fragment, ...], only: frozenset[str] | None
+) -> ArrowReader:
+    """Read the files' schemas and check that they fit together, and into the output. Raises InputError."""
+    fields: dict[str, Any] = {}
+    widened: set[str] = set()
+    metadata = None
+    first_path = storage.display_path(fragments[0].path)
+    for fragment in fragments:
+        path = storage.display_path(fragment.path)
+        with storage.input_errors(fragment.path, "be read as Arrow"):
+            schema = _schema(storage, fragment)
+        check_distinct_names(schema.names, path, only)
+        if not fields:
+            fields = {each.name: each for each in schema}
+            metadata = {k: v for k, v in (schema.metadata or {}).items() if k != b"pandas"}
+            continue
+        check_same_columns(path, schema.names, first_path, fields, only)
+        for each in schema:
+            if each.name in fields and (only is None or each.name in only):
+                before = fields[each.name]
+                fields[each.name] = common_field(before, each, path, first_path)
+                if before.type != each.type:
+                    widened.add(each.name)
+    used = [each for name, each in fields.items() if only is None or name in only]
+    for each in used:
+        _check_output_can_hold(each, first_path)
+    return ArrowReader(storage, pa.schema(list(fields.values()), metadata), frozenset(widened))
+
+
+def _opened(storage: SourceFilesystem, fragment: Fragment) -> Any:
+    file = (
+        pa.memory_map(fragment.path)
+        if storage.local and fragment.size
+        else pa.input_stream(storage.open_random(fragment))
+    )
+    is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    file.seek(0)
+    return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+
+
+def _schema(storage: SourceFilesystem, fragment: Fragment) -> Any:
+    with _opened(storage, fragment) as reader:
+        return reader.schema
+
+
+def _batches(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
+    with _opened(storage, fragment) as reader:
+        if isinstance(reader, pa.RecordBatchFileReader):
+            yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
+        else:
+            yield from reader
+
+
+def _check_output_can_hold(each: Any, path: str) -> None:
+    """InputError for a type that Arrow has and Parquet, which the output is, has not."""
+    try:
+        pq.write_table(pa.schema([each]).empty_table(), io.BytesIO())
+    except (pa.ArrowException, NotImplementedError) as error:
+        raise InputError(
+            f"{path}: column {each.name!r} is {each.type}, which Parquet cannot hold ({one_line(error)});"
+            " leave it out with source.columns"
+        ) from error
