@@ -104,10 +104,10 @@ def test_a_service_that_cannot_start_is_one_line_with_its_log(folder: Path) -> N
 
 
 def test_an_idle_service_goes_home_but_not_while_a_batch_is_open(batch_service: StartBatchService) -> None:
-    service = batch_service(idle_exit_seconds=0.2)
+    service = batch_service(idle_exit_seconds=2)
     created = service.submit([service.chat("a")], "stuck:in_progress")
     with pytest.raises(subprocess.TimeoutExpired):
-        service.process.wait(1)
+        service.process.wait(3)
     service.client().batches.cancel(created.id)
     assert service.process.wait(10) == 0
 
