@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,8 +55,10 @@ class HeldRun:
         elif self.moment == "waking":
             self._has_slept = self._has_slept or (not self.engines() and self.state == "Sleeping")
             self._held = self._has_slept and self._freeze()
+        elif self.moment == "falling asleep":
+            self._held = self._has_posted() and self._let_it_fall_asleep()
         else:
-            self._held = self._freeze_when("Sleeping" if self.moment == "falling asleep" else "Running")
+            self._held = self._freeze_when("Running")
         return self._held
 
     def engines(self) -> list[int]:
@@ -91,6 +94,16 @@ class HeldRun:
 
     def _freeze(self) -> bool:
         return bool([send(process, signal.SIGSTOP) for process in self.engines()])
+
+    def _has_posted(self) -> bool:
+        run = self.record()
+        return run is not None and any(batch.batch_id for batch in self.site.workspace.ledger.batches(run.id))
+
+    def _let_it_fall_asleep(self) -> bool:
+        """In small steps: the time between its state and the end of its process is short."""
+        let_go(self.engines())
+        time.sleep(0.3)
+        return self._freeze() and self.state == "Sleeping" and bool(self.engines())
 
     def _freeze_when(self, name: str) -> bool:
         """Hold its process if its state is called so, and is still when it stands."""
