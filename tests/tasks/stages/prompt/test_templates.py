@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from tasks.stages.prompt import templates, values
+from tasks.stages.prompt.row_limits import BUDGET, Budget
 from tasks.stages.prompt.templates import RowError, RowTemplate
 
 COLUMNS = ("name", "text", "n", "price", "tags", "flag", "loop", "unit price", "range")
@@ -93,7 +94,7 @@ ROWS = [
 def one_at_a_time(text: str, row: dict[str, Any]) -> Any:
     """What plain Jinja2 with the same rules makes of the row; the exception's type where it fails."""
     try:
-        return orjson.dumps(templates._environment().from_string(text).render(row))
+        return orjson.dumps(templates._environment().from_string(text).render(row | {BUDGET: Budget()}))
     except Exception as error:
         return type(error)
 
