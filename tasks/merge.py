@@ -20,7 +20,6 @@ from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
-from tasks.stages.prompt.tokens import estimate
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect
 
@@ -97,7 +96,7 @@ def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack)
 def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[str, Any]) -> ChunkRecord:
     wanted = set(stats.unanswered)
     attempt = chunk.attempt + 1
-    size = tokens = 0
+    size = 0
     with (
         # All lines: `retry.on` may name more reasons than when the latest attempt was posted.
         run.folder.read(requests_name(chunk.number, 1)) as before,
@@ -107,7 +106,6 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
             if line_id(line) in wanted:
                 after.write(line)
                 size += len(line)
-                tokens += estimate(line)
     return run.ledger.move(
         chunk,
         ChunkState.PREPARED,
@@ -117,7 +115,8 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
         posting=1,
         requests=len(wanted),
         bytes=size,
-        tokens_estimate=tokens,
+        # By their share of the bytes: rows of one chunk are alike, and no byte of a picture is a token.
+        tokens_estimate=-(-chunk.tokens_estimate * size // max(1, chunk.bytes)),
     )
 
 

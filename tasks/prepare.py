@@ -19,6 +19,8 @@ from tasks.runs.session import Run, shard_limits
 from tasks.stages.cost.price import Price
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
+from tasks.stages.prompt.token_sample import SampleSummary
+from tasks.stages.report.estimate_text import method_text
 from tasks.stages.report.plan import Estimate, Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
@@ -87,7 +89,10 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
             *([f"the first skipped row: {example}"] if example else []),
         ),
         estimate=_estimate(
-            price_of(job, resolved.now), tokens.to_tokens(totals["units"]), totals["requests"]
+            price_of(job, resolved.now),
+            tokens.to_tokens(totals["units"]),
+            totals["requests"],
+            request_plan.sample.summary(),
         ),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
@@ -113,9 +118,11 @@ def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str],
     return totals, skips, example
 
 
-def _estimate(price: Price | None, prompt_tokens: int, requests: int) -> Estimate:
+def _estimate(price: Price | None, prompt_tokens: int, requests: int, sample: SampleSummary) -> Estimate:
     cost = None if price is None else _prompt_cost(price, prompt_tokens, requests)
-    return Estimate(prompt_tokens=prompt_tokens, method=tokens.METHOD, cost_usd=cost)
+    if sample.uncounted and cost:
+        cost = None
+    return Estimate(prompt_tokens=prompt_tokens, method=method_text(sample, prompt_tokens), cost_usd=cost)
 
 
 def _prompt_cost(price: Price, prompt_tokens: int, requests: int) -> float:
