@@ -52,6 +52,8 @@ TESTED_ELSEWHERE = {
     "tests/tasks/providers/openai/test_azure.py": "configs/providers/ azure",
     "tests/tasks/providers/openai/test_odd_services.py": "tasks/diagnostics/ openai_probe probe_request probe_results",
     "tests/tasks/stages/merge/test_merge_chunk.py": "tasks/stages/ arrow_columns tasks/stages/merge/ lines row_reader rows tasks/storage/ background_writer",
+    "tests/tasks/runs/test_estimates.py": "tasks/stages/report/ estimate",
+    "tests/tasks/runs/test_prices.py": "configs/providers/ billing",
     "tests/tasks/stages/prompt/test_ids.py": "tasks/storage/ temporary",
     "tests/tasks/stages/prompt/test_token_sample.py": "tasks/local_batch/echo/ token_counts tasks/stages/prompt/ tokenizer tasks/stages/report/ estimate_text",
     "tests/tasks/stages/wire/test_content.py": "tasks/stages/prompt/ content tasks/stages/wire/anthropic/ content tasks/stages/wire/gemini/ content tasks/stages/wire/openai/ content",
