@@ -24,7 +24,6 @@ from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
-from tasks.stages.prompt.tokens import estimate
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect
 
@@ -120,7 +119,7 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
     posted = kept_copy(run.folder, replace(chunk, attempt=attempt, posting=1))
     if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
         return _prepared(run, chunk, spent, attempt, posted.requests, posted.bytes, posted.tokens_estimate)
-    size = tokens = 0
+    size = 0
     with (
         # All lines: `retry.on` may name more reasons than when the latest attempt was posted.
         run.folder.read(requests_name(chunk.number, 1)) as before,
@@ -130,7 +129,8 @@ def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[s
             if line_id(line) in wanted:
                 after.write(line)
                 size += len(line)
-                tokens += estimate(line)
+    # By their share of the bytes: rows of one chunk are alike, and no byte of a picture is a token.
+    tokens = -(-chunk.tokens_estimate * size // max(1, chunk.bytes))
     return _prepared(run, chunk, spent, attempt, len(wanted), size, tokens)
 
 

@@ -14,15 +14,14 @@ from configs.progress import Progress, Reporter
 from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import write_chunks
+from tasks.runs.estimates import estimate
 from tasks.runs.postings import anything_posted
-from tasks.runs.prices import price_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
-from tasks.stages.cost.price import Price
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
-from tasks.stages.report.plan import Estimate, Plan
+from tasks.stages.report.plan import Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
@@ -70,6 +69,13 @@ def prepare(run: Run, reporter: Reporter) -> None:
         state=RunState.RUNNING,
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
+        estimate=estimate(
+            run.job,
+            run.clock.now(),
+            sum(chunk.tokens_estimate for chunk in chunks),
+            sum(chunk.requests for chunk in chunks),
+            request_plan.sample.summary(),
+        ).as_json(),
     )
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
 
@@ -121,8 +127,12 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
             *request_plan.notes,
             *([f"the first skipped row: {example}"] if example else []),
         ),
-        estimate=_estimate(
-            price_of(job, resolved.now), tokens.to_tokens(totals["units"]), totals["requests"]
+        estimate=estimate(
+            job,
+            resolved.now,
+            tokens.to_tokens(totals["units"]),
+            totals["requests"],
+            request_plan.sample.summary(),
         ),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
@@ -146,17 +156,6 @@ def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str],
             units=piece.token_units,
         )
     return totals, skips, example
-
-
-def _estimate(price: Price | None, prompt_tokens: int, requests: int) -> Estimate:
-    cost = None if price is None else _prompt_cost(price, prompt_tokens, requests)
-    return Estimate(prompt_tokens=prompt_tokens, method=tokens.METHOD, cost_usd=cost)
-
-
-def _prompt_cost(price: Price, prompt_tokens: int, requests: int) -> float:
-    """By the average prompt: what a token costs may go by the length of the prompt it is in."""
-    size, longer = divmod(prompt_tokens, max(1, requests))
-    return price.cost_usd(size) * (requests - longer) + price.cost_usd(size + 1) * longer
 
 
 def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[Path]:

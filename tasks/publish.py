@@ -17,6 +17,7 @@ from tasks.runs import answer_files, vectors
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
 from tasks.runs.session import Run
+from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.receipt import (
     BatchCounts,
     OddLines,
@@ -82,6 +83,8 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
     stats = [chunk.stats for chunk in chunks if chunk.stats]
     answering = [batch for batch in batches if batch.input_tokens is not None]
     finished = run.clock.now()
+    tokens = _token_sums(answering)
+    estimated = Estimate.model_validate(record.estimate) if record.estimate else None
     return Receipt(
         job=run.job.name,
         key=record.key,
@@ -99,8 +102,10 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         bad_lines=record.bad_lines,
         chunks=len(chunks),
         batches=_batch_counts(batches),
-        tokens=_token_sums(answering),
+        tokens=tokens,
         cost_usd=_cost(answering),
+        estimate=estimated,
+        estimate_deviation=_deviation(estimated, tokens),
         retryable=sum(chunk["unanswered"] for chunk in stats),
         errors=top_errors(stats),
         error_budget=run.job.run.error_budget,
@@ -137,6 +142,15 @@ def _token_sums(answering: list[BatchRecord]) -> TokenSums:
         cached=sum(batch.cached_tokens or 0 for batch in answering),
         reasoning=sum(batch.reasoning_tokens or 0 for batch in answering),
     )
+
+
+def _deviation(estimated: Estimate | None, tokens: TokenSums) -> float | None:
+    """None where there is nothing to compare: no estimate, no usage reported, media that no rule counts."""
+    if estimated is None or estimated.prompt.expected is None:
+        return None
+    if not estimated.prompt_tokens or not tokens.input:
+        return None
+    return round(tokens.input / estimated.prompt_tokens - 1, 4)
 
 
 def _cost(answering: list[BatchRecord]) -> float | None:

@@ -34,7 +34,9 @@ class AlibabaProvider(HostedProviderSettings):
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/embeddings"})
     poll_floor_seconds: ClassVar[float] = 60.0  # "no more than once a minute"
     free_trial: ClassVar[FreeTrial | None] = FreeTrial("batch-test-model", "/v1/chat/ds-test")
-    # No price_seller: nobody publishes its batch prices as data.
+    # "Batch calls cost half of real-time calls", and have no discount for cached input.
+    price_seller: ClassVar[str | None] = "alibaba"
+    batch_share: ClassVar[float | None] = 0.5
     name: Literal["alibaba"]
     region: Literal["singapore", "beijing"] = Field(
         "singapore", description="The region that the key is for."
@@ -66,6 +68,10 @@ class AlibabaProvider(HostedProviderSettings):
                     f"{name}: Model Studio keeps only its own entries, such as ds_batch_finish_callback"
                 )
         return value
+
+    def seller_for(self, prompt: Prompt) -> str | None:
+        """None for Beijing: the published prices are those of the international region."""
+        return None if self.region == "beijing" else super().seller_for(prompt)
 
     def unsupported(self, prompt: Prompt) -> str | None:
         """Also templates in `enable_thinking`: all requests of a batch must have the same value."""

@@ -18,6 +18,7 @@ from configs.extras import Extra
 from configs.foreign_text import secret_in_url
 from configs.frozen import Frozen
 from configs.prompt import Prompt
+from configs.providers.billing import has_other_rates
 from configs.providers.limits import ServiceLimits
 
 Dialect = Literal["openai", "gemini", "anthropic"]
@@ -67,6 +68,9 @@ class ProviderSettings(Frozen):
     poll_floor_seconds: ClassVar[float] = 0.0  # batches are not polled more often than this
     ends_in_time: ClassVar[bool] = True  # a batch that outlasts its window is stuck
     price_seller: ClassVar[str | None] = None  # its name in the package model-prices, if it is there
+    batch_share: ClassVar[float | None] = (
+        None  # of the real-time price, where no batch price is published as data
+    )
     free_trial: ClassVar[FreeTrial | None] = None
     extra: ClassVar[Extra | None] = None  # the optional part of the installation that brings its SDK
 
@@ -96,9 +100,9 @@ class ProviderSettings(Frozen):
         """The free trial that these settings allow."""
         return self.free_trial
 
-    def seller_for(self, prompt: Prompt) -> str | None:  # noqa: ARG002 - for services where it depends on it
-        """The seller, as model-prices names it, whose published batch prices apply to the prompt; None if unknown."""
-        return self.price_seller
+    def seller_for(self, prompt: Prompt) -> str | None:
+        """The seller, as model-prices names it, whose published prices apply to the prompt; None if unknown."""
+        return None if has_other_rates(prompt) else self.price_seller
 
     def poll_seconds(self, first: float, longest: float) -> tuple[float, float]:
         """The shortest and the longest polling interval, given those of the job."""

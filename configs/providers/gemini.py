@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal
@@ -11,13 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from configs.extras import Extra
-from configs.prompt import Prompt
 from configs.providers.base import Dialect, HostedProviderSettings
 from configs.providers.limits import ServiceLimits
-
-# Beside text and images read and text written, Google has prices of their own, and one for every search:
-# https://ai.google.dev/gemini-api/docs/pricing
-_PRICED_APART = re.compile(r"audio|video|modalit|google_?(search|maps)", re.IGNORECASE)
 
 
 class GeminiProvider(HostedProviderSettings):
@@ -47,16 +40,3 @@ class GeminiProvider(HostedProviderSettings):
         "v1", pattern=r"^v[0-9][a-z0-9]*$", description="v1beta where a model or field is new."
     )
     api_key_env: str = Field("GEMINI_API_KEY", description="Environment variable that holds the key.")
-
-    def seller_for(self, prompt: Prompt) -> str | None:
-        """None for what Google bills otherwise than by text tokens."""
-        contents = (prompt.user, *(message.content for message in prompt.messages))
-        media = [
-            part
-            for content in contents
-            if isinstance(content, tuple)
-            for part in content
-            if "text" not in part
-        ]
-        priced_apart = _PRICED_APART.search(json.dumps([media, prompt.params], default=str))
-        return None if priced_apart else super().seller_for(prompt)

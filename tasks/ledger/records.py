@@ -37,6 +37,7 @@ class RunRecord:
     lease_owner: str | None
     lease_until: datetime | None
     fence: int
+    estimate: dict[str, Any] | None
     receipt: dict[str, Any] | None
     created_at: datetime
     finished_at: datetime | None

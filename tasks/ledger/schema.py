@@ -67,6 +67,7 @@ runs = Table(
     Column("lease_owner", String(128)),
     Column("lease_until", UtcDateTime),
     Column("fence", BigInteger, nullable=False, default=0),
+    Column("estimate", JSON),  # of tokens and cost, when its requests were made
     Column("receipt", JSON),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),

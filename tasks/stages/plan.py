@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -20,10 +21,10 @@ from tasks.stages.merge.merge_chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
-from tasks.stages.prompt.tokens import line_units
+from tasks.stages.prompt.token_sample import TokenSample
+from tasks.stages.prompt.tokenizer import encoding_of
 from tasks.stages.read import Dataset, column_names, open_dataset
 from tasks.stages.wire.formats import dialect
-from tasks.stages.wire.openai.requests import envelope_bytes
 from tasks.storage.prefetch import read_ahead
 
 
@@ -78,6 +79,16 @@ class RequestPlan:
             carried=self.dataset.carried,
         )
 
+    @cached_property
+    def sample(self) -> TokenSample:
+        """The exact counts behind the pieces' tokens; made once rows are walked, as the tokenizer takes a while to load."""
+        model = self._job.prompt.model
+        return TokenSample(
+            self.renderer.blank_line,
+            lambda line: self._dialect.content_of(line, model),
+            encoding_of(model),
+        )
+
     @property
     def _used(self) -> Dataset:
         """The dataset with the columns that make ids and prompts."""
@@ -114,14 +125,14 @@ class RequestPlan:
         return self._slices(self.dataset)
 
     def _slices(self, dataset: Dataset) -> Iterator[RowSlice]:
-        silent = envelope_bytes(self._job.prompt, self._request_tree)
-        sharder = Sharder(self._limits, line_units=line_units(silent))
+        sharder = Sharder(self._limits)
         duplicates = DuplicateFinder()
         row = 0
         for batch in read_ahead(dataset.batches(MICRO_BATCH_ROWS), weigh=_size_of):
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
-            for piece in sharder.pieces(self.renderer.lines(batch, ids)):
+            lines = self.renderer.lines(batch, ids)
+            for piece in sharder.pieces(lines, self.sample.weights(lines)):
                 start, stop = piece.start, piece.stop
                 yield RowSlice(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
             row += batch.num_rows

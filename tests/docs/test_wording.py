@@ -36,7 +36,9 @@ def test_no_file_names(what: str, root: Path) -> None:
     assert not found
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "tests/s3_servers.lock", "tests/browser.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "tests/s3_servers.lock", "tests/browser.lock", "tests/tokens.lock"]
+)
 def test_the_lock_names_versions_and_hashes_but_no_place(root: Path, name: str) -> None:
     lock = (root / name).read_text(encoding="utf-8")
     assert "://" not in lock

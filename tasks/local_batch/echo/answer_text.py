@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 import orjson
 
-from tasks.local_batch.echo.request_body import CHARS_A_TOKEN, estimated_tokens
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
+from tasks.local_batch.echo.token_counts import answer_tokens, first_tokens
 
 QUOTE_CHARS: Final = 200
 
@@ -17,14 +17,14 @@ QUOTE_CHARS: Final = 200
 class Question(msgspec.Struct):
     """What a chat-like request comes down to.
 
-    `text` is the last user message, `chars` the length of everything that was sent, `response_format` the JSON of
-    what the answer must look like (`null` for free text), `max_tokens` the limit of the answer.
+    `text` is the last user message, `response_format` the JSON of what the answer must look like (`null` for free text),
+    `max_tokens` the limit of the answer, as `model` counts.
     """
 
     text: str = ""
-    chars: int = 0
     response_format: bytes = b"null"
     max_tokens: int | None = None
+    model: str | None = None
 
 
 def answer_text(question: Question) -> tuple[str, bytes]:
@@ -34,8 +34,9 @@ def answer_text(question: Question) -> tuple[str, bytes]:
         text = "Echo: " + question.text[:QUOTE_CHARS]
     else:
         text = orjson.dumps(sampler.sample(question.text)).decode()
-    if question.max_tokens is not None and estimated_tokens(len(text)) > question.max_tokens:
-        return text[: CHARS_A_TOKEN * question.max_tokens], b"length"
+    most, model = question.max_tokens, question.model
+    if most is not None and answer_tokens(text, model) > most:
+        return first_tokens(text, most, model), b"length"
     return text, b"stop"
 
 

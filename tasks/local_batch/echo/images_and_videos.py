@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from tasks.local_batch.echo.request_body import as_text, estimated_tokens
+from tasks.local_batch.echo.request_body import as_text
+from tasks.local_batch.echo.token_counts import prompt_tokens
 from tasks.local_batch.protocol.batch_object import TokenUsage
 from tasks.local_batch.protocol.lines import RequestLine
 from tasks.stages.validate import MAX_EDITED_IMAGES
@@ -40,7 +41,7 @@ def image_reply(row: RequestLine, _: Any, created: int) -> tuple[bytes, TokenUsa
     _check_image(body, edits=edits)
     prompt = as_text(body.get("prompt"))
     count = body.get("n") or 1
-    text_tokens = estimated_tokens(len(prompt))
+    text_tokens = prompt_tokens(row)
     image_tokens = _INPUT_IMAGE_TOKENS * len(body["images"]) if edits else 0
     usage = TokenUsage(text_tokens + image_tokens, 0, _OUTPUT_IMAGE_TOKENS * count, 0)
     reply = {

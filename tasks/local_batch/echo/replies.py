@@ -17,7 +17,8 @@ from tasks.local_batch.echo.answer_text import Question, answer_text
 from tasks.local_batch.echo.embeddings import embed
 from tasks.local_batch.echo.images_and_videos import image_reply, video_reply
 from tasks.local_batch.echo.moderations import moderate
-from tasks.local_batch.echo.request_body import RequestBody, as_text, estimated_tokens, text_of
+from tasks.local_batch.echo.request_body import RequestBody, as_text, text_of
+from tasks.local_batch.echo.token_counts import answer_tokens, prompt_tokens
 from tasks.local_batch.protocol.batch_object import TokenUsage
 from tasks.local_batch.protocol.lines import RequestLine
 
@@ -40,7 +41,7 @@ def _chat(row: RequestLine, body: RequestBody, created: int) -> Reply:
         b'"logprobs":null,"finish_reason":"%b"}' % (index, content, finish_reason)
         for index in range(count)
     )
-    usage = TokenUsage(estimated_tokens(question.chars), 0, estimated_tokens(len(text)) * count, 0)
+    usage = TokenUsage(prompt_tokens(row), 0, answer_tokens(text, body.model) * count, 0)
     reply = (
         b'{"id":"chatcmpl-%b","object":"chat.completion","created":%d,"model":%b,"choices":[%b],"usage":'
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
@@ -68,12 +69,11 @@ def _check_chat(body: RequestBody) -> None:
 
 
 def _chat_question(body: RequestBody) -> Question:
-    question = Question("", 0, bytes(body.response_format), body.max_completion_tokens or body.max_tokens)
+    most = body.max_completion_tokens or body.max_tokens
+    question = Question("", bytes(body.response_format), most, body.model)
     for message in body.messages:
-        text = message.content if type(message.content) is str else text_of(message.content)
-        question.chars += len(text)
         if message.role == "user":
-            question.text = text
+            question.text = message.content if type(message.content) is str else text_of(message.content)
     return question
 
 
@@ -82,7 +82,7 @@ def _responses(row: RequestLine, body: RequestBody, created: int) -> Reply:
     text, finish_reason = answer_text(question)
     truncated = finish_reason == b"length"
     status = "incomplete" if truncated else "completed"
-    usage = TokenUsage(estimated_tokens(question.chars), 0, estimated_tokens(len(text)), 0)
+    usage = TokenUsage(prompt_tokens(row), 0, answer_tokens(text, body.model), 0)
     row_hash = _row_hash(row)
     reply = {
         "id": f"resp_{row_hash}",
@@ -118,11 +118,10 @@ def _responses(row: RequestLine, body: RequestBody, created: int) -> Reply:
 def _responses_question(body: RequestBody) -> Question:
     """`input` is a text, or a list of messages and other items."""
     response_format = _format_field(bytes(body.text))
-    question = Question("", len(body.instructions or ""), response_format, body.max_output_tokens)
+    question = Question("", response_format, body.max_output_tokens, body.model)
     items = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input or []
     for item in items:
         text = text_of(item.get("content")) if isinstance(item, dict) else ""
-        question.chars += len(text)
         if isinstance(item, dict) and item.get("role", "user") == "user" and text:
             question.text = text
     return question
@@ -151,12 +150,14 @@ def _completions(row: RequestLine, body: RequestBody, created: int) -> Reply:
         prompts = [body.prompt]
     choices, output_tokens = [], 0
     for index, prompt in enumerate(_repeated(prompts, body.n or 1)):
-        text, finish_reason = answer_text(Question(as_text(prompt), max_tokens=body.max_tokens))
-        output_tokens += estimated_tokens(len(text))
+        text, finish_reason = answer_text(
+            Question(as_text(prompt), max_tokens=body.max_tokens, model=body.model)
+        )
+        output_tokens += answer_tokens(text, body.model)
         choices.append(
             {"text": text, "index": index, "logprobs": None, "finish_reason": finish_reason.decode()}
         )
-    input_tokens = sum(estimated_tokens(len(as_text(prompt))) for prompt in prompts)
+    input_tokens = prompt_tokens(row)
     reply = {
         "id": f"cmpl-{_row_hash(row)}",
         "object": "text_completion",
@@ -176,13 +177,13 @@ def _repeated(prompts: list[Any], times: int) -> Iterator[Any]:
     return (prompt for prompt in prompts for _ in range(times))
 
 
-def _embeddings(_: RequestLine, body: RequestBody, __: int) -> Reply:
+def _embeddings(row: RequestLine, body: RequestBody, _: int) -> Reply:
     # A list of numbers is one input, given as tokens.
     is_list = isinstance(body.input, list) and body.input and not isinstance(body.input[0], int)
     inputs = body.input if is_list else [body.input]
     if not inputs or "" in inputs or len(inputs) > MAX_INPUTS:
         raise ValueError(f"'input' must be a text, or from 1 to {MAX_INPUTS} of them, none of them empty.")
-    input_tokens = sum(estimated_tokens(len(as_text(text))) for text in inputs)
+    input_tokens = prompt_tokens(row)
     if input_tokens > MAX_INPUT_TOKENS:
         raise ValueError(f"'input' must not have more than {MAX_INPUT_TOKENS} tokens in one request.")
     base64 = body.encoding_format == "base64"

@@ -1,13 +1,11 @@
-"""What an echo reads of a request body: its fields, the texts in it, and how many tokens they may be."""
+"""What an echo reads of a request body: its fields, and the texts in it."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import orjson
-
-CHARS_A_TOKEN: Final = 4  # OpenAI's own rule of thumb for English
 
 
 class Message(msgspec.Struct):
@@ -54,8 +52,3 @@ def text_of(content: Any) -> str:
 def as_text(value: Any) -> str:
     """A text as it is, anything else as JSON: a prompt may also be a list of token numbers."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def estimated_tokens(chars: int) -> int:
-    """About how many tokens so many characters are, at least one."""
-    return chars // CHARS_A_TOKEN or 1

@@ -37,7 +37,8 @@ class Tier:
 
 @dataclass(frozen=True)
 class Price:
-    """Batch prices of one model, in USD per million tokens. `source` says where the figures come from.
+    """Prices of one model, in USD per million tokens. `source` says where the figures come from, `dated` since when
+    they hold, where that is known.
 
     `cache_write` is for prompt tokens written to the cache for five minutes, `cache_write_1h` for an hour (Anthropic bills
     them above the input price); None where unknown.
@@ -50,13 +51,14 @@ class Price:
     tiers: tuple[Tier, ...] = ()
     cache_write: float | None = None
     cache_write_1h: float | None = None
+    dated: str | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether every token is free."""
         return not self.tiers and self.input == self.output == self.cached_input == 0
 
-    def cost_usd(self, input_tokens: int, output_tokens: int = 0, cached_tokens: int = 0) -> float:
+    def cost_usd(self, input_tokens: int, output_tokens: float = 0, cached_tokens: int = 0) -> float:
         """The cost of ONE request; `input_tokens` is the whole prompt, `cached_tokens` the part read from cache.
 
         Do not call it with the sums of a batch: tiers go by the length of a single prompt.
@@ -121,11 +123,31 @@ def stated_price(overrides: Sequence[PriceOverride], model: str, provider: str) 
     return next((override.price for override in overrides if override.matches(model, provider)), None)
 
 
-def published_price(model: str, seller: str, moment: datetime) -> Price | None:
-    """The seller's batch price of `model` in force at `moment`, from the package model-prices."""
-    rates = model_prices.rates(model, at=moment, provider=seller, mode="batch")
+def published_price(
+    model: str, seller: str, moment: datetime, *, share: float | None = None, realtime: bool = False
+) -> Price | None:
+    """The seller's batch price of `model` in force at `moment`, from the package model-prices, or its `realtime` price.
+
+    With a `share`, a batch costs that part of the real-time price, and cached input as much as any other.
+    """
+    mode = "standard" if realtime or share is not None else "batch"
+    rates = model_prices.rates(model, at=moment, provider=seller, mode=mode)
     # The package falls back to another seller's price; that one is not what this run pays.
-    return _from_rates(rates) if rates is not None and rates.provider == seller else None
+    if rates is None or rates.provider != seller:
+        return None
+    price = _from_rates(rates)
+    return price if realtime or share is None else _shared(price, share)
+
+
+def _shared(price: Price, share: float) -> Price:
+    """The price of a batch as a share of the real-time price, without a discount for cached input."""
+    tiers = tuple(
+        Tier(tier.above, tier.input * share, tier.output * share, tier.input * share) for tier in price.tiers
+    )
+    source = f"{price.source}, real-time price × {share:g}"
+    return Price(
+        price.input * share, price.output * share, price.input * share, source, tiers, dated=price.dated
+    )
 
 
 def parse_overrides(data: Any) -> tuple[PriceOverride, ...]:
@@ -155,7 +177,8 @@ def _override(index: int, entry: Any) -> PriceOverride:
         str(part) for part in (entry.get("source", "prices.yaml"), date_text, discount) if part
     )
     writes = {name: _rate(where, entry, name) * factor for name in _WRITES if name in entry}
-    price = Price(fresh, _rate(where, entry, "output") * factor, cached, source, (), **writes)
+    output = _rate(where, entry, "output") * factor
+    price = Price(fresh, output, cached, source, (), **writes, dated=date_text)
     return PriceOverride(entry["model"], price, entry.get("provider"))
 
 
@@ -180,7 +203,8 @@ def _from_rates(rates: model_prices.Rates) -> Price:
     cached = first_known(rates.cache_read, None, rates.input)
     source = f"model-prices {version('model-prices')}, {rates.provider}/{rates.model}"
     hour = _one_hour_write_rate(rates.input, rates.cache_write, rates)
-    return Price(rates.input, rates.output, cached, source, tuple(tiers), rates.cache_write, hour)
+    dated = str(rates.valid_from)[:10] if rates.valid_from else None
+    return Price(rates.input, rates.output, cached, source, tuple(tiers), rates.cache_write, hour, dated)
 
 
 def _one_hour_write_rate(fresh: float, write: float | None, rates: model_prices.Rates) -> float | None:

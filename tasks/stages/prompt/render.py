@@ -120,6 +120,11 @@ class Renderer:
         """The columns the templates read, in the dataset's order: no other has to be decoded."""
         return self._columns
 
+    @property
+    def blank_line(self) -> bytes:
+        """A request line in which every hole is an empty text: what all lines have in common."""
+        return self._format % ((b'""',) * len(self._slots))
+
     def lines(self, batch: pa.RecordBatch, custom_ids: Sequence[str]) -> list[bytes | Skip]:
         """One request line or `Skip` per row. `InputError` when the batch lacks a used column."""
         self._check_columns(batch)

@@ -12,12 +12,15 @@ from typing import Final, cast
 
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.render import Skip
+from tasks.stages.prompt.tokens import Weights
 
 MAX_REQUESTS: Final = 50_000
 """Requests in a batch, by OpenAI's Batch API reference."""
 
 MAX_BYTES: Final = 200_000_000
 """OpenAI documents 200 MB and enforces 209,715,200 bytes: this keeps both readings."""
+
+_PLAIN: Final = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,12 @@ class Piece:
 class Sharder:
     """Cuts a stream of lines into chunks.
 
-    `line_units` is added to the estimate of every line (`tokens.line_units`). A skipped row belongs to the chunk it
-    stands in and costs nothing. A line over `max_bytes` or `max_line_bytes` is skipped. A line estimated over
+    Each micro-batch comes with the weights of its lines. A skipped row belongs to the chunk it stands in and costs nothing. A line over `max_bytes` or `max_line_bytes` is skipped. A line estimated over
     `max_tokens` by itself gets a chunk of its own: an estimate loses no row.
     """
 
-    def __init__(self, limits: FileLimits, *, line_units: int = 0) -> None:
+    def __init__(self, limits: FileLimits) -> None:
         self._limits = limits
-        self._line_units = line_units
         self._max_line_bytes = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)
         self._max_units = None if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
         self.begin_chunk()
@@ -67,19 +68,19 @@ class Sharder:
         self._new_chunk = True
         self._requests = self._bytes = self._units = 0
 
-    def pieces(self, lines: Sequence[bytes | Skip]) -> Iterator[Piece]:
+    def pieces(self, lines: Sequence[bytes | Skip], weights: Weights = _PLAIN) -> Iterator[Piece]:
         """The micro-batch, cut. Every row is in exactly one piece, in order. Exhaust it before the next call."""
         if not lines:
             return
         # Nearly every micro-batch fits as a whole, and joining it once is far cheaper than looking at each line.
         payload = self._joined(lines)
         if payload is not None:
-            units = self._units_of(payload, len(lines))
+            units = weights.units(payload, range(len(lines)))
             if self._fits(len(lines), len(payload), units):
                 self._count(len(lines), len(payload), units)
                 yield Piece(0, len(lines), self._begins_chunk(), payload, len(lines), units)
                 return
-        yield from self._cut([self._skip_if_too_large(line) for line in lines])
+        yield from self._cut([self._skip_if_too_large(line) for line in lines], weights)
 
     def _joined(self, lines: Sequence[bytes | Skip]) -> bytes | None:
         """All lines in one; None when there is a `Skip` among them, or a line too large."""
@@ -98,35 +99,32 @@ class Sharder:
         reason = f"the request is {len(line):,} bytes; one {container} takes {self._max_line_bytes:,}"
         return Skip("row_too_large", reason)
 
-    def _cut(self, lines: Sequence[bytes | Skip]) -> Iterator[Piece]:
+    def _cut(self, lines: Sequence[bytes | Skip], weights: Weights) -> Iterator[Piece]:
         """The micro-batch line by line, cut wherever the next line would not fit."""
         start = 0
         for row, line in enumerate(lines):
             if isinstance(line, Skip):
                 continue
-            units = self._units_of(line, 1) if self._max_units is not None else 0
+            units = weights.units(line, (row,)) if self._max_units is not None else 0
             if not self._fits(1, len(line), units):
                 if row > start:
-                    yield self._piece(start, lines[start:row])
+                    yield self._piece(start, lines[start:row], weights)
                 self.begin_chunk()
                 start = row
             self._count(1, len(line), units)
-        yield self._piece(start, lines[start:])
+        yield self._piece(start, lines[start:], weights)
 
-    def _piece(self, start: int, lines: Sequence[bytes | Skip]) -> Piece:
-        posted = [line for line in lines if isinstance(line, bytes)]
+    def _piece(self, start: int, lines: Sequence[bytes | Skip], weights: Weights) -> Piece:
+        posted = [row for row, line in enumerate(lines, start) if isinstance(line, bytes)]
         skipped = tuple((row, line) for row, line in enumerate(lines, start) if isinstance(line, Skip))
-        payload = b"".join(posted)
-        units = self._units_of(payload, len(posted))
+        payload = b"".join(line for line in lines if isinstance(line, bytes))
+        units = weights.units(payload, posted)
         return Piece(start, start + len(lines), self._begins_chunk(), payload, len(posted), units, skipped)
 
     def _begins_chunk(self) -> bool:
         """Whether the piece that is made now begins a chunk; the one after it does not."""
         begins, self._new_chunk = self._new_chunk, False
         return begins
-
-    def _units_of(self, payload: bytes, requests: int) -> int:
-        return tokens.units(payload) + requests * self._line_units
 
     def _fits(self, requests: int, size: int, units: int) -> bool:
         if self._requests + requests <= 1:  # too many tokens by themselves are no reason to lose a row

@@ -7,14 +7,7 @@ from typing import Literal
 from pydantic import Field, computed_field
 
 from tasks.stages.report.document import Document
-
-
-class Estimate(Document):
-    """Estimated tokens and price of the prompts. Those of the answers come on top."""
-
-    prompt_tokens: int = Field(description="Tokens of all prompts, about.")
-    method: str = Field(description="How they were counted, and how far off that may be.")
-    cost_usd: float | None = Field(description="Price of the prompts; null when it is unknown.")
+from tasks.stages.report.estimate import Estimate
 
 
 class Plan(Document):
@@ -47,7 +40,7 @@ class Plan(Document):
         description="What to know before posting: what is read differently from how the files have it, schemas that are"
         " not enforced, and the like.",
     )
-    estimate: Estimate = Field(description="Tokens and price of the prompts.")
+    estimate: Estimate = Field(description="Tokens and price, of the prompts and with the answers.")
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 
     @computed_field(description="The same as `estimate.prompt_tokens`.")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from configs import trials
 from configs.foreign_text import printable
+from tasks.stages.report.estimate_text import answers_text, cost_lines
 from tasks.stages.report.formatting import count_with_noun, markdown_code, markdown_text
 from tasks.stages.report.plan import Plan
 
 
 def plan_as_markdown(plan: Plan) -> str:
     """A plan as Markdown, for a Prefect artifact."""
-    cost = plan.estimate.cost_usd
     facts = {
         "rows": f"{plan.rows:,}, of which {plan.skipped:,} are skipped",
         "batches": f"{plan.chunks:,} at {plan.provider}, {plan.model}",
         "requests": f"{plan.requests:,} in {plan.bytes:,} bytes",
         "prompt tokens": f"about {plan.estimate.prompt_tokens:,} ({plan.estimate.method})",
-        "price of the prompts": "unknown price" if cost is None else f"about ${cost:,.4f}",
+        "answers": answers_text(plan.estimate),
+        **dict(line.split(maxsplit=1) for line in cost_lines(plan.estimate)),
         "source": markdown_code(plan.source),
         "output": markdown_code(plan.output),
     }
@@ -49,7 +50,8 @@ def plan_as_text(plan: Plan) -> str:
             f"  model    {plan.model} at {plan.endpoint}",
             f"  requests {plan.requests:,} in {plan.bytes:,} bytes; {plan.skipped:,} rows skipped",
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
-            f"  cost     {_cost_text(estimate.cost_usd)}",
+            f"  answers  {answers_text(estimate)}",
+            *cost_lines(estimate),
             *(f"  skipped  {count:,} × {printable(reason)}" for reason, count in plan.skips.items()),
             *(f"  note     {printable(note)}" for note in plan.notes),
             "",
@@ -60,9 +62,3 @@ def plan_as_text(plan: Plan) -> str:
             *([f"To try {trials.ROWS} rows first: {plan.trial_command}"] if plan.trial_command else []),
         ]
     )
-
-
-def _cost_text(cost_usd: float | None) -> str:
-    if cost_usd is None:
-        return "unknown price"
-    return f"about ${cost_usd:,.4f} for the prompts, answers come on top" if cost_usd else "free"

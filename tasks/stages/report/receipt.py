@@ -12,6 +12,7 @@ from pydantic import Field, PlainSerializer, WithJsonSchema, model_serializer, m
 
 from configs.trials import is_trial
 from tasks.stages.report.document import Document
+from tasks.stages.report.estimate import Estimate
 from tasks.stages.row_status import RowStatus
 
 _ERRORS_SHOWN = 10
@@ -131,6 +132,13 @@ class Receipt(Document):
     batches: BatchCounts = Field(description="Batches at the provider.")
     tokens: TokenSums = Field(description="Tokens, over all attempts.")
     cost_usd: float | None = Field(description="What all attempts cost; null when a price is unknown.")
+    estimate: Estimate | None = Field(
+        None, description="What tokens and cost were thought to be when the requests were made."
+    )
+    estimate_deviation: float | None = Field(
+        None,
+        description="`tokens.input` against `estimate.prompt_tokens`: 0.02 is 2 % more; null where it cannot be told.",
+    )
     retryable: int = Field(0, description="Rows without an answer that may get one when asked again.")
     errors: tuple[ErrorSummary, ...] = Field(description="The ten most frequent error codes.")
     error_budget: float | None = Field(

@@ -99,7 +99,11 @@ def _cost_text(receipt: Receipt) -> str:
 
 
 def _token_text(receipt: Receipt) -> str:
-    return f"{receipt.tokens.input:,} in, {receipt.tokens.output:,} out"
+    text = f"{receipt.tokens.input:,} in, {receipt.tokens.output:,} out"
+    if receipt.estimate is None or receipt.estimate_deviation is None:
+        return text
+    deviation = round(receipt.estimate_deviation, 3) + 0.0  # no -0.0
+    return f"{text} (estimate: {receipt.estimate.prompt_tokens:,} in, {deviation:+.1%})"
 
 
 def _batch_text(receipt: Receipt) -> str:

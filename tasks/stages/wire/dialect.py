@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from configs.errors import ConfigError
 from configs.prompt import Prompt
 from configs.providers.registry import AnyProvider
+from tasks.stages.prompt.content import PromptContent
 from tasks.stages.wire.outcome import Outcome, as_columns
 
 
@@ -36,11 +37,13 @@ class Dialect:
     for its holes), whose first field is the row's id, and raises ConfigError for whatever of the prompt it cannot say.
     `parser` makes the parser of an endpoint; `multi_answer_parser` makes the one for jobs that ask for several answers per
     row (`params.n`), None where the format has no such thing.
+    `content_of` says what of a line's JSON the model reads, which is named beside it.
     `notes` are what a plan says of a prompt that may be posted.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
+    content_of: Callable[[dict[str, Any], str], PromptContent]
     multi_answer_parser: Callable[[str], Parser] | None = None
     notes: Callable[[Prompt], list[str]] = lambda _: []
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from functools import partial
 
+from tasks.stages.wire.anthropic import content as anthropic_content
 from tasks.stages.wire.anthropic import requests as anthropic_requests
 from tasks.stages.wire.anthropic import results as anthropic_results
 from tasks.stages.wire.dialect import Dialect
+from tasks.stages.wire.gemini import content as gemini_content
 from tasks.stages.wire.gemini import requests as gemini_requests
 from tasks.stages.wire.gemini import results as gemini_results
-from tasks.stages.wire.openai import notes, requests, results
+from tasks.stages.wire.openai import content, notes, requests, results
 
 _DIALECTS = {
     "openai": Dialect(
         lambda prompt, _: requests.request_tree(prompt),
         results.ResultParser,
+        lambda line, _: content.content_of(line),
         partial(results.ResultParser, several=True),
         notes.notes,
     ),
-    "gemini": Dialect(lambda prompt, _: gemini_requests.request_tree(prompt), gemini_results.parser),
-    "anthropic": Dialect(anthropic_requests.request_tree, anthropic_results.parser),
+    "gemini": Dialect(
+        lambda prompt, _: gemini_requests.request_tree(prompt),
+        gemini_results.parser,
+        gemini_content.content_of,
+    ),
+    "anthropic": Dialect(
+        anthropic_requests.request_tree,
+        anthropic_results.parser,
+        lambda line, _: anthropic_content.content_of(line),
+    ),
 }
 
 

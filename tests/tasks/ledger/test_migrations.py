@@ -127,6 +127,14 @@ def test_what_stood_in_texts_is_in_columns(ledger_url: str, clock: HandClock) ->
     assert shown == {number: old[4] for number, old in enumerate(OLD, start=1) if old[3] is not None}
 
 
+def test_a_run_of_before_has_no_estimate(ledger_url: str, clock: HandClock) -> None:
+    old_ledger(ledger_url)
+    assert "estimate" not in columns(ledger_url, "runs")
+    run = Ledger(ledger_url, clock).get_run("r1")
+    assert run is not None
+    assert run.estimate is None
+
+
 def test_a_ledger_that_goes_back_to_an_earlier_version_has_the_texts_again(
     ledger_url: str, clock: HandClock
 ) -> None:

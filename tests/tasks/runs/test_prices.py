@@ -9,7 +9,7 @@ import pytest
 
 from configs.job import Job
 from tasks.runs import prices
-from tasks.runs.prices import price_of
+from tasks.runs.prices import price_of, realtime_price_of
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,{{ a }}"}}
@@ -42,7 +42,9 @@ EDIT = {"endpoint": "/v1/images/edits", "params": {"images": []}}
         ({"name": "openai"}, {"model": "gpt-5.4-mini", **EDIT}, None),
         ({"name": "openai", **MINE}, {"model": "gpt-5.4-mini"}, None),
         ({"name": "azure", "endpoint": "https://res.openai.azure.com"}, {"model": "gpt-5.4-mini"}, None),
-        ({"name": "alibaba"}, {"model": "qwen-plus"}, None),
+        ({"name": "alibaba"}, {"model": "qwen-plus"}, "real-time price × 0.5"),
+        ({"name": "alibaba", "region": "beijing"}, {"model": "qwen-plus"}, None),
+        ({"name": "alibaba"}, {"model": "no-such-model"}, None),
         ({"name": "anthropic"}, {"model": "claude-haiku-4-5"}, "anthropic/claude-haiku-4-5"),
         ({"name": "anthropic", **MINE}, {"model": "claude-haiku-4-5"}, None),
         ({"name": "gemini"}, {}, "google/gemini-2.5-flash"),
@@ -73,6 +75,70 @@ def test_what_gemini_bills_otherwise_than_the_list_says_has_no_price(
     prompt: dict[str, Any], known: bool
 ) -> None:
     assert (price_of(job({"name": "gemini"}, **prompt), AT) is not None) is known
+
+
+PRICED = {
+    "openai": "gpt-5.4-mini",
+    "anthropic": "claude-haiku-4-5",
+    "gemini": "gemini-2.5-flash",
+    "alibaba": "qwen-plus",
+}
+FUNCTION = {"type": "function", "function": {"name": "search_orders"}}
+
+
+@pytest.mark.parametrize("provider", PRICED)
+@pytest.mark.parametrize(
+    ("params", "known"),
+    [
+        ({}, True),
+        ({"tools": [FUNCTION]}, True),
+        ({"tools": [{"name": "search_orders", "input_schema": {}}]}, True),
+        ({"service_tier": "auto"}, True),
+        ({"modalities": ["text"]}, True),
+        ({"enable_search": False}, True),
+        ({"tools": [FUNCTION, {"type": "web_search"}]}, False),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, False),
+        ({"tools": [{"type": "code_interpreter"}]}, False),
+        ({"tools": [{"google_search": {}}]}, False),
+        ({"tools": "{{ tools | tojson }}"}, False),
+        ({"web_search_options": {"search_context_size": "low"}}, False),
+        ({"enable_search": True}, False),
+        ({"service_tier": "flex"}, False),
+        ({"service_tier": "{{ a }}"}, False),
+        ({"modalities": ["text", "audio"]}, False),
+        ({"generationConfig": {"responseModalities": ["AUDIO"]}}, False),
+        ({"inference_geo": "us"}, False),
+    ],
+)
+def test_what_is_billed_beside_tokens_has_no_price_at_any_provider(
+    provider: str, params: dict[str, Any], known: bool
+) -> None:
+    given = job({"name": provider}, model=PRICED[provider], params=params)
+    assert (price_of(given, AT) is not None, realtime_price_of(given, AT) is not None) == (known, known)
+
+
+@pytest.mark.parametrize("provider", PRICED)
+def test_sound_has_no_price_at_any_provider(provider: str) -> None:
+    assert price_of(job({"name": provider}, model=PRICED[provider], user=[AUDIO]), AT) is None
+
+
+def test_a_search_has_a_fee_that_no_stated_price_of_tokens_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "load_prices", lambda: {"prices": [{"model": "*", "input": 1, "output": 2}]})
+    searching = {"params": {"tools": [{"type": "web_search"}]}}
+    flexible = {"params": {"service_tier": "flex"}}
+    assert price_of(job({"name": "openai"}, **searching), AT) is None
+    assert price_of(job({"name": "openai"}, **flexible), AT) is not None
+
+
+def test_a_batch_at_alibaba_costs_half_and_reads_no_cache_for_less() -> None:
+    given = job({"name": "alibaba"}, model="qwen-plus")
+    batch, realtime = price_of(given, AT), realtime_price_of(given, AT)
+    assert batch is not None
+    assert realtime is not None
+    assert (batch.input, batch.output, batch.cached_input) == (0.2, 0.6, 0.2)
+    assert (realtime.input, realtime.output) == (0.4, 1.2)
+    assert [(tier.input, tier.cached_input) for tier in batch.tiers] == [(0.6, 0.6)]
+    assert batch.dated == "2026-10-09"
 
 
 def test_a_price_for_one_provider_holds_behind_a_url_of_your_own_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,7 @@ is another builder beside this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import orjson
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
@@ -20,7 +17,7 @@ from tasks.stages.wire.openai.params import check_params
 from tasks.stages.wire.openai.pictures import with_addresses
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
-__all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "envelope_bytes", "is_strict", "request_tree"]
+__all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "is_strict", "request_tree"]
 
 SCHEMA_NAME = "answer"
 _PICTURED = frozenset({"images", "mask", "input_reference"})
@@ -44,28 +41,6 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
     if prompt.answer_schema is not None:
         body |= _answer_format(prompt)
     return {"custom_id": CUSTOM_ID, "method": "POST", "url": prompt.endpoint, "body": body}
-
-
-def envelope_bytes(prompt: Prompt, tree_of: Callable[[Prompt], dict[str, Any]]) -> int:
-    """Bytes of a line that no model reads: its JSON around empty texts, params and a 13-byte id.
-
-    `tree_of` is the dialect's `request_tree`; the id is a tree's first field.
-    """
-    silent = {"content": "", "text": ""}
-    blank = prompt.model_copy(
-        update={
-            "answer_schema": None,
-            "system": None if prompt.system is None else "",
-            "user": _blank(prompt.user, silent),
-            "messages": tuple(
-                message.model_copy(update={"content": _blank(message.content, silent)})
-                for message in prompt.messages
-            ),
-        }
-    )
-    tree = tree_of(blank)
-    tree[next(iter(tree))] = "row-000000000"
-    return len(orjson.dumps(tree, default=lambda _: "", option=orjson.OPT_PASSTHROUGH_DATACLASS)) + len(b"\n")
 
 
 def is_strict(schema: dict[str, Any]) -> bool:
@@ -147,10 +122,3 @@ def _answer_format(prompt: Prompt) -> dict[str, Any]:
             "prompt.params.response_format: prompt.schema already sets it; remove one of the two"
         )
     return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-
-def _blank(content: Any, silent: dict[str, str]) -> Any:
-    """`content` without its texts, its parts and their other fields kept."""
-    if isinstance(content, str) or content is None:
-        return None if content is None else ""
-    return tuple({**part, **{key: silent[key] for key in part.keys() & silent.keys()}} for part in content)

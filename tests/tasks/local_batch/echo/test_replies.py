@@ -43,12 +43,12 @@ def chat(content: Any = "hello there", **body: Any) -> ChatCompletion:
     )
 
 
-def test_chat_quotes_the_last_user_text_and_reports_plausible_tokens() -> None:
+def test_chat_quotes_the_last_user_text_and_counts_tokens_as_openai_does() -> None:
     reply = chat()
     assert reply.choices[0].message.content == "Echo: hello there"
     assert reply.choices[0].finish_reason == "stop"
     assert reply.usage is not None
-    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (4, 4, 8)
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (15, 4, 19)
 
 
 def test_a_long_question_is_quoted_in_part() -> None:
@@ -169,8 +169,8 @@ def test_what_it_cannot_answer_fails_by_row(url: str, body: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("url", "more", "text", "seen"),
     [
-        ("generations", {}, 2, 0),
-        ("edits", {"images": [{"file_id": "file-1"}, {"image_url": "https://x.test/u"}]}, 2, 646),
+        ("generations", {}, 3, 0),
+        ("edits", {"images": [{"file_id": "file-1"}, {"image_url": "https://x.test/u"}]}, 3, 646),
     ],
 )
 def test_pictures_are_pngs_and_say_their_tokens(url: str, more: Any, text: int, seen: int) -> None:

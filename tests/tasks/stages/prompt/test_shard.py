@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.render import Skip
 from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, FileLimits, Sharder
+from tasks.stages.prompt.tokens import Weights
 
 Lines = Sequence[bytes | Skip]
 BAD = Skip("template_error", "no")
+PLAIN = Weights()
 
 
-def chunks_of(sharder: Sharder, batches: Sequence[Lines]) -> list[dict[str, Any]]:
+def chunks_of(sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLAIN) -> list[dict[str, Any]]:
     """What a writer that obeys makes of it: per chunk its rows, bytes, requests, units and skipped rows."""
     chunks: list[dict[str, Any]] = []
     first = 0
     for lines in batches:
         expected_start = 0
-        for piece in sharder.pieces(lines):
+        for piece in sharder.pieces(lines, weights):
             assert piece.start == expected_start
             assert piece.stop > piece.start
             expected_start = piece.stop
@@ -39,7 +41,7 @@ def chunks_of(sharder: Sharder, batches: Sequence[Lines]) -> list[dict[str, Any]
     return chunks
 
 
-def reference(limits: FileLimits, batches: Sequence[Lines], line_units: int) -> list[dict[str, Any]]:
+def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) -> list[dict[str, Any]]:
     """One line at a time, as one would write it down."""
     chunks: list[dict[str, Any]] = []
     fresh = {"rows": [], "payload": b"", "requests": 0, "units": 0, "skipped": {}}
@@ -54,7 +56,7 @@ def reference(limits: FileLimits, batches: Sequence[Lines], line_units: int) -> 
             chunk["skipped"][row] = "row_too_large" if too_large else line.code
             chunk["rows"].append(row)
             continue
-        units = tokens.units(line) + line_units
+        units = weights.units(line, (row,))
         if chunk["requests"] and (
             chunk["requests"] + 1 > limits.max_requests
             or len(chunk["payload"]) + len(line) > limits.max_bytes
@@ -78,13 +80,12 @@ some_limits = st.builds(
     max_line_bytes=st.none() | st.integers(5, 40),
     max_tokens=st.none() | st.integers(1, 60),
 )
+some_weights = st.builds(Weights, st.integers(0, 300_000), st.integers(0, 25), st.integers(200, 3_000))
 
 
-@given(micro_batches, some_limits, st.integers(0, 300))
-def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: FileLimits, line_units: int) -> None:
-    assert chunks_of(Sharder(limits, line_units=line_units), batches) == reference(
-        limits, batches, line_units
-    )
+@given(micro_batches, some_limits, some_weights)
+def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: FileLimits, weights: Weights) -> None:
+    assert chunks_of(Sharder(limits), batches, weights) == reference(limits, batches, weights)
 
 
 @given(micro_batches, some_limits)
@@ -104,7 +105,7 @@ def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], lim
         assert (
             chunk["requests"] == limits.max_requests
             or len(chunk["payload"]) + len(first) > limits.max_bytes
-            or chunk["units"] + tokens.units(first) > allowed
+            or chunk["units"] + PLAIN.units(first, (0,)) > allowed
         )
 
 
@@ -168,3 +169,9 @@ def test_a_forced_cut_begins_a_chunk_with_full_room() -> None:
     sharder.begin_chunk()
     after = list(sharder.pieces([b"b\n", b"c\n"]))
     assert [piece.new_chunk for piece in before + after] == [True, True]
+
+
+def test_a_line_too_large_to_post_brings_none_of_its_media() -> None:
+    weights = Weights(line_units=1_000, extra={0: 70_000, 1: 5_000})
+    [piece] = Sharder(FileLimits(max_line_bytes=10)).pieces([b"x" * 11, b"xxxx"], weights)
+    assert piece.token_units == 100 * 1_000 + 1_000 + 5_000

@@ -20,19 +20,19 @@ from tasks.stages.prompt import tokens
     ],
 )
 def test_weighs_characters_by_class_and_rounds_up(text: str, expected: int) -> None:
-    assert tokens.estimate(text.encode()) == expected
+    assert -(-tokens.class_units(text.encode()) // tokens.CLASS_UNITS) == expected
 
 
 @given(st.text(), st.text())
 def test_units_of_joined_texts_are_the_sum(one: str, other: str) -> None:
     a, b = one.encode(), other.encode()
-    assert tokens.units(a + b) == tokens.units(a) + tokens.units(b)
+    assert tokens.class_units(a + b) == tokens.class_units(a) + tokens.class_units(b)
 
 
 @given(st.text())
 def test_units_count_every_character_once(text: str) -> None:
     weights = {1: 25, 2: 50, 3: 80, 4: 200}
-    assert tokens.units(text.encode()) == sum(weights[len(char.encode())] for char in text)
+    assert tokens.class_units(text.encode()) == sum(weights[len(char.encode())] for char in text)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,10 @@ def test_units_count_every_character_once(text: str) -> None:
     ],
 )
 def test_is_near_the_real_count_of_ordinary_sentences(text: str, real: int) -> None:
-    assert 0.8 * real <= tokens.estimate(text.encode()) <= 1.7 * real
+    assert 0.8 * real <= tokens.class_units(text.encode()) / tokens.CLASS_UNITS <= 1.7 * real
 
 
-def test_a_line_counts_without_its_envelope_but_with_the_chat_format() -> None:
-    envelope = b'{"custom_id":"row-000000000","body":{}}\n'
-    assert tokens.units(envelope) + tokens.line_units(len(envelope)) == 7 * tokens.UNITS
+def test_weights_replace_what_lines_have_in_common_and_count_media_by_their_rule() -> None:
+    weights = tokens.Weights(line_units=7_000, blank=100, factor=2_000, extra={1: 5_000})
+    assert weights.units(b"x" * 8, [0, 1]) == 0 * 2_000 + 2 * 7_000 + 5_000
+    assert weights.units(b"x" * 5, [0]) == 25 * 2_000 + 7_000

@@ -10,7 +10,8 @@ import jsonschema_rs
 import pytest
 from pydantic import ValidationError
 
-from tasks.stages.report.plan import Estimate, Plan
+from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
+from tasks.stages.report.plan import Plan
 from tasks.stages.report.plan_text import plan_as_markdown, plan_as_text
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import as_markdown, as_text
@@ -36,6 +37,8 @@ FIRST_RECEIPT: dict[str, Any] = {
     "batches": {"posted": 3, "follow_ups": 1},
     "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
     "cost_usd": 0.0123,
+    "estimate": None,
+    "estimate_deviation": None,
     "retryable": 3,
     "errors": [{"code": "server_error", "rows": 3, "example": "The server had an error"}],
     "error_budget": 0.05,
@@ -75,7 +78,15 @@ def test_a_receipt_of_the_previous_version_loads_and_is_the_same_but_for_its_ver
 
 
 def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
-    later = ("report", "retryable", "error_budget", "source_fingerprint", "bad_lines")
+    later = (
+        "report",
+        "retryable",
+        "error_budget",
+        "source_fingerprint",
+        "bad_lines",
+        "estimate",
+        "estimate_deviation",
+    )
     receipt = Receipt.model_validate({k: v for k, v in FIRST_RECEIPT.items() if k not in later})
     assert (receipt.report, receipt.retryable, receipt.error_budget) == (None, 0, None)
 
@@ -134,7 +145,6 @@ def test_a_run_without_rows_is_never_over_budget() -> None:
 
 def test_the_plan_keeps_the_names_it_had_before_its_estimate() -> None:
     written = PLAN.as_json()
-    assert written["estimate"] == {"prompt_tokens": 1000, "method": "estimate, ± 20 %", "cost_usd": 0.5}
     assert (written["prompt_tokens"], written["tokens_method"], written["prompt_cost_usd"]) == (
         1000,
         "estimate, ± 20 %",
@@ -143,16 +153,55 @@ def test_the_plan_keeps_the_names_it_had_before_its_estimate() -> None:
     assert Plan.model_validate(written) == PLAN
 
 
+FREE = {"cost_usd": 0.0, "total_usd": CostRange(low=0, expected=0, high=0), "price_source": "runs here"}
+PRICED = {
+    "cost_usd": 0.5,
+    "output": TokenRange(low=0, high=9_000),
+    "output_method": "at most max_tokens for each request",
+    "total_usd": CostRange(low=0.4, high=2.5),
+    "realtime_usd": CostRange(low=0.8, high=5),
+    "price_source": "list",
+    "price_date": "2026-10-01",
+}
+
+
 @pytest.mark.parametrize(
-    ("cost", "text", "page"),
+    ("estimate", "lines"),
     [
-        (None, "unknown price", "unknown price"),
-        (0.0, "  cost     free", "about $0.0000"),
-        (0.5, "about $0.5000 for the prompts, answers come on top", "about $0.5000"),
+        ({"cost_usd": None}, ["  cost     unknown price"]),
+        (FREE, ["  cost     free"]),
+        (
+            PRICED,
+            [
+                "  answers  at most 9,000 tokens (at most max_tokens for each request)",
+                "  cost     about $0.5000 for the prompts, $0.4000 to $2.5000 with the answers",
+                "  realtime $0.8000 to $5.0000 with the answers",
+                "  price    list, since 2026-10-01",
+            ],
+        ),
+        (
+            {**PRICED, "total_usd": CostRange(low=0.4), "realtime_usd": CostRange(), "price_date": None},
+            ["  cost     about $0.5000 for the prompts, $0.4000 or more with the answers", "  price    list"],
+        ),
+        (
+            {**PRICED, "cost_usd": None, "total_usd": CostRange()},
+            ["  cost     unknown for the prompts, unknown with the answers"],
+        ),
     ],
 )
-def test_the_plan_as_text_never_guesses_a_price(cost: float | None, text: str, page: str) -> None:
-    plan = PLAN.model_copy(update={"estimate": PLAN.estimate.model_copy(update={"cost_usd": cost})})
-    assert text in plan_as_text(plan)
-    assert page in plan_as_markdown(plan)
+def test_the_plan_as_text_never_guesses_a_price(estimate: dict[str, Any], lines: list[str]) -> None:
+    plan = PLAN.model_copy(update={"estimate": PLAN.estimate.model_copy(update=estimate)})
+    shown, page = plan_as_text(plan).splitlines(), plan_as_markdown(plan)
+    assert set(lines) <= set(shown)
+    assert all(f"| {line.split(maxsplit=1)[1]} |" in page for line in lines)
     assert "2 × row_too_large" in plan_as_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "text"),
+    [(0.0213, "9 in, 9 out (estimate: 1,000 in, +2.1%)"), (-0.1, "-10.0%"), (None, "9 in, 9 out\n")],
+)
+def test_a_receipt_shows_the_estimate_beside_what_it_came_to(deviation: float | None, text: str) -> None:
+    tokens = {"input": 9, "output": 9, "cached": 0, "reasoning": 0}
+    estimated = {"estimate": PLAN.estimate.as_json(), "estimate_deviation": deviation}
+    assert text in as_text(Receipt.model_validate({**FIRST_RECEIPT, "tokens": tokens, **estimated}))

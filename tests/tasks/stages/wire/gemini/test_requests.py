@@ -17,7 +17,6 @@ from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
 from tasks.stages.wire.gemini import requests
 from tasks.stages.wire.gemini.parts import OWN_PARTS
 from tasks.stages.wire.gemini.requests import request_tree
-from tasks.stages.wire.openai.requests import envelope_bytes
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 A = Template("{{ a }}")
@@ -238,20 +237,3 @@ def test_a_line_is_one_that_the_service_takes_whatever_is_in_the_row() -> None:
     posted = json.loads(line)
     assert refuse_row(posted, embeds=False) is None
     assert posted["request"]["contents"][0]["parts"] == [{"text": f"Say {awkward}"}]
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        {"user": "{{ a }}", "system": "Be brief."},
-        {"user": "x {{ a }}", "endpoint": "/v1/embeddings", "params": {"dimensions": 4}},
-        {"user": ({"type": "text", "text": "What is {{ a }}?"},), "params": {"temperature": 0}},
-    ],
-)
-def test_the_envelope_is_a_line_without_what_the_model_reads(prompt: dict[str, Any]) -> None:
-    silent = {key: "" for key in ("user", "system") if isinstance(prompt.get(key), str)}
-    if not silent:
-        silent = {"user": ({"type": "text", "text": ""},)}
-    tree = request_tree(Prompt(model="m", **{**prompt, **silent}))
-    [line] = Renderer(tree, ("a",)).lines(pa.record_batch({"a": [""]}), ["row-000000000"])
-    assert envelope_bytes(Prompt(model="m", **prompt), request_tree) == len(line)

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
-from tasks.stages.prompt.render import Renderer
-from tasks.stages.wire.openai.requests import CUSTOM_ID, Template, envelope_bytes, is_strict, request_tree
+from tasks.stages.wire.openai.requests import CUSTOM_ID, Template, is_strict, request_tree
 
 CLOSED = {
     "type": "object",
@@ -248,24 +246,3 @@ def nested(child: dict[str, Any]) -> dict[str, Any]:
 def test_strict_only_where_openai_takes_the_schema_as_strict(schema: dict[str, Any], strict: bool) -> None:
     assert is_strict(schema) is strict
     assert body_of(schema=schema or {"title": "any"})["response_format"]["json_schema"]["strict"] is strict
-
-
-@pytest.mark.parametrize(
-    ("prompt", "silent"),
-    [
-        ({"user": "{{ a }}", "system": "Be brief."}, {"user": "", "system": ""}),
-        ({"user": (PICTURE[0], LOGO)}, {"user": ({**PICTURE[0], "text": ""}, LOGO)}),
-        ({"user": "x {{ a }}", "endpoint": "/v1/embeddings", "params": {"dimensions": 4}}, {"user": ""}),
-        ({"user": "{{ a }}", "schema": CLOSED}, {"user": "", "schema": None}),
-        (
-            {"messages": ({"role": "user", "content": "1"}, {"role": "assistant", "content": "2"})},
-            {"messages": ({"role": "user", "content": ""}, {"role": "assistant", "content": ""})},
-        ),
-    ],
-)
-def test_the_envelope_is_a_line_without_what_the_model_reads(
-    prompt: dict[str, Any], silent: dict[str, Any]
-) -> None:
-    tree = request_tree(Prompt(model="m", **{**prompt, **silent}))
-    [line] = Renderer(tree, ("a",)).lines(pa.record_batch({"a": [""]}), ["row-000000000"])
-    assert envelope_bytes(Prompt(model="m", **prompt), request_tree) == len(line)

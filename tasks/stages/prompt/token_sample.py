@@ -1,0 +1,125 @@
+"""Exact counts of some request lines, by which the class estimate of all others is corrected.
+
+Counting every line takes three times as long as everything else that is done to it. So the texts of a few lines in every
+micro-batch are counted, evenly spread; what all lines have in common (system, schema, tools) is counted once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import orjson
+
+from tasks.stages.prompt.content import PromptContent
+from tasks.stages.prompt.render import Skip
+from tasks.stages.prompt.tokenizer import Encoding, count_tokens
+from tasks.stages.prompt.tokens import CLASS_UNITS, UNITS, Weights, class_units
+
+FIRST_ROWS: Final = 128
+"""Of each micro-batch until `ENOUGH` are counted: so that the estimate of a small dataset is off by 1 %, not by 4."""
+
+ENOUGH: Final = 512
+ROWS: Final = 8
+"""Of every further one: 2 % of what rendering 1,024 rows takes."""
+
+_CONFIDENCE: Final = 1.96  # standard errors to either side that hold 95 of 100
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSummary:
+    """What was counted of how many requests, and the tokens to either side of their sum that 95 of 100 samples keep to.
+
+    `specified_tokens` are those of schema and tools, as JSON, in each request; `uncounted` the media by kind whose tokens
+    nobody can tell.
+    """
+
+    encoding: Encoding
+    counted: int
+    requests: int
+    error_tokens: float
+    specified_tokens: int
+    uncounted: dict[str, int]
+
+
+class TokenSample:
+    """Weighs micro-batch after micro-batch of request lines.
+
+    `content_of` tells what of a line's JSON the model reads. Lines with media in them are all parsed: no byte of a picture
+    is a token.
+    """
+
+    def __init__(
+        self, blank_line: bytes, content_of: Callable[[dict[str, Any]], PromptContent], encoding: Encoding
+    ) -> None:
+        self._content_of, self._encoding = content_of, encoding
+        blank = content_of(orjson.loads(blank_line))
+        self._blank_units, self._blank_media = class_units(blank_line), _media_units(blank)
+        self._has_media = blank.media > 0
+        self._known = {text: count_tokens(text, encoding) for text in blank.texts if text}
+        self._common = blank.count(encoding, self._known)
+        self._specified = blank.specified_tokens(encoding)
+        self._counted = self._requests = 0
+        self._variance = 0.0
+        self._uncounted: Counter[str] = Counter()
+
+    def weights(self, lines: Sequence[bytes | Skip]) -> Weights:
+        """The weights of a micro-batch, some of whose lines are counted for it."""
+        posted = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
+        if not posted:
+            return Weights()
+        contents = {row: self._parsed(lines[row]) for row in posted} if self._has_media else {}
+        wanted = FIRST_ROWS if self._counted < ENOUGH else ROWS
+        chosen = (
+            posted if len(posted) <= wanted else [posted[i * len(posted) // wanted] for i in range(wanted)]
+        )
+        pairs = [self._own(lines[row], contents.get(row) or self._parsed(lines[row])) for row in chosen]
+        factor = self._factor(pairs, len(posted))
+        extra = {row: self._extra(content, factor) for row, content in contents.items()}
+        return Weights(self._common * UNITS, self._blank_units, factor, extra)
+
+    def summary(self) -> SampleSummary:
+        """Of all micro-batches so far."""
+        return SampleSummary(
+            self._encoding,
+            self._counted,
+            self._requests,
+            _CONFIDENCE * math.sqrt(self._variance),
+            self._specified,
+            dict(self._uncounted),
+        )
+
+    def _parsed(self, line: bytes | Skip) -> PromptContent:
+        return self._content_of(orjson.loads(cast("bytes", line)))
+
+    def _own(self, line: bytes | Skip, content: PromptContent) -> tuple[int, int]:
+        """(tokens, class units) of what is the line's own."""
+        media = _media_units(content) - self._blank_media
+        tokens = content.count(self._encoding, self._known) - self._common
+        return tokens, class_units(cast("bytes", line)) - self._blank_units - media
+
+    def _factor(self, pairs: Sequence[tuple[int, int]], requests: int) -> int:
+        """Units a class unit is worth here, by a ratio of sums; and how far off that makes the sum of the requests.
+
+        Nothing is taken over from the rows before: datasets are often sorted by what they hold.
+        """
+        tokens, units = (sum(each) for each in zip(*pairs, strict=True))
+        ratio = tokens / units if units > 0 else 1 / CLASS_UNITS
+        self._counted += len(pairs)
+        self._requests += requests
+        if len(pairs) < requests:
+            spread = sum((own - ratio * size) ** 2 for own, size in pairs) / (len(pairs) - 1)
+            self._variance += requests**2 * (1 - len(pairs) / requests) * spread / len(pairs)
+        return round(ratio * UNITS)
+
+    def _extra(self, content: PromptContent, factor: int) -> int:
+        """Units of a line's media by their vendor's rule, in place of those that their bytes were given."""
+        self._uncounted.update(content.uncounted)
+        return content.media_tokens * UNITS - (_media_units(content) - self._blank_media) * factor
+
+
+def _media_units(content: PromptContent) -> int:
+    return content.media_bytes * class_units(b" ")

@@ -1,0 +1,39 @@
+"""The estimate of a run's tokens and cost, as plan and receipt publish it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.stages.report.document import Document
+
+
+class TokenRange(Document):
+    """Tokens: at least, about, at most. Null where it cannot be told."""
+
+    low: int | None = Field(None, description="At least.")
+    expected: int | None = Field(None, description="About.")
+    high: int | None = Field(None, description="At most.")
+
+
+class CostRange(Document):
+    """US dollars: at least, about, at most. Null where it cannot be told."""
+
+    low: float | None = Field(None, description="At least.")
+    expected: float | None = Field(None, description="About.")
+    high: float | None = Field(None, description="At most.")
+
+
+class Estimate(Document):
+    """Estimated tokens and price, of the prompts by themselves and with the answers."""
+
+    prompt_tokens: int = Field(description="Tokens of all prompts, about.")
+    method: str = Field(description="How they were counted, and how far off that may be.")
+    cost_usd: float | None = Field(description="Price of the prompts; null when it is unknown.")
+    prompt: TokenRange = Field(TokenRange(), description="Tokens of the prompts.")
+    output: TokenRange = Field(TokenRange(), description="Tokens of the answers.")
+    output_method: str = Field("", description="How those of the answers were estimated.")
+    total: TokenRange = Field(TokenRange(), description="Tokens of prompts and answers.")
+    total_usd: CostRange = Field(CostRange(), description="Price of prompts and answers as batches.")
+    realtime_usd: CostRange = Field(CostRange(), description="What the same would cost in real time.")
+    price_source: str | None = Field(None, description="Where the batch price comes from.")
+    price_date: str | None = Field(None, description="Since when it holds, where that is known.")

