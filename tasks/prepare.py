@@ -63,19 +63,20 @@ def prepare(run: Run, reporter: Reporter) -> None:
     dataset = request_plan.dataset
     for line in dataset.bad_lines:
         run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
-    write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count)
+    estimated = estimate(
+        run.job,
+        run.clock.now(),
+        sum(chunk.tokens_estimate for chunk in chunks),
+        sum(chunk.requests for chunk in chunks),
+        request_plan.sample.summary(),
+    ).as_json()
+    write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated)
     run.ledger.replace_chunks(
         chunks,
         state=RunState.RUNNING,
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
-        estimate=estimate(
-            run.job,
-            run.clock.now(),
-            sum(chunk.tokens_estimate for chunk in chunks),
-            sum(chunk.requests for chunk in chunks),
-            request_plan.sample.summary(),
-        ).as_json(),
+        estimate=estimated,
     )
     reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
 
@@ -92,6 +93,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
         state=RunState.RUNNING,
         source_fingerprint=prepared.source_fingerprint,
         bad_lines=prepared.bad_lines,
+        estimate=prepared.estimate,
     )
     reporter.note(f"warning: the ledger is older than this run; {_LOOKED_FOR}")
 

@@ -1,7 +1,8 @@
 """`run.json` in the run folder: which run the folder belongs to, and its chunks as they were prepared.
 
-It is written without chunks when they are begun, and with them before anything is posted. A ledger that does not know the run (deleted, damaged and moved away, restored from
-a backup) gets it back from here; what was posted since is found by the copies beside the requests.
+It is written without chunks when they are begun, and with them before anything is posted. A ledger that does not know the
+run (deleted, damaged and moved away, restored from a backup) gets it back from here; what was posted since is found by
+the copies beside the requests.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class RunFile:
     folder: str
     source_fingerprint: str | None
     bad_lines: int
+    estimate: dict[str, Any] | None
     created_at: datetime
     chunks: tuple[ChunkRecord, ...]
 
@@ -46,6 +48,7 @@ def write_run_file(
     chunks: Sequence[ChunkRecord] = (),
     fingerprint: str | None = None,
     bad_lines: int = 0,
+    estimate: dict[str, Any] | None = None,
 ) -> None:
     """Write the file, without chunks as long as they are not all there; durable when this returns."""
     content = {
@@ -60,6 +63,7 @@ def write_run_file(
         "folder": run.folder,
         "source_fingerprint": fingerprint,
         "bad_lines": bad_lines,
+        "estimate": estimate,
         "created_at": run.created_at.isoformat(),
         "chunks": [
             {name: value for name, value in asdict(chunk).items() if name in _OF_A_CHUNK} for chunk in chunks

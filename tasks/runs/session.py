@@ -223,6 +223,7 @@ def _restored(resolved: ResolvedRun, latest: RunRecord | None, home: Home, clock
             origin=resolved.origin,
             source_fingerprint=run_file.source_fingerprint,
             bad_lines=run_file.bad_lines,
+            estimate=run_file.estimate,
             lease_owner=None,
             lease_until=None,
             # Above every fence that the other ledger gave: temporary files tell their owners apart by it.
