@@ -21,7 +21,9 @@ from rigs.site import Site
 from rigs.webhook import webhook
 
 MOMENTS = ("asleep", "running", "cancelling", "falling asleep", "waking", "pending")
-NAPS = {"asleep": 90.0, "waking": 20.0}
+NAP = 15.0
+NAPS = {"asleep": 90.0, "waking": 20.0, "falling asleep": 40.0}
+"""Seconds. A worker takes a run up ten seconds before its time: one that naps for less is not seen asleep."""
 LATER = 20.0
 SECOND = 1 / 60
 LONG = 1200.0
@@ -82,7 +84,7 @@ def test_runs_end_as_they_should_whatever_is_struck_and_when(
     worker = site.start_worker()
     runs: dict[str, HeldRun] = {}
     for some in (MOMENTS[:-1], MOMENTS[-1:]):  # at most four are at work, as prefect.yaml says
-        runs |= {moment: HeldRun(site, moment, NAPS.get(moment, 10.0)) for moment in some}
+        runs |= {moment: HeldRun(site, moment, NAPS.get(moment, NAP)) for moment in some}
         wait_until_all_are_there(runs)
     cancel(runs["cancelling"])
 
