@@ -24,7 +24,7 @@ def test_a_run_whose_process_is_killed_goes_on_and_pays_nothing_twice(site: Site
     site.workspace.faults("status:scheduling:1")
     site.start_worker()
     run = site.start_run()
-    os.kill(engine_of(site.until(run, is_working)), signal.SIGKILL)
+    os.kill(site.caught_at_work(run), signal.SIGKILL)
 
     site.until(run, lambda found: found.state.is_completed())
 

@@ -36,7 +36,7 @@ class HeldRun:
         tree["output"] = {"path": f"out/{self.job}"}
         tree["poll"] = {"first_seconds": nap_seconds, "max_seconds": nap_seconds}
         # One that is cancelled has a batch that would cost money for ever; the others look several times.
-        words = "stuck:in_progress" if moment == "cancelling" else "status:in_progress:4"
+        words = "stuck:in_progress" if moment == "cancelling" else "status:in_progress:3"
         tree["provider"]["metadata"] = {"nightmail_faults": f"{words},nonce-{uuid4().hex}"}
         file = site.workspace.folder / f"{self.job}.yaml"
         file.write_text(yaml.safe_dump(tree))

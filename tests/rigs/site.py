@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +109,16 @@ class Site:
                 return found
             assert time.monotonic() < deadline, f"{self.seen}; {self.log()[-3000:]}"
             time.sleep(0.3)  # looking costs the server a good deal
+
+    def caught_at_work(self, run: UUID) -> int:
+        """A process that works on the run, held: one that is only seen may be falling asleep."""
+        while True:
+            engine = engine_of(self.until(run, is_working))
+            with suppress(ProcessLookupError):
+                os.kill(engine, signal.SIGSTOP)
+                if is_working(self.client.read_flow_run(run)):
+                    return engine
+                os.kill(engine, signal.SIGCONT)
 
     def wait_for_server(self) -> None:
         deadline = time.monotonic() + 600

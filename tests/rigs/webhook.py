@@ -22,6 +22,9 @@ def webhook() -> Iterator[tuple[str, queue.Queue[str]]]:
             self.send_response(204)
             self.end_headers()
 
+        def log_message(self, *_: object) -> None:
+            return
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
