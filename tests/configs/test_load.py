@@ -42,7 +42,7 @@ def job_file(folder: Path, **changed: Any) -> Path:
         ("provider={name: opnai}", "provider.name: 'opnai' is not known; allowed: 'local', 'openai'"),
         (
             "source.format=xml",
-            "source.format: 'xml' is not known; allowed: 'auto', 'parquet', 'csv' or 'jsonl'",
+            "source.format: 'xml' is not known; allowed: 'auto', 'parquet', 'csv', 'jsonl' or 'arrow'",
         ),
         ("prompt.model=", "prompt.model: "),
         ("prompt.model='{{ m }}'", "prompt: model cannot be a template"),

@@ -7,7 +7,7 @@ Batches stay open until `end` ends them, or end when they are first looked at wi
 
     no_metadata no_input_id after_ignored value_list no_file_list no_cancel no_delete refuses_expiry     calls
     uppercase unknown_status iso_times null_counts job_wrapper no_expiry text_type           objects
-    body_as_string no_error_key no_newline empty_error_file doubled reversed no_role          result files
+    body_as_string no_error_key no_newline empty_error_file failed_in_output doubled reversed no_role   result files
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class OpenAIFake(Loopback):
             raw = json.dumps(line, ensure_ascii=False).encode() + b"\n"
             counts["total"] += 1
             counts["completed" if good else "failed"] += 1
-            if good or self.failed_rows_in_output(word):
+            if good or self.failed_rows_in_output(word) or "failed_in_output" in self.odd:
                 output += raw * (2 if "doubled" in self.odd else 1)
             else:
                 errors += raw

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from configs.errors import NightmailError
 from flows.cli import maintain
 from flows.cli.main import main
-from rigs.batch_service import StartBatchService
+from rigs.batch_service import KEY, StartBatchService
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.ledger.transitions import RunState
@@ -356,7 +356,7 @@ def test_two_accounts_are_both_cleaned(
     first = bench.finish()
     upload = bench.file(f"nightmail-{first}-1-1.jsonl")
     elsewhere = batch_service()
-    monkeypatch.setenv("OTHER_KEY", "sk-other")
+    monkeypatch.setenv("OTHER_KEY", KEY)
     workspace.change("provider.base_url", elsewhere.url)
     workspace.change("provider.api_key_env", "OTHER_KEY")
     second = workspace.run(key="elsewhere")["run"]
@@ -370,7 +370,7 @@ def test_two_accounts_are_both_cleaned(
     assert [item["id"] for item in done["leftovers"]] == [upload]
     (note,) = done["notes"]
     assert "OTHER_KEY" in note
-    monkeypatch.setenv("OTHER_KEY", "sk-other")
+    monkeypatch.setenv("OTHER_KEY", KEY)
     assert bench.found("--yes") == {there.id: "file"}
     assert stray in bench.there()
     assert list(elsewhere.client().files.list()) == []

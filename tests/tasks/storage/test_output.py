@@ -18,6 +18,7 @@ import pytest
 
 from configs.errors import ConfigError, LeaseLost, StorageError
 from rigs.s3 import S3Prefix
+from tasks.storage import atomic
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.urls import filesystem_of
 
@@ -105,15 +106,14 @@ def test_a_browser_shows_the_report_from_the_store(store: S3Prefix, name: str, p
 def test_a_report_without_room_keeps_the_rows_from_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    real = Path.open
-
     def full(path: Path, *args: Any, **options: Any) -> Any:
-        if "report" in path.name and "w" in args[0]:
-            real(path, "wb").close()
+        file = open(path, *args, **options)
+        if "report" in path.name:
+            file.close()
             raise OSError(28, "No space left on device")
-        return real(path, *args, **options)
+        return file
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(atomic, "open", full, raising=False)
     report = EnrichedOutput(str(tmp_path / name), "letters", "r1").publish([part(1)], receipt("r1"), b"<p>")
     assert report is None
     assert numbers(str(tmp_path / name)) == [1]

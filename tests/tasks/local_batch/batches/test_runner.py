@@ -23,7 +23,7 @@ def ids_of(service: BatchService, batch: Batch) -> Counter[str]:
 def test_progress_can_be_watched_and_a_cancelled_batch_keeps_its_answers(
     batch_service: StartBatchService,
 ) -> None:
-    service = batch_service(rows_per_second=800)
+    service = batch_service(rows_per_second=150)
     created = service.submit(rows(service, 1_000))
     seen = service.wait(created.id, lambda batch: batch.request_counts.completed >= 80)
     assert (seen.status, seen.request_counts.total) == ("in_progress", 1_000)

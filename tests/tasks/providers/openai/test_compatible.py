@@ -14,6 +14,7 @@ from configs.errors import ConfigError, LostReply, NightmailError, NotFound, Ter
 from configs.home import Home
 from configs.providers.local import LocalProvider
 from configs.providers.openai import OpenAIProvider
+from rigs import batch_service
 from rigs.batch_service import BatchService
 from rigs.scripted_openai import ScriptedOpenAI
 from tasks.providers.base import BatchStatus, Submission
@@ -311,7 +312,9 @@ def test_only_batches_with_our_key_are_listed_and_one_is_found_by_its_key_whatev
 
 def through_the_socket(url: str, keep_seconds: int | None) -> OpenAICompatible:
     quirks = ServiceQuirks(keep_uploads_seconds=keep_seconds, keep_results_seconds=keep_seconds)
-    return connect_with_key(OpenAIProvider(name="openai", base_url=url), {"OPENAI_API_KEY": "k"}, quirks)
+    return connect_with_key(
+        OpenAIProvider(name="openai", base_url=url), {"OPENAI_API_KEY": batch_service.KEY}, quirks
+    )
 
 
 def test_files_are_listed_with_name_and_time_newest_first(shared_batch_service: BatchService) -> None:
