@@ -107,7 +107,7 @@ def test_a_report_without_room_keeps_the_rows_from_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def full(path: Path, *args: Any, **options: Any) -> Any:
-        file = open(path, *args, **options)
+        file = open(path, *args, **options)  # noqa: PTH123, SIM115
         if "report" in path.name:
             file.close()
             raise OSError(28, "No space left on device")
