@@ -82,7 +82,8 @@ def test_the_commands_of_the_page_about_deploying_work(site: Installation) -> No
     assert "deployment enrich/nightly" in printed
     assert "quickstart by-hand" in printed
     assert "200 rows" in printed
-    assert pq.read_metadata(next((site.checkout / "out/quickstart").glob("*.parquet"))).num_rows == 200
+    (published,) = (site.checkout / "out/_trial/quickstart/by-hand").glob("*.parquet")
+    assert pq.read_metadata(published).num_rows == 200
 
 
 def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
@@ -194,8 +195,9 @@ def test_a_run_is_started_from_the_form_in_the_browser(
     run_id = answer.value.json()["id"]
     run = until(lambda: ended(prefect_client, run_id), "the run")
     assert run.parameters["limit"] == 3
-    assert (run.state.name, run.name) == ("Completed", f"by-form {YESTERDAY}"), run.state.message
-    assert site.out("by-form", YESTERDAY.isoformat())["id"].to_pylist() == ["t-0", "t-1", "t-2"]
+    assert (run.state.name, run.name) == ("Completed", f"by-form {YESTERDAY}.trial"), run.state.message
+    trial = site.out(f"by-form/_trial/{YESTERDAY}", YESTERDAY.isoformat())
+    assert trial["id"].to_pylist() == ["t-0", "t-1", "t-2"]
     page.goto(f"{base}/runs/flow-run/{run.id}")
     page.get_by_text(f"by-form {YESTERDAY}").first.wait_for()
 

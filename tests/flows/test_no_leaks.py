@@ -6,14 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from configs.providers.alibaba import AlibabaProvider
 from fakes.contract import STAGES, Stage
-from rigs.command_line import nightmail
-from rigs.prefect_server import PrefectServer
+from rigs.command_line import nightmail, until
+from rigs.prefect_server import PrefectServer, latest_run, logged
 from rigs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 @pytest.fixture(params=[name for name in STAGES if name != "openai"])
@@ -74,16 +78,27 @@ def test_no_failure_shows_or_keeps_the_key(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("op", ["create", "retrieve"])
+@pytest.mark.parametrize(  # each of the SDKs, and each of the calls
+    ("stage", "op"),
+    [("alibaba", "create"), ("azure", "retrieve"), ("anthropic", "retrieve"), ("gemini", "create")],
+    indirect=["stage"],
+)
 def test_prefects_database_and_logs_have_no_key(
-    letters: Workspace, stage: Stage, prefect_server: PrefectServer, op: str
+    letters: Workspace,
+    stage: Stage,
+    prefect_client: SyncPrefectClient,
+    prefect_server: PrefectServer,
+    op: str,
 ) -> None:
     stage.fault(op, "status:400")
-    command = [sys.executable, "-m", "flows.cli.main", "run", letters.write(), "--key", f"no-{op}", "--debug"]
+    command = [sys.executable, "-m", "flows.cli.main", "run", letters.write(), "--key", "k", "--debug"]
     said = subprocess.run(
         command, env=prefect_server.environ, capture_output=True, text=True, cwd=letters.folder, check=False
     )
     assert said.returncode == 2, said.stderr
     assert "[key]" in said.stderr
     assert stage.key not in said.stdout + said.stderr
+    run = latest_run(prefect_client)
+    assert "[key]" in run.state.message
+    until(lambda: [text for _, text in logged(prefect_client, run.id) if "[key]" in text])
     assert holds(letters.folder, stage.key) == holds(prefect_server.folder, stage.key) == []

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +21,7 @@ from rigs.ports import free_port
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, TaskRun
 
 
 class PrefectServer:
@@ -96,6 +98,39 @@ class PrefectServer:
                 assert time.monotonic() < deadline, "the Prefect server did not start"
                 time.sleep(0.2)
             yield client
+
+
+def latest_run(client: SyncPrefectClient) -> FlowRun:
+    """The flow run that began last."""
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    (run,) = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
+    return run
+
+
+def logged(client: SyncPrefectClient, run: UUID) -> list[tuple[int, str]]:
+    """Level and text of what the flow run's log holds, its steps' included, by time."""
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    records = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])))
+    return [(record.level, record.message) for record in records]
+
+
+def steps_of(client: SyncPrefectClient, run: UUID) -> list[TaskRun]:
+    """The steps of a flow run that published: the server may hear of them after it has heard of the flow run's end."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    deadline = time.monotonic() + 240
+    while True:
+        steps = client.read_task_runs(flow_run_filter=mine)
+        ended = [step.name for step in steps if step.state is not None and step.state.is_final()]
+        if len(ended) == len(steps) and "publish" in ended:
+            return steps
+        assert time.monotonic() < deadline, (
+            f"the server did not hear of all steps, only of the end of {ended}"
+        )
+        time.sleep(0.1)
 
 
 class StartPrefectServer(Protocol):

@@ -60,6 +60,17 @@ def until(client: SyncPrefectClient, run: UUID, name: str, log: Path) -> FlowRun
     return found
 
 
+def pid_in_its_sleep(client: SyncPrefectClient, run: UUID) -> str | None:
+    """What a flow run that fell asleep says of its process: it clears the id right after it has set the state."""
+    deadline = time.monotonic() + 60
+    pid = None
+    while (found := client.read_flow_run(run)).state.name == "Sleeping" and time.monotonic() < deadline:
+        if not (pid := found.infrastructure_pid):
+            break
+        time.sleep(0.05)
+    return pid
+
+
 @pytest.fixture(scope="module")
 def nap(prefect_server: PrefectServer, prefect_worker: Path, tmp_path_factory: pytest.TempPathFactory) -> Nap:
     """Two naps on a real server with a real worker."""
@@ -68,15 +79,13 @@ def nap(prefect_server: PrefectServer, prefect_worker: Path, tmp_path_factory: p
 
     folder = tmp_path_factory.mktemp("napper")
     with temporary_settings({PREFECT_API_URL: prefect_server.url}), get_client(sync_client=True) as client:
-        run = napping(client, folder, 6)
-        asleep = until(client, run, "Sleeping", prefect_worker)
-        time.sleep(1)  # the pid is cleared right after the state is set
-        asleep = client.read_flow_run(run)
+        run = napping(client, folder, 10)
+        until(client, run, "Sleeping", prefect_worker)
+        pid = pid_in_its_sleep(client, run)
         over = until(client, run, "Completed", prefect_worker)
         states = client.read_flow_run_states(run)
     diary = [line.split() for line in (folder / "diary").read_text().splitlines()]
     awake = [(pid, datetime.fromisoformat(at)) for pid, at in diary]
-    pid = asleep.infrastructure_pid if asleep.state.name == "Sleeping" else None
     return Nap(
         sorted(states, key=lambda state: state.timestamp), awake, pid, over, prefect_worker.read_text()
     )
@@ -122,8 +131,7 @@ def test_a_run_that_is_cancelled_in_its_sleep_is_cancelled_at_once(
 
     run = napping(prefect_client, tmp_path, 3600)
     until(prefect_client, run, "Sleeping", prefect_worker)
-    while (found := prefect_client.read_flow_run(run)).infrastructure_pid and found.state.name == "Sleeping":
-        time.sleep(0.05)
+    assert not pid_in_its_sleep(prefect_client, run)
     prefect_client.set_flow_run_state(run, Cancelling())  # as the button in the UI does
     until(prefect_client, run, "Cancelled", prefect_worker)
     assert len((tmp_path / "diary").read_text().splitlines()) == 1
