@@ -26,6 +26,11 @@ ENOUGH: Final = 512
 ROWS: Final = 8
 """Of every further one: 2 % of what rendering 1,024 rows takes."""
 
+MOST_BYTES: Final = 256 << 10
+"""Of the texts counted of a micro-batch: two megabytes take a second, and a micro-batch of long rows is 4 MB."""
+
+_FEWEST: Final = 2  # rows whose spread can be told
+
 _CONFIDENCE: Final = 1.96  # standard errors to either side that hold 95 of 100
 
 
@@ -72,7 +77,11 @@ class TokenSample:
         if not posted:
             return Weights()
         contents = {row: self._parsed(lines[row]) for row in posted} if self._has_media else {}
-        wanted = FIRST_ROWS if self._counted < ENOUGH else ROWS
+        wanted = self._wanted(
+            sum(len(cast("bytes", lines[row])) for row in posted)
+            - sum(content.media_bytes for content in contents.values()),
+            len(posted),
+        )
         chosen = (
             posted if len(posted) <= wanted else [posted[i * len(posted) // wanted] for i in range(wanted)]
         )
@@ -91,6 +100,11 @@ class TokenSample:
             self._specified,
             dict(self._uncounted),
         )
+
+    def _wanted(self, size: int, requests: int) -> int:
+        """How many of `requests` lines with `size` bytes of text are counted."""
+        rows = FIRST_ROWS if self._counted < ENOUGH else ROWS
+        return min(rows, max(_FEWEST, requests * MOST_BYTES // max(1, size)))
 
     def _parsed(self, line: bytes | Skip) -> PromptContent:
         return self._content_of(orjson.loads(cast("bytes", line)))

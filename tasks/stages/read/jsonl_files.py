@@ -117,7 +117,13 @@ def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *,
     for fragment in fragments:
         with storage.input_errors(fragment.path):
             for block in _blocks(storage, fragment):
-                known = _with_block(known, block, wide, mixed, _ignore if skip else None)
+                try:
+                    known = _with_block(known, block, wide, mixed, _ignore if skip else None)
+                except RecursionError as error:
+                    raise InputError(
+                        f"{block.path}: line {block.line} or after: a value is nested too deeply to be read;"
+                        " write it as text in quotes"
+                    ) from error
     if wide.field_that_loses_digits(known):
         for fragment in fragments:
             for block in _blocks(storage, fragment):

@@ -119,6 +119,25 @@ def billed(line: bytes) -> int:
     return answer.usage.input_tokens
 
 
+def test_long_rows_are_counted_no_further_than_their_bytes_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    count = token_sample.PromptContent.count
+
+    def watched(content: token_sample.PromptContent, *arguments: Any) -> int:
+        counted.append(sum(map(len, content.texts)))
+        return count(content, *arguments)
+
+    monkeypatch.setattr(token_sample.PromptContent, "count", watched)
+    texts = ["".join(_SOME.choices(TEXTS["english"], k=400)) for _ in range(150)]  # about 25 KB each
+    estimated, chunks, summary = planned(tmp_path, ASKED["chat"], text=texts)
+    assert sum(counted) <= 2 * token_sample.MOST_BYTES
+    assert 2 <= summary.counted < 30
+    actual = sum(billed(line) for lines in chunks for line in lines)
+    assert estimated == pytest.approx(actual, rel=0.05)
+
+
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_an_estimate_is_within_5_percent_of_what_is_billed(tmp_path: Path, asked: str, kind: str) -> None:

@@ -197,6 +197,12 @@ def test_a_line_larger_than_a_block_is_read(file: Path) -> None:
     assert rows_of(opened(file, "\n".join(map(json.dumps, rows)))) == rows
 
 
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
+def test_a_value_nested_beyond_what_can_be_read_is_one_line(file: Path, open_: str, close: str) -> None:
+    with pytest.raises(InputError, match="line 1 or after: a value is nested too deeply"):
+        opened(file, '{"a":' + open_ * 2_000 + "1" + close * 2_000 + "}\n")
+
+
 def test_a_file_that_changed_type_after_it_was_opened_is_refused(file: Path) -> None:
     dataset = opened(file, '{"a":1}\n')
     file.write_text('{"a":"x"}\n')
