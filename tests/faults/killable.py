@@ -8,6 +8,8 @@ A process of its own that has everything imported, forks for every order on stdi
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
 in the middle of its body, after the reply's head, in the middle of a download).
+
+A batch is looked at once or twice, however slow the machine is: otherwise the number of points would depend on it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +39,7 @@ from tasks.runs import session
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_ENDED = ("completed", "failed", "expired", "cancelled")
 
 
 class Points:
@@ -95,6 +99,7 @@ def _hook_ledger(points: Points) -> None:
 
 def _hook_http(points: Points) -> None:
     real = httpx2.HTTPTransport.handle_request
+    looked_at: set[str] = set()
 
     class Pieces(httpx2.SyncByteStream):
         def __init__(self, stream: Any, what: str) -> None:
@@ -112,12 +117,20 @@ def _hook_http(points: Points) -> None:
             if close:
                 close()
 
+    def ended(response: Any) -> bool:
+        return response.status_code != 200 or json.loads(response.read()).get("status") in _ENDED
+
     def handle(self: Any, request: Any) -> Any:
         what = f"{request.method} {request.url.path}"
         points.reach(f"before {what}")
         if request.method == "POST":
             request.stream = Pieces(request.stream, what)
         response = real(self, request)
+        if what.startswith("GET /v1/batches/"):
+            while what in looked_at and not ended(response):
+                time.sleep(0.02)
+                response = real(self, request)
+            looked_at.add(what)
         points.reach(f"reply to {what}")
         if what.endswith("/content"):
             response.stream = Pieces(response.stream, f"the reply to {what}")
