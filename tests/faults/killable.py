@@ -14,6 +14,7 @@ A batch is looked at once or twice, however slow the machine is: otherwise the n
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ from flows.enrich import enrich
 from tasks import advance
 from tasks.ledger.transactions import Transactions
 from tasks.runs import session
+from tasks.stages.prompt.tokenizer import count_tokens, encoding_of
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -197,4 +199,6 @@ def main() -> None:
 if __name__ == "__main__":
     used_later = (tasks.providers.openai.openai, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
     assert all(used_later), "imported, so that a child does not spend its time on them"
+    count_tokens("", encoding_of("m"))  # reads the vocabulary, for the same reason
+    gc.freeze()  # a child's collections would copy all of it
     main()
