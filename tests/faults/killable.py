@@ -3,7 +3,7 @@
 A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
 
     {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...],
-     "given": {further parameters of the flow}}
+     "at": a pattern of the point's name, "given": {further parameters of the flow}}
 
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
@@ -17,6 +17,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -47,16 +48,19 @@ _ENDED = ("completed", "failed", "expired", "cancelled")
 class Points:
     """Counts side effects and strikes at one of them."""
 
-    def __init__(self, strike_at: int | None, avoid: tuple[str, ...], strike: Callable[[str], None]) -> None:
+    def __init__(
+        self, strike_at: int | None, at: str, avoid: tuple[str, ...], strike: Callable[[str], None]
+    ) -> None:
         self.seen: list[str] = []
         self._strike_at = strike_at
+        self._at = at
         self._avoid = avoid
         self._strike = strike
 
     def reach(self, what: str) -> None:
         self.seen.append(what)
         due = self._strike_at is not None and len(self.seen) > self._strike_at
-        if due and not what.startswith(self._avoid):
+        if due and re.match(self._at, what) and not what.startswith(self._avoid):
             self._strike_at = None
             self._strike(what)
 
@@ -159,7 +163,7 @@ def obey(order: dict[str, Any]) -> int:
             )  # beside the folder: no point of its own
             os.kill(os.getpid(), how)
 
-    points = Points(order.get("point"), tuple(order.get("avoid", ())), strike)
+    points = Points(order.get("point"), order.get("at", ""), tuple(order.get("avoid", ())), strike)
     install(points, order["folder"])
     try:
         enrich.fn(order["job"], key="k", **order.get("given", {}))
