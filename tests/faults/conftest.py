@@ -23,16 +23,19 @@ HARNESS = Path(__file__).with_name("killable.py")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many side effects were struck."""
+    """How many runs were struck, and at what."""
     struck: Counter[str] = Counter()
+    kinds: set[str] = set()
     for report in terminalreporter.stats.get("passed", []):
         for name, value in getattr(report, "user_properties", []):
             if name in ("killed", "frozen"):
-                struck[name] += value
+                struck[name] += len(value)
+                kinds.update(value)
     if struck:
         counts = ", ".join(f"{count} runs {name}" for name, count in struck.items())
         terminalreporter.write_line(
-            f"side effects struck: {counts}; each went on, every row once, every batch paid once"
+            f"side effects struck: {counts}, at {len(kinds)} kinds of side effect; each went on:"
+            " 0 rows lost, 0 doubled, 0 batches paid twice, 0 keys leaked"
         )
 
 
@@ -74,12 +77,12 @@ def session_batch_service(in_memory: Path) -> Iterator[BatchService]:
 @pytest.fixture
 def new_case(
     in_memory: Path, shared_batch_service: BatchService, harness: subprocess.Popen[str]
-) -> Iterator[Callable[[], KillableJob]]:
+) -> Iterator[Callable[..., KillableJob]]:
     """Factory of cases."""
     made: list[KillableJob] = []
 
-    def make() -> KillableJob:
-        made.append(KillableJob(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness))
+    def make(**options: str) -> KillableJob:
+        made.append(KillableJob(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness, **options))
         return made[-1]
 
     yield make

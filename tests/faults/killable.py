@@ -3,19 +3,24 @@
 A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
 
     {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...],
-     "given": {further parameters of the flow}}
+     "at": a pattern of the point's name, "given": {further parameters of the flow}}
 
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
 in the middle of its body, after the reply's head, in the middle of a download).
+
+A batch is looked at once or twice, however slow the machine is: otherwise the number of points would depend on it.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,24 +38,29 @@ from flows.enrich import enrich
 from tasks import advance
 from tasks.ledger.transactions import Transactions
 from tasks.runs import session
+from tasks.stages.prompt.tokenizer import count_tokens, encoding_of
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_ENDED = ("completed", "failed", "expired", "cancelled")
 
 
 class Points:
     """Counts side effects and strikes at one of them."""
 
-    def __init__(self, strike_at: int | None, avoid: tuple[str, ...], strike: Callable[[str], None]) -> None:
+    def __init__(
+        self, strike_at: int | None, at: str, avoid: tuple[str, ...], strike: Callable[[str], None]
+    ) -> None:
         self.seen: list[str] = []
         self._strike_at = strike_at
+        self._at = at
         self._avoid = avoid
         self._strike = strike
 
     def reach(self, what: str) -> None:
         self.seen.append(what)
         due = self._strike_at is not None and len(self.seen) > self._strike_at
-        if due and not what.startswith(self._avoid):
+        if due and re.match(self._at, what) and not what.startswith(self._avoid):
             self._strike_at = None
             self._strike(what)
 
@@ -95,6 +105,7 @@ def _hook_ledger(points: Points) -> None:
 
 def _hook_http(points: Points) -> None:
     real = httpx2.HTTPTransport.handle_request
+    looked_at: set[str] = set()
 
     class Pieces(httpx2.SyncByteStream):
         def __init__(self, stream: Any, what: str) -> None:
@@ -112,12 +123,20 @@ def _hook_http(points: Points) -> None:
             if close:
                 close()
 
+    def ended(response: Any) -> bool:
+        return response.status_code != 200 or json.loads(response.read()).get("status") in _ENDED
+
     def handle(self: Any, request: Any) -> Any:
         what = f"{request.method} {request.url.path}"
         points.reach(f"before {what}")
         if request.method == "POST":
             request.stream = Pieces(request.stream, what)
         response = real(self, request)
+        if what.startswith("GET /v1/batches/"):
+            while what in looked_at and not ended(response):
+                time.sleep(0.02)
+                response = real(self, request)
+            looked_at.add(what)
         points.reach(f"reply to {what}")
         if what.endswith("/content"):
             response.stream = Pieces(response.stream, f"the reply to {what}")
@@ -144,7 +163,7 @@ def obey(order: dict[str, Any]) -> int:
             )  # beside the folder: no point of its own
             os.kill(os.getpid(), how)
 
-    points = Points(order.get("point"), tuple(order.get("avoid", ())), strike)
+    points = Points(order.get("point"), order.get("at", ""), tuple(order.get("avoid", ())), strike)
     install(points, order["folder"])
     try:
         enrich.fn(order["job"], key="k", **order.get("given", {}))
@@ -184,4 +203,6 @@ def main() -> None:
 if __name__ == "__main__":
     used_later = (tasks.providers.openai.openai, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
     assert all(used_later), "imported, so that a child does not spend its time on them"
+    count_tokens("", encoding_of("m"))  # reads the vocabulary, for the same reason
+    gc.freeze()  # a child's collections would copy all of it
     main()

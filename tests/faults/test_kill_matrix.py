@@ -27,15 +27,15 @@ def points_of(case: KillableJob, **order: Any) -> list[tuple[int, str]]:
     return list(enumerate(seen))
 
 
-def kill_and_go_on(case: KillableJob, point: int, what: str, **order: Any) -> bool:
-    """Kill a run there, and let the same command finish it; whether it came so far."""
-    killed: bool = case.run("kill", point, **order)["exit"] is None
+def kill_and_go_on(case: KillableJob, point: int, what: str, **order: Any) -> list[str]:
+    """Kill a run there, and let the same command finish it; at what kind of side effect, if it came so far."""
+    killed = case.run("kill", point, **order)["exit"] is None
     assert case.run(**order)["exit"] == 0, f"point {point}, {what}: {case.log}"
     try:
         case.check()
     except AssertionError as error:
         raise AssertionError(f"killed at point {point}, {what}: {error}") from error
-    return killed
+    return [case.kind] if killed else []
 
 
 @pytest.mark.parametrize("stripe", range(STRIPES))
@@ -43,20 +43,20 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None], stripe: int
 ) -> None:
     mine = points_of(new_case())[stripe::STRIPES]
-    killed = sum(kill_and_go_on(new_case(), point, what) for point, what in mine)
+    killed = [kind for point, what in mine for kind in kill_and_go_on(new_case(), point, what)]
     record_property("killed", killed)
-    assert killed >= len(mine) / 2, (
-        "many points depend on how often a batch is looked at, and that on the machine"
-    )
+    # A batch is looked at once or twice, and its file may be deleted a call sooner or later: the last points come and go.
+    assert len(killed) >= 0.9 * len(mine)
 
 
 def test_a_run_that_was_killed_and_lost_its_ledger_goes_on_and_pays_once(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
-    killed = 0
+    killed: list[str] = []
     for point, what in points_of(new_case())[::10]:
         case = new_case()
-        killed += case.run("kill", point)["exit"] is None
+        if case.run("kill", point)["exit"] is None:
+            killed.append(case.kind)
         for path in (case.folder / "home").glob("ledger.db*"):
             path.unlink()
         assert case.run()["exit"] == 0, f"point {point}, {what}: {case.log}"
@@ -65,7 +65,7 @@ def test_a_run_that_was_killed_and_lost_its_ledger_goes_on_and_pays_once(
         except AssertionError as error:
             raise AssertionError(f"killed at point {point}, {what}, ledger lost: {error}") from error
     record_property("killed", killed)
-    assert killed > 10
+    assert len(killed) > 10
 
 
 def test_a_retry_that_is_killed_goes_on_and_asks_once(
@@ -83,21 +83,21 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
     points = points_of(finished(), given=retry)
     # How it begins is its own; the rest is a follow-up like any other.
     some = points[:8] + points[8::10]
-    killed = sum(kill_and_go_on(finished(), point, what, given=retry) for point, what in some)
+    killed = [kind for point, what in some for kind in kill_and_go_on(finished(), point, what, given=retry)]
     record_property("killed", killed)
-    assert killed > 10
+    assert len(killed) >= 0.9 * len(some)
 
 
 def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
-    frozen = 0
+    frozen: list[str] = []
     for point, what in points_of(new_case())[::12]:
         case = new_case()
         first = case.run("freeze", point, lease_seconds=0.2, avoid=_ALREADY_DONE)
         if not first["stopped"]:
             continue
-        frozen += 1
+        frozen.append(case.kind)
         time.sleep(0.25)
         assert case.run(lease_seconds=30)["exit"] == 0, f"point {point}, {what}: {case.log}"
         case.check()
@@ -107,7 +107,7 @@ def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
         assert snapshot(case) == before, f"frozen at {case.struck}"
         case.check()
     record_property("frozen", frozen)
-    assert frozen > 5
+    assert len(frozen) > 5
 
 
 def snapshot(case: KillableJob) -> tuple[dict[str, bytes], dict[str, int], list[str]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 
 from configs.providers.alibaba import AlibabaProvider
-from fakes.contract import STAGES, Stage
+from fakes.contract import STAGES, EmbeddedStage, Stage
 from rigs.interrupted import stopped_after_submitting
 from rigs.ledger_files import lose
 from rigs.workspace import Workspace
@@ -70,3 +71,34 @@ def test_a_run_whose_ledger_was_lost_is_the_same_run_and_buys_nothing_anywhere(
         assert letters.run()["rows"] == {"total": 10, "succeeded": 10}
         assert (letters.run_id, stage.created()) == (run_id, created)
         assert letters.column("id") == [f"t-{n}" for n in range(10)]
+
+
+CLOCKS = [
+    (name, hours)
+    for name, kind in STAGES.items()
+    for hours in ((0,) if kind is EmbeddedStage else (-72, 72))  # which has this machine's clock
+]
+
+
+@pytest.mark.parametrize(("name", "hours"), CLOCKS)
+def test_a_lost_reply_a_damaged_download_and_a_wrong_clock_there_cost_time_and_nothing_else(
+    letters: Workspace,
+    stages: Callable[[str], Stage],
+    monkeypatch: pytest.MonkeyPatch,
+    fast_faults: None,
+    name: str,
+    hours: int,
+) -> None:
+    stage = stages(name)
+    stage.renew()
+    stage.fake.hold = False
+    stage.fake.skew = timedelta(hours=hours)
+    monkeypatch.setenv(stage.key_variable, stage.key)
+    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
+    letters.tree["provider"] = stage.settings.model_dump(mode="json")
+    created = stage.created()
+    stage.fault("create", "drop_reply")
+    stage.fault("content", "cut_at_line")
+    assert letters.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert letters.column("id") == [f"t-{n}" for n in range(10)]
+    assert stage.created() == created + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -13,16 +14,25 @@ import pyarrow.parquet as pq
 import yaml
 
 from configs.clock import SystemClock
-from rigs.batch_service import BatchService
+from rigs.batch_service import KEY, BatchService
 from tasks.ledger.store import Ledger
 
 
 class KillableJob:
-    """One job in a folder of its own: seven rows in two chunks, one row of which needs a second attempt."""
+    """One job in a folder of its own: seven rows in two chunks, one row of which needs a second attempt.
+
+    `faults` are what the first batch, or every one, does wrong: see tasks/local_batch/faults.
+    """
 
     PAID: ClassVar = {"1/1": 1, "1/2": 1, "2/1": 1}
 
-    def __init__(self, folder: Path, service: BatchService, harness: subprocess.Popen[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        service: BatchService,
+        harness: subprocess.Popen[str],
+        faults: str = "row_error:500:t-3*1",
+    ) -> None:
         self.folder = folder
         self.service = service
         self._harness = harness
@@ -30,7 +40,6 @@ class KillableJob:
         rows = {"id": [f"t-{n}" for n in range(7)], "text": [f"word {n}\u2028" for n in range(7)]}
         pq.write_table(pa.table(rows), folder / "rows.parquet")
         # The faults strike the first batch that has these very words; the nonce makes them this case's own.
-        faults = f"row_error:500:t-3*1,nonce-{uuid.uuid4().hex}"
         job = {
             "name": "letters",
             "source": {"path": "rows.parquet", "key": "id"},
@@ -39,7 +48,7 @@ class KillableJob:
                 "name": "openai",
                 "base_url": service.url,
                 "api_key_env": "TEST_KEY",
-                "metadata": {"nightmail_faults": faults},
+                "metadata": {"nightmail_faults": f"{faults},nonce-{uuid.uuid4().hex}"},
             },
             "limits": {"max_requests": 4},
             "poll": {"first_seconds": 0.03, "max_seconds": 0.05},
@@ -52,7 +61,7 @@ class KillableJob:
         order = {
             "job": str(self.folder / "job.yaml"),
             "folder": str(self.folder),
-            "environ": {"NIGHTMAIL_HOME": str(self.folder / "home"), "TEST_KEY": "sk-secret"},
+            "environ": {"NIGHTMAIL_HOME": str(self.folder / "home"), "TEST_KEY": KEY},
             "how": how,
             "point": point,
             "log": str(self.folder.with_suffix(".log")),
@@ -76,16 +85,24 @@ class KillableJob:
         """The side effect at which a run was killed or frozen; not always the one meant, timing moves them."""
         return self.folder.with_suffix(".struck").read_text()
 
-    def check(self) -> None:
-        """Everything that must hold once the run is finished, whatever happened on the way."""
+    @property
+    def kind(self) -> str:
+        """That side effect without what is this run's alone."""
+        return re.sub(r"(batch_|file-)\w+|\d+[\w.]*", "N", self.struck)
+
+    def check(self, asked_twice: int | None = 3) -> None:
+        """Everything that must hold once the run is finished, whatever happened on the way. None: any one row of them."""
         table = pq.read_table(self.folder / "out")
         assert table["id"].to_pylist() == [f"t-{n}" for n in range(7)]
         assert set(table["llm_status"].to_pylist()) == {"succeeded"}
         assert all(f"word {n}\u2028" in answer for n, answer in enumerate(table["llm_answer"].to_pylist()))
-        assert table["llm_attempts"].to_pylist() == [1, 1, 1, 2, 1, 1, 1]
+        attempts = table["llm_attempts"].to_pylist()
+        assert sorted(attempts) == [1, 1, 1, 1, 1, 1, 2]
+        assert asked_twice is None or attempts[asked_twice] == 2
         assert self.paid() == self.PAID
         assert self.files_left() == []
         assert self.temporary_files() == []
+        assert self.leaks() == []
 
     def _run_id(self) -> str:
         run = Ledger(f"sqlite:///{self.folder / 'home/ledger.db'}", SystemClock()).latest_run("letters", "k")
@@ -116,3 +133,7 @@ class KillableJob:
         return [
             p.name for p in self.folder.rglob("*") if p.suffix in (".part", ".new", ".old", ".publishing")
         ]
+
+    def leaks(self) -> list[str]:
+        """Files that hold the key."""
+        return [p.name for p in self.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
