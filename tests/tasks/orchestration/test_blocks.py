@@ -12,6 +12,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.load import load_job
+from rigs.batch_service import KEY
 from rigs.s3 import S3Prefix
 from rigs.workspace import Workspace
 from tasks.orchestration import blocks
@@ -19,7 +20,7 @@ from tasks.orchestration import blocks
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-KEY, SECRET = "sk-from-a-block", "aws-secret-from-a-block"
+SECRET = "aws-secret-from-a-block"
 
 
 @pytest.fixture
