@@ -149,7 +149,7 @@ def test_it_comes_back_as_it_was_written(workspace: Workspace) -> None:
     now = datetime.datetime(2026, 11, 21, 22, 30, tzinfo=datetime.UTC)
     run = RunRecord(
         "r1", "letters", "k", 2, now.date(), RunState.PREPARING, {"name": "letters"}, {"a": [1]}, "letters/k@2",
-        None, None, 0, None, None, 7, None, now, None,
+        None, None, 0, None, None, None, 7, None, now, None,
     )  # fmt: skip
     chunks = tuple(
         ChunkRecord("r1", number, number * 5, 5, ChunkState.PREPARED, 1, 1, 4, 100, 25) for number in (1, 2)

@@ -141,7 +141,7 @@ def test_json_is_not_escaped_for_html_and_can_be_indented() -> None:
 def test_a_float32_reads_back_as_itself(value: float) -> None:
     text = text_of(value, pa.float32())
     assert np.float32(text) == np.float32(value)
-    assert len(text) <= len(repr(value))
+    assert len(text) <= len(repr(value)) + 1  # where zeros stand for digits that the number does not have
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))

@@ -118,7 +118,11 @@ def test_an_upstream_is_asked_for_no_video() -> None:
 
 
 def test_a_format_with_one_answer_a_row_refuses_several() -> None:
-    dialect = Dialect(lambda prompt, _: request_tree(prompt), parser=lambda _: pytest.fail("not read"))
+    dialect = Dialect(
+        lambda prompt, _: request_tree(prompt),
+        parser=lambda _: pytest.fail("not read"),
+        content_of=lambda *_: pytest.fail("not read"),
+    )
     with pytest.raises(ConfigError, match=r"prompt\.params\.n"):
         dialect.parser_for(Prompt(model="m", user="u", params={"n": 2}))
 
