@@ -112,9 +112,8 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         odd_lines=_odd_lines(stats),
         started_at=record.created_at,
         finished_at=finished,
-        seconds=max(
-            0.0, round((finished - record.created_at).total_seconds(), 1)
-        ),  # the clock may be set back
+        # The clock may be set back.
+        seconds=max(0.0, round((finished - record.created_at).total_seconds(), 1)),
     )
 
 

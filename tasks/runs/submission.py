@@ -81,9 +81,8 @@ def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str) -> ChunkRecord:
     """Record the batch of the chunk's posting. `verb` (`created`, `adopted`) goes into the history."""
     copy = kept_copy(run.folder, chunk)
-    if (
-        copy is None or copy.batch_id != service_batch.id
-    ):  # else it may know more, such as how the batch ended
+    # A copy that names this batch may know more, such as how it ended.
+    if copy is None or copy.batch_id != service_batch.id:
         keep_copy(run.folder, replace(run.ledger.batch(chunk), batch_id=service_batch.id))
     now = run.clock.now()
     values = {

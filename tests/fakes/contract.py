@@ -98,6 +98,7 @@ class Stage(ABC):
         self.endpoint = _CHAT
         self.service: Any = self._service
         self.service.guard = lambda: None
+        self.be_quick(self.service)  # again: a test may have let it make a new client
 
     @classmethod
     def cells(cls) -> Iterator[tuple[str, str]]:

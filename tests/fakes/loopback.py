@@ -6,12 +6,7 @@ action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         reset_midway    half of the body, then close
         status:NNN      answer with that status; `retry_after` (seconds), `html`, `text` and `location` as wanted
-        web_page        200, and a proxy's page
-        other_batch     200, and the object of another batch or file
-        cut_at_line     the body ends behind its last line but one, without a content-length
-        cut_in_line     the body ends inside its last line, without a content-length
-        wrong_length    the same, with a content-length that is right for what is sent
-        cut_gzip        the body packed, and its end missing, without a content-length
+        DAMAGE          200, and a reply that is damaged as tasks/local_batch/faults/damage.py lists
 
 `skew` is how far the service's clock is ahead of ours, in its Date and in what it dates.
 
@@ -20,7 +15,6 @@ action  drop_reply      do the work, then close the connection without an answer
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import threading
@@ -33,6 +27,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
+
+from tasks.local_batch.faults.damage import damaged
 
 
 @dataclass
@@ -223,21 +219,13 @@ def damage(reply: Reply, action: str) -> None:
     """Let a good reply be none."""
     body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
     reply.chunked, reply.until_close = False, action.startswith("cut_")
-    match action:
-        case "web_page":
-            reply.body = b"<html>\n<h1>Sign in to the guest network</h1>\n</html>\n"
-            reply.headers["content-type"] = "text/html; charset=utf-8"
-        case "other_batch":
-            reply.body = {**reply.body, **{name: "another" for name in ("id", "name") if name in reply.body}}
-        case "cut_at_line":
-            reply.body = body[: body.rstrip(b"\n").rfind(b"\n") + 1]
-        case "cut_in_line" | "wrong_length":
-            reply.body = body[:-20]
-        case "cut_gzip":
-            reply.body = gzip.compress(body)[:-12]
-            reply.headers["content-encoding"] = "gzip"
-        case _:
-            raise AssertionError(action)
+    reply.body = damaged(body, action)
+    if action == "web_page":
+        reply.headers["content-type"] = "text/html; charset=utf-8"
+    if action == "other_batch":
+        reply.headers["content-type"] = "application/json"
+    if action == "cut_gzip":
+        reply.headers["content-encoding"] = "gzip"
 
 
 def _handler(fake: Loopback) -> type[BaseHTTPRequestHandler]:

@@ -9,18 +9,12 @@ action  drop_reply      do the work, then close the connection without an answer
         status:NNN      answer with that status; `retry_after` (seconds) and `html` (true) as wanted
         delay:SECONDS   wait, then work as usual
         empty:SECONDS   for that long after it is armed, a list names nothing (list, list_files)
-        web_page        200, and a proxy's page
-        other_batch     200, and the object of another batch or file
-        cut_at_line     the body ends behind its last line but one, without a content-length
-        cut_in_line     the body ends inside its last line, without a content-length
-        wrong_length    the same, with a content-length that is right for what is sent
-        cut_gzip        the body packed, and its end missing, without a content-length
+        DAMAGE          200, and a reply that is damaged as `damage.py` lists
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 import time
 from collections import Counter
@@ -30,6 +24,8 @@ from typing import Any, Final
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tasks.local_batch.faults.damage import DAMAGES, damaged
 
 _OPERATIONS: Final = (
     ("POST", r"/v1/files", "upload"),
@@ -43,11 +39,9 @@ _OPERATIONS: Final = (
     ("POST", r"/v1/batches/[^/]+/cancel", "cancel"),
     ("GET", r"/v1/videos/[^/]+/content", "video"),
 )
-_DAMAGES: Final = ("web_page", "other_batch", "cut_at_line", "cut_in_line", "wrong_length", "cut_gzip")
 _ACTION: Final = re.compile(
-    rf"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|(delay|empty):[\d.]+|{'|'.join(_DAMAGES)}"
+    rf"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|(delay|empty):[\d.]+|{'|'.join(DAMAGES)}"
 )
-_WEB_PAGE: Final = b"<html>\n<h1>Sign in to the guest network</h1>\n</html>\n"
 
 
 @dataclass
@@ -121,7 +115,7 @@ class HttpFaultMiddleware:
             await _send_error_status(fault, receive, send)
         elif fault.action == "reset_midway":
             await self._app(scope, receive, _HalfResponse(scope, send))
-        elif fault.action in _DAMAGES:
+        elif fault.action in DAMAGES:
             await self._app(scope, receive, _DamagedResponse(fault.action, send))
         else:
             if fault.action == "drop_reply":
@@ -180,25 +174,13 @@ class _DamagedResponse:
             return
         kind = b"text/html" if self._action == "web_page" else b"application/octet-stream"
         headers = [(b"content-type", kind)]
-        body = self._damaged()
+        body = damaged(self._body, self._action)
         if self._action == "cut_gzip":
             headers.append((b"content-encoding", b"gzip"))
         if self._action in ("web_page", "other_batch", "wrong_length"):
             headers.append((b"content-length", str(len(body)).encode()))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
-
-    def _damaged(self) -> bytes:
-        match self._action:
-            case "web_page":
-                return _WEB_PAGE
-            case "other_batch":
-                return orjson.dumps({**orjson.loads(self._body), "id": "another"})
-            case "cut_at_line":
-                return self._body[: self._body.rstrip(b"\n").rfind(b"\n") + 1]
-            case "cut_gzip":
-                return gzip.compress(self._body)[:-12]
-        return self._body[:-20]
 
 
 def _operation(scope: Scope) -> str:

@@ -60,8 +60,7 @@ CALLS: dict[str, Callable[[Stage, str], Any]] = {
 @pytest.mark.parametrize("op", CALLS)
 def test_nothing_is_sent_to_another_host(stage: Stage, stranger: Stranger, op: str, status: int) -> None:
     made = stage.post(ROWS)
-    # More than once: on a busy machine an SDK asks again what had no reply in time.
-    stage.fault(op, f"status:{status}", location=stranger.url + "/v1/elsewhere", times=9)
+    stage.fault(op, f"status:{status}", location=stranger.url + "/v1/elsewhere")
     with pytest.raises(ConfigError, match=r"redirects to 127\.0\.0\.1, another host"):
         CALLS[op](stage, made.id)
     assert stranger.calls == []
