@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from configs.foreign_text import printable, without_url_secrets
+from configs.foreign_text import fit_to_show
 
 
 class NightmailError(Exception):
@@ -32,7 +32,7 @@ class NightmailError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(without_url_secrets(message)))
+        super().__init__(fit_to_show(message))
 
 
 class ConfigError(NightmailError):

@@ -36,6 +36,11 @@ def without_url_secrets(text: str) -> str:
     return _SIGNATURE.sub(r"\1...", _USER_INFO.sub(r"\1", text)) if "://" in text or "=" in text else text
 
 
+def fit_to_show(text: str) -> str:
+    """The text as it may be shown and kept: on one line, without the secrets in its URLs."""
+    return printable(without_url_secrets(text))
+
+
 def secret_in_url(url: str) -> str | None:
     """What must not stand in a URL of a job file or a setting: a password or a signature; None where there is neither."""
     if "://" not in url or without_url_secrets(url) == url:
@@ -67,7 +72,7 @@ class Redactor:
                     end += 1
                 text = text[:start] + MASK + text[end:]
                 start = text.find(head, start + len(MASK))
-        return printable(without_url_secrets(text))
+        return fit_to_show(text)
 
     def file_bytes(self, data: bytes) -> bytes:
         """A file's bytes with the secrets overwritten: sizes and lines stay as they are."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("rigs", "fakes")
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("nightmail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nightmail")
 
 pytest_plugins = [
     "rigs.batch_service",

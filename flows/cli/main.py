@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from configs.errors import ConfigError, NightmailError, TerminalError
-from configs.foreign_text import printable, without_url_secrets
+from configs.foreign_text import fit_to_show
 from flows.cli import backfill, doctor, maintain, run, show
 from flows.cli.app import ALL_ANSWERED, INTERRUPTED, NOT_FINISHED, USAGE, app, set_interrupts
 
@@ -65,7 +65,7 @@ def _run(tokens: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - one line for people; --debug shows the traceback
         if debug:
             traceback.print_exc()
-        message = printable(without_url_secrets(" ".join(str(error).split())))[:300]
+        message = fit_to_show(" ".join(str(error).split()))[:300]
         sys.stderr.write(
             f"nightmail: unexpected {type(error).__name__}: {message}; --debug shows where. Nothing is lost.\n"
         )

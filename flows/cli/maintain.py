@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from configs.clock import SystemClock
 from configs.errors import ConfigError
-from configs.foreign_text import printable, without_url_secrets
+from configs.foreign_text import fit_to_show
 from configs.frozen import seconds
 from flows.cli import terminal
 from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, AsJson, app, ended_by_sigterm, home, prefect_server
@@ -75,7 +75,7 @@ def _sweep_and_go_on() -> None:
     try:
         _sweep_once()
     except Exception as error:  # noqa: BLE001 - a server or a database that is away comes back
-        said = printable(without_url_secrets(" ".join(str(error).split())))[:300]
+        said = fit_to_show(" ".join(str(error).split()))[:300]
         sys.stderr.write(
             f"nightmail: this sweep broke off ({type(error).__name__}: {said}); the next looks again\n"
         )

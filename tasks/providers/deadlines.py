@@ -17,7 +17,7 @@ import httpx2
 from httpcore2 import NetworkBackend, NetworkStream, ReadTimeout, WriteTimeout
 
 SLOWEST_LINE: Final = 4_096
-"""Bytes a second, either way. A modem of 1998 had more, and a connection that is stuck has none."""
+"""Bytes a second, either way: below what any line in use carries, above what trickles through one that is stuck."""
 
 READING: Final = httpx2.Timeout(120, connect=10)
 """For calls that ask. Replies come within seconds; the longest, a list of 10,000 files, within half a minute."""

@@ -64,7 +64,7 @@ def recorded(job: Job) -> Job:
     return Job.model_validate(json.loads(json.dumps(job.model_dump(mode="json", by_alias=True))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_SOURCES)
 def test_a_recorded_job_is_the_job(source: dict[str, Any]) -> None:
     job = job_of(source)
@@ -72,7 +72,7 @@ def test_a_recorded_job_is_the_job(source: dict[str, Any]) -> None:
     assert repr(recorded(job).source) == repr(job.source)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ending=st.sampled_from(["csv", "tsv"]),
     csv=st.fixed_dictionaries(

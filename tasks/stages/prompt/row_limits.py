@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.visitor import NodeTransformer
 
 MAX_STEPS: Final = 200_000
-"""Of one row: a tenth of a second."""
+"""Of one row: 0.06 s of the processor for passes that do nothing, about 0.5 s for passes that write a number."""
 
 MAX_TEXT: Final = 64 << 20
 """Characters of one text, and of all that a micro-batch's loops write; beyond them it is rendered in halves."""

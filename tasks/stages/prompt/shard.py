@@ -53,8 +53,9 @@ class Piece:
 class Sharder:
     """Cuts a stream of lines into chunks.
 
-    Each micro-batch comes with the weights of its lines. A skipped row belongs to the chunk it stands in and costs nothing. A line over `max_bytes` or `max_line_bytes` is skipped. A line estimated over
-    `max_tokens` by itself gets a chunk of its own: an estimate loses no row.
+    Each micro-batch comes with the weights of its lines. A skipped row belongs to the chunk it stands in and costs
+    nothing. A line over `max_bytes` or `max_line_bytes` is skipped. A line estimated over `max_tokens` by itself gets
+    a chunk of its own: an estimate loses no row.
     """
 
     def __init__(self, limits: FileLimits) -> None:

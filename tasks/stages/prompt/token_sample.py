@@ -24,13 +24,12 @@ FIRST_ROWS: Final = 128
 
 ENOUGH: Final = 512
 ROWS: Final = 8
-"""Of every further one: 2 % of what rendering 1,024 rows takes."""
+"""Of every further one: 0.4 ms, where rendering 1,024 lines of 920 bytes takes 1.8 ms."""
 
 MOST_BYTES: Final = 256 << 10
 """Of the texts counted of a micro-batch: two megabytes take a second, and a micro-batch of long rows is 4 MB."""
 
 _FEWEST: Final = 2  # rows whose spread can be told
-
 _CONFIDENCE: Final = 1.96  # standard errors to either side that hold 95 of 100
 
 

@@ -159,7 +159,7 @@ SCHEMA = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SCHEMA, st.text(max_size=60))
 def test_an_echo_satisfies_any_schema(schema: dict[str, Any], text: str) -> None:
     assert jsonschema_rs.is_valid(schema, SchemaSampler(schema).sample(text))

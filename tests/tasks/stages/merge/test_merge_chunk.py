@@ -394,7 +394,7 @@ def _line(kind: str, custom_id: str, at: int) -> bytes:
     }[kind]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(line_kinds, st.integers(0, 9)), max_size=25), min_size=1, max_size=3))
 def test_both_ways_of_merging_agree_and_the_account_adds_up(attempts: list[list[tuple[str, int]]]) -> None:
     ids = [f"r{at}" for at in range(8)]  # r8 and r9 are unknown

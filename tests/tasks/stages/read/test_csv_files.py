@@ -71,7 +71,7 @@ cells = st.text(
 ).filter(lambda text: "\ufdd1" not in text)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(1, 4).flatmap(
         lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), min_size=1, max_size=20)
@@ -92,7 +92,7 @@ def test_what_a_csv_writer_writes_comes_back(
     assert rows_of(small_blocks(dataset, block)) == [tuple(row) for row in rows]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     width=st.integers(1, 3),
     body=st.text('",\r\n aé', max_size=60),

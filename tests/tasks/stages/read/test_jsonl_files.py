@@ -67,7 +67,7 @@ objects = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(objects, min_size=1, max_size=30).filter(any), ascii_only=st.booleans())
 def test_what_json_writes_comes_back_over_any_number_of_blocks(
     file: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], ascii_only: bool
