@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -21,6 +23,7 @@ from configs.options import Option, parameters_from
 R = TypeVar("R")
 
 ALL_ANSWERED, ROWS_UNANSWERED, USAGE, NOT_FINISHED, INTERRUPTED = 0, 1, 2, 3, 130
+_ONE_PRESS = 0.5  # seconds: interrupts closer together are one
 
 app = App(
     name="nightmail",
@@ -108,6 +111,24 @@ def set_interrupts(handler: Any = signal.SIG_IGN) -> Any:
     if threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGINT, handler)
     return None
+
+
+def interrupt_at_intervals() -> Callable[[int, Any], None]:
+    """A SIGINT handler that raises KeyboardInterrupt, and not again for half a second.
+
+    A second one would be raised in the midst of what the first one has begun, before `set_interrupts` is reached: the
+    command would end by a signal although its run is finished.
+    """
+    last = -math.inf
+
+    def handler(_signum: int, _frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _ONE_PRESS:
+            last = now
+            raise KeyboardInterrupt
+
+    return handler
 
 
 def home() -> Home:

@@ -13,7 +13,15 @@ from cyclopts import CycloptsError
 from configs.errors import ConfigError, NightmailError, TerminalError
 from configs.foreign_text import fit_to_show
 from flows.cli import backfill, doctor, maintain, run, show
-from flows.cli.app import ALL_ANSWERED, INTERRUPTED, NOT_FINISHED, USAGE, app, set_interrupts
+from flows.cli.app import (
+    ALL_ANSWERED,
+    INTERRUPTED,
+    NOT_FINISHED,
+    USAGE,
+    app,
+    interrupt_at_intervals,
+    set_interrupts,
+)
 
 __all__ = [
     "app",
@@ -37,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # What Prefect logs of a run is in its server; on the terminal it would bury the one line that people need.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     before = signal.getsignal(signal.SIGINT)
+    if arguments is None:
+        set_interrupts(interrupt_at_intervals())
     code = _run([word for word in words if word != "--debug"], debug=debug)
     # As a program, the code stands whatever is pressed while Python shuts down; called by one, it goes on.
     set_interrupts(signal.SIG_IGN if arguments is None else before)

@@ -54,7 +54,7 @@ def test_a_batch_expires_when_its_window_ends(batch_service: StartBatchService) 
 
 
 def test_a_killed_service_goes_on_where_it_was(batch_service: StartBatchService) -> None:
-    service = batch_service(rows_per_second=1_000)
+    service = batch_service(rows_per_second=200)
     created = service.submit(rows(service, 1_000))
     for wanted in (100, 600):
         service.wait(created.id, lambda batch, wanted=wanted: batch.request_counts.completed >= wanted)
