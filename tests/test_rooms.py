@@ -35,7 +35,6 @@ TESTED_ELSEWHERE = {
     "tests/flows/test_enrich_in_prefect.py": "tasks/orchestration/ artifacts current_run reporters step tasks/stages/report/ plan_text receipt_text",
     "tests/flows/cli/test_backfill.py": "tasks/backfill/ plan publish",
     "tests/flows/cli/test_doctor.py": "tasks/diagnostics/ facts machine",
-    "tests/flows/cli/test_main.py": "flows/cli/ app",
     "tests/flows/cli/test_show.py": "tasks/runs/ queries",
     "tests/flows/deploy/test_server.py": "flows/deploy/ differences",
     "tests/tasks/test_merge.py": "tasks/runs/ chunk_files vectors",
