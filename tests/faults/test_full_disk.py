@@ -12,6 +12,8 @@ import pytest
 from rigs.checkout import ROOT
 from rigs.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 ROWS = 1_000
 # A mount namespace of its own: the tmpfs goes with the process, and nobody else sees it. Each run is a fork of its own.
 SCRIPT = """

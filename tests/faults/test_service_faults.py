@@ -8,6 +8,8 @@ import pytest
 
 from rigs.killable_job import KillableJob
 
+pytestmark = pytest.mark.slow
+
 DAMAGES = ("web_page", "cut_at_line", "cut_in_line", "wrong_length", "cut_gzip")
 # What is not whole is here, and nobody has noted it.
 _THROWN_AWAY = r"os\.remove \.?results-1-0"

@@ -63,7 +63,12 @@ def test_nothing_that_is_kept_or_published_has_the_key(
 
 @pytest.mark.parametrize(
     ("op", "action"),
-    [("create", "status:400"), ("retrieve", "status:401"), ("content", "status:400"), ("retrieve", "html")],
+    [
+        ("create", "status:400"),
+        ("retrieve", "status:401"),
+        ("content", "status:400"),
+        pytest.param("retrieve", "html", marks=pytest.mark.slow),
+    ],
 )
 def test_no_failure_shows_or_keeps_the_key(
     letters: Workspace, stage: Stage, capsys: pytest.CaptureFixture[str], op: str, action: str

@@ -107,6 +107,7 @@ def test_pictures_lie_beside_the_rows(far: S3Workspace, output: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["commit 1", "commit 3", "receipt", "deletion"])
 def test_killed_in_the_middle_of_publishing_the_same_command_finishes_and_pays_nothing_more(
     far: S3Workspace, point: str, monkeypatch: pytest.MonkeyPatch

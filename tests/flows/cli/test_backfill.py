@@ -123,6 +123,7 @@ def test_unanswered_rows_of_finished_dates_are_asked_again_with_retry(
     assert [batch.requests for batch in reversed(dated.ledger.all_batches())] == [2, 1]
 
 
+@pytest.mark.slow
 def test_dates_that_run_in_one_process_at_the_same_time_lose_no_row_and_pay_nothing_twice(
     workspace: Workspace, fast_faults: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

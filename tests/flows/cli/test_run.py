@@ -120,6 +120,7 @@ def test_check_names_the_providers_whose_lines_it_knows(
     assert f"--provider {provider}: is not known; allowed: local, openai, " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "kind"), [("run", "receipt"), ("plan", "plan")])
 def test_what_is_printed_as_json_satisfies_its_schema(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], command: str, kind: str
@@ -184,6 +185,7 @@ def test_a_cancelled_run_stops_paying_and_goes_on_later(
     assert workspace.paid() == {"1/1": 1, "1/2": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "code", "said"),
     [

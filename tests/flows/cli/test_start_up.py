@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from rigs.checkout import ROOT
 from rigs.workspace import Workspace
 
@@ -33,6 +35,7 @@ def loads_pandas(workspace: Workspace, *commands: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_no_run_and_nothing_that_looks_at_one_loads_pandas(workspace: Workspace) -> None:
     workspace.faults("row_error:400:t-3")  # its report shows a row of every status
     workspace.change("prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}})

@@ -103,6 +103,7 @@ def test_a_service_that_cannot_start_is_one_line_with_its_log(folder: Path) -> N
     assert b"not a database" in (folder / launch.LOG).read_bytes()
 
 
+@pytest.mark.slow
 def test_an_idle_service_goes_home_but_not_while_a_batch_is_open(batch_service: StartBatchService) -> None:
     import openai  # noqa: F401  # what takes a second is done before the service counts its own
 

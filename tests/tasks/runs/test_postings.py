@@ -13,6 +13,7 @@ from rigs.workspace import Workspace, everything_once
 from tasks.providers.openai.compatible import OpenAICompatible
 
 
+@pytest.mark.slow
 def test_a_ledger_restored_at_any_state_of_a_finished_run_buys_nothing_again(
     workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from typing import Any
 
+import pytest
 from openai.types import Batch
 
 from rigs.batch_service import BatchService, StartBatchService
@@ -53,6 +54,7 @@ def test_a_batch_expires_when_its_window_ends(batch_service: StartBatchService) 
     assert ids_of(service, batch) == Counter(f"row-{number}" for number in range(1_000))
 
 
+@pytest.mark.slow
 def test_a_killed_service_goes_on_where_it_was(batch_service: StartBatchService) -> None:
     service = batch_service(rows_per_second=200)
     created = service.submit(rows(service, 1_000))
@@ -93,6 +95,7 @@ def test_every_step_survives_restarts(batch_service: StartBatchService) -> None:
         assert sum(ids_of(service, batch).values()) == (0 if step == "validating" else 20)
 
 
+@pytest.mark.slow
 def test_a_line_cut_by_a_crash_is_answered_again(batch_service: StartBatchService) -> None:
     service = batch_service(rows_per_second=60)
     created = service.submit(rows(service, 300))
