@@ -84,9 +84,12 @@ def copy_body(response: httpx2.Response, sink: BinaryIO, subject: str) -> int:
         raise UnreliableReply(f"{subject}: a web page came instead")
     packed = response.headers.get("content-encoding", "").strip().lower() == "gzip"
     written = 0
-    for block in _unpacked(response, subject) if packed else response.iter_bytes(_BLOCK):
-        sink.write(block)
-        written += len(block)
+    try:
+        for block in _unpacked(response, subject) if packed else response.iter_bytes(_BLOCK):
+            sink.write(block)
+            written += len(block)
+    except httpx2.RemoteProtocolError as error:  # closed, not lost: whoever sends says that this was all
+        raise UnreliableReply(f"{subject}: the reply ends after {written:,} bytes, too early") from error
     announced = response.headers.get("content-length")
     if announced and not response.headers.get("content-encoding") and int(announced) != written:
         raise UnreliableReply(f"{subject}: {written} of {announced} bytes arrived")

@@ -4,7 +4,7 @@
 
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
-        reset_midway    half of the body, then close
+        close_midway    half of the body, then close
         status:NNN      answer with that status; `retry_after` (seconds), `html`, `text` and `location` as wanted
         DAMAGE          200, and a reply that is damaged as tasks/local_batch/faults/damage.py lists
 
@@ -156,7 +156,7 @@ class Loopback:
                 reply = self.refusal(refused.status, str(refused))
             if fault is not None and fault.action == "drop_reply":
                 return None
-            if fault is not None and fault.action == "reset_midway":
+            if fault is not None and fault.action == "close_midway":
                 reply.headers[_TRUNCATE] = "1"
             elif fault is not None:
                 damage(reply, fault.action)

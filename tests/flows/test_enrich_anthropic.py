@@ -183,7 +183,7 @@ def test_a_broken_call_costs_time_and_nothing_else(
 
 
 def test_a_transfer_that_is_cut_is_fetched_again(letters: AnthropicWorkspace, fast_faults: None) -> None:
-    letters.fake.fault("content", "reset_midway")
+    letters.fake.fault("content", "close_midway")
     letters.run()
     assert letters.statuses() == {"succeeded": 10}
     assert letters.fake.created == [ids(*range(10))]

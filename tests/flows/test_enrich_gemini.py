@@ -126,7 +126,7 @@ def test_embeddings_are_vectors_of_a_fixed_size(letters: GeminiWorkspace) -> Non
         ("list", "status:500"),
         ("files", "status:500"),
         ("content", "drop_reply"),
-        ("content", "reset_midway"),
+        ("content", "close_midway"),
         ("content", "status:502"),
         ("delete", "status:500"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,20 +18,28 @@ class Stop(Exception):
     """Stands for a process that ends here."""
 
 
-def stopped_after_submitting(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run until the batches are posted, and no further."""
+def stopped_after_submitting(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, batches: int = 1, **options: Any
+) -> None:
+    """Run until so many batches are posted, and no further."""
     from flows import enrich as flow  # Prefect takes seconds to import, and few tests need it
     from tasks import advance
 
-    def stop(*_: object) -> None:
-        raise Stop
+    sleep, look = flow.sleep_until, advance._STEPS[Step.POLL]
+
+    def stop(*given: Any) -> None:
+        if len(workspace.batches()) >= batches:
+            raise Stop
+        sleep(*given)
 
     def look_later(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         """For a machine so busy that it is time for the first look before the run goes to sleep."""
+        if len(workspace.batches()) < batches:
+            return look(run, chunk)
         return replace(chunk, not_before=run.clock.now() + timedelta(minutes=1))
 
     with monkeypatch.context() as patched:
         patched.setattr(flow, "sleep_until", stop)
         patched.setitem(advance._STEPS, Step.POLL, look_later)
         with pytest.raises(Stop):
-            workspace.run()
+            workspace.run(**options)

@@ -12,7 +12,7 @@ from rigs.workspace import Workspace, comes_through_broken_calls
     ("op", "action"),
     [
         ("content", "drop_reply"),
-        ("content", "reset_midway"),
+        ("content", "close_midway"),
         ("content", "status:502"),
         ("delete", "status:500"),
         ("content", "web_page"),
@@ -63,6 +63,7 @@ def stopped(workspace: Workspace) -> str:
         ("content", "web_page", "a web page came instead"),
         ("content", "cut_at_line", "lines for 9 of 10 rows"),
         ("content", "cut_gzip", "ends too early"),
+        ("content", "close_midway", "bytes, too early"),
         ("retrieve", "other_batch", "about another one"),
     ],
 )

@@ -5,7 +5,7 @@
 op      upload, create, retrieve, list, cancel, content, delete (of a file); also list_files, retrieve_file, video
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
-        reset_midway    half of the body, then close (content)
+        close_midway    half of the body, then close (content)
         status:NNN      answer with that status; `retry_after` (seconds) and `html` (true) as wanted
         delay:SECONDS   wait, then work as usual
         empty:SECONDS   for that long after it is armed, a list names nothing (list, list_files)
@@ -40,7 +40,7 @@ _OPERATIONS: Final = (
     ("GET", r"/v1/videos/[^/]+/content", "video"),
 )
 _ACTION: Final = re.compile(
-    rf"drop_reply|reset_before|reset_midway|status:[1-9]\d\d|(delay|empty):[\d.]+|{'|'.join(DAMAGES)}"
+    rf"drop_reply|reset_before|close_midway|status:[1-9]\d\d|(delay|empty):[\d.]+|{'|'.join(DAMAGES)}"
 )
 
 
@@ -113,7 +113,7 @@ class HttpFaultMiddleware:
             await (self._app(scope, receive, send) if is_over else _send_empty_list(send))
         elif fault.action.startswith("status:"):
             await _send_error_status(fault, receive, send)
-        elif fault.action == "reset_midway":
+        elif fault.action == "close_midway":
             await self._app(scope, receive, _HalfResponse(scope, send))
         elif fault.action in DAMAGES:
             await self._app(scope, receive, _DamagedResponse(fault.action, send))

@@ -154,9 +154,10 @@ def test_a_broken_call_that_creates_nothing_may_be_repeated(stage: Stage, op: st
 
 def test_a_download_is_whole_or_fails(stage: Stage) -> None:
     batch = stage.ended(stage.post(ROWS).id)
-    stage.fault("content", "reset_midway")
+    stage.fault("content", "close_midway")
     found = raised(lambda: stage.service.download(batch.result_files[0], io.BytesIO()))
-    assert type(found) is TransientError
+    assert isinstance(found, UnreliableReply)
+    assert "too early" in str(found)
     assert set(stage.answers(batch)) == set(ROWS)
 
 

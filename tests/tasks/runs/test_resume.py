@@ -9,6 +9,7 @@ import pytest
 
 from configs.errors import ConfigError
 from flows.cli.main import main
+from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace
 
 FAILING = "row_error:500:t-2|t-7"
@@ -85,21 +86,9 @@ def test_reasons_that_the_job_names_by_now_count(workspace: Workspace, fast_faul
 def test_a_reason_that_is_added_while_a_follow_up_is_out_counts_too(
     workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import enrich as flow
-
-    class Stop(Exception):
-        pass
-
-    def stop_in_the_follow_up(*_: object) -> None:
-        if len(workspace.batches()) == 2:
-            raise Stop
-
     workspace.change("retry.on", ["capacity"])
     workspace.faults("row_error:500:t-1*1,row_error:429:t-2*1")
-    with monkeypatch.context() as patched:
-        patched.setattr(flow, "sleep_until", stop_in_the_follow_up)
-        with pytest.raises(Stop):
-            workspace.run()
+    stopped_after_submitting(workspace, monkeypatch, batches=2)
     workspace.change("retry.on", ["capacity", "transient"])
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
     assert set(workspace.paid().values()) == {1}
@@ -114,15 +103,7 @@ def test_a_run_that_has_not_begun_just_begins(workspace: Workspace) -> None:
 def test_a_retry_that_is_interrupted_goes_on_with_either_command(
     finished: Workspace, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
 ) -> None:
-    from flows import enrich as flow
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(flow, "sleep_until", stop)
-        with pytest.raises(KeyboardInterrupt):
-            finished.run(retry=True)
+    stopped_after_submitting(finished, monkeypatch, batches=4, retry=True)
     assert finished.statuses() == {"succeeded": 8, "failed": 2}, "what is published stays until there is more"
     assert finished.run(**typed)["rows"] == {"total": 10, "succeeded": 10}
     assert finished.paid() == {"1/1": 1, "1/2": 1, "1/3": 1, "1/4": 1}

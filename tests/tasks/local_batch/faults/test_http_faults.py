@@ -100,7 +100,7 @@ def test_a_download_can_break_off(service: BatchService) -> None:
     client = service.client()
     data = b'{"a": 1}\n' * 100_000
     file = client.files.create(file=("a.jsonl", data), purpose="batch")
-    service.fault("content", "reset_midway", times=2)
+    service.fault("content", "close_midway", times=2)
     got: list[bytes] = []
     streaming = client.files.with_streaming_response.content(file.id)
     with streaming as reply, pytest.raises(httpx2.RemoteProtocolError):
