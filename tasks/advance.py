@@ -36,6 +36,7 @@ _STEPS: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
     Step.CANCEL: cancel_batch,
     Step.ABANDON: abandon,
 }
+_POSTING = (Step.SUBMIT, Step.REPOST)
 _CLOCKS_AGREE = timedelta(minutes=5)
 _POSTED = (ChunkState.SUBMITTED, ChunkState.ENDED)
 _BATCH_IS_DONE = (ChunkState.ENDED, ChunkState.COLLECTED, ChunkState.MERGED)
@@ -44,11 +45,23 @@ _BATCH_IS_DONE = (ChunkState.ENDED, ChunkState.COLLECTED, ChunkState.MERGED)
 def advance(run: Run, reporter: Reporter) -> datetime | None:
     """Take every chunk as far as it goes; when to look again, or None when all are merged.
 
-    All chunks are read once, at the beginning: what a step reads must not grow with their number.
+    All chunks are read once, at the beginning: what a step reads must not grow with their number. A TerminalError of one is
+    raised when the others have come as far as they can: nothing more is posted, but what has ended is fetched.
     """
     chunks, posted = run.ledger.chunks(), run.ledger.posted_batches()
     progress = RowProgress(chunks, posted)
-    after = [_take_along(run, chunk, posted.get(chunk.number), progress, reporter) for chunk in chunks]
+    after: list[ChunkRecord] = []
+    stopped: TerminalError | None = None
+    for chunk in chunks:
+        try:
+            batch = posted.get(chunk.number)
+            after.append(_take_along(run, chunk, batch, progress, reporter, may_post=stopped is None))
+        except TerminalError as error:
+            if stopped is not None:
+                reporter.note(f"warning: {error}")
+            stopped = stopped or error
+    if stopped is not None:
+        raise stopped
     waiting = [c.not_before for c in after if c.state is not ChunkState.MERGED and c.not_before]
     longest = max(LONGEST_WAIT, timedelta(seconds=run.job.pace.max_seconds))
     return min((*waiting, run.clock.now() + longest)) if waiting else None
@@ -64,10 +77,16 @@ def describe_wait(run: Run, wake: datetime) -> str:
 
 
 def _take_along(
-    run: Run, chunk: ChunkRecord, posted: BatchRecord | None, progress: RowProgress, reporter: Reporter
+    run: Run,
+    chunk: ChunkRecord,
+    posted: BatchRecord | None,
+    progress: RowProgress,
+    reporter: Reporter,
+    *,
+    may_post: bool,
 ) -> ChunkRecord:
     """One chunk, step by step, until it has to wait or is merged."""
-    while (step := _next_step(run, chunk, posted)) in _STEPS:
+    while (step := _next_step(run, chunk, posted)) in _STEPS and (may_post or step not in _POSTING):
         chunk = _perform(run, chunk, step, reporter)
         posted = run.ledger.batch(chunk) if chunk.state in _POSTED else None
         progress.update(chunk, posted)

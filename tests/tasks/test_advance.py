@@ -8,12 +8,15 @@ from datetime import timedelta
 import pytest
 
 from configs.clock import SystemClock
+from configs.errors import TerminalError
 from configs.progress import SilentReporter
 from rigs.clock import JumpingClock
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace, comes_through
-from tasks.ledger.transitions import ChunkState
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.transitions import ChunkState, Step
 from tasks.orchestration.reporters import reporting_to
+from tasks.runs.session import Run
 
 
 @pytest.fixture
@@ -138,3 +141,39 @@ def test_a_misbehaving_batch(
     paid: dict[str, int] | None,
 ) -> None:
     comes_through(workspace, faults, statuses, paid)
+
+
+def test_what_has_ended_is_fetched_although_another_chunk_stops_the_run(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import advance
+
+    collect, look = (advance._STEPS[step] for step in (Step.COLLECT, Step.POLL))
+
+    def collect_all_but_the_first(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+        if chunk.number == 1:
+            raise TerminalError("chunk 1: its results are gone")
+        return collect(run, chunk)
+
+    def look_until_it_has_ended(run: Run, chunk: ChunkRecord) -> ChunkRecord:
+        while (chunk := look(run, chunk)).state is ChunkState.SUBMITTED:
+            run.clock.sleep(0.02)
+        return chunk
+
+    workspace.change("limits.max_requests", 5)
+    monkeypatch.setitem(advance._STEPS, Step.COLLECT, collect_all_but_the_first)
+    monkeypatch.setitem(advance._STEPS, Step.POLL, look_until_it_has_ended)
+    with pytest.raises(TerminalError, match="chunk 1"):
+        workspace.run()
+    states = [chunk.state for chunk in workspace.ledger.chunks(workspace.run_id)]
+    assert states == [ChunkState.ENDED, ChunkState.MERGED]
+
+
+def test_nothing_more_is_posted_once_a_chunk_has_stopped_the_run(workspace: Workspace) -> None:
+    workspace.change("limits.max_requests", 5)
+    workspace.service.fault("create", "status:400")
+    with pytest.raises(TerminalError, match="HTTP 400"):
+        workspace.run()
+    assert workspace.paid() == {}
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert workspace.paid() == {"1/1": 1, "2/1": 1}
