@@ -64,7 +64,7 @@ def test_a_finished_run_asks_its_unanswered_rows_again_when_told_to_and_sleeps_m
     workspace = deployed.workspace
     workspace.change("retry.max_attempts", 1)
     workspace.change("poll", {"first_seconds": 1, "max_seconds": 1})
-    workspace.faults("row_error:500:t-1|t-2*1")
+    workspace.faults("row_error:500:t-1|t-2*1,status:in_progress:1")
     deployment = deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False)
     first = deployed.start(deployment, job=workspace.write(), key="k")
     deployed.until_over(first)
