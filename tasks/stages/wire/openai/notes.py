@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from configs.prompt import Prompt
-from tasks.stages.answers.object_root import is_wrapped
 from tasks.stages.wire.openai.model_families import unknown_sampling
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
@@ -17,14 +16,14 @@ def _schema_notes(prompt: Prompt) -> list[str]:
     if prompt.answer_schema is None:
         return []
     found = []
-    if is_wrapped(prompt.answer_schema):
+    sent = sent_schema(prompt.answer_schema)
+    if sent.wrapped:
         found.append(
             "prompt.schema: its root is no object; it is asked for inside one, and the parsed column holds what is inside"
         )
-    problem = sent_schema(prompt.answer_schema).unenforced
-    if problem is not None:
+    if sent.unenforced is not None:
         found.append(
-            f"prompt.schema is not enforced by the service (strict: false), answers are only checked: {problem}"
+            f"prompt.schema is not enforced by the service (strict: false), answers are only checked: {sent.unenforced}"
         )
     return found
 
