@@ -187,6 +187,10 @@ def _schema(schema: Any, where: str) -> Iterator[str]:
         yield f"{where}: For '{schema.get('type')}' type, property '{key}' is not supported"
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
         yield f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false"
+    if "$ref" in schema and schema.keys() - {"$ref", "$defs"}:
+        yield f"{where}: $ref takes nothing beside it"
+    if any("$ref" in part for part in schema.get("allOf", [])):
+        yield f"{where}: allOf with $ref is not supported"
     if isinstance(schema.get("type"), list):
         yield f"{where}: use anyOf instead of several types"
     for key in ("anyOf", "allOf"):

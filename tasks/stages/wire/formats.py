@@ -25,6 +25,7 @@ _DIALECTS = {
         lambda prompt, _: gemini_requests.request_tree(prompt),
         gemini_results.parser,
         gemini_content.content_of,
+        notes=gemini_requests.notes,
     ),
     "anthropic": Dialect(
         anthropic_requests.request_tree,

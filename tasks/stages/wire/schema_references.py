@@ -9,33 +9,22 @@ REMARKS: Final = frozenset(
     {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"}
 )
 """Words that say nothing of which values fit."""
+NAMED: Final = ("properties", "$defs", "definitions", "patternProperties")
+LISTED: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLE: Final = ("items", "additionalProperties")
+"""Where a schema has others in it: by name, in a list, or one."""
 _MOST_STEPS: Final = 10
 
 
-def without_reference(
-    node: Mapping[str, Any], root: Mapping[str, Any], inlined: frozenset[str] = frozenset()
-) -> tuple[dict[str, Any], frozenset[str]]:
-    """(the node, `inlined` with the references that are no more): a reference or a lone allOf with something beside it is
-    what it points to with that; at the root also one with nothing beside it.
+def standing_alone(schema: Mapping[str, Any], *, root_too: bool = False) -> dict[str, Any]:
+    """The schema in which every reference, and every allOf of one part, with something beside it is what it points to with
+    that; with `root_too` also a root that is a reference alone.
 
     What is inside of what it points to already stays a reference, without the remarks beside it: what contains itself
-    still ends. One that says more than remarks stays as it is.
+    still ends. A reference that says more than remarks, and something else than what it points to, stays as it is.
     """
-    is_root = node is root
-    for _ in range(_MOST_STEPS):
-        lone = isinstance(node.get("allOf"), list) and len(node["allOf"]) == 1
-        key = "allOf" if lone else "$ref"
-        kept = {name: value for name, value in node.items() if name != key}
-        target = node["allOf"][0] if lone else target_of(node.get("$ref"), root)
-        if not isinstance(target, Mapping) or not (lone or is_root or kept):
-            break
-        if any(name in target and target[name] != kept[name] for name in kept.keys() - REMARKS):
-            break
-        if not lone and node["$ref"] in inlined:
-            return ({"$ref": node["$ref"]} if kept.keys() <= REMARKS else dict(node)), inlined
-        inlined = inlined if lone else inlined | {node["$ref"]}
-        node = {**target, **kept}
-    return dict(node), inlined
+    replaced: dict[str, Any] = _replaced(schema, schema, frozenset(), lone_too=root_too)
+    return replaced
 
 
 def target_of(reference: Any, root: Mapping[str, Any]) -> Any:
@@ -44,7 +33,44 @@ def target_of(reference: Any, root: Mapping[str, Any]) -> Any:
         return None
     target: Any = root
     for step in reference[2:].split("/"):
-        target = (
-            target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
-        )
+        name = step.replace("~1", "/").replace("~0", "~")
+        target = target.get(name) if isinstance(target, Mapping) else None
     return target
+
+
+def _replaced(node: Any, root: Mapping[str, Any], inside: frozenset[str], *, lone_too: bool = False) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    out, inside = _expanded(node, root, inside, lone_too=lone_too)
+    for group in NAMED:
+        if isinstance(out.get(group), Mapping):
+            out[group] = {name: _replaced(part, root, inside) for name, part in out[group].items()}
+    for key in LISTED:
+        if isinstance(out.get(key), list):
+            out[key] = [_replaced(part, root, inside) for part in out[key]]
+    for key in SINGLE:
+        if key in out:
+            out[key] = _replaced(out[key], root, inside)
+    return out
+
+
+def _expanded(
+    node: Mapping[str, Any], root: Mapping[str, Any], inside: frozenset[str], *, lone_too: bool
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """(the node, what it is inside of)."""
+    for _ in range(_MOST_STEPS):
+        one_part = isinstance(node.get("allOf"), list) and len(node["allOf"]) == 1
+        key = "allOf" if one_part else "$ref"
+        kept = {name: value for name, value in node.items() if name != key}
+        target = node["allOf"][0] if one_part else target_of(node.get("$ref"), root)
+        if not isinstance(target, Mapping) or not (
+            one_part or lone_too or kept.keys() - {*NAMED[1:3], "$schema"}
+        ):
+            break
+        if any(name in target and target[name] != kept[name] for name in kept.keys() - REMARKS):
+            break
+        if not one_part and node["$ref"] in inside:
+            return ({"$ref": node["$ref"]} if kept.keys() <= REMARKS else dict(node)), inside
+        inside = inside if one_part else inside | {node["$ref"]}
+        node = {**target, **kept}
+    return dict(node), inside

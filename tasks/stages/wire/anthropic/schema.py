@@ -1,8 +1,9 @@
 """A JSON Schema as Anthropic's structured outputs take it.
 
-They know objects that are closed, arrays, the plain types, enum, const, anyOf, allOf and $ref: what the SDK's own
-`transform_schema` keeps. Any other rule goes into the description, where the model reads it, and is checked when the
-answer comes back; a shape that could not be said at all is a ConfigError.
+They know objects that are closed, arrays, the plain types, enum, const, anyOf, allOf (of parts that are no $ref) and $ref:
+what the SDK's own `transform_schema` keeps, which drops what stands beside a $ref. Any other rule goes into the description,
+where the model reads it, and is checked when the answer comes back; a shape that could not be said at all is a ConfigError.
+https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.errors import ConfigError
+from tasks.stages.wire.schema_references import standing_alone
 
 _PLAIN = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 _FORMATS = frozenset(
@@ -23,6 +25,7 @@ _ROOT = "prompt.schema"
 
 def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema to send. Raises ConfigError naming the place of what cannot be said."""
+    schema = standing_alone(schema)
     groups = [(name, schema.get(name)) for name in ("$defs", "definitions")]
     named = {
         name: (f"{_ROOT}.{group}.{name}", part)
@@ -67,6 +70,8 @@ def _shape(rest: dict[str, Any], where: str) -> dict[str, Any]:
     for key in ("anyOf", "oneOf", "allOf"):
         if key in rest:
             parts = [_node(part, f"{where}.{key}[{i}]") for i, part in enumerate(rest.pop(key))]
+            if key == "allOf" and any("$ref" in part for part in parts):
+                raise _cannot(where, "allOf of several parts takes no $ref")
             return {"allOf" if key == "allOf" else "anyOf": parts}
     if isinstance(kind, list):
         variants = [{**rest, "type": one} if one != "null" else {"type": one} for one in kind]

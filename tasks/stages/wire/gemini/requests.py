@@ -15,6 +15,7 @@ from configs.prompt import Message, Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
+from tasks.stages.wire.gemini.schema import sendable, unenforced
 from tasks.stages.wire.param_types import Due, Range, check_types
 
 GENERATION_CONFIG = frozenset({
@@ -54,6 +55,16 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
     """One row's request as a tree. Raises ConfigError for what Gemini's batches cannot say."""
     request = _embed(prompt) if prompt.endpoint == "/v1/embeddings" else _generate(prompt)
     return {"key": CUSTOM_ID, "request": request}
+
+
+def notes(prompt: Prompt) -> list[str]:
+    """What a plan says of a prompt that may be posted."""
+    words = unenforced(prompt.answer_schema or {})
+    if not words:
+        return []
+    return [
+        f"prompt.schema: Gemini does not hold the model to {', '.join(words)}; answers are checked for it"
+    ]
 
 
 def _embed(prompt: Prompt) -> dict[str, Any]:
@@ -171,10 +182,10 @@ def _refuse_value(key: str, name: str, value: Any) -> None:
 def _answer_format(schema: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """The fields that ask for JSON.
 
-    responseJsonSchema takes the whole JSON Schema and holds the model to a documented part of it ("While the full
-    JSON Schema may be sent, not all features are supported"); the answer is checked against all of it.
+    responseJsonSchema takes the whole JSON Schema and holds the model to a documented part of it; the answer is checked
+    against all of it.
     """
     for name in ("responseJsonSchema", "responseSchema", "responseMimeType"):
         if name in config:
             raise ConfigError(f"prompt.params: prompt.schema already sets {name}; remove one of the two")
-    return {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    return {"responseMimeType": "application/json", "responseJsonSchema": sendable(schema)}

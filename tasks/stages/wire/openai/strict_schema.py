@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.stages.answers.object_root import is_wrapped, with_object_root
-from tasks.stages.wire.schema_references import REMARKS, without_reference
+from tasks.stages.wire.schema_references import REMARKS, standing_alone
 
 MAX_PROPERTIES: Final = 5_000
 MAX_DEPTH: Final = 10
@@ -52,7 +52,7 @@ class SentSchema:
 
 def sent_schema(schema: Mapping[str, Any]) -> SentSchema:
     """What to send for a job's schema, its root an object whatever the job's is."""
-    rewritten = _rewritten(schema, schema)
+    rewritten = _rewritten(standing_alone(schema, root_too=True))
     sent = with_object_root(rewritten)
     problem = next(strict_problems(sent), None)
     if problem is None:
@@ -77,21 +77,20 @@ def root_problem(schema: Any) -> str | None:
     return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
 
 
-def _rewritten(node: Any, root: Mapping[str, Any], inlined: frozenset[str] = frozenset()) -> Any:
+def _rewritten(node: Any) -> Any:
     """A node in words that strict mode takes, as far as there are any."""
     if not isinstance(node, Mapping):
         return node
-    node, inlined = without_reference(node, root, inlined)
     out = {key: value for key, value in node.items() if key not in _DROPPED and not key.startswith("x-")}
     if "anyOf" not in out and isinstance(out.get("oneOf"), list):
         out["anyOf"] = out.pop("oneOf")
     for group in _GROUPS:
         if isinstance(out.get(group), Mapping):
-            out[group] = {name: _rewritten(part, root, inlined) for name, part in out[group].items()}
+            out[group] = {name: _rewritten(part) for name, part in out[group].items()}
     if isinstance(out.get("anyOf"), list):
-        out["anyOf"] = [_rewritten(part, root, inlined) for part in out["anyOf"]]
+        out["anyOf"] = [_rewritten(part) for part in out["anyOf"]]
     if "items" in out:
-        out["items"] = _rewritten(out["items"], root, inlined)
+        out["items"] = _rewritten(out["items"])
     return _without_lookaround(_with_type(out))
 
 

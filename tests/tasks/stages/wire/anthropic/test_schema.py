@@ -41,7 +41,11 @@ def of(**properties: Any) -> dict[str, Any]:
             {"anyOf": [{"type": "integer", "description": "{minimum: 1}"}, {"type": "null"}]},
         ),
         ({"oneOf": [TEXT, {"type": "boolean"}]}, {"anyOf": [TEXT, {"type": "boolean"}]}),
-        ({"allOf": [of(a=TEXT)]}, {"allOf": [{**of(a=TEXT), "additionalProperties": False}]}),
+        ({"allOf": [of(a=TEXT)]}, {**of(a=TEXT), "additionalProperties": False}),
+        (
+            {"allOf": [TEXT, {"type": "string", "format": "date"}]},
+            {"allOf": [TEXT, {"type": "string", "format": "date"}]},
+        ),
         (of(a=TEXT), {**of(a=TEXT), "additionalProperties": False}),
         (
             {"properties": {"a": TEXT}},
@@ -70,6 +74,16 @@ def test_definitions_are_kept_under_one_name(group: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "node",
+    [{"$ref": "#/$defs/Item", "description": "d"}, {"allOf": [{"$ref": "#/$defs/Item"}], "description": "d"}],
+)
+def test_a_text_beside_a_reference_is_kept(node: dict[str, Any]) -> None:
+    found = sendable({**of(x=node), "$defs": {"Item": of(a=TEXT)}})
+    assert found["properties"]["x"] == {**of(a=TEXT), "description": "d", "additionalProperties": False}
+    assert list(problems(found, "schema")) == []
+
+
+@pytest.mark.parametrize(
     ("node", "where"),
     [
         ({"type": "object"}, "prompt.schema.properties.x"),
@@ -82,6 +96,7 @@ def test_definitions_are_kept_under_one_name(group: str) -> None:
         ({"anyOf": [TEXT, {"type": "object"}]}, "prompt.schema.properties.x.anyOf[1]"),
         ({"type": ["object", "null"]}, "prompt.schema.properties.x"),
         ({"$ref": "https://example.com/schema"}, "prompt.schema.properties.x"),
+        ({"allOf": [{"$ref": "#/$defs/A"}, TEXT]}, "prompt.schema.properties.x"),
     ],
 )
 def test_what_cannot_be_said_is_an_error_with_its_place(node: object, where: str) -> None:
