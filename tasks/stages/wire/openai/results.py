@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from tasks.stages.answers.thoughts import may_say_nothing
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.empty_answer import says_nothing
 from tasks.stages.wire.json_values import MOST
@@ -189,7 +190,7 @@ class _EmbeddingsLine(_Struct):
 
 _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length": RowStatus.TRUNCATED}
 _SUCCEEDED = RowStatus.SUCCEEDED
-_FIRST = itemgetter(0)
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _CHAT = "/v1/chat/completions"
 
 
@@ -234,7 +235,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
-        starts = set(map(_FIRST, answers))
+        ends = set(zip(map(_FIRST, answers), map(_LAST, answers), strict=True))
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
@@ -249,8 +250,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    # Only a text that starts with a blank or with `<think>` can say nothing.
-    suspect = any(start == "<" or start.isspace() for start in starts)
+    suspect = any(may_say_nothing(first, last) for first, last in ends)
     if odd or (suspect and any(map(says_nothing, answers))) or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
