@@ -16,6 +16,7 @@ from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
 from tasks.stages.wire.openai.text_bodies import CALLS
 from tasks.stages.wire.outcome import OUTCOME_FIELDS, Outcome, as_columns
+from tasks.stages.wire.unreadable import one_a_line
 
 
 class ResultParser:
@@ -35,10 +36,12 @@ class ResultParser:
 
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, complete lines cut at b"\\n", in order. Never raises on content."""
+        block = one_a_line(block)
         return self._outcomes(block, self._decoded(block))
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
+        block = one_a_line(block)
         lines = self._decoded(block)
         columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
         if columns is not None:
