@@ -14,8 +14,8 @@ from tasks.stages.wire.outcome import UNPARSABLE, ErrorClass, Outcome
 
 UNREADABLE_LINE: Final = "unreadable_line"
 
-_STRING: Final = rb'"(?:[^"\\]|\\.)*"'
-_MEMBER: Final = _STRING + rb"\s*:\s*(?:" + _STRING + rb"|[\w.+-]+)\s*"
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_MEMBER: Final = _STRING + rb"\s*:\s*(?:" + _STRING + rb"|[\w.+-]++)\s*+"
 _ID_MEMBER: Final = rb'"(?:custom_id|key)"\s*:\s*(' + _STRING + rb")"
 # The id among the members that a line begins with, or among those that it ends with: the answer is between them.
 _FIRST: Final = re.compile(rb"\s*\{\s*(?:" + _MEMBER + rb",\s*)*" + _ID_MEMBER)
@@ -46,8 +46,6 @@ def unreadable(raw: bytes) -> Outcome:
 
 def ends_within_lines(block: bytes) -> list[int]:
     """Where an object ends and another one begins on the same line."""
-    if b"}{" not in block and b"} {" not in block:  # which is known at once
-        return []
     return [found.end() for found in _GLUE.finditer(block)]
 
 

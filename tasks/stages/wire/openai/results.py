@@ -36,12 +36,10 @@ class ResultParser:
 
     def parse(self, block: bytes) -> list[Outcome]:
         """Outcomes of `block`, complete lines cut at b"\\n", in order. Never raises on content."""
-        block = one_a_line(block)
         return self._outcomes(block, self._decoded(block))
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
-        block = one_a_line(block)
         lines = self._decoded(block)
         columns = chat_columns(lines) if lines and self.endpoint == _CHAT else None
         if columns is not None:
@@ -71,7 +69,7 @@ class ResultParser:
         outcomes = list(map(self._ordinary, lines)) if lines is not None and self._ordinary else None
         if outcomes is not None and all(outcomes):
             return cast("list[Outcome]", outcomes)
-        raw_lines = [raw for raw in block.split(b"\n") if raw.strip()]
+        raw_lines = [raw for raw in one_a_line(block).split(b"\n") if raw.strip()]
         if outcomes is None or len(outcomes) != len(raw_lines):
             return [self.parse_line(raw) for raw in raw_lines]
         return [outcome or self._forgiving(raw) for outcome, raw in zip(outcomes, raw_lines, strict=True)]
