@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from configs.prompt import Prompt
 from tasks.stages.wire.openai.model_families import unknown_sampling
+from tasks.stages.wire.openai.refusals import asks_for_json
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
 
 def notes(prompt: Prompt) -> list[str]:
     """One line each; empty where there is nothing to say."""
-    return [*_schema_notes(prompt), *_param_notes(prompt)]
+    return [*_schema_notes(prompt), *_param_notes(prompt), *_json_notes(prompt)]
 
 
 def _schema_notes(prompt: Prompt) -> list[str]:
@@ -37,4 +38,13 @@ def _param_notes(prompt: Prompt) -> list[str]:
             f"prompt.params.{unknown[0]}: whether {prompt.model} takes it is not known here; a model that reasons may refuse"
             " every row, so try a few first (--limit)"
         )
+    ]
+
+
+def _json_notes(prompt: Prompt) -> list[str]:
+    asked = prompt.model_dump_json(include={"system", "user", "messages"}).lower()
+    if "json" in asked or not asks_for_json(prompt.endpoint, prompt.params):
+        return []
+    return [
+        "prompt.params: OpenAI refuses rows that ask for a json_object and do not hold the word JSON; write it into the prompt"
     ]

@@ -13,28 +13,29 @@ from typing import Any, Final
 
 import orjson
 
+from configs.prompt import SDK_WORDS
 from tasks.stages.prompt.values_sent import refuse_url
 from tasks.stages.validate import NO_MAX_TOKENS
-from tasks.stages.wire.openai.model_families import refused_sampling
-from tasks.stages.wire.openai.params import NOT_TEXT, RANGES
+from tasks.stages.wire.openai.model_families import refused_param
+from tasks.stages.wire.openai.params import INSTEAD, NOT_TEXT, RANGES, asks_for_no_logprobs
 from tasks.stages.wire.openai.strict_schema import root_problem, strict_problems
 from tasks.stages.wire.param_types import is_outside
 
 Refusal = tuple[str, str]
 """(parameter, message)."""
 MAX_INPUTS: Final = 2_048
-_SDK_WORDS: Final = ("extra_body", "extra_headers", "extra_query", "timeout", "max_retries")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _TYPES: Final[dict[str, tuple[type, ...]]] = {"number": (int, float), "int": (int,), "bool": (bool,)}
 
 
 def refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
     """Every reason to refuse the body of a request at `endpoint`."""
-    for word in _SDK_WORDS:
-        if word in body:
+    for word in sorted(body.keys() & {"extra_body", *SDK_WORDS, *INSTEAD.get(endpoint, ())}):
+        if body[word] is not None:
             yield word, f"Unrecognized request argument supplied: {word}"
     yield from _param_refusals(endpoint, body)
-    yield from _schema_refusals(endpoint, body)
+    yield from schema_refusals(endpoint, body)
+    yield from _json_mode_refusals(endpoint, body)
     if endpoint == "/v1/embeddings":
         yield from _input_refusals(body.get("input"))
     for name in ("messages", "input", "images", "mask", "input_reference"):
@@ -44,8 +45,10 @@ def refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
 
 def _param_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
     model = body.get("model") if isinstance(body.get("model"), str) else ""
-    if refused := refused_sampling(str(model), body):
+    if refused := refused_param(str(model), body):
         yield refused[0], f"Unsupported parameter: '{refused[0]}' {refused[1]}."
+    if endpoint == "/v1/chat/completions" and asks_for_no_logprobs(body):
+        yield "top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is enabled."
     if (
         endpoint == "/v1/chat/completions"
         and body.get("max_tokens") is not None
@@ -71,19 +74,27 @@ def _param_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]
             )
 
 
-def _schema_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+def schema_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+    """What is wrong with the schemas of a body: that of its answers, and those of its tools."""
     where, shape = "response_format", body.get("response_format")
     if endpoint == "/v1/responses":
         text = body.get("text")
         where, shape = "text.format", text.get("format") if isinstance(text, Mapping) else None
-    if not isinstance(shape, Mapping) or shape.get("type") != "json_schema":
-        return
-    named = shape if endpoint == "/v1/responses" else shape.get("json_schema")
+    if isinstance(shape, Mapping) and shape.get("type") == "json_schema":
+        named = shape if endpoint == "/v1/responses" else shape.get("json_schema")
+        yield from _named_refusals(named, "schema", where)
+    tools = body.get("tools")
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, Mapping) and tool.get("type") == "function":
+            yield from _named_refusals(tool.get("function", tool), "parameters", f"tools[{number}]")
+
+
+def _named_refusals(named: Any, key: str, where: str) -> Iterator[Refusal]:
     if not isinstance(named, Mapping) or not _NAME.fullmatch(str(named.get("name", ""))):
         yield f"{where}.name", f"Missing or invalid parameter: '{where}.name'."
         return
-    if isinstance(named.get("schema"), Mapping):
-        why = _schema_problem(orjson.dumps(named["schema"]), strict=named.get("strict") is True)
+    if isinstance(named.get(key), Mapping):
+        why = _schema_problem(orjson.dumps(named[key]), strict=named.get("strict") is True)
         if why is not None:
             yield where, f"Invalid schema for {where} '{named['name']}': {why}"
 
@@ -93,6 +104,30 @@ def _schema_problem(schema: bytes, *, strict: bool) -> str | None:
     """The first problem of a schema; most rows of a batch carry the same one."""
     parsed = orjson.loads(schema)
     return root_problem(parsed) or (next(strict_problems(parsed), None) if strict else None)
+
+
+def _json_mode_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
+    """https://platform.openai.com/docs/guides/structured-outputs#json-mode: the context must hold the word."""
+    place, said = ("text.format", "input") if endpoint == "/v1/responses" else ("response_format", "messages")
+    if not asks_for_json(endpoint, body):
+        return
+    context = orjson.dumps([body.get(said), body.get("instructions")])
+    if b"json" not in context.lower():
+        yield (
+            said,
+            f"'{said}' must contain the word 'json' in some form, to use '{place}' of type 'json_object'.",
+        )
+
+
+def asks_for_json(endpoint: str, body: Mapping[str, Any]) -> bool:
+    """Whether a body asks for JSON without a schema."""
+    text = body.get("text")
+    shape = (
+        body.get("response_format")
+        if endpoint != "/v1/responses"
+        else isinstance(text, Mapping) and text.get("format")
+    )
+    return isinstance(shape, Mapping) and shape.get("type") == "json_object"
 
 
 def _input_refusals(value: Any) -> Iterator[Refusal]:

@@ -15,6 +15,7 @@ from tasks.stages.prompt.render import CUSTOM_ID, Template, templated, templated
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.openai.params import check_params
 from tasks.stages.wire.openai.pictures import with_addresses
+from tasks.stages.wire.openai.refusals import schema_refusals
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "is_strict", "request_tree"]
@@ -29,6 +30,10 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
     Raises `ConfigError` where params and the job's own keys say the same thing, or a param would fail every row.
     """
     check_params(prompt)
+    for where, why in schema_refusals(prompt.endpoint, prompt.params):
+        raise ConfigError(
+            f"prompt.params.{where}: {why.rstrip('.')}; OpenAI refuses every row with it, correct it"
+        )
     body: dict[str, Any] = {"model": prompt.model}
     body |= _asked(prompt)
     for name, value in prompt.params.items():
