@@ -15,7 +15,7 @@ from tasks.stages.wire.openai import content, notes, requests, results
 
 _DIALECTS = {
     "openai": Dialect(
-        lambda prompt, _: requests.request_tree(prompt),
+        lambda prompt, provider: requests.request_tree(prompt, token_ids=provider.embeds_token_ids),
         results.ResultParser,
         lambda line, _: content.content_of(line),
         partial(results.ResultParser, several=True),

@@ -8,6 +8,7 @@ Fields: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/em
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, Final
 
 from configs.errors import ConfigError
@@ -131,6 +132,10 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             raise ConfigError(f"{key}: {found[name][0]} already says it; remove one of the two")
         if name == "stopSequences" and isinstance(value, str):
             value = [value]
+        if name == "stopSequences" and isinstance(value, list | tuple) and len(value) > _MOST_STOPS:
+            raise ConfigError(f"{key}: Gemini takes at most {_MOST_STOPS}; remove some")
+        if name == "thinkingConfig":
+            _refuse_thinking(key, value, prompt.model)
         if name in _DUE:
             shown = key.removeprefix("prompt.params.")
             ranges = {shown: _RANGES[name]} if name in _RANGES else {}
@@ -164,6 +169,33 @@ def _advice(key: str, known: frozenset[str]) -> str:
     near = difflib.get_close_matches(key, sorted(known), 1)
     hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(sorted(known))}"
     return f"Gemini does not know it; {hint}"
+
+
+_THINKING: Final[dict[str, Due]] = {"thinkingBudget": "int", "includeThoughts": "bool"}
+_MOST_STOPS: Final = 5
+
+
+def _refuse_thinking(key: str, value: Any, model: str) -> None:
+    """https://ai.google.dev/gemini-api/docs/thinking: levels came with Gemini 3, a request has a level or a budget, and 2.5 Pro
+    always thinks."""
+    if not isinstance(value, dict):
+        return
+    named = {
+        _gemini_name(name, frozenset({*_THINKING, "thinkingLevel"})) or name: each
+        for name, each in value.items()
+    }
+    check_types(named, _THINKING, where=key)
+    if {"thinkingBudget", "thinkingLevel"} <= named.keys():
+        raise ConfigError(
+            f"{key}: Gemini takes thinkingBudget or thinkingLevel, not both; remove one of the two"
+        )
+    before_levels = re.match(r"(?:models/)?gemini-[12]\b", model)
+    if "thinkingLevel" in named and before_levels:
+        raise ConfigError(f"{key}.thinkingLevel: {model} does not take it; use thinkingBudget")
+    if named.get("thinkingBudget") == 0 and re.match(r"(?:models/)?gemini-2\.5-pro", model):
+        raise ConfigError(
+            f"{key}.thinkingBudget: {model} cannot be kept from thinking; give at least 128, or remove it"
+        )
 
 
 def _refuse_value(key: str, name: str, value: Any) -> None:

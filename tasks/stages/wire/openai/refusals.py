@@ -14,10 +14,10 @@ from typing import Any, Final
 import orjson
 
 from configs.prompt import SDK_WORDS
-from tasks.stages.prompt.values_sent import refuse_url
 from tasks.stages.validate import NO_MAX_TOKENS
 from tasks.stages.wire.openai.model_families import refused_param
 from tasks.stages.wire.openai.params import INSTEAD, NOT_TEXT, RANGES, asks_for_no_logprobs
+from tasks.stages.wire.openai.pictures import SENT_AS, problem_of
 from tasks.stages.wire.openai.strict_schema import root_problem, strict_problems
 from tasks.stages.wire.param_types import is_outside
 
@@ -144,14 +144,12 @@ def _picture_refusals(node: Any, where: str) -> Iterator[Refusal]:
                 yield from _picture_refusals(item, f"{where}[{number}]")
     elif isinstance(node, dict):
         for key, value in node.items():
-            if key == "image_url":
-                yield from _address_refusals(
-                    value.get("url") if isinstance(value, dict) else value, f"{where}.{key}"
-                )
+            if key in SENT_AS:
+                url = value.get("url") if isinstance(value, dict) else value
+                if problem_of(key, url):
+                    yield (
+                        f"{where}.{key}",
+                        f"Invalid '{where}.{key}'. Expected a valid URL, but got a value with an invalid format.",
+                    )
             elif isinstance(value, list | dict):
                 yield from _picture_refusals(value, f"{where}.{key}")
-
-
-def _address_refusals(url: Any, where: str) -> Iterator[Refusal]:
-    if not isinstance(url, str) or refuse_url(url):
-        yield where, f"Invalid '{where}'. Expected a valid URL, but got a value with an invalid format."

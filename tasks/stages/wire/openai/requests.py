@@ -24,8 +24,8 @@ SCHEMA_NAME = "answer"
 _PICTURED = frozenset({"images", "mask", "input_reference"})
 
 
-def request_tree(prompt: Prompt) -> dict[str, Any]:
-    """One row's request as a tree.
+def request_tree(prompt: Prompt, *, token_ids: bool = True) -> dict[str, Any]:
+    """One row's request as a tree; `token_ids` says whether the service embeds lists of them.
 
     Raises `ConfigError` where params and the job's own keys say the same thing, or a param would fail every row.
     """
@@ -35,7 +35,7 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
             f"prompt.params.{where}: {why.rstrip('.')}; OpenAI refuses every row with it, correct it"
         )
     body: dict[str, Any] = {"model": prompt.model}
-    body |= _asked(prompt)
+    body |= _asked(prompt, SentAs.EMBEDDED if token_ids else SentAs.NO_TOKENS)
     for name, value in prompt.params.items():
         if name in body:
             raise ConfigError(
@@ -53,7 +53,7 @@ def is_strict(schema: dict[str, Any]) -> bool:
     return sent_schema(schema).unenforced is None
 
 
-def _asked(prompt: Prompt) -> dict[str, Any]:
+def _asked(prompt: Prompt, embedded: SentAs) -> dict[str, Any]:
     match prompt.endpoint:
         case "/v1/chat/completions":
             return {"messages": with_addresses(_messages(prompt), "prompt.messages")}
@@ -64,7 +64,7 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
         case "/v1/completions":
             return {"prompt": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
         case "/v1/embeddings":
-            return {"input": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
+            return {"input": templated(prompt.user, "prompt.user", embedded)}
         case _:
             return {"input": with_addresses(templated(prompt.user, "prompt.user"), "prompt.user")}
 
