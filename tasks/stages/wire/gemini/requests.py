@@ -17,7 +17,7 @@ from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
 from tasks.stages.wire.gemini.schema import sendable, unenforced
-from tasks.stages.wire.param_types import Due, Range, check_types
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -34,7 +34,7 @@ _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("autoTruncate", "responseLogprobs"), "bool"),
 }
 """What is no text; the others are looked at by name."""
-_RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1)}
+_RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": FROM_ONE}
 # The same thing under OpenAI's name; everything else of theirs has no word here.
 _OPENAI_NAMES = {
     "max_completion_tokens": "maxOutputTokens",

@@ -46,5 +46,5 @@ def _json_notes(prompt: Prompt) -> list[str]:
     if "json" in asked or not asks_for_json(prompt.endpoint, prompt.params):
         return []
     return [
-        "prompt.params: OpenAI refuses rows that ask for a json_object and do not hold the word JSON; write it into the prompt"
+        "prompt.params: rows that ask for a json_object and do not hold the word JSON are refused; write it into the prompt"
     ]

@@ -10,8 +10,10 @@ from configs.prompt import Prompt
 from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
 from tasks.stages.wire.openai.model_families import OPENAIS, refused_param
 from tasks.stages.wire.openai.pictures import check_address
-from tasks.stages.wire.param_types import Due, Range, check_types
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types
 
+_BIAS: Final[Range] = (-100, 100)
+_MOST_STOPS: Final = 4
 _ONE_ANSWER = "there is one answer a row; remove it"
 _REMOVE: Final = "remove it"
 INSTEAD: Final[dict[str, dict[str, str]]] = {
@@ -73,6 +75,7 @@ _SAMPLED: Final[dict[str, Range]] = {
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
     "top_logprobs": (0, 20),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), FROM_ONE),
 }
 RANGES: Final[dict[str, dict[str, Range]]] = dict.fromkeys(
     ("/v1/chat/completions", "/v1/responses", "/v1/completions"), _SAMPLED
@@ -94,6 +97,7 @@ def check_params(prompt: Prompt) -> None:
     if chat and prompt.params.get("max_tokens") is not None and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
     check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}), RANGES.get(prompt.endpoint, {}))
+    _check_values(prompt.model, prompt.params)
     if refused := refused_param(prompt.model, prompt.params):
         name, why = refused
         raise _wrong(name, f"{why} ({prompt.model}); remove it")
@@ -108,6 +112,22 @@ def check_params(prompt: Prompt) -> None:
         if not isinstance(prompt.params.get("seconds", ""), str):
             raise _wrong("seconds", 'must be text; put it in quotes, as in "4"')
         _check_reference("input_reference", prompt.params.get("input_reference"))
+
+
+def _check_values(model: str, params: Mapping[str, Any]) -> None:
+    """What stands inside of parameters: https://platform.openai.com/docs/api-reference/chat/create."""
+    bias = params.get("logit_bias")
+    if isinstance(bias, Mapping):
+        check_types(
+            bias, dict.fromkeys(bias, "number"), dict.fromkeys(bias, _BIAS), "prompt.params.logit_bias"
+        )
+    labels = params.get("metadata")
+    for name, value in labels.items() if isinstance(labels, Mapping) else ():
+        if not isinstance(value, str):
+            raise _wrong(f"metadata.{name}", f"must be text, not {value!r}; put it in quotes")
+    stops = params.get("stop")
+    if isinstance(stops, list | tuple) and len(stops) > _MOST_STOPS and OPENAIS.match(model):
+        raise _wrong("stop", f"OpenAI takes at most {_MOST_STOPS}; remove some")
 
 
 def _check_images(images: Any) -> None:

@@ -38,6 +38,8 @@ def refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
     yield from _json_mode_refusals(endpoint, body)
     if endpoint == "/v1/embeddings":
         yield from _input_refusals(body.get("input"))
+    if endpoint == "/v1/chat/completions":
+        yield from _part_refusals(body.get("messages"))
     for name in ("messages", "input", "images", "mask", "input_reference"):
         if isinstance(body.get(name), list | dict):
             yield from _picture_refusals(body[name], name)
@@ -135,6 +137,26 @@ def _input_refusals(value: Any) -> Iterator[Refusal]:
         yield "input", "'input' cannot be an empty string or an empty list."
     if isinstance(value, list) and value and not isinstance(value[0], int) and len(value) > MAX_INPUTS:
         yield "input", f"'input' may hold at most {MAX_INPUTS} items."
+
+
+def _part_refusals(messages: Any) -> Iterator[Refusal]:
+    for number, message in enumerate(messages if isinstance(messages, list) else ()):
+        parts = message.get("content") if isinstance(message, Mapping) else None
+        for place, part in enumerate(parts if isinstance(parts, list) else ()):
+            where = f"messages[{number}].content[{place}]"
+            kind = part.get("type") if isinstance(part, Mapping) else None
+            if not isinstance(kind, str) or kind.startswith(("input_text", "input_image")):
+                yield (
+                    f"{where}.type",
+                    f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url', 'input_audio', 'file'.",
+                )
+            elif kind == "text" and not isinstance(part.get("text"), str):
+                yield f"{where}.text", f"Invalid type for '{where}.text': expected a string."
+            elif kind == "image_url" and isinstance(part.get("image_url"), str):
+                yield (
+                    f"{where}.image_url",
+                    f"Invalid type for '{where}.image_url': expected an object, but got a string instead.",
+                )
 
 
 def _picture_refusals(node: Any, where: str) -> Iterator[Refusal]:

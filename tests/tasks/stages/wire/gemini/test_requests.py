@@ -198,6 +198,7 @@ IMAGE = "prompt.user[0].image_url"
         ({"user": ({"type": "refusal", "refusal": "no"},)}, "prompt.user.0.: Gemini has no such part"),
         ({"user": ({"type": "text", "text": "x", "cache_control": {}},)}, "prompt.user.0..cache_control: "),
         ({"user": ({"type": "input_audio", "input_audio": {"data": "x"}},)}, "input_audio: needs data and format"),
+        ({"user": ({"type": "text", "text": None},)}, "prompt.user.0..text: must be text"),
         ({"user": ({},)}, "prompt.user.0.: Gemini has no such part"),
         (
             {"user": None, "messages": ({"role": "user", "content": "a"}, {"role": "system", "content": "b"})},
