@@ -195,6 +195,10 @@ def to_base64(text: str) -> str:
     """JSON of base64 that is not empty."""
     if not text.strip():
         raise NotSendable("there are no bytes in this row")
+    if not _BASE64.fullmatch(text[:_LOOKED_AT]):
+        raise NotSendable(
+            f"{text[:60]!r} is no base64; write {{{{ column | b64encode }}}} for a column of bytes"
+        )
     return values.to_json(text)
 
 

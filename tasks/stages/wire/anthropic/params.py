@@ -103,7 +103,8 @@ def _check_values(body: Mapping[str, Any]) -> None:
     for name in ("thinking", "output_config"):
         if not isinstance(body.get(name, {}), dict):
             raise ConfigError(f"prompt.params.{name}: must be a mapping")
-    for stop in body.get("stop_sequences", ()):
+    stops = body.get("stop_sequences")
+    for stop in stops if isinstance(stops, list) else ():
         if isinstance(stop, str) and not stop.strip():
             raise ConfigError(
                 "prompt.params.stop_sequences: Anthropic takes none that are blank, such as line breaks; remove it"
@@ -130,7 +131,7 @@ def _check_thinking(body: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"prompt.params.{name}: Anthropic refuses it beside thinking; remove one of the two"
             )
-    top_p = body.get("top_p")
+    top_p = body.get("top_p", 1)
     if type(top_p) in (int, float) and top_p < _LEAST_TOP_P_WITH_THOUGHT:
         raise ConfigError(
             f"prompt.params.top_p: beside thinking it must be from {_LEAST_TOP_P_WITH_THOUGHT} to 1, not {top_p}; raise it"

@@ -43,7 +43,10 @@ def _field(key: str, value: Any, where: str) -> Any:
     if key in SENT_AS:
         return _address(key, value, where)
     if key == "input_audio" and isinstance(value, dict) and isinstance(value.get("data"), Template):
-        return {**value, "data": replace(value["data"], sent_as=SentAs.BASE64)}
+        return {
+            **value,
+            "data": replace(value["data"], sent_as=SentAs.NOT_BLANK),
+        }  # base64; an address at Qwen's
     return with_addresses(value, where)
 
 

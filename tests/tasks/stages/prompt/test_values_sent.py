@@ -131,6 +131,8 @@ def test_anything_else_is_text(text: str) -> None:
         (SentAs.URL, None, "there is no picture"),
         (SentAs.HTTPS_URL, "http://x/b.png", "no address"),
         (SentAs.BASE64, None, "no bytes"),
+        (SentAs.BASE64, "img/a.png", "no base64"),
+        (SentAs.BASE64, "QUJD", "QUJD"),
     ],
 )
 def test_lists_and_addresses(sent_as: SentAs, value: Any, expected: Any) -> None:
