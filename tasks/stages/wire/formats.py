@@ -31,6 +31,7 @@ _DIALECTS = {
         anthropic_requests.request_tree,
         anthropic_results.parser,
         lambda line, _: anthropic_content.content_of(line),
+        notes=anthropic_requests.notes,
     ),
 }
 

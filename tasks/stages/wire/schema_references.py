@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 REMARKS: Final = frozenset(
@@ -25,6 +25,23 @@ def standing_alone(schema: Mapping[str, Any], *, root_too: bool = False) -> dict
     """
     replaced: dict[str, Any] = _replaced(schema, schema, frozenset(), lone_too=root_too)
     return replaced
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """A schema and every one in it."""
+    if not isinstance(node, dict):
+        return
+    yield node
+    for group in NAMED:
+        parts = node.get(group)
+        for part in parts.values() if isinstance(parts, Mapping) else ():
+            yield from nodes(part)
+    for key in LISTED:
+        parts = node.get(key)
+        for part in parts if isinstance(parts, list) else ():
+            yield from nodes(part)
+    for key in SINGLE:
+        yield from nodes(node.get(key))
 
 
 def target_of(reference: Any, root: Mapping[str, Any]) -> Any:

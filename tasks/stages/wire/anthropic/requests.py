@@ -15,7 +15,7 @@ from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.render import CUSTOM_ID, Template, is_template, templated
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.anthropic.params import params
-from tasks.stages.wire.anthropic.schema import sendable
+from tasks.stages.wire.anthropic.schema import sendable, unenforced
 
 _OWN_PARTS = frozenset(
     {"image", "document", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking"}
@@ -52,6 +52,16 @@ def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
             "format": {"type": "json_schema", "schema": sendable(prompt.answer_schema)},
         }
     return {"custom_id": CUSTOM_ID, "params": body}
+
+
+def notes(prompt: Prompt) -> list[str]:
+    """What a plan says of a prompt that may be posted."""
+    words = unenforced(prompt.answer_schema or {})
+    if not words:
+        return []
+    return [
+        f"prompt.schema: Anthropic's models are told {', '.join(words)}, and not held to it; answers are checked for it"
+    ]
 
 
 _Placed = list[tuple[str, Message]]

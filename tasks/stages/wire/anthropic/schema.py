@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.errors import ConfigError
-from tasks.stages.wire.schema_references import standing_alone
+from tasks.stages.wire.schema_references import REMARKS, nodes, standing_alone
 
 _PLAIN = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 _NO_RULES = frozenset({"$schema", "$id", "$comment", "$defs", "definitions", "additionalProperties"})
+_SAID = _NO_RULES | REMARKS | {
+    "$ref", "allOf", "anyOf", "const", "enum", "items", "oneOf", "properties", "required", "type",
+}  # fmt: skip
 _ROOT = "prompt.schema"
 
 
@@ -38,6 +41,13 @@ def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
     if named:
         out["$defs"] = {name: _node(part, where) for name, (where, part) in named.items()}
     return out
+
+
+def unenforced(schema: Mapping[str, Any]) -> list[str]:
+    """Words in a schema that the model is told, and not held to."""
+    found = [(word, value) for node in nodes(standing_alone(schema)) for word, value in node.items()]
+    held = {"format": _FORMATS, "minItems": (0, 1)}
+    return sorted({word for word, value in found if word not in _SAID and value not in held.get(word, ())})
 
 
 def _node(schema: Any, where: str) -> dict[str, Any]:

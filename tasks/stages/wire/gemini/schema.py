@@ -7,11 +7,11 @@ cyclic references "may only be used within non-required properties".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from configs.errors import ConfigError
-from tasks.stages.wire.schema_references import LISTED, NAMED, REMARKS, SINGLE, standing_alone, target_of
+from tasks.stages.wire.schema_references import REMARKS, nodes, standing_alone, target_of
 
 _SUPPORTED: Final = frozenset(
     {
@@ -28,7 +28,7 @@ def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema to send. ConfigError for one that contains itself in a property that has to be there."""
     _refuse_endless(schema)
     sent = standing_alone(schema)
-    for node in _nodes(sent):
+    for node in nodes(sent):
         if type(node.get("const")) in (str, int, float) and "enum" not in node:
             node["enum"] = [node.pop("const")]
     return sent
@@ -36,29 +36,12 @@ def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def unenforced(schema: Mapping[str, Any]) -> list[str]:
     """Words in a schema that Gemini does not hold the model to."""
-    words = {word for node in _nodes(sendable(schema)) for word in node}
+    words = {word for node in nodes(sendable(schema)) for word in node}
     return sorted(words - _SUPPORTED - _SAYS_NOTHING)
 
 
-def _nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """A schema and every one in it."""
-    if not isinstance(node, dict):
-        return
-    yield node
-    for group in NAMED:
-        parts = node.get(group)
-        for part in parts.values() if isinstance(parts, Mapping) else ():
-            yield from _nodes(part)
-    for key in LISTED:
-        parts = node.get(key)
-        for part in parts if isinstance(parts, list) else ():
-            yield from _nodes(part)
-    for key in SINGLE:
-        yield from _nodes(node.get(key))
-
-
 def _refuse_endless(schema: Mapping[str, Any]) -> None:
-    for node in _nodes(schema):
+    for node in nodes(schema):
         for name in sorted({str(each) for each in node.get("required") or ()}):
             properties = node.get("properties")
             part = properties.get(name) if isinstance(properties, Mapping) else None
@@ -71,7 +54,7 @@ def _refuse_endless(schema: Mapping[str, Any]) -> None:
 
 def _leads_to(part: Any, goal: Mapping[str, Any], root: Mapping[str, Any], seen: set[str]) -> bool:
     """Whether a schema holds the `goal` again, through its references."""
-    for node in _nodes(part):
+    for node in nodes(part):
         reference = node.get("$ref")
         if node is goal or (reference == "#" and goal is root):
             return True

@@ -8,8 +8,10 @@ import pytest
 from anthropic import transform_schema
 
 from configs.errors import ConfigError
+from configs.prompt import Prompt
 from fakes.anthropic_rules import _schema as problems
-from tasks.stages.wire.anthropic.schema import sendable
+from tasks.stages.wire.anthropic.requests import notes
+from tasks.stages.wire.anthropic.schema import sendable, unenforced
 
 TEXT = {"type": "string"}
 
@@ -121,3 +123,22 @@ def test_a_schema_within_itself_is_an_error() -> None:
 )
 def test_it_says_what_the_vendors_own_sdk_makes_of_a_schema(schema: dict[str, Any]) -> None:
     assert sendable(schema) == transform_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"type": "string", "pattern": "a", "maxLength": 3}, ["maxLength", "pattern"]),
+        (
+            {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2},
+            ["minItems", "minimum"],
+        ),
+        ({"type": "array", "items": TEXT, "minItems": 1}, []),
+        ({"type": "string", "format": "date", "description": "d", "default": "x"}, []),
+        ({"type": "string", "format": "phone"}, ["format"]),
+    ],
+)
+def test_what_the_model_is_told_and_not_held_to(node: dict[str, Any], words: list[str]) -> None:
+    assert unenforced(of(x=node)) == words
+    found = notes(Prompt.model_validate({"model": "m", "user": "u", "schema": of(x=node)}))
+    assert [", ".join(words) in note for note in found] == [True] * bool(words)
