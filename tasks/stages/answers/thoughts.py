@@ -7,16 +7,12 @@ from typing import Final
 
 INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060"
 """Characters that are no blanks and show nothing; a byte order mark is one."""
-_BLANKS: Final = f"{INVISIBLE} \t\r\n\v\f\u0085\u00a0\u2028\u2029\u3000"
+_BLANKS: Final = INVISIBLE + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _OPENING: Final = re.compile(r"<(think|thinking|thought|reasoning)>|\[(think)\]", re.IGNORECASE)
 _CLOSING: Final = re.compile(r"</think>\s*$")  # some services leave the opening mark out
-_FIRST: Final = frozenset(f"<[{_BLANKS}")
-_LAST: Final = frozenset(f">{_BLANKS}")
-
-
-def may_say_nothing(first: str, last: str) -> bool:
-    """Whether a text that begins and ends with these characters has to be looked at: most texts do not, and there are many."""
-    return first in _FIRST or last in _LAST or first.isspace()
+STARTS_OF_NOTHING: Final = frozenset(f"<[{_BLANKS}")
+ENDS_OF_NOTHING: Final = frozenset(f">]{_BLANKS}")
+"""What a text begins or ends with that may say nothing: most do not, and there are many of them."""
 
 
 def without_thoughts(text: str) -> tuple[str, bool]:
@@ -37,4 +33,4 @@ def without_thoughts(text: str) -> tuple[str, bool]:
 
 
 def _stripped(text: str) -> str:
-    return text.strip().strip(_BLANKS)
+    return text.strip(_BLANKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.stages.answers.thoughts import may_say_nothing, without_thoughts
+from tasks.stages.answers.thoughts import ENDS_OF_NOTHING, STARTS_OF_NOTHING, without_thoughts
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import ErrorClass, Reading
 
@@ -11,7 +11,9 @@ def says_nothing(text: str | None) -> bool:
     """Whether a text holds no answer: none at all, blanks, or nothing but a thought in its marks."""
     if not text or text.isspace():
         return True
-    return may_say_nothing(text[0], text[-1]) and not without_thoughts(text)[0]
+    if text[0] not in STARTS_OF_NOTHING and text[-1] not in ENDS_OF_NOTHING:
+        return False
+    return not without_thoughts(text)[0]
 
 
 def empty_answer(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from tasks.stages.answers.thoughts import may_say_nothing
+from tasks.stages.answers.thoughts import ENDS_OF_NOTHING, STARTS_OF_NOTHING
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.empty_answer import says_nothing
 from tasks.stages.wire.json_values import MOST
@@ -236,7 +236,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
-        ends = set(zip(map(_FIRST, answers), map(_LAST, answers), strict=True))
+        starts, ends = set(map(_FIRST, answers)), set(map(_LAST, answers))
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
@@ -251,7 +251,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    suspect = any(may_say_nothing(first, last) for first, last in ends)
+    suspect = not (starts.isdisjoint(STARTS_OF_NOTHING) and ends.isdisjoint(ENDS_OF_NOTHING))
     if odd or (suspect and any(map(says_nothing, answers))) or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
