@@ -80,7 +80,8 @@ class AnthropicFake(Loopback):
     def end(self, batch_id: str, how: str = "ended") -> None:
         """Let a batch end; `how` may be expired or canceled, for all of its rows."""
         batch = self.batches[batch_id]
-        lines, counts = [], dict.fromkeys(batch["request_counts"], 0)
+        lines: list[bytes] = []
+        counts = dict.fromkeys(batch["request_counts"], 0)
         cached = False
         for request in self._posted[batch_id]:
             word = how if how != "ended" else self._word(request["custom_id"])

@@ -157,7 +157,8 @@ def test_vectors_may_travel_as_base64(workspace: Workspace) -> None:
 def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(workspace: Workspace) -> None:
     workspace.change("prompt.endpoint", "/v1/embeddings")
     workspace.change("prompt.user", "{{ text }}")
-    workspace.source(6, text=["", "", "a", "b", "c", "d"])
+    workspace.source(6)
+    workspace.faults("row_error:400:t-0|t-1")
     workspace.change("limits.max_requests", 2)
     workspace.run()
     assert workspace.statuses() == {"failed": 2, "succeeded": 4}
