@@ -33,6 +33,8 @@ from tasks.stages.answers.files import VIDEO
         ("content_filter:t-3", {"succeeded": 9, "refused": 1}, {"1/1": 1}),
         ("body_as_string", {"succeeded": 10}, {"1/1": 1}),
         ("raw_u2028", {"succeeded": 10}, {"1/1": 1}),
+        ("glued_lines", {"succeeded": 10}, {"1/1": 1}),
+        ("empty:t-3*1", {"succeeded": 10}, {"1/1": 1, "1/2": 1}),
     ],
 )
 def test_a_misbehaving_batch(
