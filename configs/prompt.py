@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,16 @@ Endpoint = Literal[
     "/v1/images/edits",
     "/v1/videos",
 ]
+
+
+SDK_WORDS: Final = frozenset(
+    {
+        "api_key", "base_url", "betas", "default_headers", "default_query", "extra_headers", "extra_query", "http_client",
+        "http_options", "idempotency_key", "max_retries", "model_kwargs", "request_timeout",
+        "stream_options", "timeout",
+    }
+)  # fmt: skip
+"""Words of SDKs' clients and calls, which are no part of a request."""
 
 
 def _no_json_number(value: Any, path: str) -> Iterator[str]:
@@ -74,14 +84,7 @@ class Prompt(Frozen):
     @classmethod
     def _as_sdks_send(cls, params: dict[str, Any]) -> dict[str, Any]:
         """What people copy from calls of an SDK: `extra_body` is part of the body, its other words are not of the request."""
-        for name in (
-            "extra_headers",
-            "extra_query",
-            "timeout",
-            "max_retries",
-            "idempotency_key",
-            "stream_options",
-        ):
+        for name in sorted(SDK_WORDS):
             if name in params:
                 raise ValueError(
                     f"{name} belongs to a call of the SDK, and is no part of a batch's request; remove it"
@@ -90,8 +93,12 @@ class Prompt(Frozen):
             return params
         extra = params["extra_body"]
         rest = {name: value for name, value in params.items() if name != "extra_body"}
+        if extra is None:
+            return rest
         if not isinstance(extra, dict) or "extra_body" in extra:
             raise ValueError("extra_body must be a mapping of further body fields; write them under params")
+        if words := sorted(extra.keys() & SDK_WORDS):
+            raise ValueError(f"extra_body.{words[0]} belongs to a call of the SDK; remove it")
         if twice := sorted(extra.keys() & rest.keys()):
             raise ValueError(f"extra_body.{twice[0]}: params already set it; remove one of the two")
         return rest | extra

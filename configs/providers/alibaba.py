@@ -32,6 +32,8 @@ class AlibabaProvider(HostedProviderSettings):
     )
     identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "base_url", "region"})
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+    # https://www.alibabacloud.com/help/en/model-studio/text-embedding-synchronous-api: a text, texts or a file.
+    embeds_token_ids: ClassVar[bool] = False
     poll_floor_seconds: ClassVar[float] = 60.0  # "no more than once a minute"
     free_trial: ClassVar[FreeTrial | None] = FreeTrial("batch-test-model", "/v1/chat/ds-test")
     # "Batch calls cost half of real-time calls", and have no discount for cached input.

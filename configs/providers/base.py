@@ -65,6 +65,7 @@ class ProviderSettings(Frozen):
     ]  # the keys that determine who answers: a run cannot be resumed with another value
     dialect: ClassVar[Dialect] = "openai"  # the line format it reads and writes
     endpoints: ClassVar[frozenset[str] | None] = None  # None: whatever the job file knows
+    embeds_token_ids: ClassVar[bool] = True  # takes lists of token ids in place of texts
     poll_floor_seconds: ClassVar[float] = 0.0  # batches are not polled more often than this
     ends_in_time: ClassVar[bool] = True  # a batch that outlasts its window is stuck
     price_seller: ClassVar[str | None] = None  # its name in the package model-prices, if it is there

@@ -4,6 +4,8 @@ Batches end as soon as they are looked at, unless `hold` is set; then `end` ends
 custom_id to one or several words, a word per batch that asks for the row, the last of them for ever after.
 
     succeeded truncated refused tool failed transient overloaded canceled expired     and  missing doubled garbled cut
+
+What `replies` plays are fields of a succeeded row's message, such as `{"content"}`, in the place of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, ClassVar
 
 from fakes.anthropic_rules import MAX_BYTES, refuse_batch, refuse_row
 from fakes.loopback import Call, Loopback, Reply, Route
+from fakes.played import PlayedReply, Replies
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
@@ -56,6 +59,7 @@ class AnthropicFake(Loopback):
         self.hold = False
         self.held: set[str] = set()  # these batches alone
         self.script: dict[str, Sequence[str]] = {}
+        self.replies = Replies()
         self.ends: list[
             str
         ] = []  # the next batches end as: ended, expired, canceled (of every row); then ended
@@ -76,13 +80,15 @@ class AnthropicFake(Loopback):
     def end(self, batch_id: str, how: str = "ended") -> None:
         """Let a batch end; `how` may be expired or canceled, for all of its rows."""
         batch = self.batches[batch_id]
-        lines, counts = [], dict.fromkeys(batch["request_counts"], 0)
+        lines: list[bytes] = []
+        counts = dict.fromkeys(batch["request_counts"], 0)
         cached = False
         for request in self._posted[batch_id]:
             word = how if how != "ended" else self._word(request["custom_id"])
-            line, cached = self._line(request, word, self._versions[batch_id], cached)
+            played = self.replies.next(request["custom_id"]) or {}
+            line, cached = self._line(request, word, self._versions[batch_id], cached, played)
             counts[line["result"]["type"]] += 1
-            lines += _corrupted(line, word)
+            lines += [played["raw"].encode()] if "raw" in played else _corrupted(line, word)
         lines.reverse()  # the order is not guaranteed
         batch |= {"processing_status": "ended", "ended_at": _time(), "request_counts": counts}
         batch["results_url"] = self.results_url.format(url=self.url, id=batch_id)
@@ -231,7 +237,7 @@ class AnthropicFake(Loopback):
         return words[min(turn, len(words) - 1)]
 
     def _line(
-        self, request: dict[str, Any], word: str, version: str, cached: bool
+        self, request: dict[str, Any], word: str, version: str, cached: bool, played: PlayedReply
     ) -> tuple[dict[str, Any], bool]:
         problem = refuse_row(request["params"], version)
         if problem or word in _ROW_ERRORS:
@@ -249,6 +255,7 @@ class AnthropicFake(Loopback):
             **_content(request["params"], word),
             "stop_sequence": None,
             "usage": usage,
+            **played,
         }
         result = {"type": "succeeded", "message": message}
         return {"custom_id": request["custom_id"], "result": result}, cached

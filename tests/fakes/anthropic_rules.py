@@ -114,6 +114,19 @@ def _problems(params: dict[str, Any], version: str) -> Iterator[str]:
         params.get("temperature", 1) != 1 or "top_k" in params
     ):
         yield "temperature may only be set to 1, and top_k not at all, when thinking is enabled"
+    if (
+        "temperature" in params
+        and "top_p" in params
+        and str(params.get("model")).startswith("claude-haiku-4-5")
+    ):
+        yield "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    if any(not stop.strip() for stop in params.get("stop_sequences", [])):
+        yield "stop_sequences: each stop sequence must contain non-whitespace"
+    if params.get("thinking", {}).get("type") == "enabled" and params.get("tool_choice", {}).get("type") in (
+        "any",
+        "tool",
+    ):
+        yield "Thinking may not be enabled when tool_choice forces tool use."
     if set(params.get("metadata", {})) - {"user_id"}:
         yield "metadata: Extra inputs are not permitted"
     if params.get("service_tier", "auto") not in ("auto", "standard_only"):
@@ -153,7 +166,7 @@ def _messages(messages: Any) -> Iterator[str]:
         if set(message) != {"role", "content"} or message["role"] not in ("user", "assistant"):
             yield f"{where}: needs role user or assistant, and content"
         elif isinstance(message["content"], str):
-            if not message["content"]:
+            if not message["content"].strip():
                 yield f"{where}: text content must be non-empty"
         else:
             for block in message["content"]:
@@ -165,7 +178,7 @@ def _block(block: Any, where: str) -> Iterator[str]:
     if kind not in _BLOCKS or not _BLOCKS[kind] <= set(block):
         yield f"{where}.content: Input tag {kind!r} is unknown or lacks a field"
         return
-    if kind == "text" and not block["text"]:
+    if kind == "text" and not block["text"].strip():
         yield f"{where}.content: text content blocks must be non-empty"
     mark = block.get("cache_control")
     if mark is not None and (mark.get("type") != "ephemeral" or mark.get("ttl", "5m") not in ("5m", "1h")):
@@ -187,6 +200,10 @@ def _schema(schema: Any, where: str) -> Iterator[str]:
         yield f"{where}: For '{schema.get('type')}' type, property '{key}' is not supported"
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
         yield f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false"
+    if "$ref" in schema and schema.keys() - {"$ref", "$defs"}:
+        yield f"{where}: $ref takes nothing beside it"
+    if any("$ref" in part for part in schema.get("allOf", [])):
+        yield f"{where}: allOf with $ref is not supported"
     if isinstance(schema.get("type"), list):
         yield f"{where}: use anyOf instead of several types"
     for key in ("anyOf", "allOf"):

@@ -5,6 +5,8 @@ is set; then `end` ends them. What rows come to is in `script`: key to one or se
 for the row, the last of them for ever after.
 
     succeeded awkward truncated refused blocked failed transient overloaded cancelled     and  missing
+
+What `replies` plays is a row's `{"response"}`, in the place of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any, ClassVar
 
 from fakes.gemini_rules import refuse_row
 from fakes.loopback import Call, Loopback, Reply, Route
+from fakes.played import Replies
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 
@@ -157,6 +160,7 @@ class GeminiFake(Loopback):
         super().forget()
         self.hold = False
         self.script: dict[str, Sequence[str]] = {}
+        self.replies = Replies()
         self.ends: list[str] = []  # how the next batches end, e.g. EXPIRED, or "FAILED:8"; then SUCCEEDED
         self.age = timedelta(0)  # how long ago the next batches were created
         self.processing = 0  # how many creations come before Google has looked at the upload
@@ -330,11 +334,16 @@ class GeminiFake(Loopback):
         word = self._word(key)
         if word == "missing":
             return None
+        played = self.replies.next(key)
+        if played and "raw" in played:
+            return bytes(played["raw"].encode())
         problem = refuse_row(posted, embeds=batch.embeds)
         self.requests.append(posted["request"])
         if problem or word in _ROW_ERRORS:
             code, text = (3, problem) if problem else _ROW_ERRORS[word]
             result: dict[str, Any] = {"error": {"code": code, "message": text}}
+        elif played:
+            result = played
         elif batch.embeds:
             size = posted["request"].get("outputDimensionality", 3)
             result = {"response": {"embedding": {"values": [0.5] * size}, "tokenCount": "3"}}

@@ -70,4 +70,15 @@ def _config(request: dict[str, Any]) -> str | None:
         return "response_json_schema is only supported with response_mime_type: application/json"
     if "responseJsonSchema" in config and "responseSchema" in config:
         return "response_schema must be omitted"
+    if _has_siblings(config.get("responseJsonSchema")):
+        return "response_json_schema: $ref takes nothing beside it but what starts with $"
     return None
+
+
+def _has_siblings(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(map(_has_siblings, node))
+    if not isinstance(node, dict):
+        return False
+    beside = isinstance(node.get("$ref"), str) and any(not key.startswith("$") for key in node)
+    return beside or any(map(_has_siblings, node.values()))

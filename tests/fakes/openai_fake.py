@@ -1,7 +1,8 @@
 """OpenAI's Files and Batches protocol on loopback, in memory, as OpenAI documents it and as others deviate from it.
 
 Batches stay open until `end` ends them, or end when they are first looked at with `hold` False. What rows come to is in
-`script`: custom_id to a word of the contract's OUTCOMES; a row without one succeeds.
+`script`: custom_id to a word of the contract's OUTCOMES; a row without one succeeds. What `replies` plays, as `{"body"}` and
+where it is not 200 `{"status_code"}`, comes in the place of that.
 
 `odd` names deviations, each seen at some service in the field:
 
@@ -21,6 +22,7 @@ from time import time
 from typing import Any, ClassVar
 
 from fakes.loopback import Call, Loopback, Refused, Reply, Route
+from fakes.played import PlayedReply, Replies
 from tasks.local_batch.echo.schema_sampler import SchemaSampler
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.stages.validate import InputCheck, Problem
@@ -63,6 +65,7 @@ class OpenAIFake(Loopback):
         self.hold = True
         self.odd: set[str] = set(self.oddities)
         self.script: dict[str, str] = {}
+        self.replies = Replies()
         self.files: dict[str, dict[str, Any]] = {}
         self.bytes: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -113,8 +116,7 @@ class OpenAIFake(Loopback):
         counts = {"total": 0, "completed": 0, "failed": 0}
         for request in self._requests(batch):
             word = _word(self.script, request) if how == "completed" else how
-            good, line = self._line(request, word)
-            raw = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            good, raw = self._line(request, word)
             counts["total"] += 1
             counts["completed" if good else "failed"] += 1
             if good or self.failed_rows_in_output(word) or "failed_in_output" in self.odd:
@@ -324,22 +326,33 @@ class OpenAIFake(Loopback):
             if line:
                 yield json.loads(line)
 
-    def _line(self, request: dict[str, Any], word: str) -> tuple[bool, dict[str, Any]]:
+    def _line(self, request: dict[str, Any], word: str) -> tuple[bool, bytes]:
         """Whether the row succeeded, and its result line."""
+        played = self.replies.next(request["custom_id"])
+        if played and "raw" in played:
+            return True, played["raw"].encode() + b"\n"
+        good, line = self._line_json(request, word, played)
+        return good, json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+    def _line_json(
+        self, request: dict[str, Any], word: str, played: PlayedReply | None
+    ) -> tuple[bool, dict[str, Any]]:
         line: dict[str, Any] = {"id": f"batch_req_{uuid.uuid4().hex}", "custom_id": request["custom_id"]}
         if word in _NEVER_RAN:
             return False, line | {
                 "response": None,
                 "error": {"code": _NEVER_RAN[word], "message": "It never ran."},
             }
-        status, body = self._reply(request, word)
+        status, body = self._reply(request, word, played)
         sent = json.dumps(body, ensure_ascii=False) if "body_as_string" in self.odd else body
         line["response"] = {"status_code": status, "request_id": uuid.uuid4().hex, "body": sent}
         if "no_error_key" not in self.odd:
             line["error"] = None
         return 200 <= status < 300, line
 
-    def _reply(self, request: dict[str, Any], word: str) -> tuple[int, dict[str, Any]]:
+    def _reply(
+        self, request: dict[str, Any], word: str, played: PlayedReply | None
+    ) -> tuple[int, dict[str, Any]]:
         if word in _ROW_ERRORS:
             status, code = _ROW_ERRORS[word]
             return status, {"error": {"message": "No.", "type": code, "param": None, "code": code}}
@@ -351,6 +364,8 @@ class OpenAIFake(Loopback):
             return 400, {
                 "error": {"message": text, "type": "invalid_request_error", "param": param, "code": None}
             }
+        if played:
+            return played.get("status_code", 200), played["body"]
         question = body.get("messages", [{}])[-1].get("content") or str(body.get("input", ""))
         if request["url"] == "/v1/embeddings":
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, float(len(question))]}]

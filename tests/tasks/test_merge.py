@@ -33,6 +33,8 @@ from tasks.stages.answers.files import VIDEO
         ("content_filter:t-3", {"succeeded": 9, "refused": 1}, {"1/1": 1}),
         ("body_as_string", {"succeeded": 10}, {"1/1": 1}),
         ("raw_u2028", {"succeeded": 10}, {"1/1": 1}),
+        ("glued_lines", {"succeeded": 10}, {"1/1": 1}),
+        ("empty:t-3*1", {"succeeded": 10}, {"1/1": 1, "1/2": 1}),
     ],
 )
 def test_a_misbehaving_batch(
@@ -157,7 +159,8 @@ def test_vectors_may_travel_as_base64(workspace: Workspace) -> None:
 def test_all_parts_agree_on_the_size_of_vectors_though_one_has_none(workspace: Workspace) -> None:
     workspace.change("prompt.endpoint", "/v1/embeddings")
     workspace.change("prompt.user", "{{ text }}")
-    workspace.source(6, text=["", "", "a", "b", "c", "d"])
+    workspace.source(6)
+    workspace.faults("row_error:400:t-0|t-1")
     workspace.change("limits.max_requests", 2)
     workspace.run()
     assert workspace.statuses() == {"failed": 2, "succeeded": 4}

@@ -14,10 +14,11 @@ arguments after colons, and `*N` at its end: only the first N batches with these
     error_id_empty_string    error_file_id is "" when there is none
     null_counts, zero_counts request_counts are null, or 0, for ever
     failed_rows_in_output    failed rows are in the output file; request_counts.failed is 0
-    duplicate_lines, missing_lines, unknown_ids, foreign_ids (every line's), malformed_line, truncated_last_line
-                             in the output file
+    duplicate_lines, missing_lines, unknown_ids, foreign_ids (every line's), malformed_line, truncated_last_line,
+    glued_lines              in the output file
     row_error:STATUS:WHICH   those rows fail with that HTTP status
-    refusal:WHICH  length:WHICH  content_filter:WHICH  invalid_json:WHICH                 200, but no use
+    refusal:WHICH  length:WHICH  content_filter:WHICH  invalid_json:WHICH  empty:WHICH    200, but no use
+    fenced:WHICH             the answer is in a fence, behind a thought
     raw_u2028:WHICH          answers with every awkward character, see AWKWARD in `corrupt_answers`
     body_as_string:WHICH     response.body is a string that holds the JSON
 

@@ -100,6 +100,18 @@ def invalid_json(answer: Answer, _: tuple[str, ...]) -> Answer:
     return _edited(answer, lambda body: _set_text(body, '{"label": "unfinished'))
 
 
+def empty(answer: Answer, _: tuple[str, ...]) -> Answer:
+    """No text, in a reply that says it is complete: the model has reasoned and written nothing."""
+    return _edited(answer, lambda body: _change_text(body, lambda _: ""))
+
+
+def fenced(answer: Answer, _: tuple[str, ...]) -> Answer:
+    """The text as models write it that no schema binds."""
+    return _edited(
+        answer, lambda body: _change_text(body, lambda text: f"<think>Hm.</think>\n```json\n{text}\n```")
+    )
+
+
 def raw_u2028(answer: Answer, _: tuple[str, ...]) -> Answer:
     """Text with every awkward character, put into the bytes by hand: an encoder would choose its own escapes."""
     changed = _edited(answer, lambda body: _set_text(body, _PLACEHOLDER))
@@ -117,6 +129,8 @@ CORRUPTIONS: Final[dict[str, Corruption]] = {
     "length": length,
     "content_filter": content_filter,
     "invalid_json": invalid_json,
+    "empty": empty,
+    "fenced": fenced,
     "raw_u2028": raw_u2028,
     "body_as_string": body_as_string,
 }
@@ -131,11 +145,13 @@ def _edited(answer: Answer, edit: Callable[[dict[str, Any]], None]) -> Answer:
 
 
 def _set_text(body: dict[str, Any], text: str) -> None:
+    _change_text(body, lambda _: text)
+
+
+def _change_text(body: dict[str, Any], change: Callable[[str], str]) -> None:
     for choice in body.get("choices", []):
-        if "message" in choice:
-            choice["message"]["content"] = text
-        else:
-            choice["text"] = text
+        holder, key = (choice["message"], "content") if "message" in choice else (choice, "text")
+        holder[key] = change(holder[key])
     for item in body.get("output", []):
         for part in item.get("content", []):
-            part["text"] = text
+            part["text"] = change(part["text"])

@@ -1,4 +1,4 @@
-"""Damage a batch's result files for tests: lines missing, doubled, unknown, cut, or in the wrong file."""
+"""Damage a batch's result files for tests: lines missing, doubled, unknown, cut, glued together, or in the wrong file."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ FILE_FAULTS: Final = frozenset(
         "foreign_ids",
         "malformed_line",
         "truncated_last_line",
+        "glued_lines",
     }
 )
 _EVERY: Final = 10  # of so many lines, the first one is missing or doubled
@@ -65,6 +66,8 @@ def _damaged(lines: list[bytes], faults: Collection[str]) -> bytes:
         lines = [
             orjson.dumps({**orjson.loads(line), "custom_id": f"theirs-{n}"}) for n, line in enumerate(lines)
         ]
+    if "glued_lines" in faults:
+        lines = [b"".join(lines[at : at + 2]) for at in range(0, len(lines), 2)]
     data = _joined(lines)
     if "truncated_last_line" in faults and lines:
         return data[: -max(2, len(lines[-1]) // 2)]  # 2: its newline and at least one byte of the line

@@ -36,9 +36,16 @@ def _moved(node: Any) -> Any:
         return [_moved(item) for item in node]
     if not isinstance(node, dict):
         return node
-    root = f"#/properties/{WRAPPED_IN}"
-    return {key: root if key == "$ref" and value == "#" else _moved(value) for key, value in node.items()}
+    return {key: _moved_pointer(value) if key == "$ref" else _moved(value) for key, value in node.items()}
+
+
+def _moved_pointer(value: Any) -> Any:
+    stays = not isinstance(value, str) or value.startswith(("#/$defs/", "#/definitions/"))
+    if stays or not (value == "#" or value.startswith("#/")):
+        return _moved(value)
+    return f"#/properties/{WRAPPED_IN}{value[1:]}"
 
 
 def _has_object_root(schema: Mapping[str, Any]) -> bool:
-    return (schema.get("type") == "object" or "properties" in schema) and "anyOf" not in schema
+    kind = schema.get("type", "object" if "properties" in schema else None)
+    return kind == "object" and "anyOf" not in schema

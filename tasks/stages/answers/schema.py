@@ -23,7 +23,7 @@ _INT64 = range(-(2**63), 2**63)
 _EXACT_FLOAT = 2**53  # up to here a float holds every whole number
 _FLOAT_RANGE = 2**1000  # beyond 2**1024, float() of an integer raises
 _REASON_CHARS = 300
-_PLAIN_STARTS = frozenset('{["')  # nothing stands before JSON that begins the text
+_PLAIN = frozenset({"{}", '""'})  # the ends of a text that is JSON and nothing else
 
 
 def arrow_type(schema: Mapping[str, Any]) -> pa.DataType:
@@ -93,7 +93,7 @@ class AnswerChecker:
 
     def remark(self, text: str | None) -> str | None:
         """What stood around the JSON of a good answer."""
-        if text is None or text[:1] in _PLAIN_STARTS:
+        if text is None or text[:1] + text[-1:] in _PLAIN:
             return None
         _, around = json_inside(text)
         return around and f"the JSON was taken out of {around}; the answer's text is kept"

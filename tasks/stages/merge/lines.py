@@ -18,7 +18,7 @@ from tasks.stages.output_columns import LINE_COLUMNS, OutputColumn
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.outcome import ErrorClass
-from tasks.stages.wire.unreadable import UNREADABLE_LINE
+from tasks.stages.wire.unreadable import UNREADABLE_LINE, ends_within_lines
 
 BLOCK_BYTES = 1 << 20
 STATUSES = tuple(RowStatus)
@@ -243,6 +243,8 @@ def index_lines(
         base = 0
         for block in read_blocks(file):
             stops = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + 1
+            if within := ends_within_lines(block):
+                stops = np.union1d(stops, within)
             if not block.endswith(b"\n"):
                 stops = np.append(stops, len(block))
             begins = np.concatenate([[0], stops[:-1]])

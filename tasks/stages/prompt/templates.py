@@ -38,12 +38,14 @@ from tasks.stages.prompt.row_limits import (
     limited,
     next_row,
 )
-from tasks.stages.prompt.values_sent import FILTERS, SentAs, to_typed, whole_expression
+from tasks.stages.prompt.values_sent import FILTERS, NotSendable, SentAs, to_typed, whole_expression
 
 # Names no template can reach by accident: using them is an unknown column.
 _ROWS, _NOTHING, _EMIT = "_nightmail_rows", "_nightmail_nothing", "_nightmail_emit"
 _EMIT_JSON = "_nightmail_emit_json"
-_OF_TEXT = (SentAs.URL, SentAs.HTTPS_URL, SentAs.BASE64)
+_OF_TEXT = (
+    SentAs.NOT_EMPTY, SentAs.NOT_BLANK, SentAs.URL, SentAs.HTTPS_URL, SentAs.MEDIA_URL, SentAs.BASE64,
+)  # fmt: skip
 _NEEDS_FILES = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
 _TEXT_FILTERS = (
     *("capitalize", "center", "indent", "lower", "replace", "string", "striptags", "title"),
@@ -153,7 +155,8 @@ class RowTemplate:
 
 def reason(error: Exception) -> str:
     """The exception as part of a one-line message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    kind = "" if isinstance(error, NotSendable) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())}"[:500]
 
 
 @functools.cache
@@ -183,6 +186,8 @@ def _sent_as(tree: nodes.Template, sent_as: SentAs) -> tuple[nodes.Template, str
     if sent_as in _OF_TEXT:
         return tree, _emitting(sent_as)
     whole = whole_expression(tree)
+    if whole is None and sent_as in (SentAs.EMBEDDED, SentAs.NO_TOKENS):
+        return tree, _emitting(SentAs.NOT_EMPTY)
     if sent_as is SentAs.TEXT or whole is None:
         return tree, _EMIT
     expression = whole.expression

@@ -26,21 +26,35 @@ class SentAs(StrEnum):
     """A parameter that ends in one of `TYPED_FILTERS`: the number, truth value or JSON that the filter names."""
     TOKENS = "_nightmail_tokens"
     """The input of an embedding: text, or a list of token ids."""
+    EMBEDDED = "_nightmail_embedded"
+    """The same, and not empty."""
     NO_TOKENS = "_nightmail_no_tokens"
     """The same where only text is taken."""
+    NOT_EMPTY = "_nightmail_not_empty"
+    """Text of at least one character."""
+    NOT_BLANK = "_nightmail_not_blank"
+    """Text that says something."""
     URL = "_nightmail_url"
     """The address of a picture, or the picture in a data URL."""
     HTTPS_URL = "_nightmail_https_url"
     """The address of a picture where no other scheme is taken."""
+    MEDIA_URL = "_nightmail_media_url"
+    """The address of a video or document, or itself in a data URL."""
     BASE64 = "_nightmail_base64"
     """The bytes of a picture, a sound or a document."""
 
 
 TYPED_FILTERS: Final = ("float", "int", "bool", "tojson")
-_PICTURE = re.compile(
-    r"https?://[^/\s]|data:image/[\w.+-]+;base64,[A-Za-z0-9+/_=-]|gs://[^/\s]", re.IGNORECASE
-)
+_ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?:(?P<kind>[\w.+-]+)/[\w.+-]+)?(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_LOOKED_AT = 1_000  # characters of base64: a line break in it comes sooner
+_TOKEN_IDS = re.compile(r"\s*\[\s*\d+\s*(?:,\s*\d+\s*)+\]\s*")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+class NotSendable(ValueError):
+    """A row's value is none that the request takes; the message says what to write instead."""
 
 
 class Whole(NamedTuple):
@@ -85,7 +99,7 @@ def to_typed(value: Any, kind: str) -> str:
         number = _TRUTH[shown.lower()] if kind == "bool" else _number(shown, kind)
     except (KeyError, ValueError, OverflowError):
         what = f"{shown[:60]!r} is no {kind}" if shown else "the value is empty"
-        raise ValueError(
+        raise NotSendable(
             f"{what}; write {{{{ column | default(..., true) | {kind} }}}} for such rows"
         ) from None
     return json.dumps(number)
@@ -107,68 +121,129 @@ def _whole(number: float) -> int:
 
 
 def to_tokens(value: Any, before: str, after: str) -> str:
-    """JSON of an embedding's input: a text and the blanks around it, or a list of token ids."""
+    """JSON of a text and the blanks around it, or of a list of token ids."""
     if not isinstance(value, list | tuple):
         return values.to_json(f"{before}{values.to_text(value)}{after}")
-    if value and all(type(each) is int for each in value):
+    if value and all(type(each) is int and each >= 0 for each in value):
         return values.to_json(value)
-    raise ValueError(
+    raise NotSendable(
         "a list here must hold token ids, whole numbers; of several texts a row, take one or join them"
     )
+
+
+def to_embedded(value: Any, before: str, after: str) -> str:
+    """The same of what is embedded: not empty, and no token ids that have become a text on their way."""
+    if not isinstance(value, list | tuple):
+        _check_embedded(f"{before}{values.to_text(value)}{after}")
+    return to_tokens(value, before, after)
 
 
 def to_text_only(value: Any, before: str, after: str) -> str:
     """The same where token ids are not taken: they would be read as a text."""
     if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
-        raise ValueError("token ids are not taken here; give the text itself")
-    return values.to_json(f"{before}{values.to_text(value)}{after}")
+        raise NotSendable("token ids are not taken here; give the text itself")
+    text = f"{before}{values.to_text(value)}{after}"
+    _check_embedded(text)
+    return values.to_json(text)
+
+
+def _check_embedded(text: str) -> None:
+    if not text:
+        raise NotSendable("the text is empty in this row, and there is nothing to embed")
+    if _TOKEN_IDS.fullmatch(text):
+        raise NotSendable(
+            f"{text[:40]!r} is a text that looks like token ids; those need a column of lists, as JSON Lines and Parquet have"
+        )
+
+
+def to_not_empty(text: str) -> str:
+    """JSON of a text that is not empty."""
+    _check_embedded(text)
+    return values.to_json(text)
+
+
+def to_not_blank(text: str) -> str:
+    """JSON of a text that says something."""
+    if not text or text.isspace():
+        raise NotSendable("the text is empty in this row, which the provider does not take")
+    return values.to_json(text)
 
 
 def to_url(text: str) -> str:
     """JSON of a picture's address."""
-    if not _PICTURE.match(text):
-        raise ValueError(_no_picture(text, "https://... or data:image/png;base64,..."))
+    if problem := refuse_url(text):
+        raise NotSendable(problem)
     return values.to_json(text)
 
 
 def to_https_url(text: str) -> str:
     """JSON of a picture's address at https."""
     if not text.lower().startswith("https://"):
-        raise ValueError(
-            _no_picture(text, "https://... (for bytes: data:image/png;base64,{{ column | b64encode }})")
-        )
+        wanted = "https://... (for bytes: data:image/png;base64,{{ column | b64encode }})"
+        raise NotSendable(_no_media(text, "picture", wanted))
+    return values.to_json(text)
+
+
+def to_media_url(text: str) -> str:
+    """JSON of the address of a video or document."""
+    if problem := refuse_media_url(text):
+        raise NotSendable(problem)
     return values.to_json(text)
 
 
 def to_base64(text: str) -> str:
     """JSON of base64 that is not empty."""
     if not text.strip():
-        raise ValueError("there are no bytes in this row")
+        raise NotSendable("there are no bytes in this row")
+    if not _BASE64.fullmatch(text[:_LOOKED_AT]):
+        raise NotSendable(
+            f"{text[:60]!r} is no base64; write {{{{ column | b64encode }}}} for a column of bytes"
+        )
     return values.to_json(text)
 
 
 def refuse_url(text: str) -> str | None:
-    """Why a text that stands in the job is no picture's address; None when it is one."""
-    return None if _PICTURE.match(text) else _no_picture(text, "https://... or data:image/png;base64,...")
+    """Why a text is no picture's address; None when it is one."""
+    return _refusal(text, "picture", "https://... or data:image/png;base64,...", "image")
 
 
-def _no_picture(text: str, wanted: str) -> str:
+def refuse_media_url(text: str) -> str | None:
+    """Why a text is no address of a video or document; None when it is one."""
+    return _refusal(text, "file", "https://... or data:application/pdf;base64,...", None)
+
+
+def _refusal(text: str, what: str, wanted: str, kind: str | None) -> str | None:
+    if _ADDRESS.match(text):
+        return None
+    found = _DATA_URL.match(text)
+    if found is None or (kind is not None and (found["kind"] or "").lower() != kind):
+        return _no_media(text, what, wanted)
+    if found.end() == len(text):
+        return f"there is no {what} in this row; it needs {wanted}"
+    looked_at = text[found.end() : found.end() + _LOOKED_AT]
+    if (len(text) - found.end()) % 4 or not _BASE64.fullmatch(looked_at):
+        return f"{text[:60]!r} holds no base64; write data:...;base64,{{{{ column | b64encode }}}} for a column of bytes"
+    return None
+
+
+def _no_media(text: str, what: str, wanted: str) -> str:
     if not text.strip():
-        return f"there is no picture in this row; it needs {wanted}"
-    kind = (
-        "a file of this machine"
-        if "://" not in text or text.startswith("file:")
-        else "no address of a picture"
-    )
+        return f"there is no {what} in this row; it needs {wanted}"
+    is_path = not text.lower().startswith("data:") and ("://" not in text or text.startswith("file:"))
+    kind = "a file of this machine" if is_path else f"no address of a {what}"
     return f"{text[:80]!r} is {kind}, which the provider cannot read; it needs {wanted}"
 
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {
     SentAs.TYPED: to_typed,
     SentAs.TOKENS: to_tokens,
+    SentAs.EMBEDDED: to_embedded,
     SentAs.NO_TOKENS: to_text_only,
+    SentAs.NOT_EMPTY: to_not_empty,
+    SentAs.NOT_BLANK: to_not_blank,
+    SentAs.MEDIA_URL: to_media_url,
     SentAs.URL: to_url,
     SentAs.HTTPS_URL: to_https_url,
     SentAs.BASE64: to_base64,
 }
-"""The filters by name; all but the first three are given the rendered text."""
+"""The filters by name; all but the first four are given the rendered text."""

@@ -11,6 +11,7 @@ from configs.prompt import Prompt
 from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.content import PromptContent
 from tasks.stages.wire.outcome import Outcome, as_columns
+from tasks.stages.wire.unreadable import one_a_line
 
 
 class Parser(Protocol):
@@ -20,7 +21,8 @@ class Parser(Protocol):
     """
 
     def parse(self, block: bytes) -> list[Outcome]:
-        """Parse complete lines, split at b"\\n"; one outcome per non-blank line. Never raises on content."""
+        """Parse complete lines, split at b"\\n"; one outcome per non-blank line, or per object where there are several on one.
+        Never raises on content."""
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field: keys are the fields of Outcome, values of equal length."""
@@ -63,8 +65,8 @@ class LineByLine:
         self._read_line = read_line
 
     def parse(self, block: bytes) -> list[Outcome]:
-        """Outcomes of `block`, one per non-blank line."""
-        return [self._read_line(raw) for raw in block.split(b"\n") if raw.strip()]
+        """Outcomes of `block`, one per object."""
+        return [self._read_line(raw) for raw in one_a_line(block).split(b"\n") if raw.strip()]
 
     def columns(self, block: bytes) -> dict[str, Sequence[Any]]:
         """The same outcomes field by field."""

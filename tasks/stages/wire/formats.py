@@ -15,7 +15,7 @@ from tasks.stages.wire.openai import content, notes, requests, results
 
 _DIALECTS = {
     "openai": Dialect(
-        lambda prompt, _: requests.request_tree(prompt),
+        lambda prompt, provider: requests.request_tree(prompt, token_ids=provider.embeds_token_ids),
         results.ResultParser,
         lambda line, _: content.content_of(line),
         partial(results.ResultParser, several=True),
@@ -25,11 +25,13 @@ _DIALECTS = {
         lambda prompt, _: gemini_requests.request_tree(prompt),
         gemini_results.parser,
         gemini_content.content_of,
+        notes=gemini_requests.notes,
     ),
     "anthropic": Dialect(
         anthropic_requests.request_tree,
         anthropic_results.parser,
         lambda line, _: anthropic_content.content_of(line),
+        notes=anthropic_requests.notes,
     ),
 }
 

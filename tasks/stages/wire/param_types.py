@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final, Literal
 
 from configs.errors import ConfigError
@@ -17,6 +18,7 @@ _FILTERS: Final[dict[Due, tuple[str, ...]]] = {
 }
 _WORDS: Final[dict[Due, str]] = {"number": "a number", "int": "a whole number", "bool": "true or false"}
 Range = tuple[float, float]
+FROM_ONE: Final[Range] = (1, inf)
 
 
 def check_types(
@@ -31,9 +33,8 @@ def check_types(
             raise ConfigError(f"{where}.{name}: {problem}")
         if name in ranges and is_outside(value, ranges[name]):
             least, most = ranges[name]
-            raise ConfigError(
-                f"{where}.{name}: must be from {least:g} to {most:g}, not {value!r}; correct it"
-            )
+            span = f"at least {least:g}" if most == inf else f"from {least:g} to {most:g}"
+            raise ConfigError(f"{where}.{name}: must be {span}, not {value!r}; correct it")
 
 
 def is_outside(value: Any, bounds: Range) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -28,12 +29,19 @@ _DUE: Final[dict[str, Due]] = {
 }
 _RANGES: Final[dict[str, Range]] = {"temperature": (0, 1), "top_p": (0, 1)}
 _LEAST_THOUGHT = 1_024
+_LEAST_TOP_P_WITH_THOUGHT = 0.95
+# https://platform.claude.com/docs/en/about-claude/models/migration-guide: from Opus 4.1 and the 4.5s on, one of the two.
+_TEMPERATURE_AND_TOP_P: Final = re.compile(
+    r"claude-(?:\d|instant)|claude-(?:opus|sonnet|haiku)-4(?:-0)?(?:-\d{8}|-latest)?$"
+)
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str, Any]:
-    """The parameters of a request; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
+def params(given: Mapping[str, Any], api_version: str | None = None, model: str = "") -> dict[str, Any]:
+    """The parameters of a request to `model`; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
     check_types(given, _DUE, _RANGES)
+    if isinstance(given.get("thinking"), Mapping):
+        check_types(given["thinking"], {"budget_tokens": "int"}, where="prompt.params.thinking")
     body: dict[str, Any] = {}
     for name, value in given.items():
         where = f"prompt.params.{name}"
@@ -43,6 +51,8 @@ def params(given: Mapping[str, Any], api_version: str | None = None) -> dict[str
         body[field] = {**body[field], **content} if field in body else content
     _check_limit(body)
     _check_values(body)
+    _check_sampling(body, model)
+    _check_thinking(body)
     return body
 
 
@@ -93,13 +103,44 @@ def _check_values(body: Mapping[str, Any]) -> None:
     for name in ("thinking", "output_config"):
         if not isinstance(body.get(name, {}), dict):
             raise ConfigError(f"prompt.params.{name}: must be a mapping")
-    if body.get("thinking", {}).get("type") == "enabled":
-        for name in ("temperature", "top_k"):
-            # https://platform.claude.com/docs/en/build-with-claude/extended-thinking
-            if name in body and (name == "top_k" or body[name] != 1):
-                raise ConfigError(
-                    f"prompt.params.{name}: Anthropic refuses it beside thinking; remove one of the two"
-                )
+    stops = body.get("stop_sequences")
+    for stop in stops if isinstance(stops, list) else ():
+        if isinstance(stop, str) and not stop.strip():
+            raise ConfigError(
+                "prompt.params.stop_sequences: Anthropic takes none that are blank, such as line breaks; remove it"
+            )
+
+
+def _check_sampling(body: Mapping[str, Any], model: str) -> None:
+    both = body.get("temperature") is not None and body.get("top_p") is not None
+    if both and model.startswith("claude-") and not _TEMPERATURE_AND_TOP_P.match(model):
+        raise ConfigError(
+            f"prompt.params.top_p: {model} does not take it beside temperature; remove one of the two"
+        )
+
+
+def _check_thinking(body: Mapping[str, Any]) -> None:
+    """https://platform.claude.com/docs/en/build-with-claude/extended-thinking, "Feature compatibility"."""
+    thinking = body.get("thinking", {})
+    if thinking.get("type") not in ("enabled", "adaptive"):
+        return
+    if thinking["type"] == "enabled" and "budget_tokens" not in thinking:
+        raise ConfigError("prompt.params.thinking: type enabled needs budget_tokens; add them")
+    for name in ("temperature", "top_k"):
+        if name in body and (name == "top_k" or body[name] != 1):
+            raise ConfigError(
+                f"prompt.params.{name}: Anthropic refuses it beside thinking; remove one of the two"
+            )
+    top_p = body.get("top_p", 1)
+    if type(top_p) in (int, float) and top_p < _LEAST_TOP_P_WITH_THOUGHT:
+        raise ConfigError(
+            f"prompt.params.top_p: beside thinking it must be from {_LEAST_TOP_P_WITH_THOUGHT} to 1, not {top_p}; raise it"
+        )
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") in ("any", "tool"):
+        raise ConfigError(
+            "prompt.params.tool_choice: beside thinking Anthropic takes auto and none; correct it"
+        )
 
 
 def _as_is(value: Any, where: str) -> Any:  # noqa: ARG001 - one shape for all

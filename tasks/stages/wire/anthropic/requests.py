@@ -15,22 +15,31 @@ from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.render import CUSTOM_ID, Template, is_template, templated
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.anthropic.params import params
-from tasks.stages.wire.anthropic.schema import sendable
+from tasks.stages.wire.anthropic.schema import sendable, unenforced
 
 _OWN_PARTS = frozenset(
     {"image", "document", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking"}
 )
+# https://platform.claude.com/docs/en/build-with-claude/vision
+_PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+# https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6: these take no beginning of their answer.
+_NO_PREFILL = re.compile(r"claude-(?:opus|sonnet|haiku)-(?:4-(?:[6-9]|\d{2})(?!\d)|[5-9])")
 _DATA_URL = re.compile(r"data:(?P<media>[\w.+/-]+);base64,(?P<data>.*)", re.DOTALL)
 
 
 def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
     """One row's request as a tree. Raises ConfigError for what Anthropic cannot be asked."""
-    body = {"model": prompt.model, **params(prompt.params, getattr(provider, "api_version", None))}
+    body = {
+        "model": prompt.model,
+        **params(prompt.params, getattr(provider, "api_version", None), prompt.model),
+    }
     before, asked = _split(prompt)
+    _check_end(prompt, asked[-1], body)
     if system := _system(before, getattr(provider, "cache_ttl", None)):
         body["system"] = system
     body["messages"] = [
-        {"role": message.role, "content": _content(message.content, where)} for where, message in asked
+        {"role": message.role, "content": _content(message.content, where, SentAs.NOT_BLANK)}
+        for where, message in asked
     ]
     if prompt.answer_schema is not None:
         config = body.get("output_config", {})
@@ -45,7 +54,37 @@ def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
     return {"custom_id": CUSTOM_ID, "params": body}
 
 
+def notes(prompt: Prompt) -> list[str]:
+    """What a plan says of a prompt that may be posted."""
+    words = unenforced(prompt.answer_schema or {})
+    if not words:
+        return []
+    return [
+        f"prompt.schema: Anthropic's models are told {', '.join(words)}, and not held to it; answers are checked for it"
+    ]
+
+
 _Placed = list[tuple[str, Message]]
+
+
+def _check_end(prompt: Prompt, last: tuple[str, Message], body: dict[str, Any]) -> None:
+    """A conversation that ends with the beginning of the answer, where the model or what it is asked for takes none."""
+    where, message = last
+    if message.role != "assistant":
+        return
+    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    because = (
+        prompt.model if _NO_PREFILL.match(prompt.model)
+        else "params.thinking" if thinks
+        else "prompt.schema" if prompt.answer_schema is not None
+        else None
+    )  # fmt: skip
+    if because is not None:
+        raise ConfigError(
+            f"{where.removesuffix('.content')}: with {because} the last message must be the user's; remove this one"
+        )
+    if isinstance(message.content, str) and message.content != message.content.rstrip():
+        raise ConfigError(f"{where}: Anthropic takes no blanks at the end of the last message; remove them")
 
 
 def _split(prompt: Prompt) -> tuple[_Placed, _Placed]:
@@ -91,31 +130,44 @@ def _has_holes(node: Any) -> bool:
     return isinstance(node, Template) or (isinstance(node, list) and any(map(_has_holes, node)))
 
 
-def _content(content: str | Sequence[dict[str, Any]], where: str) -> Any:
+def _content(content: str | Sequence[dict[str, Any]], where: str, sent_as: SentAs = SentAs.TEXT) -> Any:
     if isinstance(content, str):
-        return templated(content, where)
+        return _text(content, where, sent_as)
     return [_part(part, f"{where}[{i}]") for i, part in enumerate(content)]
+
+
+def _text(text: Any, where: str, sent_as: SentAs) -> Any:
+    """A text of the conversation must say something: rows in which it does not are skipped."""
+    if sent_as is SentAs.NOT_BLANK and (not isinstance(text, str) or not text.strip()):
+        raise ConfigError(f"{where}: Anthropic takes no empty text; write one")
+    return templated(text, where, sent_as)
 
 
 def _part(part: dict[str, Any], where: str) -> dict[str, Any]:
     """A content part under Anthropic's names; its own parts are left as they are."""
     kind = part.get("type")
     if kind in ("text", "input_text", "output_text"):
-        return {**templated(part, where), "type": "text"}
+        said = _text(part.get("text"), f"{where}.text", SentAs.NOT_BLANK)
+        return {**templated(part, where), "type": "text", "text": said}
     if kind in ("image_url", "input_image"):
         return _image(part, where)
     if kind in _OWN_PARTS:
         own = dict(templated(part, where))
-        return {**own, "source": _source(part["source"], f"{where}.source")} if "source" in part else own
+        return (
+            {**own, "source": _source(part["source"], f"{where}.source", str(kind))}
+            if "source" in part
+            else own
+        )
     raise ConfigError(
         f"{where}.type: Anthropic takes no {kind!r}; use text, image_url or its own image and document"
     )
 
 
-def _source(source: Any, where: str) -> Any:
+def _source(source: Any, where: str, part_kind: str) -> Any:
     """Where a picture or document of Anthropic's own form comes from; a row without it is skipped."""
     if not isinstance(source, dict):
         return templated(source, where)
+    _check_media(source.get("media_type"), where, part_kind)
     sent_as = {"url": SentAs.HTTPS_URL, "data": SentAs.BASE64}
     return {
         key: templated(
@@ -125,6 +177,11 @@ def _source(source: Any, where: str) -> Any:
         )
         for key, value in source.items()
     }
+
+
+def _check_media(media: Any, where: str, part_kind: str) -> None:
+    if part_kind == "image" and isinstance(media, str) and not is_template(media) and media not in _PICTURES:
+        raise ConfigError(f"{where}: Anthropic reads {', '.join(sorted(_PICTURES))}, not {media}")
 
 
 def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -137,6 +194,7 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}.image_url.detail: Anthropic has no such choice; remove it")
     data = _DATA_URL.fullmatch(url)
     if data is not None:
+        _check_media(data["media"].lower(), f"{where}.image_url", "image")
         source = {
             "type": "base64",
             "media_type": data["media"],

@@ -1,8 +1,9 @@
 """A JSON Schema as Anthropic's structured outputs take it.
 
-They know objects that are closed, arrays, the plain types, enum, const, anyOf, allOf and $ref: what the SDK's own
-`transform_schema` keeps. Any other rule goes into the description, where the model reads it, and is checked when the
-answer comes back; a shape that could not be said at all is a ConfigError.
+They know objects that are closed, arrays, the plain types, enum, const, anyOf, allOf (of parts that are no $ref) and $ref:
+what the SDK's own `transform_schema` keeps, which drops what stands beside a $ref. Any other rule goes into the description,
+where the model reads it, and is checked when the answer comes back; a shape that could not be said at all is a ConfigError.
+https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.errors import ConfigError
+from tasks.stages.wire.schema_references import REMARKS, nodes, standing_alone
 
 _PLAIN = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 _NO_RULES = frozenset({"$schema", "$id", "$comment", "$defs", "definitions", "additionalProperties"})
+_SAID = _NO_RULES | REMARKS | {
+    "$ref", "allOf", "anyOf", "const", "enum", "items", "oneOf", "properties", "required", "type",
+}  # fmt: skip
 _ROOT = "prompt.schema"
 
 
 def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema to send. Raises ConfigError naming the place of what cannot be said."""
+    schema = standing_alone(schema)
     groups = [(name, schema.get(name)) for name in ("$defs", "definitions")]
     named = {
         name: (f"{_ROOT}.{group}.{name}", part)
@@ -35,6 +41,13 @@ def sendable(schema: Mapping[str, Any]) -> dict[str, Any]:
     if named:
         out["$defs"] = {name: _node(part, where) for name, (where, part) in named.items()}
     return out
+
+
+def unenforced(schema: Mapping[str, Any]) -> list[str]:
+    """Words in a schema that the model is told, and not held to."""
+    found = [(word, value) for node in nodes(standing_alone(schema)) for word, value in node.items()]
+    held = {"format": _FORMATS, "minItems": (0, 1)}
+    return sorted({word for word, value in found if word not in _SAID and value not in held.get(word, ())})
 
 
 def _node(schema: Any, where: str) -> dict[str, Any]:
@@ -67,6 +80,8 @@ def _shape(rest: dict[str, Any], where: str) -> dict[str, Any]:
     for key in ("anyOf", "oneOf", "allOf"):
         if key in rest:
             parts = [_node(part, f"{where}.{key}[{i}]") for i, part in enumerate(rest.pop(key))]
+            if key == "allOf" and any("$ref" in part for part in parts):
+                raise _cannot(where, "allOf of several parts takes no $ref")
             return {"allOf" if key == "allOf" else "anyOf": parts}
     if isinstance(kind, list):
         variants = [{**rest, "type": one} if one != "null" else {"type": one} for one in kind]

@@ -40,7 +40,9 @@ def _part(part: dict[str, Any], name: str) -> dict[str, Any]:
     match kind:
         case "text" | "input_text" | "output_text":
             _only(part, name, "type", "text")
-            return {"text": templated(part.get("text", ""), f"{name}.text")}
+            if not isinstance(part.get("text"), str):
+                raise ConfigError(f"{name}.text: must be text, not {part.get('text')!r}")
+            return {"text": templated(part["text"], f"{name}.text")}
         case "image_url" | "input_image":
             return _image(part, name)
         case "input_audio":

@@ -8,6 +8,7 @@ Fields: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/em
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, Final
 
 from configs.errors import ConfigError
@@ -15,7 +16,8 @@ from configs.prompt import Message, Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
-from tasks.stages.wire.param_types import Due, Range, check_types
+from tasks.stages.wire.gemini.schema import sendable, unenforced
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -32,7 +34,7 @@ _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("autoTruncate", "responseLogprobs"), "bool"),
 }
 """What is no text; the others are looked at by name."""
-_RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1)}
+_RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": FROM_ONE}
 # The same thing under OpenAI's name; everything else of theirs has no word here.
 _OPENAI_NAMES = {
     "max_completion_tokens": "maxOutputTokens",
@@ -54,6 +56,16 @@ def request_tree(prompt: Prompt) -> dict[str, Any]:
     """One row's request as a tree. Raises ConfigError for what Gemini's batches cannot say."""
     request = _embed(prompt) if prompt.endpoint == "/v1/embeddings" else _generate(prompt)
     return {"key": CUSTOM_ID, "request": request}
+
+
+def notes(prompt: Prompt) -> list[str]:
+    """What a plan says of a prompt that may be posted."""
+    words = unenforced(prompt.answer_schema or {})
+    if not words:
+        return []
+    return [
+        f"prompt.schema: Gemini does not hold the model to {', '.join(words)}; answers are checked for it"
+    ]
 
 
 def _embed(prompt: Prompt) -> dict[str, Any]:
@@ -120,6 +132,10 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             raise ConfigError(f"{key}: {found[name][0]} already says it; remove one of the two")
         if name == "stopSequences" and isinstance(value, str):
             value = [value]
+        if name == "stopSequences" and isinstance(value, list | tuple) and len(value) > _MOST_STOPS:
+            raise ConfigError(f"{key}: Gemini takes at most {_MOST_STOPS}; remove some")
+        if name == "thinkingConfig":
+            _refuse_thinking(key, value, prompt.model)
         if name in _DUE:
             shown = key.removeprefix("prompt.params.")
             ranges = {shown: _RANGES[name]} if name in _RANGES else {}
@@ -155,6 +171,33 @@ def _advice(key: str, known: frozenset[str]) -> str:
     return f"Gemini does not know it; {hint}"
 
 
+_THINKING: Final[dict[str, Due]] = {"thinkingBudget": "int", "includeThoughts": "bool"}
+_MOST_STOPS: Final = 5
+
+
+def _refuse_thinking(key: str, value: Any, model: str) -> None:
+    """https://ai.google.dev/gemini-api/docs/thinking: levels came with Gemini 3, a request has a level or a budget, and 2.5 Pro
+    always thinks."""
+    if not isinstance(value, dict):
+        return
+    named = {
+        _gemini_name(name, frozenset({*_THINKING, "thinkingLevel"})) or name: each
+        for name, each in value.items()
+    }
+    check_types(named, _THINKING, where=key)
+    if {"thinkingBudget", "thinkingLevel"} <= named.keys():
+        raise ConfigError(
+            f"{key}: Gemini takes thinkingBudget or thinkingLevel, not both; remove one of the two"
+        )
+    before_levels = re.match(r"(?:models/)?gemini-[12]\b", model)
+    if "thinkingLevel" in named and before_levels:
+        raise ConfigError(f"{key}.thinkingLevel: {model} does not take it; use thinkingBudget")
+    if named.get("thinkingBudget") == 0 and re.match(r"(?:models/)?gemini-2\.5-pro", model):
+        raise ConfigError(
+            f"{key}.thinkingBudget: {model} cannot be kept from thinking; give at least 128, or remove it"
+        )
+
+
 def _refuse_value(key: str, name: str, value: Any) -> None:
     """Values that are OpenAI's under a name both have, and what would be lost from the answer."""
     if name == "candidateCount" and value != 1:
@@ -171,10 +214,10 @@ def _refuse_value(key: str, name: str, value: Any) -> None:
 def _answer_format(schema: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """The fields that ask for JSON.
 
-    responseJsonSchema takes the whole JSON Schema and holds the model to a documented part of it ("While the full
-    JSON Schema may be sent, not all features are supported"); the answer is checked against all of it.
+    responseJsonSchema takes the whole JSON Schema and holds the model to a documented part of it; the answer is checked
+    against all of it.
     """
     for name in ("responseJsonSchema", "responseSchema", "responseMimeType"):
         if name in config:
             raise ConfigError(f"prompt.params: prompt.schema already sets {name}; remove one of the two")
-    return {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    return {"responseMimeType": "application/json", "responseJsonSchema": sendable(schema)}

@@ -60,6 +60,8 @@ _REFUSED = {
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR",
 }  # fmt: skip
 
+_NO_CONTENT = {"thought", "thoughtSignature", "thought_signature"}
+
 _Json = Mapping[str, Any]
 
 
@@ -184,7 +186,7 @@ def _parts(content: Any) -> list[dict[str, Any]]:
 
 def _text(parts: list[dict[str, Any]]) -> str | None:
     """The texts after whatever the model ran by itself, without its thoughts; calls that wait for the caller are the
-    answer, as JSON, with the texts beside them."""
+    answer, as JSON, with the texts beside them. Without any text, whatever else there is, such as a picture."""
     answer = [part for part in parts if not part.get("thought")]
     calls = [call for part in answer if (call := _either(part, "functionCall", "function_call"))]
     said = [part for part in answer if isinstance(part.get("text"), str) and not says_nothing(part["text"])]
@@ -194,7 +196,8 @@ def _text(parts: list[dict[str, Any]]) -> str | None:
     for is_text, run in groupby(answer, key=lambda part: isinstance(part.get("text"), str)):
         text = "".join(part["text"] for part in run) if is_text else ""
         last = text if is_text and (last is None or text) else last
-    return last
+    others = [part for part in answer if "text" not in part and len(part.keys() - _NO_CONTENT)]
+    return json_text(others) if others and not said else last
 
 
 def _vector(key: str, response: _Json) -> Outcome:

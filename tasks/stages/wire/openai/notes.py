@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from configs.prompt import Prompt
-from tasks.stages.answers.object_root import is_wrapped
 from tasks.stages.wire.openai.model_families import unknown_sampling
+from tasks.stages.wire.openai.refusals import asks_for_json
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
 
 def notes(prompt: Prompt) -> list[str]:
     """One line each; empty where there is nothing to say."""
-    return [*_schema_notes(prompt), *_param_notes(prompt)]
+    return [*_schema_notes(prompt), *_param_notes(prompt), *_json_notes(prompt)]
 
 
 def _schema_notes(prompt: Prompt) -> list[str]:
     if prompt.answer_schema is None:
         return []
     found = []
-    if is_wrapped(prompt.answer_schema):
+    sent = sent_schema(prompt.answer_schema)
+    if sent.wrapped:
         found.append(
             "prompt.schema: its root is no object; it is asked for inside one, and the parsed column holds what is inside"
         )
-    problem = sent_schema(prompt.answer_schema).unenforced
-    if problem is not None:
+    if sent.unenforced is not None:
         found.append(
-            f"prompt.schema is not enforced by the service (strict: false), answers are only checked: {problem}"
+            f"prompt.schema is not enforced by the service (strict: false), answers are only checked: {sent.unenforced}"
         )
     return found
 
@@ -38,4 +38,13 @@ def _param_notes(prompt: Prompt) -> list[str]:
             f"prompt.params.{unknown[0]}: whether {prompt.model} takes it is not known here; a model that reasons may refuse"
             " every row, so try a few first (--limit)"
         )
+    ]
+
+
+def _json_notes(prompt: Prompt) -> list[str]:
+    asked = prompt.model_dump_json(include={"system", "user", "messages"}).lower()
+    if "json" in asked or not asks_for_json(prompt.endpoint, prompt.params):
+        return []
+    return [
+        "prompt.params: rows that ask for a json_object and do not hold the word JSON are refused; write it into the prompt"
     ]

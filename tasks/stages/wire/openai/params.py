@@ -8,34 +8,57 @@ from typing import Any, Final
 from configs.errors import ConfigError
 from configs.prompt import Prompt
 from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
-from tasks.stages.wire.openai.model_families import refused_sampling
+from tasks.stages.wire.openai.model_families import OPENAIS, refused_param
 from tasks.stages.wire.openai.pictures import check_address
-from tasks.stages.wire.param_types import Due, Range, check_types
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types
 
+_BIAS: Final[Range] = (-100, 100)
+_MOST_STOPS: Final = 4
 _ONE_ANSWER = "there is one answer a row; remove it"
-_INSTEAD: Final[dict[str, dict[str, str]]] = {
-    "/v1/chat/completions": {"max_output_tokens": "use max_completion_tokens"},
+_REMOVE: Final = "remove it"
+INSTEAD: Final[dict[str, dict[str, str]]] = {
+    "/v1/chat/completions": {
+        "max_output_tokens": "use max_completion_tokens",
+        "instructions": "use prompt.system",
+        **dict.fromkeys(
+            ("background", "include", "max_tool_calls", "previous_response_id", "truncation"), _REMOVE
+        ),
+    },
     "/v1/responses": {
+        "logprobs": "write include: [message.output_text.logprobs], and top_logprobs",
+        "verbosity": "write text: {verbosity: ...}",
+        **dict.fromkeys(
+            ("frequency_penalty", "logit_bias", "presence_penalty", "seed", "stop", "web_search_options"),
+            _REMOVE,
+        ),
         "max_tokens": "use max_output_tokens",
         "max_completion_tokens": "use max_output_tokens",
         "response_format": "use prompt.schema, or text.format",
         "reasoning_effort": "write reasoning: {effort: ...}",
         "n": _ONE_ANSWER,
     },
-    "/v1/embeddings": {"n": _ONE_ANSWER},
+    "/v1/embeddings": {
+        "n": _ONE_ANSWER,
+        **dict.fromkeys(
+            ("max_completion_tokens", "max_tokens", "seed", "stop", "temperature", "top_p"), _REMOVE
+        ),
+    },
     "/v1/moderations": {"n": _ONE_ANSWER},
     "/v1/completions": {"max_completion_tokens": "use max_tokens"},
     "/v1/videos": {"n": _ONE_ANSWER},
 }
 """Names that belong to another endpoint, and what to write instead."""
 _TEXTS: Final[dict[str, Due]] = {
-    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), "number"),
+    **dict.fromkeys(
+        ("temperature", "top_p", "frequency_penalty", "presence_penalty", "min_p", "repetition_penalty"),
+        "number",
+    ),
     **dict.fromkeys(
         ("max_tokens", "max_completion_tokens", "max_output_tokens", "seed", "n", "top_logprobs", "top_k"),
         "int",
     ),
-    **dict.fromkeys(("store", "parallel_tool_calls", "enable_thinking"), "bool"),
-    "thinking_budget": "int",
+    **dict.fromkeys(("store", "parallel_tool_calls", "enable_search", "enable_thinking"), "bool"),
+    **dict.fromkeys(("max_tool_calls", "thinking_budget"), "int"),
 }
 NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
     "/v1/chat/completions": {**_TEXTS, "logprobs": "bool"},
@@ -52,6 +75,7 @@ _SAMPLED: Final[dict[str, Range]] = {
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
     "top_logprobs": (0, 20),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), FROM_ONE),
 }
 RANGES: Final[dict[str, dict[str, Range]]] = dict.fromkeys(
     ("/v1/chat/completions", "/v1/responses", "/v1/completions"), _SAMPLED
@@ -59,18 +83,28 @@ RANGES: Final[dict[str, dict[str, Range]]] = dict.fromkeys(
 """Least and most of numbers, by endpoint: https://platform.openai.com/docs/api-reference"""
 
 
+def asks_for_no_logprobs(body: Mapping[str, Any]) -> bool:
+    """Whether a body of chat has `top_logprobs` and nothing that they are of."""
+    return body.get("top_logprobs") is not None and body.get("logprobs") in (None, False)
+
+
 def check_params(prompt: Prompt) -> None:
     """ConfigError for a parameter that would fail every row."""
-    for name, instead in _INSTEAD.get(prompt.endpoint, {}).items():
-        if name in prompt.params:
+    for name, instead in INSTEAD.get(prompt.endpoint, {}).items():
+        if prompt.params.get(name) is not None:
             raise _wrong(name, f"does not exist at {prompt.endpoint}; {instead}")
     chat = prompt.endpoint == "/v1/chat/completions"
-    if chat and "max_tokens" in prompt.params and NO_MAX_TOKENS.match(prompt.model):
+    if chat and prompt.params.get("max_tokens") is not None and NO_MAX_TOKENS.match(prompt.model):
         raise _wrong("max_tokens", f"{prompt.model} does not take it; use max_completion_tokens")
     check_types(prompt.params, NOT_TEXT.get(prompt.endpoint, {}), RANGES.get(prompt.endpoint, {}))
-    if refused := refused_sampling(prompt.model, prompt.params):
+    _check_values(prompt.model, prompt.params)
+    if refused := refused_param(prompt.model, prompt.params):
         name, why = refused
         raise _wrong(name, f"{why} ({prompt.model}); remove it")
+    if chat and asks_for_no_logprobs(prompt.params):
+        raise _wrong("top_logprobs", "is taken beside logprobs: true alone; add that")
+    if chat and "reasoning" in prompt.params and OPENAIS.match(prompt.model):
+        raise _wrong("reasoning", f"does not exist at {prompt.endpoint}; use reasoning_effort")
     if prompt.endpoint == "/v1/images/edits":
         _check_images(prompt.params.get("images"))
         _check_reference("mask", prompt.params.get("mask"))
@@ -78,6 +112,22 @@ def check_params(prompt: Prompt) -> None:
         if not isinstance(prompt.params.get("seconds", ""), str):
             raise _wrong("seconds", 'must be text; put it in quotes, as in "4"')
         _check_reference("input_reference", prompt.params.get("input_reference"))
+
+
+def _check_values(model: str, params: Mapping[str, Any]) -> None:
+    """What stands inside of parameters: https://platform.openai.com/docs/api-reference/chat/create."""
+    bias = params.get("logit_bias")
+    if isinstance(bias, Mapping):
+        check_types(
+            bias, dict.fromkeys(bias, "number"), dict.fromkeys(bias, _BIAS), "prompt.params.logit_bias"
+        )
+    labels = params.get("metadata")
+    for name, value in labels.items() if isinstance(labels, Mapping) else ():
+        if not isinstance(value, str):
+            raise _wrong(f"metadata.{name}", f"must be text, not {value!r}; put it in quotes")
+    stops = params.get("stop")
+    if isinstance(stops, list | tuple) and len(stops) > _MOST_STOPS and OPENAIS.match(model):
+        raise _wrong("stop", f"OpenAI takes at most {_MOST_STOPS}; remove some")
 
 
 def _check_images(images: Any) -> None:

@@ -14,7 +14,9 @@ from configs.prompt import Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, Template, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.openai.params import check_params
+from tasks.stages.wire.openai.parts import content
 from tasks.stages.wire.openai.pictures import with_addresses
+from tasks.stages.wire.openai.refusals import schema_refusals
 from tasks.stages.wire.openai.strict_schema import sent_schema
 
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "is_strict", "request_tree"]
@@ -23,14 +25,18 @@ SCHEMA_NAME = "answer"
 _PICTURED = frozenset({"images", "mask", "input_reference"})
 
 
-def request_tree(prompt: Prompt) -> dict[str, Any]:
-    """One row's request as a tree.
+def request_tree(prompt: Prompt, *, token_ids: bool = True) -> dict[str, Any]:
+    """One row's request as a tree; `token_ids` says whether the service embeds lists of them.
 
     Raises `ConfigError` where params and the job's own keys say the same thing, or a param would fail every row.
     """
     check_params(prompt)
+    for where, why in schema_refusals(prompt.endpoint, prompt.params):
+        raise ConfigError(
+            f"prompt.params.{where}: {why.rstrip('.')}; OpenAI refuses every row with it, correct it"
+        )
     body: dict[str, Any] = {"model": prompt.model}
-    body |= _asked(prompt)
+    body |= _asked(prompt, SentAs.EMBEDDED if token_ids else SentAs.NO_TOKENS)
     for name, value in prompt.params.items():
         if name in body:
             raise ConfigError(
@@ -48,10 +54,10 @@ def is_strict(schema: dict[str, Any]) -> bool:
     return sent_schema(schema).unenforced is None
 
 
-def _asked(prompt: Prompt) -> dict[str, Any]:
+def _asked(prompt: Prompt, embedded: SentAs) -> dict[str, Any]:
     match prompt.endpoint:
         case "/v1/chat/completions":
-            return {"messages": with_addresses(_messages(prompt), "prompt.messages")}
+            return {"messages": _messages(prompt)}
         case "/v1/responses":
             return _responses(prompt)
         case "/v1/images/generations" | "/v1/images/edits" | "/v1/videos":
@@ -59,21 +65,26 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
         case "/v1/completions":
             return {"prompt": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
         case "/v1/embeddings":
-            return {"input": templated(prompt.user, "prompt.user", SentAs.TOKENS)}
+            return {"input": templated(prompt.user, "prompt.user", embedded)}
         case _:
             return {"input": with_addresses(templated(prompt.user, "prompt.user"), "prompt.user")}
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
     if prompt.messages:
-        return [
-            {"role": message.role, "content": templated(message.content, f"prompt.messages[{i}].content")}
-            for i, message in enumerate(prompt.messages)
+        placed = [
+            (f"prompt.messages[{i}].content", each.role, each.content)
+            for i, each in enumerate(prompt.messages)
         ]
-    user = {"role": "user", "content": templated(prompt.user, "prompt.user")}
+    else:
+        placed = [("prompt.user", "user", prompt.user or "")]
+    messages = [
+        {"role": role, "content": content(given, where, role, prompt.endpoint)}
+        for where, role, given in placed
+    ]
     if prompt.system is None:
-        return [user]
-    return [{"role": "system", "content": templated(prompt.system, "prompt.system")}, user]
+        return messages
+    return [{"role": "system", "content": templated(prompt.system, "prompt.system")}, *messages]
 
 
 def _responses(prompt: Prompt) -> dict[str, Any]:
@@ -82,26 +93,7 @@ def _responses(prompt: Prompt) -> dict[str, Any]:
         body["instructions"] = templated(prompt.system, "prompt.system")
     if isinstance(prompt.user, str):
         return body | {"input": templated(prompt.user, "prompt.user")}
-    asked = prompt.model_copy(update={"system": None})
-    messages = [_responses_message(message) for message in _messages(asked)]
-    return body | {"input": with_addresses(messages, "prompt.messages")}
-
-
-def _responses_message(message: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(message["content"], list):
-        return message
-    parts = [_responses_part(part, message["role"]) for part in message["content"]]
-    return {**message, "content": parts}
-
-
-def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
-    """A chat content part under its responses name, so that one job file works at both endpoints."""
-    if part.get("type") == "text":
-        return {**part, "type": "output_text" if role == "assistant" else "input_text"}
-    image = part.get("image_url")
-    if part.get("type") == "image_url" and isinstance(image, dict) and "url" in image:
-        return {"type": "input_image", "image_url": image["url"]} | {k: image[k] for k in image if k != "url"}
-    return part
+    return body | {"input": _messages(prompt.model_copy(update={"system": None}))}
 
 
 def _answer_format(prompt: Prompt) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from tasks.stages.answers.thoughts import ENDS_OF_NOTHING, STARTS_OF_NOTHING
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.empty_answer import says_nothing
 from tasks.stages.wire.json_values import MOST
@@ -15,6 +16,7 @@ from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
 from tasks.stages.wire.openai.text_bodies import CALLS
 from tasks.stages.wire.outcome import OUTCOME_FIELDS, Outcome, as_columns
+from tasks.stages.wire.unreadable import one_a_line
 
 
 class ResultParser:
@@ -67,7 +69,7 @@ class ResultParser:
         outcomes = list(map(self._ordinary, lines)) if lines is not None and self._ordinary else None
         if outcomes is not None and all(outcomes):
             return cast("list[Outcome]", outcomes)
-        raw_lines = [raw for raw in block.split(b"\n") if raw.strip()]
+        raw_lines = [raw for raw in one_a_line(block).split(b"\n") if raw.strip()]
         if outcomes is None or len(outcomes) != len(raw_lines):
             return [self.parse_line(raw) for raw in raw_lines]
         return [outcome or self._forgiving(raw) for outcome, raw in zip(outcomes, raw_lines, strict=True)]
@@ -189,7 +191,7 @@ class _EmbeddingsLine(_Struct):
 
 _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length": RowStatus.TRUNCATED}
 _SUCCEEDED = RowStatus.SUCCEEDED
-_FIRST = itemgetter(0)
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _CHAT = "/v1/chat/completions"
 
 
@@ -234,7 +236,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
-        starts = set(map(_FIRST, answers))
+        starts, ends = set(map(_FIRST, answers)), set(map(_LAST, answers))
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
@@ -249,8 +251,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    # Only a text that starts with a blank or with `<think>` can say nothing.
-    suspect = any(start == "<" or start.isspace() for start in starts)
+    suspect = not (starts.isdisjoint(STARTS_OF_NOTHING) and ends.isdisjoint(ENDS_OF_NOTHING))
     if odd or (suspect and any(map(says_nothing, answers))) or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)

@@ -1,17 +1,21 @@
-"""A JSON Schema as OpenAI's Structured Outputs take it: rewritten without a change of meaning, or the reason why it is sent
-without being enforced.
+"""A JSON Schema as OpenAI's Structured Outputs take it: rewritten in their words, or the reason why it is sent without being
+enforced.
 
 What strict mode takes: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. Any other word is a 400
-on every row.
+on every row, and so is a regular expression that looks around itself, as pydantic writes one for Decimal
+(https://github.com/pydantic/pydantic-ai/issues/5508). What is sent is never narrower than the job's schema, by which every
+answer is checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.stages.answers.object_root import with_object_root
+from tasks.stages.answers.object_root import is_wrapped, with_object_root
+from tasks.stages.wire.schema_references import REMARKS, standing_alone
 
 MAX_PROPERTIES: Final = 5_000
 MAX_DEPTH: Final = 10
@@ -29,29 +33,31 @@ _KEYWORDS: Final = frozenset(
 _FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 )
-_REMARKS: Final = frozenset(
-    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"}
-)
-"""Words that say nothing of which values fit."""
+_DROPPED: Final = REMARKS - {"title", "description"} | {"$id", "discriminator"}
+"""Words that strict mode refuses, and that say nothing of which values fit."""
+_LOOKAROUND: Final = re.compile(r"(?<!\\)\(\?<?[=!]")
 _GROUPS: Final = ("properties", "$defs", "definitions")
 _TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 @dataclass(frozen=True, slots=True)
 class SentSchema:
-    """A schema to send, and why the service does not enforce it; None where it does."""
+    """A schema to send, whether it is the job's in an object around it, and why the service does not enforce it; None where it
+    does."""
 
     schema: dict[str, Any]
+    wrapped: bool
     unenforced: str | None
 
 
 def sent_schema(schema: Mapping[str, Any]) -> SentSchema:
     """What to send for a job's schema, its root an object whatever the job's is."""
-    rewritten = with_object_root(_rewritten(schema, schema))
-    problem = next(strict_problems(rewritten), None)
+    rewritten = _rewritten(standing_alone(schema, root_too=True))
+    sent = with_object_root(rewritten)
+    problem = next(strict_problems(sent), None)
     if problem is None:
-        return SentSchema(rewritten, None)
-    return SentSchema(with_object_root(dict(schema)), problem)
+        return SentSchema(sent, is_wrapped(rewritten), None)
+    return SentSchema(with_object_root(dict(schema)), is_wrapped(schema), problem)
 
 
 def strict_problems(schema: Any) -> Iterator[str]:
@@ -71,48 +77,35 @@ def root_problem(schema: Any) -> str | None:
     return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
 
 
-def _rewritten(node: Any, root: Mapping[str, Any]) -> Any:
-    """A node in words that strict mode takes, as far as there are any with the same meaning."""
+def _rewritten(node: Any) -> Any:
+    """A node in words that strict mode takes, as far as there are any."""
     if not isinstance(node, Mapping):
         return node
-    node = _without_reference(node, root)
-    out = {key: value for key, value in node.items() if key not in _REMARKS - {"title", "description"}}
+    out = {key: value for key, value in node.items() if key not in _DROPPED and not key.startswith("x-")}
+    if "anyOf" not in out and isinstance(out.get("oneOf"), list):
+        out["anyOf"] = out.pop("oneOf")
     for group in _GROUPS:
         if isinstance(out.get(group), Mapping):
-            out[group] = {name: _rewritten(part, root) for name, part in out[group].items()}
+            out[group] = {name: _rewritten(part) for name, part in out[group].items()}
     if isinstance(out.get("anyOf"), list):
-        out["anyOf"] = [_rewritten(part, root) for part in out["anyOf"]]
+        out["anyOf"] = [_rewritten(part) for part in out["anyOf"]]
     if "items" in out:
-        out["items"] = _rewritten(out["items"], root)
-    return _with_type(out)
+        out["items"] = _rewritten(out["items"])
+    return _without_lookaround(_with_type(out))
 
 
-def _without_reference(node: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
-    """A reference (or a lone allOf) with something beside it, as what it points to with that: one level, so that what
-    contains itself still ends."""
-    is_root = node is root
-    for _ in range(MAX_DEPTH):
-        lone = isinstance(node.get("allOf"), list) and len(node["allOf"]) == 1
-        key = "allOf" if lone else "$ref"
-        kept = {name: value for name, value in node.items() if name != key}
-        target = node["allOf"][0] if lone else _target(node.get("$ref"), root)
-        if not isinstance(target, Mapping) or not (lone or is_root or kept):
-            break
-        if any(name in target and target[name] != kept[name] for name in kept.keys() - _REMARKS):
-            break
-        node = {**target, **kept}
-    return dict(node)
+def _without_lookaround(node: dict[str, Any]) -> dict[str, Any]:
+    """The node with such a pattern as a text that the model reads."""
+    if not _looks_around(node):
+        return node
+    rule = f"{{pattern: {node['pattern']}}}"
+    text = f"{node['description']}\n\n{rule}" if "description" in node else rule
+    return {**{key: value for key, value in node.items() if key != "pattern"}, "description": text}
 
 
-def _target(reference: Any, root: Mapping[str, Any]) -> Any:
-    if not isinstance(reference, str) or not reference.startswith("#/"):
-        return None
-    target: Any = root
-    for step in reference[2:].split("/"):
-        target = (
-            target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
-        )
-    return target
+def _looks_around(node: Mapping[str, Any]) -> bool:
+    pattern = node.get("pattern")
+    return isinstance(pattern, str) and _LOOKAROUND.search(pattern) is not None
 
 
 def _with_type(node: dict[str, Any]) -> dict[str, Any]:
@@ -132,20 +125,40 @@ def _node_problems(node: Any, where: str) -> Iterator[str]:
         yield f"{where}: {word!r} is not supported"
     if "$ref" in node and node.keys() - {"$ref", *_GROUPS[1:], "$schema"}:
         yield f"{where}: $ref cannot have keywords beside it"
+    if "$ref" in node and not str(node["$ref"]).startswith("#"):
+        yield f"{where}: $ref must point into the schema itself"
+    if _looks_around(node):
+        yield f"{where}: a pattern cannot look around itself"
     if "anyOf" in node and "properties" in node:
         yield f"{where}: anyOf cannot stand beside properties"
     if not node.keys() & {"type", "$ref", "anyOf"}:
         yield f"{where}: needs a type"
     if "format" in node and node["format"] not in _FORMATS:
         yield f"{where}: the format {node['format']!r} is not supported"
+    yield from _literal_problems(node, where)
+    if "array" in _kinds(node) and "items" not in node:
+        yield f"{where}: an array needs items"
     yield from _object_problems(node, where)
     for place, child in _children(node, where):
         yield from _node_problems(child, place)
 
 
-def _object_problems(node: dict[str, Any], where: str) -> Iterator[str]:
+def _kinds(node: Mapping[str, Any]) -> Collection[Any]:
     kinds = node.get("type", ())
-    if "object" not in ((kinds,) if isinstance(kinds, str) else kinds) and "properties" not in node:
+    return (kinds,) if isinstance(kinds, str) else kinds if isinstance(kinds, list) else ()
+
+
+def _literal_problems(node: dict[str, Any], where: str) -> Iterator[str]:
+    kinds = _kinds(node)
+    values = node["enum"] if isinstance(node.get("enum"), list) else []
+    for value in values if kinds else ():
+        kind = _TYPES.get(type(value), "")
+        if kind not in kinds and not (kind == "integer" and "number" in kinds):
+            yield f"{where}: the enum value {value!r} is not of its type"
+
+
+def _object_problems(node: dict[str, Any], where: str) -> Iterator[str]:
+    if "object" not in _kinds(node) and "properties" not in node:
         return
     if node.get("additionalProperties") is not False:
         yield f"{where}: additionalProperties must be false"

@@ -54,6 +54,8 @@ def chat_choice(choice: Mapping[str, Any]) -> Reading:
     if not isinstance(message, dict):
         return empty_answer("message")
     text = _content_text(message.get("content"))
+    if text is None and isinstance(message.get("audio"), dict):
+        text = string(message["audio"].get("transcript"))
     refusal = string(message.get("refusal")) or _refusal_part(message.get("content"))
     called = {name: message[name] for name in ("tool_calls", "function_call") if message.get(name)}
     if called:

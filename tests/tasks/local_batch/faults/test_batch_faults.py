@@ -160,6 +160,11 @@ def test_a_line_may_be_unreadable(service: BatchService, fault: str, place: int)
     assert all(json.loads(line) for line in lines)
 
 
+def test_two_objects_may_be_on_a_line(service: BatchService) -> None:
+    data = service.content(service.run(rows(service), "glued_lines").output_file_id)
+    assert (data.count(b"\n"), data.count(b'}{"id"')) == (COUNT // 2, COUNT // 2)
+
+
 def test_awkward_characters_are_on_the_wire_as_they_are(service: BatchService) -> None:
     batch = service.run(rows(service), "raw_u2028")
     data = service.content(batch.output_file_id)
@@ -201,6 +206,8 @@ def test_answers_may_be_refused_cut_filtered_or_broken(service: BatchService) ->
         "content_filter:row-2",
         "invalid_json:row-3",
         "body_as_string:row-4",
+        "empty:row-6",
+        "fenced:row-7",
     ]
     batch = service.run(rows(service), json.dumps(words))
     lines = {line["custom_id"]: line for line in service.results(batch.output_file_id)}
@@ -212,6 +219,8 @@ def test_answers_may_be_refused_cut_filtered_or_broken(service: BatchService) ->
         json.loads(choice_of(lines["row-3"])["message"]["content"])
     assert json.loads(lines["row-4"]["response"]["body"])["object"] == "chat.completion"
     assert choice_of(lines["row-5"])["message"]["content"] == "Echo: text 5"
+    assert choice_of(lines["row-6"])["message"]["content"] == ""
+    assert choice_of(lines["row-7"])["message"]["content"].endswith("```json\nEcho: text 7\n```")
 
 
 def test_responses_may_be_refused_cut_or_filtered(service: BatchService) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tasks.stages.answers.json_inside import NotJSON, json_inside
 from tasks.stages.answers.schema import AnswerChecker
 
-JSON = '{"x":"a"}'
+JSON, OTHER = '{"x":"a"}', '{"x":"b"}'
 SCHEMA = {
     "type": "object",
     "properties": {"x": {"type": "string"}},
@@ -32,10 +32,27 @@ SCHEMA = {
         (f"hm</think>\n\n{JSON}", "a thought"),
         (f"\ufeff<think>hm</think>\n```json\n{JSON}\n```", "a byte order mark and a thought and a fence"),
         ('{"x":"```\\n"}', None),
+        (f"<think>perhaps ```json\n{OTHER}\n```</think>\n{JSON}", "a thought"),
+        (f"<think>a</think><think>b</think>{JSON}", "a thought"),
+        (f"[THINK]hm[/THINK]{JSON}", "a thought"),
+        (f"<reasoning>hm</reasoning>\n```json\n{JSON}\n```", "a thought and a fence"),
+        (f"\u200b{JSON}", "blanks"),
+        (f"```json {JSON} ```", "a fence"),
+        (f"```{JSON}```", "a fence"),
+        (f"```json\n{JSON}```", "a fence"),
+        (f"```json\n{JSON}", "a fence"),
+        (f"`{JSON}`", "other text"),
+        (f"json\n{JSON}", "other text"),
+        (f"The answer is {JSON}", "other text"),
+        (f"{JSON}\n\nAnything else?", "other text"),
+        (f"Of {{x}} and [see below]: {JSON}.", "other text"),
+        (f"```python\nx = 1\n```\n```json\n{JSON}\n```", "a fence"),
+        (f"Instead of {OTHER}:\n```json\n{JSON}\n```", "a fence"),
+        ('```json\n{"x":"```\\n{}"}\n```', "a fence"),
     ],
 )
 def test_the_only_json_is_taken(text: str, around: str | None) -> None:
-    if '"a"' in text:
+    if JSON in text:
         assert json_inside(text) == ({"x": "a"}, around)
     checker = AnswerChecker(SCHEMA)
     assert checker.check(text)[1] is None
@@ -54,8 +71,15 @@ def test_the_only_json_is_taken(text: str, around: str | None) -> None:
         ("sure: x", "not JSON: .*begins 'sure: x'"),
         ('{"x":"', "not JSON: "),
         ("```json\n{x}\n```", "not JSON: "),
-        (f"{JSON}\n{JSON}", "not JSON: "),
-        (f"The answer is {JSON}", "not JSON: .*begins 'The answer is"),
+        (f"{JSON}\n{JSON}", "several pieces"),
+        (f"{OTHER} or {JSON}", "several pieces"),
+        (f"As [1] says: {JSON}", "several pieces"),
+        ("<think>hm", "only a thought"),
+        ("hm</think>\n", "only a thought"),
+        (f"<think>hm {JSON}", "only a thought"),
+        ('{"x":"a",}', "not JSON: .*trailing comma"),
+        ('It is {"y": {"x":"a"}, "z', "not JSON: .*begins 'It is"),
+        ("{'x': 'a'}", "not JSON: "),
         ("[" * 100_000, "not JSON: "),
     ],
 )
@@ -66,7 +90,7 @@ def test_anything_else_says_what_is_wrong(text: str, says: str) -> None:
     assert value is None
     assert problem
     assert "\n" not in problem
-    assert "truncated" not in problem or text == '{"x":"'
+    assert "truncated" not in problem or text.startswith(('{"x":"', "It is {"))
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_lines_in_any_order_find_their_rows(way: dict[str, int]) -> None:
 
 
 @both_ways
+def test_of_two_objects_on_one_line_each_finds_its_row(way: dict[str, int]) -> None:
+    ids = [f"id {at}" for at in range(20)]
+    glued = b"".join(answered(each, f"answer to {each}") for each in ids)
+    table, stats = merge([Attempt((file(glued, b"{broken"),), batch_id="batch_1")], ids, **way)
+    assert table["llm_answer"].to_pylist() == [f"answer to {each}" for each in ids]
+    assert stats.by_status == {"succeeded": 20}
+
+
+@both_ways
 def test_statuses_come_from_the_lines_whichever_file_they_are_in(way: dict[str, int]) -> None:
     attempt = Attempt((file(failed("a"), answered("b", "x", "length")), file(failed("c", "batch_expired"))))
     table, stats = merge(

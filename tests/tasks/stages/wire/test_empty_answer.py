@@ -13,7 +13,10 @@ from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.outcome import ErrorClass, Outcome
 
 CHAT, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
-NOTHING = (None, "", " \n", "\u3000\t", "<think>hm</think>", "<think>a\nb</think>\n\n")
+NOTHING = (
+    None, "", " \n", "\u3000\t", "\u200b", "\ufeff", "<think>hm</think>", "<think>a\nb</think>\n\n", "<think>cut off", "hm</think>",
+    "<thinking>a</thinking><think>b</think>", "[THINK]hm[/THINK]",
+)  # fmt: skip
 CALL = {"type": "function_call", "name": "f", "arguments": "{}"}
 
 
@@ -63,6 +66,9 @@ EMPTY = [
     *(chat(text) for text in NOTHING),
     *(chat(text, reasoning_content="long thought") for text in NOTHING),
     chat([]),
+    chat([{"type": "text", "text": ""}]),
+    chat([{"type": "thinking", "thinking": [{"type": "text", "text": "long"}]}]),
+    chat(None, audio={"id": "audio_1", "transcript": ""}),
     chat("", tool_calls=[], function_call=None),
     openai(CHAT, {"choices": []}),
     *(completion(text) for text in NOTHING),
@@ -76,7 +82,13 @@ EMPTY = [
     message(),
     message({"type": "thinking", "thinking": "long"}),
     *(message({"type": "text", "text": text}) for text in NOTHING),
+    message({"type": "web_search_tool_result", "content": []}),
+    read("gemini", CHAT, json.dumps({"key": "a", "response": {"candidates": [{"finishReason": "STOP"}]}})),
+    read("gemini", CHAT, json.dumps({"key": "a", "response": {}})),
+    read("gemini", "/v1/embeddings", json.dumps({"key": "a", "response": {"embedding": {"values": []}}})),
     candidate(),
+    candidate({"text": "", "thoughtSignature": "c2ln"}),
+    candidate({"thoughtSignature": "c2ln"}),
     candidate({"text": "long", "thought": True}),
     *(candidate({"text": text}) for text in NOTHING),
 ]
@@ -90,7 +102,20 @@ def test_an_answer_without_content_has_failed_and_is_asked_again(outcome: Outcom
     assert outcome.answer is None or says_nothing(str(outcome.answer)), "what there is of it is kept"
 
 
-@pytest.mark.parametrize("text", ["x", " x", "0", "<think>hm</think>x", "x<think>hm</think>", "a </think> b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        " x",
+        "0",
+        "<think>hm</think>x",
+        "<think>a</think>x<think>b</think>",
+        "x<think>hm</think>",
+        "a </think> b",
+        "[0]",
+        "<b>",
+    ],
+)
 def test_any_content_is_an_answer(text: str) -> None:
     assert not says_nothing(text)
     assert chat(text).status is RowStatus.SUCCEEDED
@@ -117,6 +142,9 @@ PARTS: list[tuple[Outcome, object]] = [
     ),
     (message({"type": "text", "text": "I look."}, {"type": "server_tool_use"}, {"type": "text", "text": "42"}), "42"),
     (candidate({"text": "I call."}, {"functionCall": {"name": "f"}}), [{"text": "I call."}, {"functionCall": {"name": "f"}}]),
+    (chat(None, audio={"transcript": "42"}), "42"),
+    (candidate({"text": "hm", "thought": True}, {"inlineData": {"data": "AA=="}}), [{"inlineData": {"data": "AA=="}}]),
+    (candidate({"text": ""}, {"executableCode": {"code": "1"}}), [{"executableCode": {"code": "1"}}]),
     (candidate({"text": "I run."}, {"executableCode": {}}, {"text": "42"}), "42"),
 ]  # fmt: skip
 

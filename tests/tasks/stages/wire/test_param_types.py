@@ -30,6 +30,14 @@ def test_a_number_and_a_template_that_is_one_are_taken(name: str, value: Any) ->
     assert tree(name, max_completion_tokens=value)
 
 
+@pytest.mark.parametrize("name", ["openai", "alibaba", "anthropic", "gemini"])
+def test_no_tokens_are_no_answer(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"prompt\.params\.\w+: must be (a whole number from 1|at least 1), not 0"
+    ):
+        tree(name, max_completion_tokens=0)
+
+
 @pytest.mark.parametrize(
     ("name", "parameter", "value"),
     [

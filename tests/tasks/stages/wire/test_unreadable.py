@@ -7,6 +7,7 @@ import pytest
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.outcome import UNPARSABLE
+from tasks.stages.wire.unreadable import unreadable
 
 CHAT = "/v1/chat/completions"
 BROKEN = {
@@ -28,6 +29,50 @@ def test_the_row_of_a_broken_or_cut_line_has_failed_and_is_not_bought_again(name
     )
     assert outcome.error_message
     assert not outcome.retryable
+
+
+BAD = rb'"response":{"body":{"choices":[{"message":{"content":"half \x escape, \"key\":\"no\""}}]}}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "custom_id"),
+    [
+        (rb'{"id":1,"ok":true,"custom_id":"a",' + BAD + b"}", "a"),
+        (rb'{"id":null, "custom_id" : "a" ,' + BAD + b"}", "a"),
+        (b'{"custom_id":"\\u65e5\\u672c \\"x\\"",' + BAD + b"}", '日本 "x"'),
+        ('{"custom_id":"日本",'.encode() + BAD + b"}", "日本"),
+        (b"{" + BAD + b',"custom_id":"a"}', "a"),
+        (b"{" + BAD + b',"custom_id":"a","error":null}\r', "a"),
+        (b"{" + BAD + b',"key":"a"}', "a"),
+        (b'{"custom_id":"a",' + BAD + b',"custom_id":"b"}', "a"),
+        (b'{"custom_id":"a","x":"raw \x00 and \xff"}', "a"),
+        (b'{"custom_id":"a","error":null,}', "a"),
+        (b'{"custom_id":"a","error":null} and more', "a"),
+    ],
+)  # fmt: skip
+def test_the_id_is_read_before_and_after_what_is_broken(raw: bytes, custom_id: str) -> None:
+    outcome = unreadable(raw)
+    assert (outcome.custom_id, outcome.error_code) == (custom_id, "unreadable_line")
+
+
+WHOLE = {
+    "openai": '{"id":"1","custom_id":"%s","response":{"status_code":200,"body":{"choices":[{"message":{"content":"}{"},"finish_reason":"stop"}]}},"error":null}',
+    "anthropic": '{"custom_id":"%s","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"}{"}],"stop_reason":"end_turn"}}}',
+    "gemini": '{"key":"%s","response":{"candidates":[{"content":{"parts":[{"text":"}{"}]},"finishReason":"STOP"}]}}',
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("between", ["", " ", "\n", "\r\n\n"])
+@pytest.mark.parametrize("after", ["", "\n", "\n{broken\n"])
+def test_every_object_is_read_also_where_two_stand_on_one_line(name: str, between: str, after: str) -> None:
+    block = (between.join(WHOLE[name] % custom_id for custom_id in "abc") + after).encode()
+    parser = dialect(name).parser(CHAT)
+    outcomes = [each for each in parser.parse(block) if each.custom_id]
+    assert [(each.custom_id, each.status, each.answer) for each in outcomes] == [
+        (custom_id, RowStatus.SUCCEEDED, "}{") for custom_id in "abc"
+    ]
+    assert [each for each in parser.columns(block)["custom_id"] if each] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("raw", [b"{}}", b'{"custom_id":7 x}', b'{"custom_id":"" x}', b'{"other":"a" x}'])

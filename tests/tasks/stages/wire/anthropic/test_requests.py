@@ -12,7 +12,7 @@ from configs.errors import ConfigError
 from configs.prompt import Prompt
 from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_rules import refuse_row
-from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Template
+from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Skip, Template
 from tasks.stages.wire.anthropic.requests import request_tree
 
 A = Template("{{ a }}")
@@ -152,6 +152,18 @@ THINKS = {"type": "enabled", "budget_tokens": 2000}
         ({"temperature": 0, "thinking": THINKS}, "temperature: Anthropic refuses it beside thinking"),
         ({"temperature": "{{ a | float }}", "thinking": THINKS}, "temperature: Anthropic refuses it beside"),
         ({"top_k": 1, "thinking": THINKS}, "top_k: Anthropic refuses it beside thinking"),
+        ({"top_p": 0.5, "thinking": THINKS}, "top_p: beside thinking it must be from 0.95"),
+        (
+            {"temperature": 0.5, "thinking": {"type": "adaptive"}},
+            "temperature: Anthropic refuses it beside thinking",
+        ),
+        ({"tool_choice": "required", "thinking": THINKS}, "tool_choice: beside thinking"),
+        ({"thinking": {"type": "enabled"}}, "thinking: type enabled needs budget_tokens"),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": "{{ a }}"}},
+            "thinking.budget_tokens: .*whole number",
+        ),
+        ({"stop": ["###", "\n"]}, "stop_sequences: Anthropic takes none that are blank"),
     ],
 )
 def test_sampling_that_every_row_would_be_refused_for_is_refused(
@@ -165,8 +177,88 @@ def test_a_temperature_of_one_goes_with_thinking() -> None:
     assert body_of({"api_version": "2023-06-01"}, params={"temperature": 1, "thinking": THINKS})
 
 
+BOTH = {"temperature": 0.5, "top_p": 0.9}
+
+
 @pytest.mark.parametrize(
-    "params", [{"temperature": 1.1}, {"top_p": -1}, {"temperature": 0, "thinking": THINKS}]
+    ("model", "taken"),
+    [
+        ("claude-3-5-sonnet-20241022", True),
+        ("claude-sonnet-4-20250514", True),
+        ("claude-opus-4-0", True),
+        ("claude-opus-4-1", False),
+        ("claude-haiku-4-5-20251001", False),
+        ("claude-sonnet-5-5", False),
+        ("a-gateways-own", True),
+    ],
+)
+def test_later_models_take_temperature_or_top_p(model: str, taken: bool) -> None:
+    if taken:
+        assert body_of({"api_version": "2023-06-01"}, model=model, params=BOTH)["top_p"] == 0.9
+        return
+    with pytest.raises(ConfigError, match=r"params\.top_p: .* beside temperature"):
+        body_of({"api_version": "2023-06-01"}, model=model, params=BOTH)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"model": "claude-opus-4-6"}, "with claude-opus-4-6 the last message must be the user's"),
+        ({"model": "claude-haiku-5-5"}, "with claude-haiku-5-5"),
+        ({"model": "claude-opus-4-5", "params": {"thinking": THINKS}}, "with params.thinking"),
+        ({"model": "claude-opus-4-5", "schema": SCHEMA}, "with prompt.schema"),
+        ({"model": "claude-opus-4-5", "end": "So: "}, "no blanks at the end"),
+        ({"model": "claude-opus-4-5"}, None),
+        ({"model": "claude-opus-4-20250514"}, None),
+    ],
+)
+def test_the_beginning_of_an_answer_where_none_is_taken(more: dict[str, Any], says: str | None) -> None:
+    end = more.get("end", "So:")
+    more = {name: value for name, value in more.items() if name != "end"}
+    messages = ({"role": "user", "content": "u"}, {"role": "assistant", "content": end})
+    if says is None:
+        assert body_of(user=None, messages=messages, **more)["messages"][-1]["role"] == "assistant"
+        return
+    with pytest.raises(ConfigError, match=rf"^prompt\.messages\[1\].*{says}"):
+        body_of(user=None, messages=messages, **more)
+
+
+@pytest.mark.parametrize("user", ["", " \n", ({"type": "text", "text": ""},), ({"type": "text"},)])
+def test_a_text_without_content_is_refused(user: Any) -> None:
+    with pytest.raises(ConfigError, match="Anthropic takes no empty text"):
+        body_of(user=user)
+
+
+@pytest.mark.parametrize("user", ["{{ a }}", ({"type": "text", "text": "{{ a }}"},)])
+def test_a_row_without_text_is_skipped(user: Any) -> None:
+    tree = request_tree(Prompt(model="m", user=user), AnthropicProvider(name="anthropic"))
+    lines = Renderer(tree, ("a",)).lines(pa.record_batch({"a": ["x", None, " "]}), list("xyz"))
+    assert [isinstance(line, Skip) for line in lines] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/tiff;base64,{{ a }}"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": "{{ a }}"}},
+    ],
+)
+def test_a_kind_of_picture_that_is_not_read_is_refused(part: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"prompt\.user\[0\].*Anthropic reads image/gif"):
+        body_of(user=(part,))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 1.1},
+        {"top_p": -1},
+        {"temperature": 0, "thinking": THINKS},
+        {**BOTH, "model": "claude-haiku-4-5"},
+        {"stop_sequences": [" "]},
+        {"thinking": THINKS, "tool_choice": {"type": "any"}},
+        {"messages": [{"role": "user", "content": " "}]},
+    ],
 )
 def test_the_fake_refuses_such_sampling_too(params: dict[str, Any]) -> None:
     sent = {"model": "m", "max_tokens": 4000, "messages": [{"role": "user", "content": "u"}], **params}

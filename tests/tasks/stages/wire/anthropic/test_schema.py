@@ -8,8 +8,10 @@ import pytest
 from anthropic import transform_schema
 
 from configs.errors import ConfigError
+from configs.prompt import Prompt
 from fakes.anthropic_rules import _schema as problems
-from tasks.stages.wire.anthropic.schema import sendable
+from tasks.stages.wire.anthropic.requests import notes
+from tasks.stages.wire.anthropic.schema import sendable, unenforced
 
 TEXT = {"type": "string"}
 
@@ -41,7 +43,11 @@ def of(**properties: Any) -> dict[str, Any]:
             {"anyOf": [{"type": "integer", "description": "{minimum: 1}"}, {"type": "null"}]},
         ),
         ({"oneOf": [TEXT, {"type": "boolean"}]}, {"anyOf": [TEXT, {"type": "boolean"}]}),
-        ({"allOf": [of(a=TEXT)]}, {"allOf": [{**of(a=TEXT), "additionalProperties": False}]}),
+        ({"allOf": [of(a=TEXT)]}, {**of(a=TEXT), "additionalProperties": False}),
+        (
+            {"allOf": [TEXT, {"type": "string", "format": "date"}]},
+            {"allOf": [TEXT, {"type": "string", "format": "date"}]},
+        ),
         (of(a=TEXT), {**of(a=TEXT), "additionalProperties": False}),
         (
             {"properties": {"a": TEXT}},
@@ -70,6 +76,16 @@ def test_definitions_are_kept_under_one_name(group: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "node",
+    [{"$ref": "#/$defs/Item", "description": "d"}, {"allOf": [{"$ref": "#/$defs/Item"}], "description": "d"}],
+)
+def test_a_text_beside_a_reference_is_kept(node: dict[str, Any]) -> None:
+    found = sendable({**of(x=node), "$defs": {"Item": of(a=TEXT)}})
+    assert found["properties"]["x"] == {**of(a=TEXT), "description": "d", "additionalProperties": False}
+    assert list(problems(found, "schema")) == []
+
+
+@pytest.mark.parametrize(
     ("node", "where"),
     [
         ({"type": "object"}, "prompt.schema.properties.x"),
@@ -82,6 +98,7 @@ def test_definitions_are_kept_under_one_name(group: str) -> None:
         ({"anyOf": [TEXT, {"type": "object"}]}, "prompt.schema.properties.x.anyOf[1]"),
         ({"type": ["object", "null"]}, "prompt.schema.properties.x"),
         ({"$ref": "https://example.com/schema"}, "prompt.schema.properties.x"),
+        ({"allOf": [{"$ref": "#/$defs/A"}, TEXT]}, "prompt.schema.properties.x"),
     ],
 )
 def test_what_cannot_be_said_is_an_error_with_its_place(node: object, where: str) -> None:
@@ -106,3 +123,22 @@ def test_a_schema_within_itself_is_an_error() -> None:
 )
 def test_it_says_what_the_vendors_own_sdk_makes_of_a_schema(schema: dict[str, Any]) -> None:
     assert sendable(schema) == transform_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"type": "string", "pattern": "a", "maxLength": 3}, ["maxLength", "pattern"]),
+        (
+            {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2},
+            ["minItems", "minimum"],
+        ),
+        ({"type": "array", "items": TEXT, "minItems": 1}, []),
+        ({"type": "string", "format": "date", "description": "d", "default": "x"}, []),
+        ({"type": "string", "format": "phone"}, ["format"]),
+    ],
+)
+def test_what_the_model_is_told_and_not_held_to(node: dict[str, Any], words: list[str]) -> None:
+    assert unenforced(of(x=node)) == words
+    found = notes(Prompt.model_validate({"model": "m", "user": "u", "schema": of(x=node)}))
+    assert [", ".join(words) in note for note in found] == [True] * bool(words)

@@ -17,6 +17,8 @@ from tasks.stages.wire.openai.notes import notes
         ({"model": "gpt-6-luna", "params": {"temperature": 0}}, ["temperature: whether gpt-6-luna takes it"]),
         ({"model": "gpt-4.1", "params": {"temperature": 0}}, []),
         ({"model": "gpt-6-luna"}, []),
+        ({"model": "m", "params": {"response_format": {"type": "json_object"}}}, ["do not hold the word JSON"]),
+        ({"model": "m", "system": "Write JSON.", "params": {"response_format": {"type": "json_object"}}}, []),
         ({"model": "m", "schema": {"type": "object"}}, ["not enforced.*additionalProperties must be false"]),
         ({"model": "m", "schema": {"type": "string", "maxLength": 3}}, ["inside one", "'maxLength' is not supported"]),
         ({"model": "m", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}, []),

@@ -13,6 +13,8 @@ from configs.prompt import Prompt
 from tasks.stages.wire.dialect import Dialect
 from tasks.stages.wire.openai.requests import request_tree
 
+OPEN = {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": OPEN}}
 CHAT, RESPONSES, EDITS = "/v1/chat/completions", "/v1/responses", "/v1/images/edits"
 
 
@@ -65,6 +67,44 @@ def tree(endpoint: str, model: str = "m", **params: Any) -> dict[str, Any]:
         (RESPONSES, "m", {"response_format": {}}, "use prompt.schema"),
         (RESPONSES, "m", {"reasoning_effort": "low"}, "reasoning: {effort"),
         (RESPONSES, "m", {"n": 2}, "one answer a row"),
+        (RESPONSES, "m", {"seed": 2}, "seed: does not exist at /v1/responses; remove it"),
+        (RESPONSES, "m", {"logprobs": True}, "write include:"),
+        (CHAT, "m", {"instructions": "x"}, "use prompt.system"),
+        (CHAT, "gpt-5.1", {"reasoning": {"effort": "low"}}, "use reasoning_effort"),
+        (CHAT, "m", {"max_tokens": 0}, "max_tokens: must be at least 1, not 0"),
+        (CHAT, "m", {"logit_bias": {"5": "{{ t }}"}}, r"params.logit_bias.5: .*column \| float"),
+        (CHAT, "m", {"logit_bias": {"5": 101}}, "params.logit_bias.5: must be from -100 to 100"),
+        (CHAT, "m", {"metadata": {"a": 1}}, "params.metadata.a: must be text, not 1"),
+        (CHAT, "gpt-4.1", {"stop": list("abcde")}, "at most 4"),
+        (CHAT, "m", {"top_logprobs": 5}, "beside logprobs: true alone"),
+        (CHAT, "m", {"top_logprobs": 5, "logprobs": False}, "beside logprobs: true alone"),
+        (CHAT, "gpt-4.1", {"top_k": 5}, "is no parameter of OpenAI's"),
+        (CHAT, "m", {"enable_thinking": "{{ x }}"}, r"column \| bool"),
+        (
+            CHAT,
+            "m",
+            {"response_format": FORMAT},
+            "params.response_format: .*additionalProperties must be false.*correct it",
+        ),
+        (
+            RESPONSES,
+            "m",
+            {"text": {"format": {"type": "json_schema", **FORMAT["json_schema"]}}},
+            "params.text.format: .*correct it",
+        ),
+        (
+            CHAT,
+            "m",
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": OPEN}}]},
+            r"params.tools\[0\]: .*additionalProperties must be false.*correct it",
+        ),
+        (
+            RESPONSES,
+            "m",
+            {"tools": [{"type": "function", "name": "f", "parameters": {"type": "array"}}]},
+            r"params.tools\[0\]",
+        ),
+        ("/v1/embeddings", "m", {"temperature": 0}, "does not exist at /v1/embeddings"),
         ("/v1/embeddings", "m", {"n": 2}, "one answer a row"),
         ("/v1/moderations", "m", {"n": 2}, "one answer a row"),
         ("/v1/videos", "m", {"n": 2}, "one answer a row"),
@@ -138,6 +178,12 @@ def test_a_format_with_one_answer_a_row_refuses_several() -> None:
         ("somebody/o3-like", {"temperature": 0}),
         ("m", {"temperature": "{{ t | float }}", "seed": "{{ t | int }}", "store": "{{ t | bool }}"}),
         ("m", {"temperature": None}),
+        ("o3-mini", {"temperature": None, "max_tokens": None}),
+        ("m", {"top_logprobs": 5, "logprobs": True}),
+        ("m", {"top_logprobs": 5, "logprobs": "{{ t | bool }}"}),
+        ("m", {"reasoning": {"effort": "low"}, "top_k": 5}),
+        ("m", {"response_format": {"type": "json_object"}}),
+        ("m", {"tools": [{"type": "function", "function": {"name": "f", "parameters": OPEN}}]}),
     ],
 )
 def test_what_no_documentation_refuses_is_posted(model: str, params: Any) -> None:
@@ -161,6 +207,11 @@ def test_the_body_of_an_sdk_call_is_the_request_s(endpoint: str) -> None:
             "extra_body.temperature: params already set it",
         ),
         ({"extra_body": [1]}, "must be a mapping"),
+        ({"extra_body": {"timeout": 3}}, "extra_body.timeout belongs"),
+        ({"stream_options": {}}, "stream_options belongs"),
+        ({"extra_body": {"stream": True}}, "may not set stream"),
+        ({"api_key": "sk-x"}, "api_key belongs"),
+        ({"request_timeout": 3}, "request_timeout belongs"),
         ({"extra_body": {"messages": []}}, "may not set messages"),
     ],
 )

@@ -57,6 +57,14 @@ TREE = closed(name=TEXT, below={"type": "array", "items": {"$ref": "#/$defs/Tree
         (closed(x={"const": 1}), {"type": "integer", "const": 1}),
         ({**closed(x={"$ref": "#/definitions/a", "description": "d"}), "definitions": {"a": TEXT}},
          {**TEXT, "description": "d"}),
+        ({"$defs": {"Alias": {**REFERENCE, "title": "t"}, "Place": PLACE}, **closed(x={"$ref": "#/$defs/Alias", "description": "d"})},
+         {**PLACE, "title": "t", "description": "d"}),
+        (with_place(x={"oneOf": [REFERENCE, {"type": "null"}], "discriminator": {"propertyName": "k"}}),
+         {"anyOf": [REFERENCE, {"type": "null"}]}),
+        (closed(x={**TEXT, "x-order": 1}), TEXT),
+        ({"$id": "https://x.test/schema", **closed(x=TEXT)}, TEXT),
+        (closed(x={**TEXT, "pattern": "^(?!-)a", "description": "d"}), {**TEXT, "description": "d\n\n{pattern: ^(?!-)a}"}),
+        (closed(x={**TEXT, "pattern": r"\(?=a"}), {**TEXT, "pattern": r"\(?=a"}),
     ],
 )  # fmt: skip
 def test_words_that_strict_mode_refuses_are_said_in_others(
@@ -77,15 +85,17 @@ def test_words_that_strict_mode_refuses_are_said_in_others(
         ({"type": "array", "items": REFERENCE, "$defs": {"Place": PLACE}}, [{"city": "x"}], ["x"]),
         ({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "array", "items": TEXT}, ["a"], [1]),
         ({"type": "array", "items": {"anyOf": [TEXT, {"$ref": "#"}]}}, ["a", ["b"]], [1]),
-        ({"type": ["object", "null"], **{k: v for k, v in PLACE.items() if k != "type"}}, None, 1),
+        ({**PLACE, "type": ["object", "null"]}, None, 1),
+        ({"oneOf": [PLACE, closed(x=TEXT)]}, {"x": "y"}, {"z": 1}),
+        ({"enum": ["a", 1]}, 1, "b"),
+        ({"type": "array", "items": closed(below={"anyOf": [{"$ref": "#/items"}, {"type": "null"}]})}, [{"below": None}], [1]),
     ],
 )  # fmt: skip
 def test_a_root_that_is_no_object_is_wrapped(schema: dict[str, Any], good: Any, bad: Any) -> None:
     sent = sent_schema(schema)
-    if sent.unenforced is None:
-        assert not list(strict_problems(sent.schema))
-    if not is_wrapped(schema):
-        return
+    assert sent.unenforced is None
+    assert sent.wrapped
+    assert is_wrapped(schema)
     validator = jsonschema_rs.validator_for(sent.schema, offline=True)
     assert validator.is_valid({"answer": good})
     assert not validator.is_valid({"answer": bad})
@@ -97,6 +107,19 @@ def test_a_root_that_is_a_reference_is_what_it_points_to(root: dict[str, Any]) -
     sent = sent_schema({**root, "$defs": {"Tree": TREE}})
     assert sent.unenforced is None
     assert sent.schema["properties"] == TREE["properties"], "one level: what contains itself still ends"
+    assert not sent.wrapped
+
+
+def test_what_contains_itself_ends_also_where_texts_stand_beside_the_reference() -> None:
+    reference = {"$ref": "#/$defs/Tree", "description": "d"}
+    tree = closed(name=TEXT, below={"type": "array", "items": reference})
+    sent = sent_schema({"$defs": {"Tree": tree}, **closed(x=reference)})
+    assert sent.unenforced is None
+    home = sent.schema["properties"]["x"]
+    assert home == {
+        **closed(name=TEXT, below={"type": "array", "items": {"$ref": "#/$defs/Tree"}}),
+        "description": "d",
+    }
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -112,7 +135,15 @@ def deep(levels: int) -> dict[str, Any]:
         (closed(x={**TEXT, "format": "uri"}), "$.x: the format 'uri' is not supported"),
         (closed(x={}), "$.x: needs a type"),
         (closed(x={"type": "array", "items": {}}), "$.x[]: needs a type"),
-        (closed(x={"oneOf": [TEXT]}), "$.x: 'oneOf' is not supported"),
+        (closed(x={"oneOf": [TEXT, True]}), "$.x.anyOf[1]: must be a schema with a type"),
+        (closed(x={"type": "array"}), "$.x: an array needs items"),
+        (closed(x={"type": ["array", "null"]}), "$.x: an array needs items"),
+        (closed(x={**TEXT, "enum": ["a", None]}), "$.x: the enum value None is not of its type"),
+        (closed(x={"$ref": "https://x.test/schema"}), "$.x: $ref must point into the schema itself"),
+        *((closed(x={**TEXT, word: value}), f"$.x: {word!r} is not supported") for word, value in {
+            "not": TEXT, "if": TEXT, "allOf": [TEXT, TEXT], "patternProperties": {}, "uniqueItems": True, "minLength": 1,
+        }.items()),
+        (closed(x={"type": "array", "prefixItems": [TEXT], "items": TEXT}), "$.x: 'prefixItems' is not supported"),
         (with_place(x={**REFERENCE, "type": "string"}), "$.x: $ref cannot have keywords beside it"),
         (deep(MAX_DEPTH + 1), "11 levels"),
         (closed(**{f"p{n}": TEXT for n in range(MAX_PROPERTIES + 1)}), "5,001 properties"),

@@ -1,0 +1,69 @@
+"""Content parts of messages, under the names of the endpoint: one job file works at chat and at responses."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from configs.errors import ConfigError
+from tasks.stages.prompt.render import templated
+from tasks.stages.wire.openai.pictures import with_addresses
+
+_TEXTS: Final = frozenset({"text", "input_text", "output_text"})
+_PICTURES: Final = frozenset({"image_url", "input_image"})
+_ELSEWHERE: Final = frozenset(
+    {"document", "image", "redacted_thinking", "search_result", "thinking", "tool_result", "tool_use"}
+)
+"""Parts of Anthropic's, which OpenAI refuses on every row."""
+
+
+def content(given: Any, where: str, role: str, endpoint: str) -> Any:
+    """The content of a message as a tree; `where` is its place in the job file. ConfigError for a part that no row could pass."""
+    if isinstance(given, str):
+        return templated(given, where)
+    part = _responses_part if endpoint == "/v1/responses" else _chat_part
+    return [
+        with_addresses(
+            templated(part(_checked(each, f"{where}[{i}]"), role), f"{where}[{i}]"), f"{where}[{i}]"
+        )
+        for i, each in enumerate(given)
+    ]
+
+
+def _checked(part: dict[str, Any], where: str) -> dict[str, Any]:
+    kind = part.get("type")
+    if kind in _TEXTS and not isinstance(part.get("text"), str):
+        raise ConfigError(f"{where}.text: must be text, not {part.get('text')!r}")
+    if kind is None or kind in _ELSEWHERE:
+        raise ConfigError(
+            f"{where}.type: OpenAI knows no part {kind!r}; write {{type: text, text: ...}} or"
+            " {type: image_url, image_url: {url: ...}}"
+        )
+    return part
+
+
+def _chat_part(part: dict[str, Any], role: str) -> dict[str, Any]:  # noqa: ARG001 - one shape for both
+    """Pictures have their address in an object."""
+    if part["type"] in _TEXTS:
+        return {**part, "type": "text"}
+    if part["type"] in _PICTURES and "file_id" not in part:
+        image = part.get("image_url")
+        options = image if isinstance(image, dict) else {"url": image, **_options(part)}
+        return {"type": "image_url", "image_url": options}
+    return part
+
+
+def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
+    """Pictures have their address in the part itself."""
+    if part["type"] in _TEXTS:
+        return {**part, "type": "output_text" if role == "assistant" else "input_text"}
+    if part["type"] == "image_url":
+        image = part.get("image_url")
+        options = image if isinstance(image, dict) else {"url": image, **_options(part)}
+        return {"type": "input_image", "image_url": options.get("url")} | {
+            name: value for name, value in options.items() if name != "url"
+        }
+    return part
+
+
+def _options(part: dict[str, Any]) -> dict[str, Any]:
+    return {"detail": part["detail"]} if "detail" in part else {}
