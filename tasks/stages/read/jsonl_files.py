@@ -18,6 +18,7 @@ import pyarrow.json as pa_json
 
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
+from tasks.stages.read.json_depth import MAX_DEPTH, is_too_deep, may_be_too_deep
 from tasks.stages.read.jsonl_types import (
     WideNumbers,
     as_text,
@@ -30,12 +31,14 @@ from tasks.stages.read.jsonl_types import (
     plain_type,
     type_of,
 )
+from tasks.stages.read.text_encoding import likely_encoding
 from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
 _MAX_LINE_BYTES = 512 << 20
 _WINDOW_LINES = 64
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 
 LeaveOut = Callable[[BadLine], None]
@@ -65,8 +68,9 @@ class LineBlock:
             return self
         lines = self.data.split(b"\n")
         for place, line in enumerate(lines):
-            with suppress(ValueError, RecursionError):
-                lines[place] = json.dumps(convert(parsed(line))).encode() if line.strip(b" \t\r") else line
+            if line.strip(b" \t\r") and not is_too_deep(line):
+                with suppress(ValueError):
+                    lines[place] = json.dumps(convert(parsed(line))).encode()
         return LineBlock(self.path, self.line, b"\n".join(lines))
 
     def lines(self) -> Iterator[LineBlock]:
@@ -117,13 +121,7 @@ def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *,
     for fragment in fragments:
         with storage.input_errors(fragment.path):
             for block in _blocks(storage, fragment):
-                try:
-                    known = _with_block(known, block, wide, mixed, _ignore if skip else None)
-                except RecursionError as error:
-                    raise InputError(
-                        f"{block.path}: line {block.line} or after: a value is nested too deeply to be read;"
-                        " write it as text in quotes"
-                    ) from error
+                known = _with_block(known, block, wide, mixed, _ignore if skip else None)
     if wide.field_that_loses_digits(known):
         for fragment in fragments:
             for block in _blocks(storage, fragment):
@@ -192,15 +190,9 @@ def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, like
     Without a schema, types are inferred; `likely` fields save two fifths of the time where they fit. Lines
     are only looked at one by one when the block as a whole does not parse.
     """
-    data = b"\n" + block.data
-    rows = data.count(b"\n") - len(_BLANK_LINE.findall(data))
-    if schema is None and len(likely):
-        with suppress(ValueError, pa.ArrowException):
-            return _parse_exactly(block.data, rows, pa.schema(list(likely)), unknown_fields="infer")
-    try:
-        return _parse_exactly(block.data, rows, schema)
-    except (ValueError, pa.ArrowException):
-        lines = list(_good_lines(block.lines(), _check_object, leave_out))
+    with suppress(ValueError, pa.ArrowException):
+        return _parse_whole(block, schema, likely)
+    lines = list(_good_lines(block.lines(), _check_object, leave_out))
     if schema is None:
         _find_mixed(lines)
     lines = list(_readable_by_arrow(lines, leave_out))
@@ -211,6 +203,18 @@ def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, like
         raise InputError(
             f"{block.path}: line {block.line} or after: {one_line(error)}; correct it"
         ) from error
+
+
+def _parse_whole(block: LineBlock, schema: Any, likely: Any) -> Any:
+    """The block as Arrow reads it. ValueError or ArrowException where it cannot, or would end the process."""
+    if may_be_too_deep(block.data) and any(map(is_too_deep, block.data.split(b"\n"))):
+        raise ValueError(_TOO_DEEP)
+    data = b"\n" + block.data
+    rows = data.count(b"\n") - len(_BLANK_LINE.findall(data))
+    if schema is None and len(likely):
+        with suppress(ValueError, pa.ArrowException):
+            return _parse_exactly(block.data, rows, pa.schema(list(likely)), unknown_fields="infer")
+    return _parse_exactly(block.data, rows, schema)
 
 
 def _table(lines: Sequence[LineBlock], schema: Any) -> Any:
@@ -240,12 +244,11 @@ def _good_lines(
     for line in lines:
         try:
             check(line.data)
-        except (ValueError, RecursionError, pa.ArrowException) as error:
+        except (ValueError, pa.ArrowException) as error:
             reason = _reason(error)
             if leave_out is None:
                 raise InputError(
-                    f"{line.path}: line {line.line}: {reason}; "
-                    "write one JSON object a line, or set source.bad_lines: skip"
+                    f"{line.path}: line {line.line}: {reason}; {_advice(line, error)}"
                 ) from error
             leave_out(BadLine(line.path, line.line, reason))
         else:
@@ -258,6 +261,14 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text at byte {error.start + 1}"
     return one_line(error).removeprefix("JSON parse error: ").removesuffix(" in row 0").removesuffix(".")
+
+
+def _advice(line: LineBlock, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        likely = likely_encoding(line.data)
+        return f"it looks like {likely}: write the file as UTF-8 (iconv -f {likely} -t utf-8)"
+    instead = "the inner value as text in quotes" if _TOO_DEEP in str(error) else "one JSON object a line"
+    return f"write {instead}, or set source.bad_lines: skip"
 
 
 def _readable_by_arrow(lines: Sequence[LineBlock], leave_out: LeaveOut | None) -> Iterator[LineBlock]:
@@ -277,6 +288,8 @@ def _windows(lines: Sequence[LineBlock]) -> Iterator[Sequence[LineBlock]]:
 
 
 def _check_object(data: bytes) -> None:
+    if is_too_deep(data):
+        raise ValueError(_TOO_DEEP)
     if not isinstance(json.loads(str(data, "utf-8")), dict):
         raise ValueError("not an object" if not data.lstrip().startswith(b"[") else "an array, not an object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
 
@@ -289,7 +302,7 @@ def _find_mixed(lines: Iterable[LineBlock]) -> None:
     """Raise _MixedTypes when a field is of several types in these lines."""
     type_, mixed = pa.struct([]), Mixed()
     for line in lines:
-        with suppress(ValueError, RecursionError):  # refused, or left out, when Arrow reads it
+        with suppress(ValueError):  # refused, or left out, when Arrow reads it
             type_ = merge_types(type_, type_of(parsed(line.data), (), mixed), (), mixed)
     if mixed:
         raise _MixedTypes(type_, mixed)
@@ -299,7 +312,7 @@ def _refuse_other_types(lines: Iterable[LineBlock], known: Any) -> None:
     """Raise InputError for the first line that does not have the types that the file had when it was opened."""
     for line in lines:
         mixed = Mixed()
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             merge_types(known, type_of(parsed(line.data), (), mixed), (), mixed)
         for path, what in mixed.items():
             raise InputError(

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
         ('{"a":1e300}\n', [{"a": 1e300}]),
         ('{"a":null}\n', [{"a": None}]),
         ('{"a":[]}\n{"a":[{"b":1}]}\n{"a":[{"c":true}]}', [{"a": []}, {"a": [{"b": 1, "c": None}]}, {"a": [{"b": None, "c": True}]}]),
-        ('{"a":{}}\n', [{"a": {"_empty": None}}]),
+        ('{"a":{}}\n', [{"a": {"_empty": None}}]),  # templates see {}: test_values.py
     ],
 )  # fmt: skip
 def test_values_come_back(file: Path, content: str, rows: list[dict[str, Any]]) -> None:
@@ -197,10 +197,32 @@ def test_a_line_larger_than_a_block_is_read(file: Path) -> None:
     assert rows_of(opened(file, "\n".join(map(json.dumps, rows)))) == rows
 
 
-@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
-def test_a_value_nested_beyond_what_can_be_read_is_one_line(file: Path, open_: str, close: str) -> None:
-    with pytest.raises(InputError, match="line 1 or after: a value is nested too deeply"):
-        opened(file, '{"a":' + open_ * 2_000 + "1" + close * 2_000 + "}\n")
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}"), ("[", ""), ('{"a":', "")])
+@pytest.mark.parametrize("levels", [201, 2_000, 300_000])
+def test_what_is_nested_beyond_what_can_be_read_is_one_line(
+    file: Path, open_: str, close: str, levels: int
+) -> None:
+    content = '{"a":1}\n{"a":' + open_ * levels + "1" + close * levels + "}\n"
+    with pytest.raises(
+        InputError, match="line 2: nested more than 200 levels deep; write the inner value as"
+    ):
+        opened(file, content)
+    skipped = opened(file, content, bad_lines="skip")
+    assert rows_of(skipped) == [{"a": 1}]
+    assert skipped.bad_line_count == 1
+
+
+def test_deep_values_and_brackets_in_texts_are_read(file: Path) -> None:
+    deep = "[" * 199 + "1" + "]" * 199
+    texts = ["[{" * 500, '\\"[' * 500, "x"]
+    lines = [
+        '{"a":"x","t":""}',
+        f'{{"a":{deep},"t":""}}',
+        *(json.dumps({"a": "y", "t": text}) for text in texts),
+    ]
+    rows = rows_of(opened(file, "\n".join(lines)))
+    assert [row["a"] for row in rows] == ['"x"', deep, '"y"', '"y"', '"y"']
+    assert [row["t"] for row in rows] == ["", "", *texts]
 
 
 def test_a_file_that_changed_type_after_it_was_opened_is_refused(file: Path) -> None:
