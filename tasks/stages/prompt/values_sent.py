@@ -10,12 +10,15 @@ import json
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from enum import StrEnum
+from types import UnionType
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from tasks.stages.prompt import values
+from tasks.stages.prompt.number_filters import no_number
 
 
 class SentAs(StrEnum):
@@ -24,6 +27,12 @@ class SentAs(StrEnum):
     TEXT = "_nightmail_text"
     TYPED = "_nightmail_typed"
     """A parameter that ends in one of `TYPED_FILTERS`: the number, truth value or JSON that the filter names."""
+    NUMBER = "_nightmail_number"
+    """The same where only a number is taken, also from `tojson`."""
+    WHOLE = "_nightmail_whole"
+    """The same where only a whole number is taken."""
+    TRUTH = "_nightmail_truth"
+    """The same where only true or false is taken."""
     TOKENS = "_nightmail_tokens"
     """The input of an embedding: text, or a list of token ids."""
     NO_TOKENS = "_nightmail_no_tokens"
@@ -36,6 +45,7 @@ class SentAs(StrEnum):
     """The bytes of a picture, a sound or a document."""
 
 
+TYPED: Final = (SentAs.TYPED, SentAs.NUMBER, SentAs.WHOLE, SentAs.TRUTH)
 TYPED_FILTERS: Final = ("float", "int", "bool", "tojson")
 _PICTURE = re.compile(
     r"https?://[^/\s]|data:image/[\w.+-]+;base64,[A-Za-z0-9+/_=-]|gs://[^/\s]", re.IGNORECASE
@@ -70,28 +80,44 @@ def typed_filter(text: str) -> str | None:
     """The filter of `TYPED_FILTERS` that a template ends with, being one expression: its value has that type."""
     try:
         whole = whole_expression(Environment().parse(text))  # noqa: S701 - parsed, never rendered
-    except TemplateSyntaxError:  # said where the template is compiled
+    except (TemplateSyntaxError, RecursionError):  # said where the template is compiled
         return None
     name = whole.expression.name if whole and isinstance(whole.expression, nodes.Filter) else None
     return name if name in TYPED_FILTERS else None
 
 
-def to_typed(value: Any, kind: str) -> str:
-    """JSON of a value that is a number (`float`, `int`), a truth value (`bool`) or anything (`tojson`)."""
+def to_typed(value: Any, kind: str, column: str = "") -> str:
+    """JSON of a value that is a number (`float`, `int`), a truth value (`bool`) or anything (`tojson`).
+
+    `column` is where it comes from, for the message of the ValueError that other values raise.
+    """
     if kind == "tojson":
         return values.to_json(value)
     shown = str(values.to_text(value)).strip()
     try:
-        number = _TRUTH[shown.lower()] if kind == "bool" else _number(shown, kind)
+        return json.dumps(_TRUTH[shown.lower()] if kind == "bool" else _exact_number(shown, kind))
     except (KeyError, ValueError, OverflowError):
-        what = f"{shown[:60]!r} is no {kind}" if shown else "the value is empty"
-        raise ValueError(
-            f"{what}; write {{{{ column | default(..., true) | {kind} }}}} for such rows"
-        ) from None
-    return json.dumps(number)
+        raise no_number(shown, kind, column) from None
 
 
-def _number(shown: str, kind: str) -> float | int:
+def _only(types: type | UnionType, words: str, filter_: str) -> Callable[[Any, str, str], str]:
+    """`to_typed` that takes what `tojson` gives only if it has one of the types, or is null."""
+
+    def to_due(value: Any, kind: str, column: str = "") -> str:
+        is_truth = isinstance(value, bool)
+        fits = value is None or (is_truth if filter_ == "bool" else isinstance(value, types) and not is_truth)
+        if kind == "tojson" and not fits:
+            shown = str(values.to_text(value))[:60]
+            where = f"column {column!r}: " if column else ""
+            raise ValueError(
+                f"{where}{shown!r} is not {words}; write {{{{ {column or 'column'} | {filter_} }}}} to read it as one"
+            )
+        return to_typed(value, kind, column)
+
+    return to_due
+
+
+def _exact_number(shown: str, kind: str) -> float | int:
     if kind == "int":
         return int(shown) if re.fullmatch(r"[+-]?\d+", shown) else _whole(float(shown))
     number = float(shown)
@@ -165,10 +191,13 @@ def _no_picture(text: str, wanted: str) -> str:
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {
     SentAs.TYPED: to_typed,
+    SentAs.NUMBER: _only(int | float | Decimal, "a number", "float"),
+    SentAs.WHOLE: _only(int, "a whole number", "int"),
+    SentAs.TRUTH: _only(bool, "true or false", "bool"),
     SentAs.TOKENS: to_tokens,
     SentAs.NO_TOKENS: to_text_only,
     SentAs.URL: to_url,
     SentAs.HTTPS_URL: to_https_url,
     SentAs.BASE64: to_base64,
 }
-"""The filters by name; all but the first three are given the rendered text."""
+"""The filters by name; those of addresses and bytes are given the rendered text."""
