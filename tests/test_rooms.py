@@ -59,7 +59,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/stages/prompt/test_values_sent.py": "tasks/stages/prompt/ number_filters",
     "tests/tasks/stages/wire/test_content.py": "tasks/stages/prompt/ content tasks/stages/wire/anthropic/ content tasks/stages/wire/gemini/ content tasks/stages/wire/openai/ content",
     "tests/tasks/stages/wire/test_picture_tokens.py": "tasks/stages/wire/anthropic/ picture_tokens tasks/stages/wire/gemini/ picture_tokens tasks/stages/wire/openai/ picture_tokens",
-    "tests/tasks/stages/read/test_csv_files.py": "tasks/stages/read/ csv_text values",
+    "tests/tasks/stages/read/test_csv_files.py": "tasks/stages/read/ csv_header csv_text values",
     "tests/tasks/stages/read/test_dataset.py": "tasks/stages/read/ columns discover partitions tasks/storage/ source_files urls",
     "tests/tasks/stages/read/test_jsonl_files.py": "tasks/stages/read/ json_depth jsonl_types",
     "tests/tasks/stages/read/test_parquet_annotations.py": "tasks/stages/read/ parquet_variant",
