@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,16 @@ def test_files_are_put_together(tmp_path: Path) -> None:
     put(tmp_path / "1.arrow", pa.table({"a": [1], "b": ["x"]}))
     put(tmp_path / "2.feather", pa.table({"b": ["y"], "a": [0.5]}))
     assert rows_of(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 0.5, "b": "y"}]
+    [note] = open_dataset(Source(path=str(tmp_path))).notes
+    assert note == "column 'a' is int64 in some files and double in others, read as double"
     put(tmp_path / "3.arrow", pa.table({"a": ["text"], "b": ["z"]}))
     with pytest.raises(InputError, match=r"3.arrow: column 'a' is string, but double in .*1.arrow"):
+        rows_of(tmp_path)
+
+
+def test_a_decimal_that_parquet_has_not_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "a.arrow", pa.table({"a": pa.array([Decimal(1500)], pa.decimal128(5, -2))}))
+    with pytest.raises(InputError, match=r"column 'a' is decimal128\(5, -2\), which Parquet cannot hold"):
         rows_of(tmp_path)
 
 
