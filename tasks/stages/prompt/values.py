@@ -12,7 +12,7 @@ The rules hold wherever a value becomes text: `{{ x }}`, `a ~ b` and text filter
 | date, time, timestamp | ISO 8601, the zone's offset where there is one, down to the nanosecond where there are any |
 | duration | ISO 8601: `PT1M30S`, `-P1DT0.5S` |
 | list, struct, map | JSON |
-| JSON text of a field of mixed types | as what it says: text, a number, a list |
+| JSON text: a field of mixed types, Parquet's VARIANT | as what it says: text, a number, a list |
 | binary | an error, and the row is skipped: write `{{ x | b64encode }}` |
 
 Inside JSON (containers, and the `tojson` filter) null and NaN are `null`, decimals are numbers as written, binary is

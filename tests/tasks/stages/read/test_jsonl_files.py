@@ -104,6 +104,18 @@ def test_a_line_that_is_no_object_stops_or_is_counted(file: Path, bad: str, reas
     assert [(line.line, reason in line.reason) for line in dataset.bad_lines] == [(3, True)]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "likely"), [("cp1252", "cp1252"), ("utf-16", "utf-16"), ("shift_jis", "shift_jis")]
+)
+def test_a_file_in_another_encoding_names_it(file: Path, encoding: str, likely: str) -> None:
+    text = "これは日本語です" if encoding == "shift_jis" else "Zoë"
+    with pytest.raises(InputError) as caught:
+        opened(file, f'{{"a":"{text}"}}\n'.encode(encoding))
+    assert f"it looks like {likely}: write the file as UTF-8 (iconv -f {likely} -t utf-8)" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize("gap", [0, 200])
 @pytest.mark.parametrize(
     ("first", "second", "field", "what"),
