@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,11 @@ from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _FILE_MAGIC = b"ARROW1"
+_TEXTS: tuple[Callable[[Any], bool], ...] = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class ArrowReader:
         schema = pa.schema([self.schema.field(name) for name in names])
         with self.storage.input_errors(fragment.path):
             for whole in _batches(self.storage, fragment):
+                _refuse_damage(whole, names)
                 for start in range(0, whole.num_rows, rows):
                     batch = whole.slice(start, rows)
                     yield cast_batch(batch, schema, self.storage.display_path(fragment.path))
@@ -53,8 +59,7 @@ def inspect_arrow(
     common = CommonSchema(first_path, only)
     for fragment in fragments:
         with storage.input_errors(fragment.path, "be read as Arrow"):
-            schema = _schema(storage, fragment)
-        common.add(storage.display_path(fragment.path), schema, {})
+            common.add(storage.display_path(fragment.path), _schema(storage, fragment), {})
     for each in common.used:
         _check_output_can_hold(each, first_path)
     return ArrowReader(storage, common.schema, common.notes, common.converted)
@@ -82,6 +87,20 @@ def _batches(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
             yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
         else:
             yield from reader
+
+
+def _refuse_damage(batch: Any, names: tuple[str, ...]) -> None:
+    """ArrowInvalid for offsets that point elsewhere: to follow them ends the process.
+
+    A text that is no UTF-8 is left to its row.
+    """
+    for name in names:
+        column = batch.column(name)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if not (any(is_text(column.type) for is_text in _TEXTS) and "UTF8" in str(error)):
+                raise
 
 
 def _check_output_can_hold(each: Any, path: str) -> None:

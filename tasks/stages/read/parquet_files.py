@@ -78,7 +78,7 @@ def inspect_parquet(
             schema, notes = annotated_schema(file)
             own = zip(schema, file.schema_arrow, strict=True)
             common.mark_converted([field.name for field, stored in own if field.type != stored.type])
-        common.add(storage.display_path(fragment.path), schema, notes)
+            common.add(storage.display_path(fragment.path), schema, notes)
     return ParquetReader(storage, common.schema, rows, common.notes, common.converted)
 
 
