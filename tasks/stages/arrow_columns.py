@@ -29,7 +29,7 @@ _NUMPY: dict[pa.DataType, Any] = {
 
 def is_empty_object(kind: pa.StructType) -> bool:
     """Whether a struct type stands for objects without fields."""
-    return kind.num_fields == 1 and kind.field(0).equals(EMPTY_OBJECT, check_metadata=True)
+    return kind.num_fields == 1 and bool(kind.field(0).equals(EMPTY_OBJECT, check_metadata=True))
 
 
 def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
@@ -65,8 +65,8 @@ class NumberColumns(NodeTransformer):
         self.generic_visit(node)
         column = shown_column(node.node)
         if node.name in ("float", "int") and column:
-            name = nodes.Keyword(_COLUMN, nodes.Const(column))
-            node.kwargs.append(name.set_lineno(node.lineno).set_environment(node.environment))
+            name = nodes.Keyword(_COLUMN, nodes.Const(column, lineno=node.lineno), lineno=node.lineno)
+            node.kwargs.append(cast("nodes.Pair", name))  # as Jinja2's own parser has it
         return node
 
 

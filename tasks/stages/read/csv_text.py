@@ -89,7 +89,9 @@ class CsvText:
             raise InputError(
                 f"{self.display_path}: line {lines}: not {self.encoding} text; {self.encoding_advice}"
             )
-        check_header(self.display_path, names, self.delimiter, self.said_delimiter, self.encoding_advice)
+        if any("\0" in name for name in names):
+            raise InputError(f"{self.display_path}: the header holds zero bytes; {self.encoding_advice}")
+        check_header(self.display_path, names, self.delimiter, self.said_delimiter)
         return CsvHeader(_distinguished(names), lines)
 
     @property

@@ -61,7 +61,7 @@ def _value(group: Mapping[str, Any], names: Sequence[str]) -> Any:
         return typed
     fields = {name: _value(each, names) for name, each in typed.items()}
     known = {name: value for name, value in fields.items() if value is not _MISSING}
-    return known if rest is _MISSING else known | rest
+    return known | rest if isinstance(rest, dict) else known
 
 
 def _field_names(metadata: bytes) -> list[str]:

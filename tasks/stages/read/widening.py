@@ -93,7 +93,8 @@ def _moment(one: Any, other: Any) -> Any:
 
 
 def _finest(types: tuple[Any, Any]) -> str:
-    return max((each.unit for each in types), key=_UNITS.index)
+    units: list[str] = [each.unit for each in types]
+    return max(units, key=_UNITS.index)
 
 
 def _nested(one: Any, other: Any) -> Any:
