@@ -61,7 +61,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/stages/wire/test_picture_tokens.py": "tasks/stages/wire/anthropic/ picture_tokens tasks/stages/wire/gemini/ picture_tokens tasks/stages/wire/openai/ picture_tokens",
     "tests/tasks/stages/read/test_csv_files.py": "tasks/stages/read/ csv_header csv_text values",
     "tests/tasks/stages/read/test_dataset.py": "tasks/stages/read/ columns discover partitions tasks/storage/ source_files urls",
-    "tests/tasks/stages/read/test_jsonl_files.py": "tasks/stages/read/ json_depth jsonl_types",
+    "tests/tasks/stages/read/test_jsonl_files.py": "tasks/stages/read/ json_depth jsonl_lines jsonl_types",
     "tests/tasks/stages/read/test_parquet_annotations.py": "tasks/stages/read/ parquet_variant",
     "tests/tasks/stages/read/test_parquet_files.py": "tasks/stages/read/ common_schema",
     "tests/tasks/stages/report/page/test_render.py": "tasks/stages/report/page/ formatting summary",

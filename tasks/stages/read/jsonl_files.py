@@ -5,7 +5,6 @@ Arrow infers the types of each block by itself, so only a pass over all lines kn
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -19,13 +18,13 @@ import pyarrow.json as pa_json
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
 from tasks.stages.read.json_depth import MAX_DEPTH, is_too_deep, may_be_too_deep
+from tasks.stages.read.jsonl_lines import LineBlock, blocks
 from tasks.stages.read.jsonl_types import (
     WideNumbers,
     as_text,
     field_name,
     field_with_wide_number,
     final_type,
-    json_texts,
     merge_types,
     parsed,
     plain_type,
@@ -35,8 +34,6 @@ from tasks.stages.read.text_encoding import likely_encoding
 from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
-_BLOCK = 1 << 20
-_MAX_LINE_BYTES = 512 << 20
 _WINDOW_LINES = 64
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
@@ -51,33 +48,6 @@ class _MixedTypes(Exception):
     def __init__(self, type_: Any, mixed: Mixed) -> None:
         super().__init__()
         self.type_, self.mixed = type_, mixed
-
-
-@dataclass(frozen=True)
-class LineBlock:
-    """Some whole lines of a file; `path` as messages name it, `line` the number of the first one, from 1."""
-
-    path: str
-    line: int
-    data: bytes
-
-    def with_json_texts(self, type_: Any) -> LineBlock:
-        """The block with JSON text in place of each value that is MIXED in `type_`; bad lines stay as they are."""
-        convert = json_texts(type_)
-        if convert is None:
-            return self
-        lines = self.data.split(b"\n")
-        for place, line in enumerate(lines):
-            if line.strip(b" \t\r") and not is_too_deep(line):
-                with suppress(ValueError):
-                    lines[place] = json.dumps(convert(parsed(line))).encode()
-        return LineBlock(self.path, self.line, b"\n".join(lines))
-
-    def lines(self) -> Iterator[LineBlock]:
-        """One block for each line that is not blank."""
-        for number, data in enumerate(self.data.split(b"\n"), self.line):
-            if data.strip(b" \t\r"):
-                yield LineBlock(self.path, number, data)
 
 
 @dataclass(frozen=True)
@@ -108,7 +78,7 @@ class JsonlReader:
         del where  # text has no statistics to prune with
         schema = pa.schema([self.schema.field(name) for name in names])
         with self.storage.input_errors(fragment.path):
-            for block in _blocks(self.storage, fragment):
+            for block in blocks(self.storage, fragment):
                 block = block.with_json_texts(self.type_)
                 table = _parse_block(block, schema, bad.add if self.skip else None)
                 for batch in table.combine_chunks().to_batches(max_chunksize=rows):
@@ -120,11 +90,11 @@ def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *,
     known, wide, mixed = pa.struct([]), WideNumbers(), Mixed()
     for fragment in fragments:
         with storage.input_errors(fragment.path):
-            for block in _blocks(storage, fragment):
+            for block in blocks(storage, fragment):
                 known = _with_block(known, block, wide, mixed, _ignore if skip else None)
     if wide.field_that_loses_digits(known):
         for fragment in fragments:
-            for block in _blocks(storage, fragment):
+            for block in blocks(storage, fragment):
                 _refuse_wide_numbers(block.with_json_texts(known), known)
     if not known.num_fields:
         raise InputError(
@@ -155,33 +125,6 @@ def _with_block(
 
 def _ignore(line: BadLine) -> None:
     """For the first pass, which looks at types only: the second one counts what is left out."""
-
-
-def _blocks(storage: SourceFilesystem, fragment: Fragment) -> Iterator[LineBlock]:
-    path, line = storage.display_path(fragment.path), 1
-    with storage.open_stream(fragment) as stream:
-        for data in _whole_lines(stream, path):
-            yield LineBlock(path, line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
-            line += data.count(b"\n")
-
-
-def _whole_lines(stream: Any, path: str) -> Iterator[bytes]:
-    """Bytes cut after a newline, about a block at a time."""
-    parts: list[bytes] = []
-    size = 0
-    while chunk := stream.read(_BLOCK):
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield b"".join((*parts, chunk[:end]))
-            parts, size = [], 0
-        parts.append(chunk[end:])
-        size += len(chunk) - end
-        if size > _MAX_LINE_BYTES:
-            raise InputError(
-                f"{path}: a line is longer than {_MAX_LINE_BYTES >> 20} MB; JSON Lines has one object a line"
-            )
-    if size:
-        yield b"".join(parts)
 
 
 def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, likely: Any = ()) -> Any:

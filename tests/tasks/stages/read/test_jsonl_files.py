@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.prompt.values import to_python
-from tasks.stages.read import Dataset, jsonl_files, open_dataset
+from tasks.stages.read import Dataset, jsonl_lines, open_dataset
 
 
 def opened(path: Path, content: str | bytes, **options: Any) -> Dataset:
@@ -72,7 +72,7 @@ objects = st.fixed_dictionaries(
 def test_what_json_writes_comes_back_over_any_number_of_blocks(
     file: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], ascii_only: bool
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 100)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 100)
     content = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
     dataset = opened(file, content)
     names = dataset.schema.names
@@ -132,7 +132,7 @@ def test_a_file_in_another_encoding_names_it(file: Path, encoding: str, likely: 
 def test_a_field_of_several_types_is_json_text_and_is_said(
     file: Path, monkeypatch: pytest.MonkeyPatch, first: Any, second: Any, field: str, what: str, gap: int
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 500)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 500)
     lines = [{"a": first}, *[{"z": 1}] * gap, {"a": second}]
     dataset = opened(file, "".join(json.dumps(line) + "\n" for line in lines))
     assert dataset.notes == (
@@ -176,7 +176,7 @@ def test_bad_lines_are_found_among_fields_of_several_types(file: Path) -> None:
 def test_a_whole_number_never_becomes_a_rounded_one(
     file: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], line: int, field: str
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 500)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 500)
     with pytest.raises(
         InputError, match=f"line {line}: field '{field.replace('[]', '..')}' holds a whole number"
     ):
