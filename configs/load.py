@@ -24,6 +24,8 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PROVIDER_NAMES = tuple(PROVIDERS)  # pydantic puts the chosen provider's name into an error's location
 _PRICES = Path(__file__).with_name("prices.yaml")
 _CHECKOUT = Path(__file__).resolve().parents[1]
+_DEEPEST = 200  # orjson writes 254 levels
+_TOO_DEEP = f"is nested more than {_DEEPEST} levels deep; write it flatter"
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
@@ -54,8 +56,12 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
     for item in overrides:
         _override(tree, item)
     base = file.resolve().parent
-    if isinstance(tree.get("prompt"), dict):
-        tree["prompt"] = _inline_files(tree["prompt"], base, file)
+    try:
+        if isinstance(tree.get("prompt"), dict):
+            tree["prompt"] = _inline_files(tree["prompt"], base, file)
+        _refuse_deep_values(tree, file)
+    except RecursionError as error:
+        raise ConfigError(f"{file}: {_TOO_DEEP}") from error
     try:
         job = Job.model_validate(tree)
     except ValidationError as error:
@@ -189,6 +195,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{file}:{where} not valid YAML: {getattr(error, 'problem', error)}; fix that line"
         ) from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: {_TOO_DEEP}") from error
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{file}: a job file is a mapping with name, source, prompt and output; see `nightmail schema`"
@@ -203,7 +211,7 @@ def _override(tree: dict[str, Any], item: str) -> None:
     *parents, leaf = dotted.strip().split(".")
     try:
         parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {item[:200]!r}: the value is not valid YAML; quote it") from error
     provider = tree.get("provider")
     if dotted == "provider.name" and isinstance(provider, dict) and provider.get("name", "local") != parsed:
@@ -242,6 +250,20 @@ def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
         raise ConfigError(
             f"{path}: line {error.lineno} is not valid JSON: {error.msg}; fix that line"
         ) from error
+
+
+def _refuse_deep_values(tree: dict[str, Any], file: Path) -> None:
+    """ConfigError for what no writer of JSON could send."""
+    for section, content in tree.items():
+        level: list[Any] = [content]
+        for _ in range(_DEEPEST):
+            level = [child for node in level for child in _children(node)]
+        if level:
+            raise ConfigError(f"{file}: {section} {_TOO_DEEP}")
+
+
+def _children(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def _absolute(path: str, base: Path) -> str:

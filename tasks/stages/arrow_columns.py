@@ -15,6 +15,9 @@ import pyarrow as pa
 JSON_TEXT = {b"content-type": b"application/json"}
 """The metadata of a field of text that holds JSON: templates see what it says."""
 
+EMPTY_OBJECT = pa.field("_empty", pa.string(), metadata={b"nightmail.empty": b"object"})
+"""The one field of a struct that has none: Parquet cannot store it otherwise. Templates see an object without fields."""
+
 _NUMPY: dict[pa.DataType, Any] = {
     pa.int64(): np.int64,
     pa.int32(): np.int32,
@@ -22,6 +25,11 @@ _NUMPY: dict[pa.DataType, Any] = {
     pa.float64(): np.float64,
     pa.float32(): np.float32,
 }
+
+
+def is_empty_object(kind: pa.StructType) -> bool:
+    """Whether a struct type stands for objects without fields."""
+    return kind.num_fields == 1 and bool(kind.field(0).equals(EMPTY_OBJECT, check_metadata=True))
 
 
 def build(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -204,6 +204,26 @@ def test_only_what_shapes_the_output_is_part_of_a_runs_identity(tmp_path: Path) 
     assert changes(before, identity(load_job(job_file(tmp_path), asked))) == ["prompt.model", "source.limit"]
 
 
+@pytest.mark.parametrize("levels", [201, 5_000])
+@pytest.mark.parametrize("place", ["job", "file", "override"])
+def test_what_is_nested_too_deeply_to_be_sent_is_refused(tmp_path: Path, place: str, levels: int) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    given = {"job": deep, "file": "{file: s.json}", "override": "{}"}[place]
+    (tmp_path / "s.json").write_text(deep)
+    lines = (
+        "name: n",
+        "source: {path: p}",
+        f"prompt: {{model: m, user: u, schema: {given}}}",
+        "output: {path: o}",
+    )
+    (tmp_path / "job.yaml").write_text("\n".join(lines))
+    with pytest.raises(
+        ConfigError, match=r"nested more than 200 levels deep|not valid YAML; quote it"
+    ) as caught:
+        load_job(tmp_path / "job.yaml", [f"prompt.schema={deep}"] if place == "override" else [])
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/jobs").glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_jobs_load_and_satisfy_the_published_schema(path: Path) -> None:
     load_job(path)

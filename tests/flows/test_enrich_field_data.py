@@ -43,6 +43,8 @@ def _arrow() -> bytes:
         ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"where": [["id", "!=", "3"]]}),
         ("rows.csv", b"id,name\n1,Ann\n2,Eve\n3,Bob\n", {"limit": 2}),
         ("rows.csv.bz2", bz2.compress(_COMMAS), {}),
+        ("rows.csv", b"sep=;\n" + _COMMAS.replace(b",", b";"), {"csv": {"skip_lines": 1, "delimiter": ";"}}),
+        ("rows.jsonl", b'{"id":"1","name":"Ann","more":{}}\n{"id":"2","name":"Eve","more":null}\n', {}),
         ("rows.arrow", _arrow(), {}),
         ("rows", _arrow(), {"format": "arrow"}),
     ],

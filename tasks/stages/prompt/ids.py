@@ -8,7 +8,8 @@ key columns are joined by `-`. A row without a usable key (null, wrong character
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import IO, cast
 
 import numpy as np
@@ -18,11 +19,16 @@ import pyarrow.compute as pc
 
 from configs.errors import InputError
 from configs.providers.limits import PORTABLE_ID
+from tasks.stages.arrow_columns import strings
 from tasks.storage.temporary import spooled_file
 
 Hashes = npt.NDArray[np.int64]
 
 _ROWS_SHOWN = 10
+_BINARY: tuple[Callable[[pa.DataType], bool], ...] = (
+    *(pa.types.is_binary, pa.types.is_large_binary),
+    *(pa.types.is_fixed_size_binary, pa.types.is_binary_view),
+)
 
 
 class IdMaker:
@@ -46,7 +52,7 @@ class IdMaker:
         column = self._keys(batch)
         if not self._numbered and self._all_valid(column):
             return cast("list[str]", column.to_pylist())
-        keys = column.to_pylist()
+        keys = _python_texts(column)
         if self._numbered:
             keys = [
                 None if key is None else f"{key}-{number:09d}"
@@ -80,17 +86,25 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(name)
 
 
+def _python_texts(column: pa.Array) -> list[str | None]:
+    try:
+        return cast("list[str | None]", column.to_pylist())
+    except UnicodeDecodeError as error:  # Arrow takes any bytes for text
+        raise InputError("source.key: a key is not UTF-8 text; choose another key") from error
+
+
 def _as_text(column: pa.Array) -> pa.Array:
     """The column as text; nulls where its type has none (binary, lists, structs)."""
     kind = column.type
     if pa.types.is_string(kind):
         return column
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    if not binary:
-        try:
+    if isinstance(kind, pa.UuidType):
+        return strings([None if each is None else str(each) for each in column.to_pylist()])
+    if isinstance(kind, pa.BaseExtensionType):
+        return _as_text(column.storage)
+    if not any(is_binary(kind) for is_binary in _BINARY):
+        with suppress(pa.ArrowNotImplementedError):
             return column.cast(pa.string())
-        except pa.ArrowNotImplementedError:
-            pass
     return pa.nulls(len(column), pa.string())
 
 

@@ -83,12 +83,12 @@ def templated(value: Any, name: str, sent_as: SentAs = SentAs.TEXT) -> Any:
     return value
 
 
-def templated_param(value: Any, name: str) -> Any:
-    """The same for a parameter: a template that ends in a filter of a type is sent as that type."""
+def templated_param(value: Any, name: str, sent_as: SentAs = SentAs.TYPED) -> Any:
+    """The same for a parameter: a template that ends in a filter of a type is sent as that type; `sent_as` is one of TYPED."""
     match value:
         case str():
             typed = is_template(value) and typed_filter(value)
-            return templated(value, name, SentAs.TYPED if typed else SentAs.TEXT)
+            return templated(value, name, sent_as if typed else SentAs.TEXT)
         case dict():
             return {key: templated_param(item, f"{name}.{key}") for key, item in value.items()}
         case list() | tuple():

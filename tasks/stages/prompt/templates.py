@@ -29,6 +29,7 @@ from jinja2.visitor import NodeTransformer
 from configs.errors import ConfigError
 from tasks.stages.prompt import row_limits, values
 from tasks.stages.prompt.names import ROW, ColumnNames, refuse_constants, row_is_ambiguous, variables_of
+from tasks.stages.prompt.number_filters import NumberColumns, number_filter, shown_column
 from tasks.stages.prompt.row_limits import (
     BUDGET,
     Budget,
@@ -38,7 +39,7 @@ from tasks.stages.prompt.row_limits import (
     limited,
     next_row,
 )
-from tasks.stages.prompt.values_sent import FILTERS, NotSendable, SentAs, to_typed, whole_expression
+from tasks.stages.prompt.values_sent import FILTERS, TYPED, SentAs, to_typed, whole_expression
 
 # Names no template can reach by accident: using them is an unknown column.
 _ROWS, _NOTHING, _EMIT = "_nightmail_rows", "_nightmail_nothing", "_nightmail_emit"
@@ -68,6 +69,7 @@ class RowTemplate:
         self.name = name
         try:
             tree, self._emit = _sent_as(_environment().parse(text), sent_as)
+            tree = NumberColumns().visit(tree)
             _refuse_files(tree, name)
             refuse_constants(_environment().lex(text), name, columns)
             has_blocks = tree.find(nodes.Block) is not None
@@ -82,6 +84,10 @@ class RowTemplate:
         except TemplateSyntaxError as error:
             raise ConfigError(
                 f"{name} line {error.lineno}: {str(error.message).rstrip('.')}; fix the template"
+            ) from error
+        except (RecursionError, SyntaxError, MemoryError) as error:  # Python's limits for what Jinja2 writes
+            raise ConfigError(
+                f"{name}: too many brackets, operators or blocks inside each other; write it with fewer of them"
             ) from error
 
     @property
@@ -155,7 +161,7 @@ class RowTemplate:
 
 def reason(error: Exception) -> str:
     """The exception as part of a one-line message."""
-    kind = "" if isinstance(error, NotSendable) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, values.NotSendable) else f"{type(error).__name__}: "
     return f"{kind}{' '.join(str(error).split())}"[:500]
 
 
@@ -175,6 +181,7 @@ def _environment() -> LimitedEnvironment:
         "tojson": _tojson,
         "b64encode": values.b64encode,
         "bool": _bool,
+        **{name: number_filter(name, filters[name]) for name in ("float", "int")},
     }
     filters |= {**row_limits.FILTERS, **FILTERS, _EMIT: orjson.dumps, _EMIT_JSON: str.encode}
     filters |= {_emitting(name): _encoded(FILTERS[name]) for name in _OF_TEXT}
@@ -193,9 +200,9 @@ def _sent_as(tree: nodes.Template, sent_as: SentAs) -> tuple[nodes.Template, str
     expression = whole.expression
     arguments = [whole.before, whole.after]
     if isinstance(expression, nodes.Filter):
-        arguments = [expression.name] if sent_as is SentAs.TYPED else arguments
+        arguments = [expression.name, shown_column(expression.node)] if sent_as in TYPED else arguments
         has_default = bool(expression.args or expression.kwargs)
-        if expression.name == "tojson" or (sent_as is SentAs.TYPED and not has_default):
+        if expression.name == "tojson" or (sent_as in TYPED and not has_default):
             expression = cast("nodes.Expr", expression.node)
     constants: list[nodes.Expr] = [nodes.Const(each) for each in arguments]
     sent = nodes.Filter(expression, str(sent_as), constants, [], None, None)

@@ -10,12 +10,15 @@ import json
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from enum import StrEnum
+from types import UnionType
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from tasks.stages.prompt import values
+from tasks.stages.prompt.number_filters import no_number
 
 
 class SentAs(StrEnum):
@@ -24,6 +27,12 @@ class SentAs(StrEnum):
     TEXT = "_nightmail_text"
     TYPED = "_nightmail_typed"
     """A parameter that ends in one of `TYPED_FILTERS`: the number, truth value or JSON that the filter names."""
+    NUMBER = "_nightmail_number"
+    """The same where only a number is taken, also from `tojson`."""
+    WHOLE = "_nightmail_whole"
+    """The same where only a whole number is taken."""
+    TRUTH = "_nightmail_truth"
+    """The same where only true or false is taken."""
     TOKENS = "_nightmail_tokens"
     """The input of an embedding: text, or a list of token ids."""
     EMBEDDED = "_nightmail_embedded"
@@ -44,6 +53,7 @@ class SentAs(StrEnum):
     """The bytes of a picture, a sound or a document."""
 
 
+TYPED: Final = (SentAs.TYPED, SentAs.NUMBER, SentAs.WHOLE, SentAs.TRUTH)
 TYPED_FILTERS: Final = ("float", "int", "bool", "tojson")
 _ADDRESS = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:(?:(?P<kind>[\w.+-]+)/[\w.+-]+)?(?:;[\w.-]+=[\w.-]+)*;base64,", re.IGNORECASE)
@@ -51,10 +61,6 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _LOOKED_AT = 1_000  # characters of base64: a line break in it comes sooner
 _TOKEN_IDS = re.compile(r"\s*\[\s*\d+\s*(?:,\s*\d+\s*)+\]\s*")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
-
-
-class NotSendable(ValueError):
-    """A row's value is none that the request takes; the message says what to write instead."""
 
 
 class Whole(NamedTuple):
@@ -84,28 +90,44 @@ def typed_filter(text: str) -> str | None:
     """The filter of `TYPED_FILTERS` that a template ends with, being one expression: its value has that type."""
     try:
         whole = whole_expression(Environment().parse(text))  # noqa: S701 - parsed, never rendered
-    except TemplateSyntaxError:  # said where the template is compiled
+    except (TemplateSyntaxError, RecursionError):  # said where the template is compiled
         return None
     name = whole.expression.name if whole and isinstance(whole.expression, nodes.Filter) else None
     return name if name in TYPED_FILTERS else None
 
 
-def to_typed(value: Any, kind: str) -> str:
-    """JSON of a value that is a number (`float`, `int`), a truth value (`bool`) or anything (`tojson`)."""
+def to_typed(value: Any, kind: str, column: str = "") -> str:
+    """JSON of a value that is a number (`float`, `int`), a truth value (`bool`) or anything (`tojson`).
+
+    `column` is where it comes from, for the message of the ValueError that other values raise.
+    """
     if kind == "tojson":
         return values.to_json(value)
     shown = str(values.to_text(value)).strip()
     try:
-        number = _TRUTH[shown.lower()] if kind == "bool" else _number(shown, kind)
+        return json.dumps(_TRUTH[shown.lower()] if kind == "bool" else _exact_number(shown, kind))
     except (KeyError, ValueError, OverflowError):
-        what = f"{shown[:60]!r} is no {kind}" if shown else "the value is empty"
-        raise NotSendable(
-            f"{what}; write {{{{ column | default(..., true) | {kind} }}}} for such rows"
-        ) from None
-    return json.dumps(number)
+        raise no_number(shown, kind, column) from None
 
 
-def _number(shown: str, kind: str) -> float | int:
+def _only(types: type | UnionType, words: str, filter_: str) -> Callable[[Any, str, str], str]:
+    """`to_typed` that takes what `tojson` gives only if it has one of the types, or is null."""
+
+    def to_due(value: Any, kind: str, column: str = "") -> str:
+        is_truth = isinstance(value, bool)
+        fits = value is None or (is_truth if filter_ == "bool" else isinstance(value, types) and not is_truth)
+        if kind == "tojson" and not fits:
+            shown = str(values.to_text(value))[:60]
+            where = f"column {column!r}: " if column else ""
+            raise values.NotSendable(
+                f"{where}{shown!r} is not {words}; write {{{{ {column or 'column'} | {filter_} }}}} to read it as one"
+            )
+        return to_typed(value, kind, column)
+
+    return to_due
+
+
+def _exact_number(shown: str, kind: str) -> float | int:
     if kind == "int":
         return int(shown) if re.fullmatch(r"[+-]?\d+", shown) else _whole(float(shown))
     number = float(shown)
@@ -126,7 +148,7 @@ def to_tokens(value: Any, before: str, after: str) -> str:
         return values.to_json(f"{before}{values.to_text(value)}{after}")
     if value and all(type(each) is int and each >= 0 for each in value):
         return values.to_json(value)
-    raise NotSendable(
+    raise values.NotSendable(
         "a list here must hold token ids, whole numbers; of several texts a row, take one or join them"
     )
 
@@ -141,7 +163,7 @@ def to_embedded(value: Any, before: str, after: str) -> str:
 def to_text_only(value: Any, before: str, after: str) -> str:
     """The same where token ids are not taken: they would be read as a text."""
     if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
-        raise NotSendable("token ids are not taken here; give the text itself")
+        raise values.NotSendable("token ids are not taken here; give the text itself")
     text = f"{before}{values.to_text(value)}{after}"
     _check_embedded(text)
     return values.to_json(text)
@@ -149,9 +171,9 @@ def to_text_only(value: Any, before: str, after: str) -> str:
 
 def _check_embedded(text: str) -> None:
     if not text:
-        raise NotSendable("the text is empty in this row, and there is nothing to embed")
+        raise values.NotSendable("the text is empty in this row, and there is nothing to embed")
     if _TOKEN_IDS.fullmatch(text):
-        raise NotSendable(
+        raise values.NotSendable(
             f"{text[:40]!r} is a text that looks like token ids; those need a column of lists, as JSON Lines and Parquet have"
         )
 
@@ -165,14 +187,14 @@ def to_not_empty(text: str) -> str:
 def to_not_blank(text: str) -> str:
     """JSON of a text that says something."""
     if not text or text.isspace():
-        raise NotSendable("the text is empty in this row, which the provider does not take")
+        raise values.NotSendable("the text is empty in this row, which the provider does not take")
     return values.to_json(text)
 
 
 def to_url(text: str) -> str:
     """JSON of a picture's address."""
     if problem := refuse_url(text):
-        raise NotSendable(problem)
+        raise values.NotSendable(problem)
     return values.to_json(text)
 
 
@@ -180,23 +202,23 @@ def to_https_url(text: str) -> str:
     """JSON of a picture's address at https."""
     if not text.lower().startswith("https://"):
         wanted = "https://... (for bytes: data:image/png;base64,{{ column | b64encode }})"
-        raise NotSendable(_no_media(text, "picture", wanted))
+        raise values.NotSendable(_no_media(text, "picture", wanted))
     return values.to_json(text)
 
 
 def to_media_url(text: str) -> str:
     """JSON of the address of a video or document."""
     if problem := refuse_media_url(text):
-        raise NotSendable(problem)
+        raise values.NotSendable(problem)
     return values.to_json(text)
 
 
 def to_base64(text: str) -> str:
     """JSON of base64 that is not empty."""
     if not text.strip():
-        raise NotSendable("there are no bytes in this row")
+        raise values.NotSendable("there are no bytes in this row")
     if not _BASE64.fullmatch(text[:_LOOKED_AT]):
-        raise NotSendable(
+        raise values.NotSendable(
             f"{text[:60]!r} is no base64; write {{{{ column | b64encode }}}} for a column of bytes"
         )
     return values.to_json(text)
@@ -236,6 +258,9 @@ def _no_media(text: str, what: str, wanted: str) -> str:
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {
     SentAs.TYPED: to_typed,
+    SentAs.NUMBER: _only(int | float | Decimal, "a number", "float"),
+    SentAs.WHOLE: _only(int, "a whole number", "int"),
+    SentAs.TRUTH: _only(bool, "true or false", "bool"),
     SentAs.TOKENS: to_tokens,
     SentAs.EMBEDDED: to_embedded,
     SentAs.NO_TOKENS: to_text_only,
@@ -246,4 +271,4 @@ FILTERS: Final[dict[str, Callable[..., str]]] = {
     SentAs.HTTPS_URL: to_https_url,
     SentAs.BASE64: to_base64,
 }
-"""The filters by name; all but the first four are given the rendered text."""
+"""The filters by name; those of addresses and bytes are given the rendered text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,29 +11,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from tasks.stages.read.columns import check_distinct_names, check_same_columns
+from tasks.stages.read.common_schema import CommonSchema, cast_batch
 from tasks.stages.read.filters import Where
-from tasks.stages.read.parquet_files import cast_batch, common_field
 from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _FILE_MAGIC = b"ARROW1"
+_TEXTS: tuple[Callable[[Any], bool], ...] = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+)
 
 
 @dataclass(frozen=True)
 class ArrowReader:
-    """Reads the Arrow files of a dataset; `schema` is that of the files."""
+    """Reads the Arrow files of a dataset; `schema` is that of the files.
+
+    `can_refuse` are the columns that are read as another type than some file has.
+    """
 
     storage: SourceFilesystem
     schema: Any
-    widened: frozenset[str]
+    notes: tuple[str, ...]
+    can_refuse: frozenset[str]
     rows: int | None = field(default=None, init=False)
-    notes: tuple[str, ...] = field(default=(), init=False)
-
-    @property
-    def can_refuse(self) -> frozenset[str]:
-        """The columns whose values may not fit the dataset's type: those that were widened."""
-        return self.widened
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -43,6 +45,7 @@ class ArrowReader:
         schema = pa.schema([self.schema.field(name) for name in names])
         with self.storage.input_errors(fragment.path):
             for whole in _batches(self.storage, fragment):
+                _refuse_damage(whole, names)
                 for start in range(0, whole.num_rows, rows):
                     batch = whole.slice(start, rows)
                     yield cast_batch(batch, schema, self.storage.display_path(fragment.path))
@@ -52,30 +55,14 @@ def inspect_arrow(
     storage: SourceFilesystem, fragments: tuple[Fragment, ...], only: frozenset[str] | None
 ) -> ArrowReader:
     """Read the files' schemas and check that they fit together, and into the output. Raises InputError."""
-    fields: dict[str, Any] = {}
-    widened: set[str] = set()
-    metadata = None
     first_path = storage.display_path(fragments[0].path)
+    common = CommonSchema(first_path, only)
     for fragment in fragments:
-        path = storage.display_path(fragment.path)
         with storage.input_errors(fragment.path, "be read as Arrow"):
-            schema = _schema(storage, fragment)
-        check_distinct_names(schema.names, path, only)
-        if not fields:
-            fields = {each.name: each for each in schema}
-            metadata = {k: v for k, v in (schema.metadata or {}).items() if k != b"pandas"}
-            continue
-        check_same_columns(path, schema.names, first_path, fields, only)
-        for each in schema:
-            if each.name in fields and (only is None or each.name in only):
-                before = fields[each.name]
-                fields[each.name] = common_field(before, each, path, first_path)
-                if before.type != each.type:
-                    widened.add(each.name)
-    used = [each for name, each in fields.items() if only is None or name in only]
-    for each in used:
+            common.add(storage.display_path(fragment.path), _schema(storage, fragment), {})
+    for each in common.used:
         _check_output_can_hold(each, first_path)
-    return ArrowReader(storage, pa.schema(list(fields.values()), metadata), frozenset(widened))
+    return ArrowReader(storage, common.schema, common.notes, common.converted)
 
 
 def _opened(storage: SourceFilesystem, fragment: Fragment) -> Any:
@@ -102,11 +89,25 @@ def _batches(storage: SourceFilesystem, fragment: Fragment) -> Iterator[Any]:
             yield from reader
 
 
+def _refuse_damage(batch: Any, names: tuple[str, ...]) -> None:
+    """ArrowInvalid for offsets that point elsewhere: to follow them ends the process.
+
+    A text that is no UTF-8 is left to its row.
+    """
+    for name in names:
+        column = batch.column(name)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if not (any(is_text(column.type) for is_text in _TEXTS) and "UTF8" in str(error)):
+                raise
+
+
 def _check_output_can_hold(each: Any, path: str) -> None:
     """InputError for a type that Arrow has and Parquet, which the output is, has not."""
     try:
         pq.write_table(pa.schema([each]).empty_table(), io.BytesIO())
-    except (pa.ArrowException, NotImplementedError) as error:
+    except (pa.ArrowException, NotImplementedError, OSError) as error:
         raise InputError(
             f"{path}: column {each.name!r} is {each.type}, which Parquet cannot hold ({one_line(error)});"
             " leave it out with source.columns"

@@ -33,7 +33,7 @@ from tasks.stages.read.csv_text import (
 from tasks.stages.read.discover import format_ending
 from tasks.stages.read.filters import Where
 from tasks.stages.read.values import TYPES, first_invalid, parse_text
-from tasks.storage.source_files import BadLines, Fragment, SourceFilesystem
+from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
 _BLOCK = 1 << 20
@@ -230,7 +230,7 @@ class _CsvScan:
         first = next(self._text.bad_lines(self._header, self._used), None)
         if first is not None:
             return InputError(
-                f"{self._text.display_path}: line {first.line}: {first.reason}; {self._advice(first.reason)}"
+                f"{self._text.display_path}: line {first.line}: {first.reason}; {self._advice(first)}"
             )
         if _block_too_small(error):
             return InputError(
@@ -240,10 +240,13 @@ class _CsvScan:
             f"{self._text.display_path}: not readable as CSV ({one_line(error)}); check source.csv"
         )
 
-    def _advice(self, reason: str) -> str:
-        if reason.startswith("has "):
-            return "correct it, or set source.bad_lines: skip (or fill, for lines that are too short)"
-        return self._text.encoding_advice
+    def _advice(self, bad: BadLine) -> str:
+        if not bad.reason.startswith("has "):
+            return self._text.encoding_advice
+        if self._width == 1:  # a title, most often
+            skip = f"if this is the header, set source.csv.skip_lines: {bad.line - 1}"
+            return f"{skip}; else correct it, or set source.bad_lines: skip"
+        return "correct it, or set source.bad_lines: skip (or fill, for lines that are too short)"
 
     def _raise_unclosed_quote(self) -> None:
         deque(self._text.records(self._header), maxlen=0)  # raises with the line
@@ -279,7 +282,7 @@ def csv_text(storage: SourceFilesystem, fragment: Fragment, source: Source) -> C
         csv.quote,
         csv.escape,
         csv.skip_lines,
-        one_column=csv.delimiter == ",",
+        said_delimiter=csv.delimiter,
     )
 
 

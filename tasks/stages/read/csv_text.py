@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from configs.errors import InputError
+from tasks.stages.read.csv_header import check_header
 from tasks.stages.read.text_encoding import likely_encoding
 from tasks.storage.source_files import BadLine, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
@@ -24,7 +24,6 @@ END_RECORD = "\ufdd1"  # the last record; it goes missing only when a quote was 
 _READ_BYTES = 1 << 20
 _BOM = codecs.BOM_UTF8
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_DELIMITERS = ";\t|,"
 MAX_RECORD_BYTES = 64 << 20  # one this large is a quote that was never closed
 
 
@@ -57,7 +56,7 @@ class CsvText:
     quote: str
     escape: str | None = None
     skip_lines: int = 0
-    one_column: bool = False  # said by the job: a header of one field is meant so
+    said_delimiter: str | None = None  # by the job
 
     @property
     def display_path(self) -> str:
@@ -90,7 +89,9 @@ class CsvText:
             raise InputError(
                 f"{self.display_path}: line {lines}: not {self.encoding} text; {self.encoding_advice}"
             )
-        self._refuse_other_delimiter(names)
+        if any("\0" in name for name in names):
+            raise InputError(f"{self.display_path}: the header holds zero bytes; {self.encoding_advice}")
+        check_header(self.display_path, names, self.delimiter, self.said_delimiter)
         return CsvHeader(_distinguished(names), lines)
 
     @property
@@ -102,17 +103,6 @@ class CsvText:
         if codecs.lookup(likely) == codecs.lookup(self.encoding):
             return "correct it, or set source.bad_lines: skip"
         return f"it looks like {likely}: set source.csv.encoding: {likely}"
-
-    def _refuse_other_delimiter(self, names: list[str]) -> None:
-        """InputError for a header of one field that looks like several ones between other delimiters."""
-        others = [mark for mark in _DELIMITERS if mark != self.delimiter and mark in names[0]]
-        if len(names) > 1 or not others or self.one_column:
-            return
-        most = max(others, key=names[0].count)
-        raise InputError(
-            f"{self.display_path}: the header is the single field {one_line(ValueError(names[0]), 80)!r}; "
-            f'set source.csv.delimiter: {json.dumps(most)} (or "," if it is one column)'
-        )
 
     def records(self, header: CsvHeader) -> Iterator[tuple[int, list[str]]]:
         """Every record after the header, with the line it starts in. Slow: only for messages.

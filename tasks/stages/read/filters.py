@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -22,21 +23,25 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
+_COMPARED_AS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.float16(): pa.float32()}
 _ORDER_OPERATORS = ("<", "<=", ">", ">=")
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One comparison. `literal` is a scalar (null means: is null), or an array for `in` and `not in`."""
+    """One comparison. `literal` is a scalar (null means: is null), or an array for `in` and `not in`.
+
+    `can_prune` is whether Arrow can compare the column's statistics.
+    """
 
     column: str
     operator: str
     literal: Any
+    can_prune: bool = True
 
     def mask(self, values: Any) -> Any:
         """True where the row is taken. As in SQL, null is neither equal nor unequal to a value."""
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
+        values = values.cast(_comparable(values.type))
         if self.operator == "in":
             return pc.is_in(values, value_set=self.literal)
         if self.operator == "not in":
@@ -47,6 +52,8 @@ class Clause:
 
     def expression(self) -> Any:
         """The same as an Arrow expression over statistics, or None where they cannot tell."""
+        if not self.can_prune:
+            return None
         field = pc.field(self.column)
         if self.operator == "in":
             return None if self.literal.null_count else field.isin(self.literal)
@@ -66,7 +73,11 @@ class Where:
         if not self.clauses:
             return batch
         masks = [clause.mask(batch.column(clause.column)) for clause in self.clauses]
-        return batch.filter(functools.reduce(pc.and_kleene, masks))
+        mask = functools.reduce(pc.and_kleene, masks)
+        try:
+            return batch.filter(mask)
+        except pa.ArrowNotImplementedError:  # pyarrow 26 cannot for views of texts
+            return pa.concat_batches([batch.slice(0, 0), *_runs(batch, mask.to_pylist())])
 
     def may_hold(self, constants: Mapping[str, Any]) -> bool:
         """False when a fragment's partition values rule all of its rows out."""
@@ -83,14 +94,32 @@ class Where:
         return functools.reduce(lambda a, b: a & b, parts) if parts else None
 
 
+def _runs(batch: Any, taken: Sequence[bool | None]) -> Iterator[Any]:
+    """The parts of a batch in which every row is taken."""
+    start = 0
+    for is_taken, rows in groupby(taken, bool):
+        length = len(list(rows))
+        if is_taken:
+            yield batch.slice(start, length)
+        start += length
+
+
+def _comparable(type_: Any) -> Any:
+    """The type that a column is compared as: not every one has all comparisons in Arrow."""
+    if pa.types.is_dictionary(type_):
+        return _comparable(type_.value_type)
+    return _COMPARED_AS.get(type_, type_)
+
+
 def compile_where(where: Sequence[tuple[str, str, Any]], schema: Any, path: str) -> Where:
     """Cast each literal to its column's type. Raises InputError that names the column and the value."""
     clauses = []
     for column, operator, value in where:
-        type_ = schema.field(column).type
-        type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
+        own_type = schema.field(column).type
+        type_ = _comparable(own_type)
         try:
-            clauses.append(Clause(column, operator, _cast_literal(value, operator, type_)))
+            literal = _cast_literal(value, operator, type_)
+            clauses.append(Clause(column, operator, literal, can_prune=own_type not in _COMPARED_AS))
         except (ValueError, TypeError, OverflowError, ArithmeticError, pa.ArrowException) as error:
             reason = (
                 error.args[0]

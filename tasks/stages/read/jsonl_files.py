@@ -5,7 +5,6 @@ Arrow infers the types of each block by itself, so only a pass over all lines kn
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -18,24 +17,25 @@ import pyarrow.json as pa_json
 
 from configs.errors import InputError
 from tasks.stages.read.filters import Where
+from tasks.stages.read.json_depth import MAX_DEPTH, is_too_deep, may_be_too_deep
+from tasks.stages.read.jsonl_lines import LineBlock, blocks
 from tasks.stages.read.jsonl_types import (
     WideNumbers,
     as_text,
     field_name,
     field_with_wide_number,
     final_type,
-    json_texts,
     merge_types,
     parsed,
     plain_type,
     type_of,
 )
+from tasks.stages.read.text_encoding import likely_encoding
 from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import one_line
 
-_BLOCK = 1 << 20
-_MAX_LINE_BYTES = 512 << 20
 _WINDOW_LINES = 64
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 
 LeaveOut = Callable[[BadLine], None]
@@ -48,32 +48,6 @@ class _MixedTypes(Exception):
     def __init__(self, type_: Any, mixed: Mixed) -> None:
         super().__init__()
         self.type_, self.mixed = type_, mixed
-
-
-@dataclass(frozen=True)
-class LineBlock:
-    """Some whole lines of a file; `path` as messages name it, `line` the number of the first one, from 1."""
-
-    path: str
-    line: int
-    data: bytes
-
-    def with_json_texts(self, type_: Any) -> LineBlock:
-        """The block with JSON text in place of each value that is MIXED in `type_`; bad lines stay as they are."""
-        convert = json_texts(type_)
-        if convert is None:
-            return self
-        lines = self.data.split(b"\n")
-        for place, line in enumerate(lines):
-            with suppress(ValueError, RecursionError):
-                lines[place] = json.dumps(convert(parsed(line))).encode() if line.strip(b" \t\r") else line
-        return LineBlock(self.path, self.line, b"\n".join(lines))
-
-    def lines(self) -> Iterator[LineBlock]:
-        """One block for each line that is not blank."""
-        for number, data in enumerate(self.data.split(b"\n"), self.line):
-            if data.strip(b" \t\r"):
-                yield LineBlock(self.path, number, data)
 
 
 @dataclass(frozen=True)
@@ -104,7 +78,7 @@ class JsonlReader:
         del where  # text has no statistics to prune with
         schema = pa.schema([self.schema.field(name) for name in names])
         with self.storage.input_errors(fragment.path):
-            for block in _blocks(self.storage, fragment):
+            for block in blocks(self.storage, fragment):
                 block = block.with_json_texts(self.type_)
                 table = _parse_block(block, schema, bad.add if self.skip else None)
                 for batch in table.combine_chunks().to_batches(max_chunksize=rows):
@@ -116,17 +90,11 @@ def inspect_jsonl(storage: SourceFilesystem, fragments: tuple[Fragment, ...], *,
     known, wide, mixed = pa.struct([]), WideNumbers(), Mixed()
     for fragment in fragments:
         with storage.input_errors(fragment.path):
-            for block in _blocks(storage, fragment):
-                try:
-                    known = _with_block(known, block, wide, mixed, _ignore if skip else None)
-                except RecursionError as error:
-                    raise InputError(
-                        f"{block.path}: line {block.line} or after: a value is nested too deeply to be read;"
-                        " write it as text in quotes"
-                    ) from error
+            for block in blocks(storage, fragment):
+                known = _with_block(known, block, wide, mixed, _ignore if skip else None)
     if wide.field_that_loses_digits(known):
         for fragment in fragments:
-            for block in _blocks(storage, fragment):
+            for block in blocks(storage, fragment):
                 _refuse_wide_numbers(block.with_json_texts(known), known)
     if not known.num_fields:
         raise InputError(
@@ -159,48 +127,15 @@ def _ignore(line: BadLine) -> None:
     """For the first pass, which looks at types only: the second one counts what is left out."""
 
 
-def _blocks(storage: SourceFilesystem, fragment: Fragment) -> Iterator[LineBlock]:
-    path, line = storage.display_path(fragment.path), 1
-    with storage.open_stream(fragment) as stream:
-        for data in _whole_lines(stream, path):
-            yield LineBlock(path, line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
-            line += data.count(b"\n")
-
-
-def _whole_lines(stream: Any, path: str) -> Iterator[bytes]:
-    """Bytes cut after a newline, about a block at a time."""
-    parts: list[bytes] = []
-    size = 0
-    while chunk := stream.read(_BLOCK):
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield b"".join((*parts, chunk[:end]))
-            parts, size = [], 0
-        parts.append(chunk[end:])
-        size += len(chunk) - end
-        if size > _MAX_LINE_BYTES:
-            raise InputError(
-                f"{path}: a line is longer than {_MAX_LINE_BYTES >> 20} MB; JSON Lines has one object a line"
-            )
-    if size:
-        yield b"".join(parts)
-
-
 def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, likely: Any = ()) -> Any:
     """The block as a table, one row for each line that is not blank.
 
     Without a schema, types are inferred; `likely` fields save two fifths of the time where they fit. Lines
     are only looked at one by one when the block as a whole does not parse.
     """
-    data = b"\n" + block.data
-    rows = data.count(b"\n") - len(_BLANK_LINE.findall(data))
-    if schema is None and len(likely):
-        with suppress(ValueError, pa.ArrowException):
-            return _parse_exactly(block.data, rows, pa.schema(list(likely)), unknown_fields="infer")
-    try:
-        return _parse_exactly(block.data, rows, schema)
-    except (ValueError, pa.ArrowException):
-        lines = list(_good_lines(block.lines(), _check_object, leave_out))
+    with suppress(ValueError, pa.ArrowException):
+        return _parse_whole(block, schema, likely)
+    lines = list(_good_lines(block.lines(), _check_object, leave_out))
     if schema is None:
         _find_mixed(lines)
     lines = list(_readable_by_arrow(lines, leave_out))
@@ -211,6 +146,18 @@ def _parse_block(block: LineBlock, schema: Any, leave_out: LeaveOut | None, like
         raise InputError(
             f"{block.path}: line {block.line} or after: {one_line(error)}; correct it"
         ) from error
+
+
+def _parse_whole(block: LineBlock, schema: Any, likely: Any) -> Any:
+    """The block as Arrow reads it. ValueError or ArrowException where it cannot, or would end the process."""
+    if may_be_too_deep(block.data) and any(map(is_too_deep, block.data.split(b"\n"))):
+        raise ValueError(_TOO_DEEP)
+    data = b"\n" + block.data
+    rows = data.count(b"\n") - len(_BLANK_LINE.findall(data))
+    if schema is None and len(likely):
+        with suppress(ValueError, pa.ArrowException):
+            return _parse_exactly(block.data, rows, pa.schema(list(likely)), unknown_fields="infer")
+    return _parse_exactly(block.data, rows, schema)
 
 
 def _table(lines: Sequence[LineBlock], schema: Any) -> Any:
@@ -240,12 +187,11 @@ def _good_lines(
     for line in lines:
         try:
             check(line.data)
-        except (ValueError, RecursionError, pa.ArrowException) as error:
+        except (ValueError, pa.ArrowException) as error:
             reason = _reason(error)
             if leave_out is None:
                 raise InputError(
-                    f"{line.path}: line {line.line}: {reason}; "
-                    "write one JSON object a line, or set source.bad_lines: skip"
+                    f"{line.path}: line {line.line}: {reason}; {_advice(line, error)}"
                 ) from error
             leave_out(BadLine(line.path, line.line, reason))
         else:
@@ -258,6 +204,14 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text at byte {error.start + 1}"
     return one_line(error).removeprefix("JSON parse error: ").removesuffix(" in row 0").removesuffix(".")
+
+
+def _advice(line: LineBlock, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        likely = likely_encoding(line.data)
+        return f"it looks like {likely}: write the file as UTF-8 (iconv -f {likely} -t utf-8)"
+    instead = "the inner value as text in quotes" if _TOO_DEEP in str(error) else "one JSON object a line"
+    return f"write {instead}, or set source.bad_lines: skip"
 
 
 def _readable_by_arrow(lines: Sequence[LineBlock], leave_out: LeaveOut | None) -> Iterator[LineBlock]:
@@ -277,6 +231,8 @@ def _windows(lines: Sequence[LineBlock]) -> Iterator[Sequence[LineBlock]]:
 
 
 def _check_object(data: bytes) -> None:
+    if is_too_deep(data):
+        raise ValueError(_TOO_DEEP)
     if not isinstance(json.loads(str(data, "utf-8")), dict):
         raise ValueError("not an object" if not data.lstrip().startswith(b"[") else "an array, not an object")  # noqa: TRY004 - one kind of error for whatever is wrong with a line
 
@@ -289,7 +245,7 @@ def _find_mixed(lines: Iterable[LineBlock]) -> None:
     """Raise _MixedTypes when a field is of several types in these lines."""
     type_, mixed = pa.struct([]), Mixed()
     for line in lines:
-        with suppress(ValueError, RecursionError):  # refused, or left out, when Arrow reads it
+        with suppress(ValueError):  # refused, or left out, when Arrow reads it
             type_ = merge_types(type_, type_of(parsed(line.data), (), mixed), (), mixed)
     if mixed:
         raise _MixedTypes(type_, mixed)
@@ -299,7 +255,7 @@ def _refuse_other_types(lines: Iterable[LineBlock], known: Any) -> None:
     """Raise InputError for the first line that does not have the types that the file had when it was opened."""
     for line in lines:
         mixed = Mixed()
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             merge_types(known, type_of(parsed(line.data), (), mixed), (), mixed)
         for path, what in mixed.items():
             raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.stages.arrow_columns import JSON_TEXT
+from tasks.stages.arrow_columns import EMPTY_OBJECT, JSON_TEXT
 
 Path = tuple[str, ...]
 
@@ -106,12 +106,11 @@ def as_text(type_: Any) -> Any:
 def final_type(type_: Any) -> Any:
     """The type to read with: a field that is always null becomes text, as Parquet readers expect one.
 
-    A struct without fields gets one, `_empty`, always null: Parquet cannot store it otherwise. What is MIXED is text
-    that says of itself that it is JSON.
+    A struct without fields gets `EMPTY_OBJECT`. What is MIXED is text that says of itself that it is JSON.
     """
     if pa.types.is_struct(type_):
         if not type_.num_fields:
-            return pa.struct([("_empty", pa.string())])
+            return pa.struct([EMPTY_OBJECT])
         return pa.struct([_final_field(item.name, item.type) for item in type_])
     if pa.types.is_list(type_):
         return pa.list_(_final_field("item", type_.value_type))

@@ -13,35 +13,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.errors import InputError
-from tasks.stages.read.columns import check_distinct_names, check_same_columns
+from tasks.stages.read.common_schema import CommonSchema, cast_batch
 from tasks.stages.read.filters import Where
+from tasks.stages.read.parquet_annotations import annotated_schema
 from tasks.stages.read.wide_row_groups import MOST_COLUMNS_WEIGHED, batches_of
-from tasks.stages.read.widening import widened
 from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Fragment, SourceFilesystem
-from tasks.storage.urls import one_line
 
 _LOCAL_BUFFER = 1 << 20
 _ALL_BUFFERS = 16 << 20
 _LEAST_BUFFER = 1 << 16
-_OF_THE_FILE = (b"pandas",)  # says where the file's index is, which an output with more columns does not have
-_LOST = ("GEOMETRY", "GEOGRAPHY", "VARIANT")
 
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """Reads the Parquet files of a dataset; `schema` is that of the files, `rows` their total."""
+    """Reads the Parquet files of a dataset; `schema` is that of the files, `rows` their total.
+
+    `can_refuse` are the columns that are read as another type than some file has.
+    """
 
     storage: SourceFilesystem
     schema: Any
     rows: int
     notes: tuple[str, ...] = ()
-    widened: frozenset[str] = frozenset()
-
-    @property
-    def can_refuse(self) -> frozenset[str]:
-        """The columns whose values may not fit the dataset's type: those that were widened."""
-        return self.widened
+    can_refuse: frozenset[str] = frozenset()
 
     def read(
         self, fragment: Fragment, names: tuple[str, ...], rows: int, where: Where, bad: BadLines
@@ -59,7 +53,7 @@ class ParquetReader:
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
         """The row groups that may hold rows for `where`, by their statistics; None for all of them."""
-        expression = where.expression(self.schema.names)
+        expression = where.expression([name for name in self.schema.names if name not in self.can_refuse])
         if expression is None:
             return None
         # Imports pandas, and only a filter needs it.
@@ -76,66 +70,22 @@ def inspect_parquet(
     storage: SourceFilesystem, fragments: tuple[Fragment, ...], only: frozenset[str] | None
 ) -> ParquetReader:
     """Read the footers and check that the files fit together. Raises InputError."""
-    fields: dict[str, Any] = {}
-    notes: dict[str, None] = {}
-    widened_columns: set[str] = set()
-    metadata: dict[bytes, bytes] = {}
-    first_path = storage.display_path(fragments[0].path)
+    common = CommonSchema(storage.display_path(fragments[0].path), only)
     rows = 0
-    for number, fragment in enumerate(fragments):
-        path = storage.display_path(fragment.path)
+    for fragment in fragments:
         with storage.input_errors(fragment.path, "be read as Parquet"), opened(storage, fragment) as file:
             rows += _row_count(file.metadata)
-            schema = _with_annotations(file, notes, path)
-        check_distinct_names(schema.names, path, only)
-        if number == 0:
-            fields = {field.name: _without_id(field) for field in schema}
-            metadata = {k: v for k, v in (schema.metadata or {}).items() if k not in _OF_THE_FILE}
-        else:
-            check_same_columns(path, schema.names, first_path, fields, only)
-            for field in schema:
-                if field.name in fields and (only is None or field.name in only):
-                    before = fields[field.name]
-                    fields[field.name] = common_field(before, field, path, first_path)
-                    if before.type != field.type:
-                        widened_columns.add(field.name)
-                        _note_widening(before, field, fields[field.name], notes)
-    return ParquetReader(
-        storage, pa.schema(list(fields.values()), metadata), rows, tuple(notes), frozenset(widened_columns)
-    )
-
-
-def _note_widening(before: Any, field: Any, common: Any, notes: dict[str, None]) -> None:
-    if not (pa.types.is_null(before.type) or pa.types.is_null(field.type)):
-        notes[
-            f"column {field.name!r} is {before.type} in some files and {field.type} in others, read as {common.type}"
-        ] = None
+            schema, notes = annotated_schema(file)
+            own = zip(schema, file.schema_arrow, strict=True)
+            common.mark_converted([field.name for field, stored in own if field.type != stored.type])
+            common.add(storage.display_path(fragment.path), schema, notes)
+    return ParquetReader(storage, common.schema, rows, common.notes, common.converted)
 
 
 def _row_count(footer: Any) -> int:
     """The rows of a file; some writers count them in the row groups only."""
     in_groups = sum(int(footer.row_group(number).num_rows) for number in range(footer.num_row_groups))
     return max(int(footer.num_rows), in_groups)
-
-
-def _with_annotations(file: Any, notes: dict[str, None], path: str) -> Any:
-    """The schema with the text that Parquet calls ENUM as text; what else Arrow cannot carry goes into `notes`."""
-    schema = file.schema_arrow
-    leaves = file.schema
-    for number in range(len(leaves) if len(leaves) < MOST_COLUMNS_WEIGHED else 0):
-        leaf = leaves.column(number)
-        kind = str(leaf.logical_type.type)
-        place = schema.get_field_index(leaf.path)
-        if kind == "ENUM" and place >= 0:
-            schema = schema.set(place, schema.field(place).with_type(pa.string()))
-        elif kind in _LOST or (kind == "TIME" and '"isAdjustedToUTC": true' in leaf.logical_type.to_json()):
-            notes[f"{path}: column {leaf.path!r} loses its Parquet annotation {kind}"] = None
-    return schema
-
-
-def _without_id(field: Any) -> Any:
-    metadata = {k: v for k, v in (field.metadata or {}).items() if k != b"PARQUET:field_id"}
-    return field.with_metadata(metadata or None)
 
 
 def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
@@ -160,28 +110,3 @@ def opened(storage: SourceFilesystem, fragment: Fragment, columns: int = 1) -> I
     source = storage.open_random(fragment)
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer) as file:
         yield file
-
-
-def common_field(known: Any, field: Any, path: str, first_path: str) -> Any:
-    """One field for both files, with the narrowest type that holds both."""
-    type_ = widened(known.type, field.type)
-    if type_ is not None:
-        return known.with_type(type_).with_nullable(known.nullable or field.nullable)
-    raise InputError(
-        f"{path}: column {field.name!r} is {field.type}, but {known.type} in {first_path}; write both with one type"
-    )
-
-
-def cast_batch(batch: Any, schema: Any, path: str) -> Any:
-    """The batch with the types of the dataset. InputError for a value that the wider type cannot hold exactly."""
-    columns = []
-    for field in schema:
-        column = batch.column(field.name)
-        try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        except pa.ArrowInvalid as error:
-            raise InputError(
-                f"{path}: column {field.name!r} holds a value that is no {field.type} ({one_line(error)}); "
-                "write all files with one type"
-            ) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

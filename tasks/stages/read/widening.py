@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 _UNITS = ("s", "ms", "us", "ns")
+_DIGITS = 20  # of a whole number of 64 bits
+_DIGITS_OF_128_BITS, _MOST_DIGITS = 38, 76
 _SIGNED = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 
 
@@ -19,9 +21,13 @@ def widened(one: Any, other: Any) -> Any:
         return one
     if pa.types.is_null(one):
         return other
-    if pa.types.is_dictionary(one) or pa.types.is_dictionary(other):
+    if (
+        pa.types.is_dictionary(one)
+        or pa.types.is_dictionary(other)
+        or {one, other} == {pa.json_(), pa.string()}
+    ):
         return widened(_plain(one), _plain(other))
-    for rule in (_number, _text, _moment, _nested):
+    for rule in (_number, _decimal, _text, _moment, _nested):
         common = rule(one, other)
         if common is not None:
             return common
@@ -29,6 +35,8 @@ def widened(one: Any, other: Any) -> Any:
 
 
 def _plain(type_: Any) -> Any:
+    if type_ == pa.json_():
+        return type_.storage_type
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
@@ -47,6 +55,19 @@ def _number(one: Any, other: Any) -> Any:
     return None
 
 
+def _decimal(one: Any, other: Any) -> Any:
+    types, pair = pa.types, (one, other)
+    if not any(map(types.is_decimal, pair)) or not all(
+        types.is_decimal(each) or types.is_integer(each) for each in pair
+    ):
+        return None
+    scale = max(each.scale if types.is_decimal(each) else 0 for each in pair)
+    digits = scale + max(each.precision - each.scale if types.is_decimal(each) else _DIGITS for each in pair)
+    if digits > _MOST_DIGITS:
+        return None
+    return pa.decimal128(digits, scale) if digits <= _DIGITS_OF_128_BITS else pa.decimal256(digits, scale)
+
+
 def _text(one: Any, other: Any) -> Any:
     types, pair = pa.types, {one, other}
     if pair <= {pa.string(), pa.large_string(), pa.string_view()}:
@@ -59,31 +80,59 @@ def _text(one: Any, other: Any) -> Any:
 
 
 def _moment(one: Any, other: Any) -> Any:
-    types = pa.types
-    if types.is_timestamp(one) and types.is_timestamp(other) and one.tz == other.tz:
-        return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), one.tz)
+    types, pair = pa.types, (one, other)
+    if all(map(types.is_timestamp, pair)) and (one.tz is None) == (other.tz is None):
+        zone = one.tz if one.tz == other.tz else "UTC"
+        return pa.timestamp(_finest(pair), zone)
+    if all(map(types.is_duration, pair)):
+        return pa.duration(_finest(pair))
+    if all(map(types.is_time, pair)):
+        unit = _finest(pair)
+        return pa.time64(unit) if unit in ("us", "ns") else pa.time32(unit)
     return None
+
+
+def _finest(types: tuple[Any, Any]) -> str:
+    units: list[str] = [each.unit for each in types]
+    return max(units, key=_UNITS.index)
 
 
 def _nested(one: Any, other: Any) -> Any:
-    types = pa.types
-    if any(types.is_list(each) or types.is_large_list(each) for each in (one, other)):
+    types, pair = pa.types, (one, other)
+    if all(map(_is_list, pair)):
         return _list(one, other)
-    if types.is_struct(one) and types.is_struct(other) and _names(one) == _names(other):
-        fields = [widened(a.type, b.type) for a, b in zip(one, other, strict=True)]
-        if None not in fields:
-            return pa.struct(list(zip(_names(one), fields, strict=True)))
+    if all(map(types.is_map, pair)):
+        key, item = widened(one.key_type, other.key_type), widened(one.item_type, other.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
+    if all(map(types.is_struct, pair)) and all(len(set(_names(each))) == each.num_fields for each in pair):
+        return _struct(one, other)
     return None
 
 
-def _list(one: Any, other: Any) -> Any:
+def _struct(one: Any, other: Any) -> Any:
+    """All fields of both; where one has none, it is null."""
+    fields = {field.name: field.type for field in one}
+    for field in other:
+        fields[field.name] = widened(fields.get(field.name, pa.null()), field.type)
+    return None if None in fields.values() else pa.struct(list(fields.items()))
+
+
+def _is_list(type_: Any) -> bool:
     types = pa.types
-    if not all(types.is_list(each) or types.is_large_list(each) for each in (one, other)):
-        return None
+    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+
+
+def _list(one: Any, other: Any) -> Any:
     value = widened(one.value_type, other.value_type)
     if value is None:
         return None
-    return pa.list_(value) if types.is_list(one) and types.is_list(other) else pa.large_list(value)
+    if (
+        pa.types.is_fixed_size_list(one)
+        and pa.types.is_fixed_size_list(other)
+        and one.list_size == other.list_size
+    ):
+        return pa.list_(value, one.list_size)
+    return pa.large_list(value) if any(map(pa.types.is_large_list, (one, other))) else pa.list_(value)
 
 
 def _names(struct: Any) -> list[str]:

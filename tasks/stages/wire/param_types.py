@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from configs.errors import ConfigError
 from tasks.stages.prompt.render import is_template
-from tasks.stages.prompt.values_sent import typed_filter
+from tasks.stages.prompt.values_sent import SentAs, typed_filter
 
 Due = Literal["number", "int", "bool"]
 _FILTERS: Final[dict[Due, tuple[str, ...]]] = {
@@ -17,8 +17,19 @@ _FILTERS: Final[dict[Due, tuple[str, ...]]] = {
     "bool": ("bool", "tojson"),
 }
 _WORDS: Final[dict[Due, str]] = {"number": "a number", "int": "a whole number", "bool": "true or false"}
+_SENT_AS: Final[dict[Due | None, SentAs]] = {
+    None: SentAs.TYPED,
+    "number": SentAs.NUMBER,
+    "int": SentAs.WHOLE,
+    "bool": SentAs.TRUTH,
+}
 Range = tuple[float, float]
 FROM_ONE: Final[Range] = (1, inf)
+
+
+def sent_as(due: Due | None) -> SentAs:
+    """How a template is sent where that is due; None where it may be anything."""
+    return _SENT_AS[due]
 
 
 def check_types(

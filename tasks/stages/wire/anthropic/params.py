@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from configs.errors import ConfigError
 from tasks.stages.prompt.render import Template, templated_param
-from tasks.stages.wire.param_types import Due, Range, check_types
+from tasks.stages.wire.param_types import Due, Range, check_types, sent_as
 
 DEFAULT_MAX_TOKENS = 4_096
 """Anthropic requires a limit; a job that names none gets this one, plus what it lets the model think."""
@@ -59,20 +59,21 @@ def params(given: Mapping[str, Any], api_version: str | None = None, model: str 
 def _field(name: str, value: Any, where: str, api_version: str | None) -> tuple[str, Any]:
     if name in _RENAMED:
         field, translate = _RENAMED[name]
-        return field, templated_param(translate(value, where), where)
+        return field, templated_param(translate(value, where), where, sent_as(_DUE.get(name)))
     if name in _SAMPLING:
         if api_version is None or api_version >= _NO_SAMPLING_SINCE:
             raise ConfigError(
                 f"{where}: Anthropic refuses it since anthropic-version {_NO_SAMPLING_SINCE};"
                 " remove it, or set provider.api_version to an earlier one"
             )
-        return name, templated_param(value, where)
+        return name, templated_param(value, where, sent_as(_DUE.get(name)))
     if name not in _PASSED:
         known = ", ".join(sorted(_PASSED))
         raise ConfigError(
             f"{where}: Anthropic's batches have no such parameter; remove it (there are {known})"
         )
-    return name, templated_param(_SHAPED.get(name, _as_is)(value, where), where)
+    shaped = _SHAPED.get(name, _as_is)(value, where)
+    return name, templated_param(shaped, where, sent_as(_DUE.get(name)))
 
 
 def _check_limit(body: dict[str, Any]) -> None:

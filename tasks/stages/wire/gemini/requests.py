@@ -17,7 +17,7 @@ from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
 from tasks.stages.wire.gemini.parts import parts
 from tasks.stages.wire.gemini.schema import sendable, unenforced
-from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types, sent_as
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -140,7 +140,7 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             shown = key.removeprefix("prompt.params.")
             ranges = {shown: _RANGES[name]} if name in _RANGES else {}
             check_types({shown: value}, {shown: _DUE[name]}, ranges)
-        found[name] = key, templated_param(value, key)
+        found[name] = key, templated_param(value, key, sent_as(_DUE.get(name)))
     return found
 
 

@@ -13,11 +13,12 @@ from configs.errors import ConfigError
 from configs.prompt import Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, Template, templated, templated_param
 from tasks.stages.prompt.values_sent import SentAs
-from tasks.stages.wire.openai.params import check_params
+from tasks.stages.wire.openai.params import NOT_TEXT, check_params
 from tasks.stages.wire.openai.parts import content
 from tasks.stages.wire.openai.pictures import with_addresses
 from tasks.stages.wire.openai.refusals import schema_refusals
 from tasks.stages.wire.openai.strict_schema import sent_schema
+from tasks.stages.wire.param_types import sent_as
 
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "is_strict", "request_tree"]
 
@@ -42,7 +43,8 @@ def request_tree(prompt: Prompt, *, token_ids: bool = True) -> dict[str, Any]:
             raise ConfigError(
                 f"prompt.params.{name}: the job's own keys already set it; remove one of the two"
             )
-        param = templated_param(value, f"prompt.params.{name}")
+        due = NOT_TEXT.get(prompt.endpoint, {}).get(name)
+        param = templated_param(value, f"prompt.params.{name}", sent_as(due))
         body[name] = with_addresses(param, f"prompt.params.{name}") if name in _PICTURED else param
     if prompt.answer_schema is not None:
         body |= _answer_format(prompt)

@@ -56,6 +56,22 @@ def test_every_kind_of_text_column_can_be_the_key(kind: pa.DataType) -> None:
     assert ids_of(pa.array(["a", "b", None]).cast(kind)) == ["a", "b", "row-000000002"]
 
 
+def test_columns_of_extension_types_can_be_the_key() -> None:
+    raw = pa.array([bytes(range(16)), None], pa.binary(16))
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), raw)
+    assert ids_of(uuids) == ["00010203-0405-0607-0809-0a0b0c0d0e0f", "row-000000001"]
+    assert ids_of(pa.ExtensionArray.from_storage(pa.json_(), pa.array(["7", '"x"']))) == [
+        "7",
+        "row-000000001",
+    ]
+
+
+def test_a_key_that_is_no_utf8_is_named() -> None:
+    raw = pa.array([b"\xff", b"a"])
+    with pytest.raises(InputError, match=r"source\.key: a key is not UTF-8 text"):
+        ids_of(pa.Array.from_buffers(pa.string(), 2, raw.buffers()))
+
+
 def test_without_a_key_the_position_is_the_id() -> None:
     batch = pa.record_batch({"a": [1, 2]})
     assert IdMaker(()).ids(batch, 999_999_999) == ["row-999999999", "row-1000000000"]

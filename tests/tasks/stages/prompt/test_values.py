@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tasks.stages.arrow_columns import EMPTY_OBJECT
 from tasks.stages.prompt import values
 
 
@@ -53,6 +54,25 @@ def stamps(*values: int, unit: str = "ns", zone: str | None = None) -> pa.Array:
         (dt.timedelta(seconds=90), None, "PT1M30S"),
         (dt.timedelta(days=1, milliseconds=500), None, "P1DT0.5S"),
         (dt.timedelta(days=2), pa.duration("ns"), "P2D"),
+        (dt.time(4, 5, 6), pa.time64("ns"), "04:05:06"),
+        ([0.1], pa.list_view(pa.float32()), "[0.1]"),
+        ([dt.datetime(2026, 2, 3)], pa.list_view(pa.timestamp("ns")), '["2026-02-03T00:00:00"]'),  # noqa: DTZ001
+        ([dt.timedelta(1)], pa.large_list_view(pa.duration("ns")), '["P1D"]'),
+        ([("a", 1)], pa.map_(pa.string(), pa.int8()), '{"a":1}'),
+        (
+            [("a", 1), ("a", 2)],
+            pa.map_(pa.string(), pa.int8()),
+            '[{"key":"a","value":1},{"key":"a","value":2}]',
+        ),
+        (
+            [(Decimal("1.50"), {"b": b"k"})],
+            pa.map_(pa.decimal128(3, 2), pa.struct([("b", pa.binary())])),
+            '{"1.50":{"b":"aw=="}}',
+        ),
+        ([(b"k", 1)], pa.map_(pa.binary(), pa.int8()), '{"aw==":1}'),
+        ({}, pa.struct([EMPTY_OBJECT]), "{}"),
+        ([{}, None], pa.list_(pa.struct([EMPTY_OBJECT])), "[{},null]"),
+        ({"_empty": "x"}, pa.struct([("_empty", pa.string())]), '{"_empty":"x"}'),
         (-dt.timedelta(hours=1, microseconds=1), None, "-PT1H0.000001S"),
         ([1, None, 2.5], None, "[1.0,null,2.5]"),
         ([0.1], pa.list_(pa.float32()), "[0.1]"),
@@ -111,10 +131,37 @@ print("pandas" in sys.modules)
     assert done.stdout.split("\n")[:5] == [
         "1970-01-01T00:00:01.000000123",
         '{"a":"1970-01-01T00:00:01"}',
-        "PT1S",
+        "PT1.000000123S",
         '{"a":"PT1S"}',
         "False",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "nanos", "expected"),
+    [
+        (pa.time64("ns"), 3_600_123_456_789, "01:00:00.123456789"),
+        (pa.duration("ns"), 90, "PT0.00000009S"),
+        (pa.duration("ns"), -1_000_000_001, "-PT1.000000001S"),
+        (pa.duration("ns"), -86_400_000_000_000, "-P1D"),
+    ],
+)
+def test_times_and_durations_are_exact_to_the_nanosecond(
+    kind: pa.DataType, nanos: int, expected: str
+) -> None:
+    cells = values.to_python(pa.array([nanos, None], pa.int64()).cast(kind))
+    assert [values.to_text(cell) for cell in cells] == [expected, ""]
+    assert values.to_json(cells) == f'["{expected}",null]'
+
+
+def test_a_slice_of_list_views_reads_as_its_own_lists() -> None:
+    views = pa.array([[1], [2, 3], None, []], pa.list_view(pa.int64()))
+    assert values.to_python(views.slice(1)) == [[2, 3], None, []]
+
+
+def test_dictionaries_of_moments_read_as_those() -> None:
+    column = stamps(1_000_000_123).dictionary_encode()
+    assert [values.to_text(cell) for cell in values.to_python(column)] == ["1970-01-01T00:00:01.000000123"]
 
 
 def test_dictionary_columns_read_as_their_values() -> None:

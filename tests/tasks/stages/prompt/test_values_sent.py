@@ -64,9 +64,54 @@ def test_a_parameter_keeps_the_type_its_last_filter_names(text: str, value: Any,
 )
 def test_a_value_of_another_type_skips_its_row(text: str, value: Any) -> None:
     message = sent(templated_param(text, "p"), value, pa.float64() if value is None else None)
-    assert message.startswith("p line 1: ")
-    assert "Error" not in message
-    assert "default(" in message
+    assert message.startswith("p line 1: column 'x': ")
+    assert "default" in message
+
+
+@pytest.mark.parametrize(
+    ("sent_as", "value", "expected"),
+    [
+        (SentAs.NUMBER, 0.5, 0.5),
+        (SentAs.NUMBER, Decimal("0.50"), 0.5),
+        (SentAs.NUMBER, "0.5", "p line 1: column 'x': '0.5' is not a number; write {{ x | float }} to read it as one"),
+        (SentAs.NUMBER, True, "p line 1: column 'x': 'true' is not a number; write {{ x | float }} to read it as one"),
+        (SentAs.WHOLE, 7, 7),
+        (SentAs.WHOLE, "7", "p line 1: column 'x': '7' is not a whole number; write {{ x | int }} to read it as one"),
+        (SentAs.TRUTH, True, True),
+        (SentAs.TRUTH, "true", "p line 1: column 'x': 'true' is not true or false; write {{ x | bool }} to read it as one"),
+        (SentAs.TYPED, "0.5", "0.5"),
+    ],
+)  # fmt: skip
+def test_json_of_a_text_is_not_sent_where_something_else_is_due(
+    sent_as: SentAs, value: Any, expected: Any
+) -> None:
+    assert sent(templated_param("{{ x | tojson }}", "p", sent_as), value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("{{ x | float }}", "0.50", "0.5"),
+        ("{{ x | float }}", True, "1.0"),
+        ("{{ x | int }}", "7", "7"),
+        ("{{ x | int }}", "7.9", "7"),
+        ("{{ x | int }}", -7.9, "-7"),
+        ("{{ x | int(base=16) }}", "ff", "255"),
+        ("{{ x | float(default=1.5) }}", "much", "1.5"),
+        ("{{ x | int(3) }}", None, "3"),
+        ("{{ (row.x | float) * 2 }}", "1.5", "3.0"),
+        ("{{ x | float }}", "much", "t line 1: column 'x': 'much' is no float; write {{ x | float(default=...) }} for such rows"),
+        ("{{ x | float }}", None, "t line 1: column 'x': the value is empty; write {{ x | float(default=...) }} for such rows"),
+        ("{{ x | float }}", float("nan"), "t line 1: column 'x': the value is empty; write {{ x | float(default=...) }} for such rows"),
+        ("{{ row['x'] | int }}", "1,5", "t line 1: column 'x': '1,5' is no int; write {{ x | int(default=...) }} for such rows"),
+        ("{{ [x] | map('int') | sum }}", "", "t line 1: the value is empty; write {{ column | int(default=...) }} for such rows"),
+    ],
+)  # fmt: skip
+def test_in_a_prompt_what_is_no_number_is_an_error_of_its_row_and_not_0(
+    text: str, value: Any, expected: str
+) -> None:
+    kind = pa.string() if value is None else None
+    assert sent(Template(text, "t"), value, kind) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,46 @@ def test_files_are_put_together(tmp_path: Path) -> None:
     put(tmp_path / "1.arrow", pa.table({"a": [1], "b": ["x"]}))
     put(tmp_path / "2.feather", pa.table({"b": ["y"], "a": [0.5]}))
     assert rows_of(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 0.5, "b": "y"}]
+    [note] = open_dataset(Source(path=str(tmp_path))).notes
+    assert note == "column 'a' is int64 in some files and double in others, read as double"
     put(tmp_path / "3.arrow", pa.table({"a": ["text"], "b": ["z"]}))
     with pytest.raises(InputError, match=r"3.arrow: column 'a' is string, but double in .*1.arrow"):
+        rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.arrows"])
+def test_offsets_that_point_elsewhere_are_refused_before_they_end_the_process(
+    tmp_path: Path, name: str
+) -> None:
+    table = pa.table({"a": ["x" * 1_111, "y", "z"], "b": [1, 2, 3]})
+    put(tmp_path / name, table)
+    offset = (1_112).to_bytes(4, "little")
+    data = (tmp_path / name).read_bytes()
+    assert data.count(offset) == 1
+    (tmp_path / name).write_bytes(data.replace(offset, b"\xff\xff\xff\x7f"))
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(.*[Oo]ffset.*\); check the file"):
+        rows_of(tmp_path)
+    assert rows_of(tmp_path, columns=["b"]) == [{"b": 1}, {"b": 2}, {"b": 3}]
+
+
+def test_a_text_that_is_no_utf8_is_left_to_its_row(tmp_path: Path) -> None:
+    raw = pa.array([b"\xff", b"a"])
+    put(tmp_path / "a.arrow", pa.table({"a": pa.Array.from_buffers(pa.string(), 2, raw.buffers())}))
+    [batch] = open_dataset(Source(path=str(tmp_path))).batches()
+    assert batch.column("a").cast(pa.binary()).to_pylist() == [b"\xff", b"a"]
+
+
+def test_a_name_that_is_no_utf8_is_one_line(tmp_path: Path) -> None:
+    put(tmp_path / "a.arrow", pa.table({"namename": [1]}))
+    path = tmp_path / "a.arrow"
+    path.write_bytes(path.read_bytes().replace(b"namename", b"name\xff\xffme"))
+    with pytest.raises(InputError, match=r"a\.arrow: cannot be read as Arrow"):
+        rows_of(tmp_path)
+
+
+def test_a_decimal_that_parquet_has_not_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "a.arrow", pa.table({"a": pa.array([Decimal(1500)], pa.decimal128(5, -2))}))
+    with pytest.raises(InputError, match=r"column 'a' is decimal128\(5, -2\), which Parquet cannot hold"):
         rows_of(tmp_path)
 
 

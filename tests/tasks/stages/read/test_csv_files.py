@@ -342,6 +342,40 @@ def test_a_header_between_other_delimiters_names_the_key_to_set(
     assert f"set source.csv.delimiter: {delimiter} " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sep=;\na;b\n1;2\n", """line 1 is a mark for Excel, 'sep=;'; set source.csv.skip_lines: 1 and source.csv.delimiter: ";\""""),
+        ("SEP=,\na,b\n1,2\n", """set source.csv.skip_lines: 1 and source.csv.delimiter: ",\""""),
+        ("a;b, first;c\n1;x, y;3\n", """the header has more of ';' than of ',': 'a;b, first;c'; set source.csv.delimiter: ";" (or "," if it is meant so)"""),
+        ('{"a":1,"b":2}\n{"a":3,"b":4}\n', "looks like JSON Lines: set source.format: jsonl"),
+        ('[{"a":1},\n{"a":2}]\n', "looks like a JSON array: write one object a line"),
+        ("<!DOCTYPE html>\n<html>\n", "looks like a web page: download the file itself"),
+        ("i\0d\0,\0n\0\n\0", "the header holds zero bytes; it looks like utf-16-le: set source.csv.encoding: utf-16-le"),
+    ],
+)  # fmt: skip
+def test_a_header_that_is_none_says_what_to_set(file: Path, content: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        opened(file, content)
+    assert message in str(caught.value)
+
+
+def test_what_the_job_says_of_the_delimiter_is_believed(file: Path) -> None:
+    comma = {"delimiter": ","}
+    assert rows_of(opened(file, "a;b, first;c\n1;x, y;3\n", csv=comma)) == [("1;x", " y;3")]
+    assert rows_of(opened(file, "a (x;y;z),b\n1,2\n", csv=comma)) == [("1", "2")]
+    marked = {"skip_lines": 1, "delimiter": ";"}
+    assert rows_of(opened(file, "sep=;\na;b\n1;2\n", csv=marked)) == [("1", "2")]
+
+
+def test_a_title_above_the_header_says_how_to_skip_it(file: Path) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"line 3: has 2 fields, not 1; if this is the header, set source\.csv\.skip_lines: 2",
+    ):
+        rows_of(opened(file, "Report\nof today\na,b\n1,2\n"))
+
+
 def test_a_single_column_with_such_a_name_is_read_when_the_job_says_so(file: Path) -> None:
     assert rows_of(opened(file, "a;b\nx;y\n", csv={"delimiter": ","})) == [("x;y",)]
 

@@ -33,6 +33,10 @@ ROWS = pa.table(
         "clock": pa.array([time(1), time(2), time(3), None], pa.time64("us")),
         "raw": pa.array([b"a", b"b", b"\xff", None]),
         "list": pa.array([[1], [2], [3], None]),
+        "view": pa.array(["a", "b", "a", None], pa.string_view()),
+        "raw_view": pa.array([b"a", b"b", b"\xff", None], pa.binary_view()),
+        "views": pa.array([[1], None, [2, 3], []], pa.list_view(pa.int64())),
+        "half": pa.array([0.5, 1.5, 2.5, None], pa.float16()),
     }
 )
 
@@ -48,6 +52,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     ("where", "rows"),
     [
         ([["int", "==", 2]], [1]),
+        ([["view", "==", "a"]], [0, 2]),
+        ([["view", "in", ["b", "c"]]], [1]),
+        ([["view", "not in", ["b"]]], [0, 2]),
+        ([["raw_view", "==", "b"]], [1]),
+        ([["half", ">", 1]], [1, 2]),
         ([["int", "!=", 2]], [0, 2]),
         ([["int", "<", 2.5]], [0, 1]),
         ([["int", "<=", 99999999999]], [0, 1, 2]),
@@ -86,6 +95,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_rows_taken(path: str, where: list[list[Any]], rows: list[int]) -> None:
     dataset = open_dataset(Source(path=path, where=where, columns=["row"]))  # type: ignore[arg-type]
     assert [row["row"] for batch in dataset.batches() for row in batch.to_pylist()] == rows
+
+
+def test_columns_of_every_type_come_through_a_filter(path: str) -> None:
+    for taken in ([0, 2], [1, 2, 3], [3]):
+        dataset = open_dataset(Source(path=path, where=[("row", "in", taken)]))
+        found = [row for batch in dataset.batches() for row in batch.to_pylist()]
+        assert found == [ROWS.slice(row, 1).to_pylist()[0] for row in taken]
 
 
 @pytest.mark.parametrize(

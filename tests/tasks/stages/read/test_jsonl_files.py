@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from configs.errors import InputError
 from configs.job import Source
 from tasks.stages.prompt.values import to_python
-from tasks.stages.read import Dataset, jsonl_files, open_dataset
+from tasks.stages.read import Dataset, jsonl_lines, open_dataset
 
 
 def opened(path: Path, content: str | bytes, **options: Any) -> Dataset:
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
         ('{"a":1e300}\n', [{"a": 1e300}]),
         ('{"a":null}\n', [{"a": None}]),
         ('{"a":[]}\n{"a":[{"b":1}]}\n{"a":[{"c":true}]}', [{"a": []}, {"a": [{"b": 1, "c": None}]}, {"a": [{"b": None, "c": True}]}]),
-        ('{"a":{}}\n', [{"a": {"_empty": None}}]),
+        ('{"a":{}}\n', [{"a": {"_empty": None}}]),  # templates see {}: test_values.py
     ],
 )  # fmt: skip
 def test_values_come_back(file: Path, content: str, rows: list[dict[str, Any]]) -> None:
@@ -72,7 +72,7 @@ objects = st.fixed_dictionaries(
 def test_what_json_writes_comes_back_over_any_number_of_blocks(
     file: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], ascii_only: bool
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 100)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 100)
     content = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows)
     dataset = opened(file, content)
     names = dataset.schema.names
@@ -104,6 +104,18 @@ def test_a_line_that_is_no_object_stops_or_is_counted(file: Path, bad: str, reas
     assert [(line.line, reason in line.reason) for line in dataset.bad_lines] == [(3, True)]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "likely"), [("cp1252", "cp1252"), ("utf-16", "utf-16"), ("shift_jis", "shift_jis")]
+)
+def test_a_file_in_another_encoding_names_it(file: Path, encoding: str, likely: str) -> None:
+    text = "これは日本語です" if encoding == "shift_jis" else "Zoë"
+    with pytest.raises(InputError) as caught:
+        opened(file, f'{{"a":"{text}"}}\n'.encode(encoding))
+    assert f"it looks like {likely}: write the file as UTF-8 (iconv -f {likely} -t utf-8)" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize("gap", [0, 200])
 @pytest.mark.parametrize(
     ("first", "second", "field", "what"),
@@ -120,7 +132,7 @@ def test_a_line_that_is_no_object_stops_or_is_counted(file: Path, bad: str, reas
 def test_a_field_of_several_types_is_json_text_and_is_said(
     file: Path, monkeypatch: pytest.MonkeyPatch, first: Any, second: Any, field: str, what: str, gap: int
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 500)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 500)
     lines = [{"a": first}, *[{"z": 1}] * gap, {"a": second}]
     dataset = opened(file, "".join(json.dumps(line) + "\n" for line in lines))
     assert dataset.notes == (
@@ -164,7 +176,7 @@ def test_bad_lines_are_found_among_fields_of_several_types(file: Path) -> None:
 def test_a_whole_number_never_becomes_a_rounded_one(
     file: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], line: int, field: str
 ) -> None:
-    monkeypatch.setattr(jsonl_files, "_BLOCK", 500)
+    monkeypatch.setattr(jsonl_lines, "_BLOCK", 500)
     with pytest.raises(
         InputError, match=f"line {line}: field '{field.replace('[]', '..')}' holds a whole number"
     ):
@@ -197,10 +209,32 @@ def test_a_line_larger_than_a_block_is_read(file: Path) -> None:
     assert rows_of(opened(file, "\n".join(map(json.dumps, rows)))) == rows
 
 
-@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
-def test_a_value_nested_beyond_what_can_be_read_is_one_line(file: Path, open_: str, close: str) -> None:
-    with pytest.raises(InputError, match="line 1 or after: a value is nested too deeply"):
-        opened(file, '{"a":' + open_ * 2_000 + "1" + close * 2_000 + "}\n")
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}"), ("[", ""), ('{"a":', "")])
+@pytest.mark.parametrize("levels", [201, 2_000, 300_000])
+def test_what_is_nested_beyond_what_can_be_read_is_one_line(
+    file: Path, open_: str, close: str, levels: int
+) -> None:
+    content = '{"a":1}\n{"a":' + open_ * levels + "1" + close * levels + "}\n"
+    with pytest.raises(
+        InputError, match="line 2: nested more than 200 levels deep; write the inner value as"
+    ):
+        opened(file, content)
+    skipped = opened(file, content, bad_lines="skip")
+    assert rows_of(skipped) == [{"a": 1}]
+    assert skipped.bad_line_count == 1
+
+
+def test_deep_values_and_brackets_in_texts_are_read(file: Path) -> None:
+    deep = "[" * 199 + "1" + "]" * 199
+    texts = ["[{" * 500, '\\"[' * 500, "x"]
+    lines = [
+        '{"a":"x","t":""}',
+        f'{{"a":{deep},"t":""}}',
+        *(json.dumps({"a": "y", "t": text}) for text in texts),
+    ]
+    rows = rows_of(opened(file, "\n".join(lines)))
+    assert [row["a"] for row in rows] == ['"x"', deep, '"y"', '"y"', '"y"']
+    assert [row["t"] for row in rows] == ["", "", *texts]
 
 
 def test_a_file_that_changed_type_after_it_was_opened_is_refused(file: Path) -> None:
