@@ -29,6 +29,9 @@ from tasks.stages.report.receipt import (
 )
 from tasks.storage.output import EnrichedOutput
 
+_READ_BYTES = 4 << 20
+_READ_COLUMNS = 32
+
 
 @step("publish", "publish")
 def publish(run: Run) -> None:
@@ -72,10 +75,23 @@ def _is_whole(run: Run, chunk: ChunkRecord) -> bool:
     with run.folder.read(name) as source:
         try:
             file = pq.ParquetFile(source)
-            rows = sum(file.read_row_group(group).num_rows for group in range(file.num_row_groups))
+            rows = sum(_rows_read(file, group) for group in range(file.num_row_groups))
         except (pa.ArrowException, OSError):
             return False
     return bool(rows == file.metadata.num_rows == chunk.rows)
+
+
+def _rows_read(file: pq.ParquetFile, group: int) -> int:
+    """How many rows of a row group can be read in all columns; some columns, and about _READ_BYTES of them, are held at a time."""
+    about, names = file.metadata.row_group(group), file.schema_arrow.names
+    rows = max(1, about.num_rows * _READ_BYTES // max(_READ_BYTES, about.total_byte_size))
+    parts = (names[start : start + _READ_COLUMNS] for start in range(0, len(names), _READ_COLUMNS))
+    return min(
+        sum(
+            int(batch.num_rows) for batch in file.iter_batches(rows, [group], columns=part, use_threads=False)
+        )
+        for part in parts
+    )
 
 
 def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchRecord, ...]) -> Receipt:

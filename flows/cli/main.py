@@ -25,6 +25,7 @@ from flows.cli.app import (
 
 __all__ = [
     "app",
+    "arrow_settings",
     "backfill",
     "doctor",
     "main",
@@ -34,11 +35,24 @@ __all__ = [
 ]  # importing a module registers its commands
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error becomes one line on stderr and an exit code."""
+def arrow_settings() -> dict[str, str]:
+    """Environment variables by which Arrow, which reads them when it is imported, holds no more memory than it uses."""
     # Arrow's default allocator keeps freed memory: a fifth more for the same work, measured by tests/bench/prepare.py.
     # Of the two others, jemalloc grows a buffer in place: the pages of rows of 100 KB take 100 MB less with it.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc" if sys.platform == "linux" else "system")
+    if sys.platform != "linux":
+        return {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    # It keeps freed pages for a second, 20 to 40 MB while a chunk is merged (tests/bench/memory.py); giving them back at
+    # once takes a sixth more of the processor, after 50 ms nothing (tests/bench/merge.py).
+    return {
+        "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
+        "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:50,muzzy_decay_ms:0",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error becomes one line on stderr and an exit code."""
+    for name, value in arrow_settings().items():
+        os.environ.setdefault(name, value)
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
     if arguments is None and not debug:

@@ -19,7 +19,7 @@ from tasks.storage.run_folder import RunFolder
 
 # What is handed to the writer at once: bounds memory, whatever the size of a row.
 _SNAPSHOT_ROWS = 4_096
-_SNAPSHOT_BYTES = 16 << 20
+_SNAPSHOT_BYTES = 2 << 20
 LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 JSON_TEXT = {b"content-type": b"application/json"}
 """The metadata of a field of text that holds JSON: templates see what it says."""
@@ -126,6 +127,16 @@ def fixed_lists(numbers: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> p
     return pa.Array.from_buffers(
         pa.list_(child.type, size), rows, [None if valid.all() else _packed(valid)], children=[child]
     )
+
+
+def with_used_values(column: pa.Array) -> pa.Array:
+    """The column, its dictionary without the values that no row has: a slice keeps all of them."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    used = pc.unique(column.indices).drop_null()
+    used = used.take(pc.array_sort_indices(used))  # categories have an order
+    codes = pc.index_in(column.indices, value_set=used).cast(column.type.index_type)
+    return pa.DictionaryArray.from_arrays(codes, column.dictionary.take(used), ordered=column.type.ordered)
 
 
 def _packed(bits: np.ndarray[Any, Any]) -> pa.Buffer:

@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
-READ_AHEAD_BYTES = 8 << 20
+READ_AHEAD_BYTES = 2 << 20
 _STOP_CHECK_SECONDS = 0.1
 
 

@@ -20,7 +20,7 @@ _PYTHON_CODECS: dict[str | None, Callable[[Any], Any]] = {"bz2": bz2.BZ2File, "x
 Format = Literal["parquet", "csv", "jsonl", "arrow"]
 
 REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
-BATCH_BYTES = 4 << 20  # of rows that are handed on together: memory must not grow with the size of a row
+BATCH_BYTES = 1 << 20  # of rows that are handed on together: memory must not grow with the size of a row
 _EXAMPLES = 20
 
 

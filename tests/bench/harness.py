@@ -84,7 +84,9 @@ def _child(candidates: Mapping[str, Candidate], given: Options) -> None:
 
 def _run(name: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, *sys.argv, "--child", name, str(folder)]
-    environ = {"ARROW_DEFAULT_MEMORY_POOL": "system", **os.environ}  # as the command line sets it
+    from flows.cli.main import arrow_settings
+
+    environ = {**arrow_settings(), **os.environ}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -43,7 +43,7 @@ __all__ = ["Attempt", "AttemptStats", "ErrorCount", "MergeStats", "merge_chunk",
 WHOLE_BYTES = 96_000_000
 RANGE_BYTES = 16_000_000
 GROUP_ROWS = 16_384
-GROUP_BYTES = 32_000_000
+GROUP_BYTES = 10_000_000
 _TOP_ERRORS = 10
 RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
 """What another attempt can help by default: everything but a fault of the request itself."""

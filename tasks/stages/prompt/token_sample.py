@@ -1,7 +1,8 @@
 """Exact counts of some request lines, by which the class estimate of all others is corrected.
 
 Counting every line takes three times as long as everything else that is done to it. So the texts of a few lines in every
-micro-batch are counted, evenly spread; what all lines have in common (system, schema, tools) is counted once.
+micro-batch are counted, evenly spread; what all lines have in common (system, schema, tools) is counted once. Micro-batches
+of few rows, as long rows make them, are taken together.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ ENOUGH: Final = 512
 ROWS: Final = 8
 """Of every further one: 0.4 ms, where rendering 1,024 lines of 920 bytes takes 1.8 ms."""
 
+STRATUM_ROWS: Final = 1024
+STRATUM_BYTES: Final = 4 << 20
+"""Of the micro-batches for which some rows of the first one stand."""
+
 MOST_BYTES: Final = 256 << 10
-"""Of the texts counted of a micro-batch: two megabytes take a second, and a micro-batch of long rows is 4 MB."""
+"""Of the texts counted for them: two megabytes take a second."""
 
 _FEWEST: Final = 2  # rows whose spread can be told
 _CONFIDENCE: Final = 1.96  # standard errors to either side that hold 95 of 100
@@ -49,6 +54,32 @@ class SampleSummary:
     uncounted: dict[str, int]
 
 
+@dataclass(slots=True)
+class _Stratum:
+    """Micro-batches weighed by the rows that were counted of the first of them; `spread` is the variance of those."""
+
+    factor: int = 0
+    counted: int = 0
+    spread: float = 0.0
+    requests: int = 0
+    size: int = 0
+
+    def takes(self, requests: int, size: int) -> bool:
+        """Add a micro-batch, if there is room and enough was counted."""
+        together = self.requests + requests, self.size + size
+        if self.counted < _FEWEST or together[0] > STRATUM_ROWS or together[1] > STRATUM_BYTES:
+            return False
+        self.requests, self.size = together
+        return True
+
+    @property
+    def variance(self) -> float:
+        """Of the sum of the requests' tokens."""
+        if self.counted == self.requests:
+            return 0.0
+        return self.requests**2 * (1 - self.counted / self.requests) * self.spread / self.counted
+
+
 class TokenSample:
     """Weighs micro-batch after micro-batch of request lines.
 
@@ -67,7 +98,8 @@ class TokenSample:
         self._common = blank.count(encoding, self._known)
         self._specified = blank.specified_tokens(encoding)
         self._counted = self._requests = 0
-        self._variance = 0.0
+        self._variance = 0.0  # of the strata before this one
+        self._stratum = _Stratum()
         self._uncounted: Counter[str] = Counter()
 
     def weights(self, lines: Sequence[bytes | Skip]) -> Weights:
@@ -76,16 +108,19 @@ class TokenSample:
         if not posted:
             return Weights()
         contents = {row: self._parsed(lines[row]) for row in posted} if self._has_media else {}
-        wanted = self._wanted(
-            sum(len(cast("bytes", lines[row])) for row in posted)
-            - sum(content.media_bytes for content in contents.values()),
-            len(posted),
-        )
-        chosen = (
-            posted if len(posted) <= wanted else [posted[i * len(posted) // wanted] for i in range(wanted)]
-        )
-        pairs = [self._own(lines[row], contents.get(row) or self._parsed(lines[row])) for row in chosen]
-        factor = self._factor(pairs, len(posted))
+        size = sum(len(cast("bytes", lines[row])) for row in posted)
+        size -= sum(content.media_bytes for content in contents.values())
+        self._requests += len(posted)
+        if not self._stratum.takes(len(posted), size):
+            wanted = self._wanted(size, len(posted))
+            chosen = (
+                posted
+                if len(posted) <= wanted
+                else [posted[i * len(posted) // wanted] for i in range(wanted)]
+            )
+            pairs = [self._own(lines[row], contents.get(row) or self._parsed(lines[row])) for row in chosen]
+            self._begin_stratum(pairs, len(posted), size)
+        factor = self._stratum.factor
         extra = {row: self._extra(content, factor) for row, content in contents.items()}
         return Weights(self._common * UNITS, self._blank_units, factor, extra)
 
@@ -95,7 +130,7 @@ class TokenSample:
             self._encoding,
             self._counted,
             self._requests,
-            _CONFIDENCE * math.sqrt(self._variance),
+            _CONFIDENCE * math.sqrt(self._variance + self._stratum.variance),
             self._specified,
             dict(self._uncounted),
         )
@@ -114,19 +149,17 @@ class TokenSample:
         tokens = content.count(self._encoding, self._known) - self._common
         return tokens, class_units(cast("bytes", line)) - self._blank_units - media
 
-    def _factor(self, pairs: Sequence[tuple[int, int]], requests: int) -> int:
-        """Units a class unit is worth here, by a ratio of sums; and how far off that makes the sum of the requests.
+    def _begin_stratum(self, pairs: Sequence[tuple[int, int]], requests: int, size: int) -> None:
+        """Units a class unit is worth here, by a ratio of sums; and how far off that may be.
 
         Nothing is taken over from the rows before: datasets are often sorted by what they hold.
         """
         tokens, units = (sum(each) for each in zip(*pairs, strict=True))
         ratio = tokens / units if units > 0 else 1 / CLASS_UNITS
         self._counted += len(pairs)
-        self._requests += requests
-        if len(pairs) < requests:
-            spread = sum((own - ratio * size) ** 2 for own, size in pairs) / (len(pairs) - 1)
-            self._variance += requests**2 * (1 - len(pairs) / requests) * spread / len(pairs)
-        return round(ratio * UNITS)
+        self._variance += self._stratum.variance
+        spread = sum((own - ratio * weight) ** 2 for own, weight in pairs) / max(1, len(pairs) - 1)
+        self._stratum = _Stratum(round(ratio * UNITS), len(pairs), spread, requests, size)
 
     def _extra(self, content: PromptContent, factor: int) -> int:
         """Units of a line's media by their vendor's rule, in place of those that their bytes were given."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.job import Source
-from tasks.stages.arrow_columns import JSON_TEXT
+from tasks.stages.arrow_columns import JSON_TEXT, with_used_values
 from tasks.stages.read.arrow_files import inspect_arrow
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
@@ -243,8 +243,22 @@ def _check_keys(source: Source, schema: Any, path: str) -> None:
 
 def _cut(batch: Any) -> Iterator[Any]:
     """The rows in batches of about BATCH_BYTES, or of one row."""
-    rows = max(1, batch.num_rows * BATCH_BYTES // max(BATCH_BYTES, batch.nbytes))
-    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+    size = batch.nbytes + sum(_repeated_bytes(column) for column in batch.columns)
+    if max(size, batch.nbytes) <= BATCH_BYTES:
+        yield batch
+        return
+    rows = max(1, batch.num_rows * BATCH_BYTES // max(1, size))
+    for start in range(0, batch.num_rows, rows):
+        columns = [with_used_values(column) for column in batch.slice(start, rows).columns]
+        yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _repeated_bytes(column: Any) -> int:
+    """About how much more a dictionary's values are where each stands in its rows; less, where most have none."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    values = column.dictionary
+    return int(values.nbytes * (len(column) - len(values)) // max(1, len(values)))
 
 
 def _with_constants(batch: Any, constants: dict[str, Any]) -> Any:

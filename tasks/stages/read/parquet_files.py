@@ -22,6 +22,11 @@ from tasks.storage.source_files import BATCH_BYTES, REMOTE_BLOCK, BadLines, Frag
 _LOCAL_BUFFER = 1 << 20
 _ALL_BUFFERS = 16 << 20
 _LEAST_BUFFER = 1 << 16
+_FEWEST_ROWS = (
+    32  # to decode at a time by a guess at a dictionary's values: a wrong one must not cost a call a row
+)
+_USUAL_DICTIONARY = 2 << 20  # twice what writers allow unless they are told otherwise
+_BEST_COMPRESSION = 50  # of a dictionary of texts; a short one of 30 bytes is not taken for a long one
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class ParquetReader:
         if groups == []:
             return
         with self.storage.input_errors(fragment.path), opened(self.storage, fragment, len(names)) as file:
-            rows = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
-            for batch in batches_of(file, groups, names, rows):
+            some = min(rows, _rows_of_a_batch(file.metadata, frozenset(names)))
+            for batch in _gathered(batches_of(file, groups, names, some), rows):
                 yield cast_batch(batch, schema, self.storage.display_path(fragment.path))
 
     def _groups(self, fragment: Fragment, where: Where) -> list[int] | None:
@@ -88,6 +93,24 @@ def _row_count(footer: Any) -> int:
     return max(int(footer.num_rows), in_groups)
 
 
+def _gathered(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    """The same rows in batches of at most `rows` rows and about BATCH_BYTES."""
+    held: list[Any] = []
+    count = size = 0
+    for batch in batches:
+        if held and (count + batch.num_rows > rows or size + batch.nbytes > BATCH_BYTES):
+            yield _joined(held)
+            held, count, size = [], 0, 0
+        held.append(batch)
+        count, size = count + batch.num_rows, size + batch.nbytes
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[Any]) -> Any:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
 def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
     """How many rows make about BATCH_BYTES in the row group with the largest ones."""
     largest = 1
@@ -95,9 +118,30 @@ def _rows_of_a_batch(footer: Any, names: Collection[str]) -> int:
         group = footer.row_group(number)
         columns = (group.column(place) for place in range(group.num_columns))
         used = (each for each in columns if each.path_in_schema.split(".")[0] in names)
-        size = sum(column.total_uncompressed_size for column in used)
+        size = sum(_decoded_bytes(column) for column in used)
         largest = max(largest, size // max(1, group.num_rows))
     return max(1, BATCH_BYTES // largest)
+
+
+def _decoded_bytes(column: Any) -> int:
+    """About how much the values of a column of a row group are, those of a dictionary as often as they come again.
+
+    How many values a dictionary has does not stand in the footer: no more than the bits of a row's code can tell, and where
+    rows are sorted, as many as there are runs of the same code, at four bytes each.
+    """
+    stored: int = column.total_uncompressed_size
+    if not column.has_dictionary_page or column.physical_type != "BYTE_ARRAY" or not column.num_values:
+        return stored
+    packed = column.data_page_offset - column.dictionary_page_offset
+    if not 0 < packed < column.data_page_offset:  # some writers leave the offset at 0
+        return stored
+    codes = max(0, column.total_compressed_size - packed)
+    dictionary = min(stored, _BEST_COMPRESSION * packed)
+    values = 1 << min(32, -(-8 * codes // column.num_values))
+    if dictionary <= _USUAL_DICTIONARY:
+        values = max(values, codes // 4)
+    row = min(dictionary // min(column.num_values, values), BATCH_BYTES // _FEWEST_ROWS)
+    return max(stored, int(row * column.num_values))
 
 
 @contextmanager

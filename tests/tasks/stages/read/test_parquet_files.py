@@ -16,6 +16,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.job import Source
+from tasks.stages.arrow_columns import with_used_values
 from tasks.stages.read import Dataset, column_names, open_dataset
 from tasks.stages.read.columns import check_storable
 from tasks.storage.source_files import BATCH_BYTES
@@ -247,12 +248,40 @@ def test_metadata_is_data(tmp_path: Path) -> None:
     assert opened(tmp_path, columns=["b"]).schema.metadata == {b"mine": b"x"}
 
 
-def test_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
-    texts = [str(n) * 100_000 for n in range(10)] * 20
-    pq.write_table(pa.table({"a": texts}), tmp_path / "1.parquet", use_dictionary=False)
+_TEXTS = pa.array([str(n) * 50_000 for n in range(10)] * 8)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options"),
+    [
+        pytest.param(_TEXTS, {"use_dictionary": False}, id="each in its row"),
+        pytest.param(_TEXTS, {"dictionary_pagesize_limit": 1 << 30}, id="each once in a dictionary"),
+        pytest.param(_TEXTS.dictionary_encode(), {}, id="categories"),
+    ],
+)
+def test_batches_are_bounded_by_bytes(tmp_path: Path, texts: pa.Array, options: dict[str, Any]) -> None:
+    pq.write_table(pa.table({"a": texts}), tmp_path / "1.parquet", **options)
     batches = list(opened(tmp_path).batches(1024))
-    assert max(batch.nbytes for batch in batches) <= 2 * BATCH_BYTES
-    assert [text for batch in batches for text in batch.column("a").to_pylist()] == texts
+    assert [text for batch in batches for text in batch.column("a").to_pylist()] == texts.to_pylist()
+    assert {batch.schema.field("a").type for batch in batches} == {texts.type}
+    for batch in batches:
+        assert batch.nbytes <= 2 * BATCH_BYTES
+        assert sum(map(len, batch.column("a").to_pylist())) <= 2 * BATCH_BYTES
+
+
+def test_a_slice_of_categories_keeps_their_order_and_holds_only_what_it_uses() -> None:
+    codes = pa.array([3, None, 1, 3], pa.int8())
+    column = pa.DictionaryArray.from_arrays(codes, pa.array(["a", "b", "c", "d"]), ordered=True)
+    small = with_used_values(column)
+    assert small.type == column.type
+    assert small.to_pylist() == ["d", None, "b", "d"]
+    assert small.dictionary.to_pylist() == ["b", "d"]
+
+
+def test_small_rows_are_read_many_at_a_time(tmp_path: Path) -> None:
+    table = pa.table({"a": range(5_000), "b": ["x", "y"] * 2_500, "c": [f"text {n}" for n in range(5_000)]})
+    pq.write_table(table, tmp_path / "1.parquet")
+    assert [batch.num_rows for batch in opened(tmp_path).batches(1024)] == [1024, 1024, 1024, 1024, 904]
 
 
 def test_the_cost_of_many_columns_does_not_grow_with_their_square(tmp_path: Path) -> None:
