@@ -8,7 +8,8 @@ import pytest
 
 from rigs.memory import DATASETS, measured, write_job
 
-MOST_MEGABYTES = 350
+MOST_MEGABYTES = 380
+"""Measured: at most 342, where the sizes of rows once made 406 to 498; the rest is for other machines' libraries."""
 
 
 @pytest.mark.slow
