@@ -107,11 +107,15 @@ class Source(Frozen):
 
 
 class Limits(Frozen):
-    """Limits of a batch below the provider's own; null keeps the provider's."""
+    """Limits of a batch below the provider's own, for which null stands; and of a chunk's rows."""
 
     max_requests: Count | None = Field(None, description="Lines in one batch file.")
     max_bytes: Count | None = Field(None, description="Bytes in one batch file, final newline counted.")
     max_tokens: Count | None = Field(None, description="Estimated prompt tokens in one batch file.")
+    max_rows: Count = Field(
+        500_000,
+        description="Rows in one chunk, also those that are not posted: what is held in memory at once.",
+    )
     max_enqueued_tokens: Count | None = Field(
         None, description="Estimated prompt tokens in all open batches of this provider account and model."
     )

@@ -198,6 +198,7 @@ def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
         max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
         max_line_bytes=service.max_line_bytes,
         max_tokens=job.limits.max_tokens,
+        max_rows=job.limits.max_rows,
     )
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.render import Skip
-from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, FileLimits, Sharder
+from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, MAX_ROWS, FileLimits, Sharder
 from tasks.stages.prompt.tokens import Weights
 
-Lines = Sequence[bytes | Skip]
+Lines = Sequence[bytes | Skip | None]
 BAD = Skip("template_error", "no")
 PLAIN = Weights()
 
@@ -46,14 +46,15 @@ def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) ->
     chunks: list[dict[str, Any]] = []
     fresh = {"rows": [], "payload": b"", "requests": 0, "units": 0, "skipped": {}}
     for row, line in enumerate(line for lines in batches for line in lines):
-        too_large = not isinstance(line, Skip) and len(line) > min(
+        too_large = isinstance(line, bytes) and len(line) > min(
             limits.max_bytes, limits.max_line_bytes or len(line)
         )
-        if not chunks:
+        if not chunks or len(chunks[-1]["rows"]) == limits.max_rows:
             chunks.append({key: type(value)(value) for key, value in fresh.items()})
         chunk = chunks[-1]
-        if isinstance(line, Skip) or too_large:
-            chunk["skipped"][row] = "row_too_large" if too_large else line.code
+        if not isinstance(line, bytes) or too_large:
+            if line is not None:
+                chunk["skipped"][row] = "row_too_large" if too_large else line.code
             chunk["rows"].append(row)
             continue
         units = weights.units(line, (row,))
@@ -72,13 +73,14 @@ def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) ->
 
 
 text_lines = st.text("ab日😀", max_size=12).map(lambda text: text.encode() + b"\n")
-micro_batches = st.lists(st.lists(text_lines | st.just(BAD), max_size=12), max_size=8)
+micro_batches = st.lists(st.lists(text_lines | st.just(BAD) | st.none(), max_size=12), max_size=8)
 some_limits = st.builds(
     FileLimits,
     max_requests=st.integers(1, 20),
     max_bytes=st.integers(5, 120),
     max_line_bytes=st.none() | st.integers(5, 40),
     max_tokens=st.none() | st.integers(1, 60),
+    max_rows=st.just(MAX_ROWS) | st.integers(1, 30),
 )
 some_weights = st.builds(Weights, st.integers(0, 300_000), st.integers(0, 25), st.integers(200, 3_000))
 
@@ -98,12 +100,14 @@ def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], lim
     allowed = float("inf") if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
     for chunk in chunks:
         assert chunk["requests"] <= limits.max_requests
+        assert len(chunk["rows"]) <= limits.max_rows
         assert len(chunk["payload"]) <= limits.max_bytes
         assert chunk["units"] <= allowed or chunk["requests"] == 1
     for chunk, successor in pairwise(chunks):
         first = successor["payload"].split(b"\n")[0] + b"\n"
         assert (
             chunk["requests"] == limits.max_requests
+            or len(chunk["rows"]) == limits.max_rows
             or len(chunk["payload"]) + len(first) > limits.max_bytes
             or chunk["units"] + PLAIN.units(first, (0,)) > allowed
         )
@@ -152,6 +156,15 @@ def test_a_line_estimated_over_the_token_limit_goes_alone() -> None:
 def test_skipped_rows_stay_in_the_chunk_they_stand_in() -> None:
     found = chunks_of(Sharder(FileLimits(max_requests=1)), [[b"a\n", BAD], [BAD, b"b\n"]])
     assert [chunk["rows"] for chunk in found] == [[0, 1, 2], [3]]
+
+
+def test_rows_that_need_no_request_fill_a_chunk_by_their_number_alone() -> None:
+    found = chunks_of(Sharder(FileLimits(max_rows=3)), [[None, None], [None, b"a\n", None], [None, BAD]])
+    assert [(chunk["rows"], chunk["requests"]) for chunk in found] == [
+        ([0, 1, 2], 0),
+        ([3, 4, 5], 1),
+        ([6], 0),
+    ]
 
 
 def test_rows_that_are_all_skipped_make_one_chunk_without_requests() -> None:
