@@ -76,6 +76,11 @@ OUTPUT_COLUMNS: Final = (
     OutputColumn("attempts", pa.int32(), "how often the row was posted; 0 for a skipped one"),
     OutputColumn("custom_id", pa.string(), "the row's id at the provider"),
     OutputColumn("batch_id", pa.string(), "the provider's batch that the status comes from", repeats=True),
+    OutputColumn(
+        "cost_usd",
+        pa.float64(),
+        "what this run paid for the row, over all its attempts; null where the price is unknown",
+    ),
 )
 
 LINE_COLUMNS: Final = tuple(

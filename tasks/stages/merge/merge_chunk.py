@@ -252,8 +252,8 @@ class _Account:
         parsed = []
         for attempt, block in blocks:
             batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
-            self.counts[attempt].add(batch, status, unparsable, self.price, writes)
-            parsed.append((batch, status, error_class, attempt))
+            usd = self.counts[attempt].add(batch, status, unparsable, self.price, writes)
+            parsed.append((batch, status, error_class, attempt, usd))
         return join_blocks(parsed)
 
     def errors(self, codes: pa.Array, messages: pa.Array) -> None:

@@ -94,7 +94,8 @@ class RowMatches:
 
     `line` is the number of the matching result line and `batch_error` the attempt whose error as a whole stands in for
     one, -1 where there is none. `attempt` is the attempt that either is of, or else the latest that posted the row; -1
-    where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted.
+    where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted. `usd` is what all the
+    row's lines cost, NaN where unknown.
     """
 
     lo: int
@@ -103,6 +104,7 @@ class RowMatches:
     attempt: Numbers
     status: Numbers
     asks_again: Numbers
+    usd: Numbers
     duplicates: int
     unknown: int
 
@@ -138,9 +140,10 @@ def _without_batch_errors(
 ) -> RowMatches:
     """What the lines say of the rows; a row without one is missing."""
     line = np.full(hi - lo, -1, np.int64)
+    usd = np.zeros(hi - lo)
     duplicates = unknown = 0
     if parsed is not None:
-        duplicates, unknown = _match_lines(rows, parsed, lo, hi, line)
+        duplicates, unknown = _match_lines(rows, parsed, lo, line, usd)
     has_line = line >= 0
     status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
     wanted = np.array([each.retryable and each in retry_on for each in ERROR_CLASSES] + [False])  # code -1
@@ -152,18 +155,23 @@ def _without_batch_errors(
         attempt=np.where(has_line, _pick(parsed.attempt if parsed else None, line), -1),
         status=status,
         asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
+        usd=usd,
         duplicates=duplicates,
         unknown=unknown,
     )
 
 
-def _match_lines(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Numbers) -> tuple[int, int]:
-    """Put the number of the best line of each row into `line`; how many lines were duplicates, how many unknown."""
-    row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, hi)
+def _match_lines(
+    rows: ChunkRows, parsed: ParsedLines, lo: int, line: Numbers, usd: Numbers
+) -> tuple[int, int]:
+    """Put the number of the best line of each row into `line`, and what all of them cost into `usd`; how many lines were
+    duplicates, how many unknown."""
+    row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, lo + len(line))
     number = np.arange(len(row))
     known = row >= 0
     known[known] = rows.posted[parsed.attempt[known], row[known]]
     row, number, attempt = row[known], number[known], parsed.attempt[known]
+    usd += np.bincount(row - lo, weights=parsed.usd[known], minlength=len(usd))
     # files come in the order of attempts, so the line number breaks every tie
     rank = np.where(parsed.has_answer[known], _ANSWER_RANK - number, attempt * _ATTEMPT_RANK - number)
     each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
@@ -231,6 +239,7 @@ class Columns:
         columns["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
         columns["custom_id"] = self._rows.ids[lo:hi]
         columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
+        columns["cost_usd"] = arrow_columns.from_numpy(matches.usd[cut], ~np.isnan(matches.usd[cut]))
         return {column.name: columns[column.name] for column in OUTPUT_COLUMNS if column.name in columns}
 
     def _from_lines(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
