@@ -10,9 +10,14 @@ from typing import BinaryIO
 
 from configs import trials
 from configs.errors import ConfigError, IntegrityError
+from configs.job import Job
 from configs.progress import Progress, Reporter
+from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
+from tasks.reuse.fingerprint import Fingerprints
+from tasks.reuse.job_index import look_up_for
+from tasks.reuse.look_up import LookUp
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
 from tasks.runs.postings import anything_posted
@@ -21,6 +26,7 @@ from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
+from tasks.stages.prompt.recall import Recall
 from tasks.stages.report.plan import Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
@@ -48,6 +54,8 @@ def prepare(run: Run, reporter: Reporter) -> None:
         request_plan = RequestPlan(
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
+        if run.job.reuse is not None:
+            request_plan.recall = _recall(run, request_plan.renderer.blank_line, reporter)
         chunks = tuple(
             write_chunks(
                 run.folder,
@@ -78,7 +86,22 @@ def prepare(run: Run, reporter: Reporter) -> None:
         bad_lines=dataset.bad_line_count,
         estimate=estimated,
     )
-    reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
+    reporter.note(_prepared_text(run.job, chunks))
+
+
+def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:
+    text = f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks"
+    if job.reuse is None:
+        return text
+    requests = sum(chunk.requests for chunk in chunks)
+    return f"{text}: {requests:,} to post, the others have an earlier answer or are skipped"
+
+
+def _recall(run: Run, blank_line: bytes, reporter: Reporter) -> Recall:
+    """What this run takes from earlier ones; with `--redo` nothing."""
+    if run.record.redo:
+        return LookUp(Fingerprints(run.job, blank_line))
+    return look_up_for(run.job, blank_line, run.all_runs, run.runs_url, run.record.created_at, reporter.note)
 
 
 def _take_over(run: Run, reporter: Reporter) -> None:

@@ -13,6 +13,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import RunState
 from tasks.merge import merge_again
 from tasks.orchestration.step import step
+from tasks.reuse.job_index import add_run
 from tasks.runs import answer_files, vectors
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
@@ -58,6 +59,7 @@ def publish(run: Run) -> None:
     published = receipt.with_report(report)
     with run.folder.write("receipt.json") as file:
         file.write(published.to_bytes())
+    add_run(run)
     if run.stopping:
         return
     _tidy(run)

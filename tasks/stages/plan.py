@@ -19,6 +19,7 @@ from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.merge_chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
+from tasks.stages.prompt.recall import Recall, Recalled
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
 from tasks.stages.prompt.token_sample import TokenSample
@@ -30,12 +31,15 @@ from tasks.storage.prefetch import read_ahead
 
 @dataclass(frozen=True, slots=True)
 class RowSlice:
-    """Rows of one chunk: the source's, their ids, and the piece of the request file they make."""
+    """Rows of one chunk: the source's, their ids, and the piece of the request file they make. `recalled` is what was found
+    of them among earlier answers, where that was looked for.
+    """
 
     first_row: int
     rows: pa.RecordBatch
     ids: list[str]
     piece: Piece
+    recalled: Recalled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class RequestPlan:
     """
 
     def __init__(self, job: Job, limits: FileLimits, id_pattern: Any) -> None:
+        self.recall: Recall | None = None  # set before the rows are walked: it needs the blank line
         self._job = job
         self._limits = limits
         everything = open_dataset(job.source) if job.source.columns is None else None
@@ -132,9 +137,17 @@ class RequestPlan:
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             lines = self.renderer.lines(batch, ids)
-            for piece in sharder.pieces(lines, self.sample.weights(lines)):
+            recalled = self.recall(lines) if self.recall else None
+            needed = lines if recalled is None else recalled.needed(lines)
+            for piece in sharder.pieces(needed, self.sample.weights(needed)):
                 start, stop = piece.start, piece.stop
-                yield RowSlice(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
+                yield RowSlice(
+                    row + start,
+                    batch.slice(start, stop - start),
+                    ids[start:stop],
+                    piece,
+                    recalled and recalled.part(start, stop),
+                )
             row += batch.num_rows
         self._refuse(duplicates)
 

@@ -1,11 +1,16 @@
-"""Temporary files that stay in memory while they are small, and go to this machine's disk when they grow."""
+"""Temporary files of this machine that vanish with the process."""
 
 from __future__ import annotations
 
 import tempfile
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 
 def spooled_file(memory_bytes: int) -> IO[bytes]:
     """A file without a name, on disk once it holds more than `memory_bytes`; gone when it is closed or collected."""
     return tempfile.SpooledTemporaryFile(memory_bytes)
+
+
+def nameless_file() -> BinaryIO:
+    """A file on disk that can be mapped into memory; gone when it is closed and mapped no more."""
+    return cast("BinaryIO", tempfile.TemporaryFile())

@@ -15,6 +15,7 @@ from tasks.stages import arrow_columns
 from tasks.stages.answers.columns import AnswerColumn, Problems
 from tasks.stages.answers.schema import Checker
 from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
+from tasks.stages.merge.taken_over import REUSED, EarlierAnswers, take_over
 from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import classify, failure_status
@@ -44,14 +45,18 @@ class Attempt:
 
 
 class ChunkRows:
-    """The chunk's rows by custom_id, and which attempt posted which."""
+    """The chunk's rows by custom_id, and which attempt posted which. A row that takes over an earlier answer, and one that
+    is skipped, was not asked: no line is for it."""
 
     def __init__(self, lines: pa.Table, attempts: Sequence[Attempt]) -> None:
-        self.ids = _one_array(lines.column("custom_id"))
-        self.skip_code = _one_array(lines.column("skip_code"))
-        self.skip_message = _one_array(lines.column("skip_message"))
+        self.ids = _texts(lines.column("custom_id"))
+        self.skip_code = _texts(lines.column("skip_code"))
+        self.skip_message = _texts(lines.column("skip_message"))
         self.skipped: Numbers = arrow_columns.to_numpy(self.skip_code.is_valid())
-        self._asked = np.flatnonzero(~self.skipped)
+        self.reused: Numbers = np.zeros(len(self.ids), bool)
+        if "reuse_run" in lines.column_names:
+            self.reused = arrow_columns.to_numpy(arrow_columns.combined(lines.column("reuse_run")).is_valid())
+        self._asked = np.flatnonzero(~(self.skipped | self.reused))
         self._asked_ids = self.ids.take(arrow_columns.indices(self._asked))
         if pc.count_distinct(self._asked_ids, mode="all").as_py() != len(self._asked):
             raise IntegrityError(
@@ -76,7 +81,7 @@ class ChunkRows:
 
     def _posted(self, number: int, attempt: Attempt) -> Numbers:
         if attempt.posted is None:
-            return ~self.skipped
+            return ~(self.skipped | self.reused)
         ids = attempt.posted
         rows = self.rows_of(ids if isinstance(ids, pa.Array) else arrow_columns.strings(list(ids)))
         if (rows < 0).any():
@@ -131,6 +136,7 @@ def match_rows(
         matches.attempt[undecided & mask] = number
     skipped = rows.skipped[lo:hi]
     matches.status[skipped] = SKIPPED
+    matches.status[rows.reused[lo:hi]] = REUSED
     matches.asks_again[skipped | HAS_ANSWER[matches.status]] = False
     return matches
 
@@ -213,8 +219,10 @@ class Columns:
         attempts: Sequence[Attempt],
         answer_column: AnswerColumn,
         checker: Checker | None,
+        earlier: EarlierAnswers | None,
     ) -> None:
         self._rows = rows
+        self._earlier = earlier
         self._answer_column = answer_column
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
@@ -222,7 +230,7 @@ class Columns:
         self._messages = [attempt.error[1] if attempt.error else None for attempt in attempts]
 
     def of(self, matches: RowMatches, parsed: ParsedLines | None, lo: int, hi: int) -> dict[str, pa.Array]:
-        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches` to invalid."""
+        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches`."""
         cut = slice(lo - matches.lo, hi - matches.lo)
         status, batch_error = matches.status[cut], matches.batch_error[cut]
         columns = self._from_lines(parsed, matches.line[cut])
@@ -235,11 +243,15 @@ class Columns:
             columns["error_message"] = _remarked(columns["error_message"], remarks)
         if problems:
             _mark_invalid(columns, status, problems)
-        columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
         columns["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
         columns["custom_id"] = self._rows.ids[lo:hi]
         columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
+        columns["reused_from"] = pa.nulls(hi - lo, pa.string())
         columns["cost_usd"] = arrow_columns.from_numpy(matches.usd[cut], ~np.isnan(matches.usd[cut]))
+        reused = self._rows.reused[lo:hi]
+        if self._earlier is not None and reused.any():
+            take_over(columns, status, reused, self._earlier.take(lo, hi))
+        columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
         return {column.name: columns[column.name] for column in OUTPUT_COLUMNS if column.name in columns}
 
     def _from_lines(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
@@ -292,6 +304,5 @@ def _mark_invalid(columns: dict[str, pa.Array], status: Numbers, problems: Probl
     columns["error_message"] = pc.coalesce(columns["error_message"], arrow_columns.strings(messages))
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    joined = column.cast(pa.string()).combine_chunks()
-    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
+def _texts(column: pa.ChunkedArray) -> pa.Array:
+    return arrow_columns.combined(column.cast(pa.string()))
