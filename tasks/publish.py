@@ -23,6 +23,7 @@ from tasks.stages.report.receipt import (
     BatchCounts,
     OddLines,
     Receipt,
+    ReusedAnswers,
     RowCounts,
     TokenSums,
     rows_by_status,
@@ -106,6 +107,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         batches=_batch_counts(batches),
         tokens=tokens,
         cost_usd=_cost(answering),
+        reused=_reused(stats) if run.job.reuse else None,
         estimate=estimated,
         estimate_deviation=_deviation(estimated, tokens),
         retryable=sum(chunk["unanswered"] for chunk in stats),
@@ -158,6 +160,14 @@ def _cost(answering: list[BatchRecord]) -> float | None:
     """None when one of them has no price."""
     costs = [batch.cost_usd for batch in answering]
     return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _reused(stats: list[dict[str, Any]]) -> ReusedAnswers:
+    counts = [chunk.get("reused", (0, 0.0)) for chunk in stats]
+    saved = [usd for _, usd in counts]
+    return ReusedAnswers(
+        rows=sum(rows for rows, _ in counts), saved_usd=None if None in saved else float(sum(saved))
+    )
 
 
 def _odd_lines(stats: list[dict[str, Any]]) -> OddLines:

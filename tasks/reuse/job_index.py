@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import pyarrow as pa
 
 from configs.errors import IntegrityError, StorageError
-from configs.job import Job
 from configs.reuse import Reuse
 from tasks.ledger.records import IndexRecord
 from tasks.ledger.store import Ledger
@@ -27,23 +26,24 @@ NAME: Final = "reuse.index"
 _LOOKS: Final = 3  # for a file that another run has just replaced
 
 
-class Note(Protocol):
-    """Takes a line for people."""
-
-    def __call__(self, text: str, /) -> None: ...
+Note = Callable[[str], None]
+"""Takes a line for people."""
 
 
-def look_up_for(
-    job: Job, blank_line: bytes, ledger: Ledger | None, runs_url: str, now: datetime, note: Note
+def look_up(
+    fingerprints: Fingerprints,
+    job: str,
+    reuse: Reuse,
+    ledger: Ledger | None,
+    runs_url: str,
+    now: datetime,
+    note: Note,
 ) -> LookUp:
-    """What a run of the job that begins now takes from earlier ones; nothing for a job without `reuse`."""
-    fingerprints = Fingerprints(job, blank_line)
-    if job.reuse is None:
-        return LookUp(fingerprints)
-    index = _current(job.name, ledger, runs_url, note)
+    """What a run of the job that begins now takes from earlier ones."""
+    index = _current(job, ledger, runs_url, note)
     there = _folders_there(index.sources, runs_url)
     usable = tuple(
-        source.folder in there and is_taken(job.reuse, source.status, source.answered_at, now)
+        source.folder in there and is_taken(reuse, source.status, source.answered_at, now)
         for source in index.sources
     )
     return LookUp(fingerprints, index, usable)
@@ -77,7 +77,7 @@ def needed_folders(
     )
 
 
-def _ignore(text: str, /) -> None:
+def _ignore(text: str) -> None:
     del text
 
 

@@ -21,7 +21,7 @@ from tasks.stages.merge.merge_chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
 from tasks.stages.prompt.recall import Recall, Recalled
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
-from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
+from tasks.stages.prompt.shard import FileLimits, Lines, Piece, Sharder
 from tasks.stages.prompt.token_sample import TokenSample
 from tasks.stages.prompt.tokenizer import encoding_of
 from tasks.stages.read import Dataset, column_names, open_dataset
@@ -51,6 +51,25 @@ class RenderedRow:
     prompt: list[tuple[str, str]] | Skip
 
 
+@dataclass
+class ReusedRequests:
+    """The requests that are not posted, as an earlier run answered them: how many, and their token units."""
+
+    sample: TokenSample
+    requests: int = 0
+    units: int = 0
+
+    def add(self, lines: Lines, recalled: Recalled) -> None:
+        """Count those of a micro-batch."""
+        places = recalled.found.nonzero()[0].tolist()
+        self.requests += len(places)
+        reused: list[bytes | Skip | None] = [None] * len(lines)
+        for place in places:
+            reused[place] = lines[place]
+        payload = b"".join(line for line in reused if isinstance(line, bytes))
+        self.units += self.sample.weights(reused).units(payload, places)
+
+
 def _size_of(batch: pa.RecordBatch) -> int:
     size: int = batch.nbytes
     return size
@@ -64,6 +83,7 @@ class RequestPlan:
 
     def __init__(self, job: Job, limits: FileLimits, id_pattern: Any) -> None:
         self.recall: Recall | None = None  # set before the rows are walked: it needs the blank line
+        self._reused: ReusedRequests | None = None
         self._job = job
         self._limits = limits
         everything = open_dataset(job.source) if job.source.columns is None else None
@@ -87,6 +107,14 @@ class RequestPlan:
     @cached_property
     def sample(self) -> TokenSample:
         """The exact counts behind the pieces' tokens; made once rows are walked, as the tokenizer takes a while to load."""
+        return self._new_sample()
+
+    def weigh_reused(self) -> ReusedRequests:
+        """From here on, the requests that `recall` finds an answer for are weighed as well."""
+        self._reused = ReusedRequests(self._new_sample())
+        return self._reused
+
+    def _new_sample(self) -> TokenSample:
         model = self._job.prompt.model
         return TokenSample(
             self.renderer.blank_line,
@@ -139,6 +167,8 @@ class RequestPlan:
             lines = self.renderer.lines(batch, ids)
             recalled = self.recall(lines) if self.recall else None
             needed = lines if recalled is None else recalled.needed(lines)
+            if recalled is not None and self._reused is not None:
+                self._reused.add(lines, recalled)
             for piece in sharder.pieces(needed, self.sample.weights(needed)):
                 start, stop = piece.start, piece.stop
                 yield RowSlice(

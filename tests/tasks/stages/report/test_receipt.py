@@ -37,6 +37,7 @@ FIRST_RECEIPT: dict[str, Any] = {
     "batches": {"posted": 3, "follow_ups": 1},
     "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
     "cost_usd": 0.0123,
+    "reused": None,
     "estimate": None,
     "estimate_deviation": None,
     "retryable": 3,
@@ -84,6 +85,7 @@ def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
         "error_budget",
         "source_fingerprint",
         "bad_lines",
+        "reused",
         "estimate",
         "estimate_deviation",
     )
