@@ -53,7 +53,8 @@ class EarlierRows:
         """How long the first answer is, where answers are vectors."""
         if not self._groups:
             return None
-        with self._open(self._groups[0])[0] as file:
+        file, _, _ = self._open(self._groups[0])
+        with file:
             schema = pq.ParquetFile(file).schema_arrow
         kind = schema.field(prefix_of(schema.names) + "answer").type
         return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else None
@@ -66,10 +67,12 @@ class EarlierRows:
         done = 0
         with pa.ipc.new_stream(file, schema) as writer:
             for group in self._groups:
-                self._place[group.places] = np.arange(done, done + len(group.places))
-                done += len(group.places)
-                for table in self._read(group, schema):
-                    writer.write_table(table)
+                file_of_group, places, rows = self._open(group)
+                self._place[places] = np.arange(done, done + len(places))
+                done += len(places)
+                with file_of_group:
+                    for table in _read(file_of_group, rows, group, schema):
+                        writer.write_table(table)
         if done:
             file.flush()
             stream = pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(np.memmap(file, np.uint8, "r"))))
@@ -97,30 +100,29 @@ class EarlierRows:
             for name in pieces[0].schema.names
         }
 
-    def _open(self, group: _Group) -> tuple[BinaryIO, Numbers]:
-        """The source's file, and the rows in it."""
+    def _open(self, group: _Group) -> tuple[BinaryIO, Numbers, Numbers]:
+        """The source's file, this chunk's places, and the rows in the file that they take, ascending."""
         try:
-            return self._opener(group.folder, group.chunk), group.rows
+            return self._opener(group.folder, group.chunk), group.places, group.rows
         except FileNotFoundError:
-            pass
+            own_places = np.sort(group.places)
         try:
-            return self._own(), np.sort(group.places)
+            return self._own(), own_places, own_places
         except FileNotFoundError as error:
             raise IntegrityError(
                 f"{group.folder}: rows of this run take over what chunk {group.chunk} of it answered, and it is gone;"
                 f" {_NEXT_STEP}"
             ) from error
 
-    def _read(self, group: _Group, schema: pa.Schema) -> Iterator[pa.Table]:
-        try:
-            file, rows = self._open(group)
-            with file:
-                yield from _taken(pq.ParquetFile(file), rows, _run_name(group.folder), schema)
-        except (pa.ArrowException, KeyError) as error:
-            raise IntegrityError(
-                f"{group.folder}: rows of this run take over what chunk {group.chunk} of it answered, and it cannot be read"
-                f" ({error}); {_NEXT_STEP}"
-            ) from error
+
+def _read(file: BinaryIO, rows: Numbers, group: _Group, schema: pa.Schema) -> Iterator[pa.Table]:
+    try:
+        yield from _taken(pq.ParquetFile(file), rows, _run_name(group.folder), schema)
+    except (pa.ArrowException, KeyError) as error:
+        raise IntegrityError(
+            f"{group.folder}: rows of this run take over what chunk {group.chunk} of it answered, and it cannot be read"
+            f" ({error}); {_NEXT_STEP}"
+        ) from error
 
 
 def _groups(lines: pa.Table) -> Iterator[_Group]:

@@ -98,7 +98,10 @@ class Index:
     sources: tuple[Source, ...]
 
     def find(self, fingerprints: Numbers) -> Numbers:
-        """The place of each fingerprint (a row of two halves), -1 where it is not in the index."""
+        """The place of each fingerprint (a row of two halves), -1 where it is not in the index.
+
+        Of two with the same first half only one is found: of 10 million answers, one in 370,000 indexes has such a pair.
+        """
         if not len(self.entries) or not len(fingerprints):
             return np.full(len(fingerprints), -1, np.int64)
         high, low = fingerprints[:, 0], fingerprints[:, 1]
