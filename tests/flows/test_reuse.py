@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import ConfigError, IntegrityError
+from configs.home import Home
 from flows.cli import maintain
 from flows.cli.main import main
+from rigs.postgres import MakeDatabase
 from rigs.workspace import Workspace
 from tasks.ledger.transitions import RunState
 from tasks.reuse import job_index
@@ -74,6 +77,20 @@ def test_a_second_night_posts_what_changed_and_comes_to_what_asking_everything_d
     night.run(key="all")
     assert night.out.select(ANSWERS) == second
     assert night.statuses() == {"succeeded": ROWS + 2}
+
+
+@pytest.mark.slow
+def test_runs_that_share_a_ledger_on_postgresql_find_each_others_answers(
+    workspace: Workspace, postgres_url: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTMAIL_LEDGER_URL", postgres_url())
+    workspace.home = Home.from_environment(os.environ)
+    workspace.change("reuse", True)
+    workspace.run(key="first")
+    assert workspace.run()["rows"] == {"total": 10, "reused": 10}
+    record = workspace.ledger.reuse_index("letters")
+    assert record is not None
+    assert (record.version, record.path) == (2, "letters/k/00002.reuse.index")
 
 
 def test_a_third_night_takes_over_what_the_second_took_over_whatever_the_order_of_its_rows(
