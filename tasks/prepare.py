@@ -147,7 +147,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
 def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
-    ledger = open_ledger(home)
+    ledger = open_ledger(home) if job.reuse else None
     index_notes: list[str] = []
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
@@ -179,6 +179,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         model=job.prompt.model,
         rows=totals["rows"],
         chunks=totals["chunks"],
+        batches=totals["batches"],
         requests=totals["requests"],
         bytes=totals["bytes"],
         skipped=totals["rows"] - totals["requests"] - (planned_reuse.rows if planned_reuse else 0),
@@ -200,15 +201,19 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
 def _count(
     request_plan: RequestPlan, reuse: ReuseCount, reporter: Reporter
 ) -> tuple[Counter[str], Counter[str], str | None]:
-    """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason, and what
+    """Render everything and keep nothing: rows, chunks, batches, requests, bytes and token units; skipped rows by reason, and what
     the first of them was told."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
     example: str | None = None
+    has_batch = False
     for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
         piece = row_slice.piece
         if row_slice.recalled is not None:
             reuse.add(row_slice.recalled)
+        has_batch = has_batch and not piece.new_chunk
+        totals["batches"] += bool(piece.requests) and not has_batch
+        has_batch = has_batch or bool(piece.requests)
         skips.update(skip.code for _, skip in piece.skipped)
         example = example or next((skip.message for _, skip in piece.skipped), None)
         totals.update(

@@ -103,6 +103,8 @@ def test_a_third_night_takes_over_what_the_second_took_over_whatever_the_order_o
     order = [(n * 7919) % len(expected) for n in range(len(expected))]
     pq.write_table(expected.select(["id", "text"]).take(order), night.folder / "rows.parquet")
     night.change("limits.max_rows", 60)
+    plan = night.run(key="third", dry_run=True)
+    assert (plan["chunks"], plan["batches"], plan["requests"]) == (4, 0, 0)
     receipt = night.run(key="third")
     assert receipt["rows"] == {"total": ROWS + 2, "reused": ROWS + 2}
     assert (receipt["batches"]["posted"], receipt["chunks"]) == (0, 4)

@@ -13,7 +13,7 @@ from tasks.stages.report.estimate import CostRange, Estimate
 class PlannedReuse(Document):
     """Rows that would take over an earlier answer."""
 
-    rows: int = Field(description="Such rows.")
+    rows: int = Field(description="Rows that would take over an earlier answer.")
     total_usd: CostRange = Field(
         description="Price of all requests, prompts and answers, if these rows were asked too."
     )
@@ -45,7 +45,8 @@ class Plan(Document):
     endpoint: str = Field(description="Endpoint of the requests.")
     model: str = Field(description="Model that would be asked.")
     rows: int = Field(description="Rows of the dataset.")
-    chunks: int = Field(description="Chunks, each of them one batch.")
+    chunks: int = Field(description="Chunks of rows.")
+    batches: int = Field(description="Chunks with rows to post, each of them one batch.")
     requests: int = Field(description="Rows that would be posted.")
     bytes: int = Field(description="Size of the request files.")
     skipped: int = Field(description="Rows that would not be posted.")

@@ -40,7 +40,7 @@ def plan_as_markdown(plan: Plan) -> str:
     """A plan as Markdown, for a Prefect artifact."""
     facts = {
         "rows": f"{plan.rows:,}, of which {plan.skipped:,} are skipped",
-        "batches": f"{plan.chunks:,} at {plan.provider}, {plan.model}",
+        "batches": f"{plan.batches:,} at {plan.provider}, {plan.model}",
         "requests": f"{plan.requests:,} in {plan.bytes:,} bytes",
         "prompt tokens": f"about {plan.estimate.prompt_tokens:,} ({plan.estimate.method})",
         "answers": answers_text(plan.estimate),
@@ -73,7 +73,7 @@ def plan_as_text(plan: Plan) -> str:
     estimate = plan.estimate
     return "\n".join(
         [
-            f"{plan.job} {plan.key}: {plan.rows:,} rows → {count_with_noun(plan.chunks, 'batch', 'batches')} at {plan.provider}",
+            f"{plan.job} {plan.key}: {plan.rows:,} rows → {count_with_noun(plan.batches, 'batch', 'batches')} at {plan.provider}",
             f"  source   {plan.source}",
             f"  output   {plan.output}",
             f"  model    {plan.model} at {plan.endpoint}",

@@ -90,7 +90,7 @@ class TokenSums(Document):
 class ReusedAnswers(Document):
     """Rows that took over the answer of an earlier run, and were not posted."""
 
-    rows: int = Field(description="Such rows, whatever their status.")
+    rows: int = Field(description="Rows that took over the answer of an earlier run, whatever their status.")
     saved_usd: float | None = Field(
         description="What their answers cost when they were bought; null when that of any is unknown."
     )

@@ -60,6 +60,7 @@ PLAN = Plan(
     model="gpt-5.4-mini",
     rows=12,
     chunks=1,
+    batches=1,
     requests=10,
     bytes=4096,
     skipped=2,
