@@ -12,8 +12,8 @@ the pages of mapped files, which the system takes back when it wants to (RssAnon
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -158,31 +158,30 @@ def look_ups(entries: int, folder: Path) -> None:
     from tasks.reuse.index import open_index
 
     fingerprints = np.random.default_rng(7).integers(0, 2**64, (entries, 2), np.uint64)
-    began = time.perf_counter()
-    write_index(folder / "first.index", fingerprints)
-    made = time.perf_counter() - began
+    making, merging, opening, looking = Watch(), Watch(), Watch(), Watch()
+    with making:
+        write_index(folder / "first.index", fingerprints)
     with (folder / "first.index").open("rb") as file:
         index = open_index(file)
-    began = time.perf_counter()
-    write_index(folder / "second.index", fingerprints[: entries // 100] + np.uint64(1), index, run=2)
-    merged = time.perf_counter() - began
+    with merging:
+        write_index(folder / "second.index", fingerprints[: entries // 100] + np.uint64(1), index, run=2)
     del index
-    before = anonymous_mb()
-    began = time.perf_counter()
-    with (folder / "second.index").open("rb") as file:
+    before = most = anonymous_mb()
+    with opening, (folder / "second.index").open("rb") as file:
         index = open_index(file)
-    opened = time.perf_counter() - began
-    began, most = time.perf_counter(), before
     for start in range(0, entries, MICRO_BATCH):
-        if (index.find(fingerprints[start : start + MICRO_BATCH]) < 0).any():
+        with looking:
+            places = index.find(fingerprints[start : start + MICRO_BATCH])
+        if (places < 0).any():
             raise SystemExit("an answer is not found")
         if start % (MICRO_BATCH * 256) == 0:
             most = max(most, anonymous_mb())
-    per_second = entries / (time.perf_counter() - began)
     size = (folder / "second.index").stat().st_size
     print(
-        f"{entries:,} answers, {size / 1e6:,.0f} MB: {per_second:,.0f} look-ups/s, {most - before:.1f} MB of memory;"
-        f" made in {made:.1f} s, a hundredth merged in {merged:.1f} s, opened and checked in {opened:.2f} s"
+        f"{entries:,} answers, {size / 1e6:,.0f} MB: {entries / looking.wall:,.0f} look-ups/s"
+        f" ({entries / looking.cpu:,.0f} per second of processor time), {most - before:.1f} MB of memory;"
+        f" made in {making.cpu:.1f} s of processor time, a hundredth merged in {merging.cpu:.1f} s, opened and checked in"
+        f" {opening.cpu:.2f} s; load {os.getloadavg()[0]:.1f}"
     )
 
 
