@@ -11,7 +11,7 @@ from tasks.ledger.leases import is_held
 from tasks.ledger.records import RunRecord
 from tasks.ledger.transitions import INACTIVE
 from tasks.maintenance.cleanup import CleanupResult, remove_of_run
-from tasks.maintenance.leftovers import Leftover, LeftoverKind
+from tasks.maintenance.leftovers import Leftover, LeftoverKind, lives_in, unknown_folders
 from tasks.runs.queries import open_ledger
 from tasks.storage.run_folder import RunFolder, join
 
@@ -22,14 +22,15 @@ def forget(home: Home, clock: Clock, job: str, *, remove: bool) -> CleanupResult
     ConfigError for a job that has no runs, or one that is under way.
     """
     ledger = open_ledger(home)
-    runs = [run for run in (ledger.recent_runs(limit=sys.maxsize) if ledger else ()) if run.job == job]
+    records = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
+    runs = [run for run in records if run.job == job]
     if ledger is None or not runs:
         raise ConfigError(f"--forget {job}: no job of that name has run here; see `nightmail status`")
     for run in runs:
         if run.state not in INACTIVE or is_held(run, clock.now()):
             raise ConfigError(f"--forget {job}: {run.title} is under way; cancel it, or wait for its end")
-    result = CleanupResult(removed=remove)
-    folders = [leftover for run in runs if (leftover := _folder_of(run, home))]
+    result = CleanupResult(removed=remove, notes=list(unknown_folders(home, records)))
+    folders = [leftover for run in runs if (leftover := _folder_of(run, records, home, result.notes))]
     if not remove:
         result.leftovers = folders
         return result
@@ -40,8 +41,13 @@ def forget(home: Home, clock: Clock, job: str, *, remove: bool) -> CleanupResult
     return result
 
 
-def _folder_of(run: RunRecord, home: Home) -> Leftover | None:
+def _folder_of(
+    run: RunRecord, records: tuple[RunRecord, ...], home: Home, notes: list[str]
+) -> Leftover | None:
     folder = RunFolder(join(home.runs_url, run.folder))
     if folder.is_empty:
+        return None
+    if any(lives_in(folder, run, other) for other in records):
+        notes.append(f"{folder.url}: another run or an output lies in it; it is left alone, erase it by hand")
         return None
     return Leftover(LeftoverKind.FOLDER, run.folder, "", folder.url, run, f"{run.title} is to be forgotten")

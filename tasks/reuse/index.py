@@ -143,7 +143,7 @@ def write_index(columns: Iterable[Iterable[Numbers]], sources: Sequence[Source],
     checksum = 0
     for pieces in columns:
         for piece in pieces:
-            block = np.ascontiguousarray(piece).view(np.uint8)
+            block = np.ascontiguousarray(piece).view(np.uint8).data
             checksum = zlib.crc32(block, checksum)
             sink.write(block)
     content = msgspec.json.encode(sources)
@@ -164,5 +164,5 @@ def mapped_entries(raw: Numbers, at: int, count: int) -> Entries:
 def _checksum(blocks: Iterable[Numbers]) -> int:
     checksum = 0
     for block in blocks:
-        checksum = zlib.crc32(block, checksum)
+        checksum = zlib.crc32(block.data, checksum)
     return checksum

@@ -42,8 +42,8 @@ class IndexMaker:
                 places[place] = self._place_of(source)
         for lo in range(0, len(index.entries), _BLOCK_ENTRIES):
             part = index.entries.take(slice(lo, lo + _BLOCK_ENTRIES))
-            source = places[part.source]
-            self._add_sorted(_with_source(part, source).take(source >= 0))
+            there = places[part.source]
+            self._add_sorted(_with_source(part, there).take(there >= 0))
 
     def add(self, sources: Sequence[Source], entries: Entries) -> None:
         """Add answers; `entries.source` are places in `sources`."""

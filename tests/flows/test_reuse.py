@@ -399,6 +399,18 @@ def test_forget_erases_a_jobs_folders_and_index_and_leaves_its_output(night: Wor
     assert night.run(key="again")["rows"] == {"total": ROWS, "succeeded": ROWS}
 
 
+def test_forget_names_folders_that_it_does_not_know_and_leaves_an_output_alone(
+    night: Workspace, clean: Clean
+) -> None:
+    (folder_of(night, "lost")).mkdir()
+    (folder_of(night, "lost") / "run.json").write_text("{}")
+    night.change("output.path", "home/runs/letters/first/out")
+    night.run(key="second")
+    erased = clean("--forget", "letters", "--yes")
+    assert (erased["folders"], erased["code"]) == (["letters/second"], 0)
+    assert (folder_of(night, "first") / "out").exists()
+
+
 def test_forget_refuses_a_job_that_is_under_way_or_unknown(night: Workspace, clean: Clean) -> None:
     refused = clean("--forget", "leters", "--yes")
     assert (refused["code"], "no job of that name" in refused["error"]) == (2, True)

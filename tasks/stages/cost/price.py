@@ -93,10 +93,10 @@ class Price:
     def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> _Usd:
         """`amount` of each request at the rate called `name`, NaN where there is none; `input_tokens` selects its tier."""
         rates = np.array([getattr(step, name) for step in (self, *self.tiers)], np.float64)
-        if not self.tiers:
-            return amount * (rates[0] * _PER_TOKEN)
-        tier_index = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
-        usd: _Usd = amount * rates[tier_index] * _PER_TOKEN
+        rate = rates[0]
+        if self.tiers:
+            rate = rates[np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")]
+        usd: _Usd = amount * rate * _PER_TOKEN
         return usd
 
 

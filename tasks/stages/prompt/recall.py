@@ -66,10 +66,12 @@ class Recalled:
         """The same of rows start..stop."""
         cut = slice(start, stop)
         return Recalled(
-            *(
-                each[cut]
-                for each in (self.fingerprint, self.asked, self.holder, self.chunk, self.row, self.usd)
-            ),
+            self.fingerprint[cut],
+            self.asked[cut],
+            self.holder[cut],
+            self.chunk[cut],
+            self.row[cut],
+            self.usd[cut],
             self.holders,
         )
 
