@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictBool
 
 from configs.frozen import Duration, Frozen
 
@@ -24,6 +24,10 @@ class Reuse(Frozen):
     )
     also: tuple[PoorAnswer, ...] = Field(
         (), description="Statuses whose answers are taken too, and keep their status; otherwise asked anew."
+    )
+    duplicates: StrictBool = Field(
+        False,
+        description="What several rows of a chunk ask is asked once, for the first of them; the others get its outcome.",
     )
 
 

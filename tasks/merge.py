@@ -14,7 +14,7 @@ from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
-from tasks.reuse.earlier_rows import EarlierRows
+from tasks.reuse.earlier_rows import EarlierRows, rows_copied
 from tasks.runs import vectors
 from tasks.runs.answer_files import Assets
 from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
@@ -24,11 +24,13 @@ from tasks.runs.session import Run
 from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
 from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
+from tasks.stages.merge.copies import fill_copies
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect
 from tasks.storage.run_folder import RunFolder, join
+from tasks.storage.temporary import mapped, nameless_file
 
 
 @step("merge", "merge chunk {chunk.number}")
@@ -77,11 +79,13 @@ def _write(
         earlier = _earlier_rows(run, chunk, lines)
         answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
+        has_copies = _has_copies(lines)
+        merged = stack.enter_context(nameless_file()) if has_copies else sink
         stats = merge_chunk(
             rows,
             lines,
             attempts,
-            sink,
+            merged,
             parser=parser,
             answer_column=answer_column,
             prefix=job.output.prefix,
@@ -93,7 +97,15 @@ def _write(
             whole_bytes=RANGE_BYTES if isinstance(answer_column, ImageColumn) else WHOLE_BYTES,
             earlier=earlier if earlier.rows else None,
         )
+        if has_copies:
+            merged.flush()
+            outcomes = rows_copied(lines, lambda: mapped(merged))
+            stats = fill_copies(mapped(merged), lines, outcomes, sink, job.output.prefix, stats)
     return stats, answer_column, earlier
+
+
+def _has_copies(lines: pa.Table) -> bool:
+    return "same_as" in lines.column_names and lines.column("same_as").null_count < lines.num_rows
 
 
 def _earlier_rows(run: Run, chunk: ChunkRecord, lines: pa.Table) -> EarlierRows:
@@ -191,6 +203,6 @@ def _as_json(stats: MergeStats, answer_column: AnswerColumn, earlier: EarlierRow
         "unknown_ids": stats.unknown_ids,
         "duplicate_lines": stats.duplicate_lines,
         "unparsable_lines": stats.unparsable_lines,
-        "unanswered": len(stats.unanswered),
+        "unanswered": len(stats.unanswered) + stats.unanswered_copies,
         "reused": [earlier.rows, earlier.saved_usd],
     }

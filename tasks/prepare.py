@@ -182,7 +182,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         batches=totals["batches"],
         requests=totals["requests"],
         bytes=totals["bytes"],
-        skipped=totals["rows"] - totals["requests"] - (planned_reuse.rows if planned_reuse else 0),
+        skipped=sum(skips.values()),
         skips=dict(skips),
         bad_lines=request_plan.dataset.bad_line_count,
         notes=(
@@ -193,7 +193,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         ),
         estimate=estimated,
         reuse=planned_reuse,
-        duplicates=reuse.duplicates(estimated, totals["requests"]),
+        duplicates=reuse.duplicates(job, estimated, totals["requests"]),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
 

@@ -32,7 +32,7 @@ TESTED_ELSEWHERE = {
     "tests/e2e/test_installation.py": "flows/ cancel",
     "tests/flows/test_backfill.py": "tasks/backfill/ date_runs tasks/orchestration/ child_runs",
     "tests/flows/test_enrich.py": "tasks/stages/report/ document",
-    "tests/flows/test_reuse.py": "configs/ reuse tasks/maintenance/ forget tasks/reuse/ job_index kept_folders planned published_answers tasks/stages/merge/ taken_over",
+    "tests/flows/test_reuse.py": "configs/ reuse tasks/maintenance/ forget tasks/reuse/ job_index kept_folders planned published_answers tasks/stages/merge/ copies taken_over",
     "tests/flows/test_enrich_in_prefect.py": "tasks/orchestration/ artifacts current_run reporters step tasks/stages/report/ plan_text receipt_text",
     "tests/flows/cli/test_backfill.py": "tasks/backfill/ plan publish",
     "tests/flows/cli/test_doctor.py": "tasks/diagnostics/ facts machine",

@@ -16,7 +16,7 @@ from tasks.stages import arrow_columns
 from tasks.stages.merge.taken_over import TAKEN_OVER
 from tasks.stages.output_columns import prefix_of
 from tasks.stages.prompt.recall import Numbers
-from tasks.storage.temporary import nameless_file
+from tasks.storage.temporary import mapped, nameless_file
 
 _NEXT_STEP: Final = "put it back from a backup, or --redo asks all rows again"
 Opener = Callable[[str, int], BinaryIO]
@@ -75,8 +75,7 @@ class EarlierRows:
                         writer.write_table(table)
         if done:
             file.flush()
-            stream = pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(np.memmap(file, np.uint8, "r"))))
-            self._batches = list(stream)
+            self._batches = list(pa.ipc.open_stream(mapped(file)))
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
 
     def take(self, lo: int, hi: int) -> dict[str, pa.Array]:
@@ -125,6 +124,21 @@ def _read(file: BinaryIO, rows: Numbers, group: _Group, schema: pa.Schema) -> It
         ) from error
 
 
+def rows_copied(lines: pa.Table, merged: Callable[[], BinaryIO]) -> EarlierRows:
+    """The rows of a chunk that get the outcome of another row of it, which is in what was merged."""
+    same_as = arrow_columns.combined(lines.column("same_as"))
+    copies = same_as.is_valid()
+    own = pa.table(
+        {
+            "reuse_run": pc.if_else(copies, "", pa.scalar(None, pa.string())),
+            "reuse_chunk": pc.if_else(copies, 0, pa.scalar(None, pa.int32())),
+            "reuse_row": same_as,
+            "reuse_usd": pa.nulls(len(same_as), pa.float64()),
+        }
+    )
+    return EarlierRows(own, lambda _folder, _chunk: merged(), merged)
+
+
 def _groups(lines: pa.Table) -> Iterator[_Group]:
     """By source, in the order of its rows."""
     if "reuse_run" not in lines.column_names:
@@ -151,15 +165,16 @@ def _taken(file: pq.ParquetFile, rows: Numbers, run: str, schema: pa.Schema) -> 
         if len(wanted):
             table = file.read_row_group(group, [prefix + name for name in schema.names])
             table = table.take(arrow_columns.indices(wanted)).rename_columns(schema.names)
-            named = pc.fill_null(table.column("reused_from"), run)
-            place = table.schema.get_field_index("reused_from")
-            yield table.set_column(place, "reused_from", named).cast(schema)
+            if run:
+                named = pc.fill_null(table.column("reused_from"), run)
+                table = table.set_column(table.schema.get_field_index("reused_from"), "reused_from", named)
+            yield table.cast(schema)
     if len(rows) and int(rows[-1]) >= first:
         raise KeyError(f"it has {first:,} rows, not {int(rows[-1]) + 1:,}")
 
 
 def _run_name(folder: str) -> str:
-    """`job/key` of `job/key@2`."""
+    """`job/key` of `job/key@2`; nothing for the chunk's own rows."""
     return folder.partition("@")[0]
 
 

@@ -35,11 +35,14 @@ class ReuseCount:
         saved = estimate(job, now, tokens.to_tokens(counted.units), counted.requests, summary)
         return PlannedReuse(rows=counted.requests, total_usd=_sum(posted.total_usd, saved.total_usd))
 
-    def duplicates(self, posted: Estimate, requests: int) -> Duplicates | None:
-        """The rows among the `requests` to be posted that ask what one before them asks; None where there are none."""
+    def duplicates(self, job: Job, posted: Estimate, requests: int) -> Duplicates | None:
+        """The rows that ask what one before them asks; None where there are none. `posted` is the estimate of `requests`."""
         rows = self._asked.repeats()
         self._asked.close()
-        return Duplicates(rows=rows, usd=_share(posted.total_usd, rows / requests)) if rows else None
+        if not rows:
+            return None
+        once = job.reuse is not None and job.reuse.duplicates
+        return Duplicates(rows=rows, usd=_share(posted.total_usd, rows / requests), asked_once=once)
 
 
 def _sum(one: CostRange, other: CostRange) -> CostRange:

@@ -59,7 +59,7 @@ def merged_chunks(folder: RunFolder) -> list[int]:
 def posted_ids(lines: BinaryIO) -> frozenset[str]:
     """The custom_ids that the first attempt of a chunk posts, from its file of lines."""
     file = pq.ParquetFile(lines)
-    reasons = [name for name in ("skip_code", "reuse_run") if name in file.schema_arrow.names]
+    reasons = [name for name in ("skip_code", "reuse_run", "same_as") if name in file.schema_arrow.names]
     table = file.read(["custom_id", *reasons])
     for reason in reasons:
         table = table.filter(table.column(reason).is_null())
@@ -199,6 +199,7 @@ def _lines(row_slice: RowSlice) -> pa.RecordBatch:
         codes[row - row_slice.piece.start] = skip.code
         messages[row - row_slice.piece.start] = skip.message
     columns = [strings(values) for values in (row_slice.ids, codes, messages)]
+    copies = [(row - row_slice.piece.start, first) for row, first in row_slice.piece.copies]
     if row_slice.recalled is None:
         return pa.RecordBatch.from_arrays(columns, schema=_LINES)
-    return pa.RecordBatch.from_arrays([*columns, *row_slice.recalled.columns()], schema=_RECALLED_LINES)
+    return pa.RecordBatch.from_arrays([*columns, *row_slice.recalled.columns(copies)], schema=_RECALLED_LINES)

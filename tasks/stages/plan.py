@@ -128,6 +128,10 @@ class RequestPlan:
         return self.dataset.with_fewer_columns((*self._job.source.key_columns, *self.renderer.columns))
 
     @property
+    def _asks_once(self) -> bool:
+        return self._job.reuse is not None and self._job.reuse.duplicates
+
+    @property
     def notes(self) -> list[str]:
         """What people should know of the job before they post it, a line each."""
         return self._dialect.notes(self._job.prompt)
@@ -169,7 +173,8 @@ class RequestPlan:
             needed = lines if recalled is None else recalled.needed(lines)
             if recalled is not None and self._reused is not None:
                 self._reused.add(lines, recalled)
-            for piece in sharder.pieces(needed, self.sample.weights(needed)):
+            keys = recalled.keys() if recalled is not None and self._asks_once else None
+            for piece in sharder.pieces(needed, self.sample.weights(needed), keys):
                 start, stop = piece.start, piece.stop
                 yield RowSlice(
                     row + start,

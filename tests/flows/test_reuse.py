@@ -321,6 +321,40 @@ def test_a_plan_says_what_is_repeated_with_and_without_reuse(workspace: Workspac
     assert workspace.run(dry_run=True)["duplicates"] is None
 
 
+def test_what_several_rows_ask_is_asked_once_and_all_get_its_outcome(
+    workspace: Workspace, fast_faults: None
+) -> None:
+    words = ["a", "b", "a", "c", "b", "a", "d", "d", "a", "c"]
+    workspace.source(10, text=words, n=list(range(10)))
+    workspace.change("reuse", {"duplicates": True})
+    workspace.change("retry.max_attempts", 1)
+    workspace.faults("row_error:500:t-1*1,row_error:400:t-6,length:t-3")
+    plan = workspace.run(key="first", dry_run=True)
+    assert (plan["requests"], plan["skipped"], plan["duplicates"]["rows"]) == (4, 0, 6)
+    first = workspace.run(key="first")
+    assert first["rows"] == {"total": 10, "succeeded": 4, "truncated": 2, "failed": 4}
+    assert (first["retryable"], sum(error["rows"] for error in first["errors"])) == (2, 4)
+    assert posted(workspace, "first") == 4
+    assert workspace.column("n") == list(range(10))
+    assert workspace.column("llm_attempts") == [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]
+    retried = workspace.run(key="first", retry=True)
+    assert retried["rows"] == {"total": 10, "succeeded": 6, "truncated": 2, "failed": 2}
+    assert retried["retryable"] == 0
+    answers = workspace.column("llm_answer")
+    assert all(word in answer for word, answer in zip(words[:6], answers, strict=False) if answer)
+    for row, word in enumerate(words):
+        same = words.index(word)
+        for column in ("answer", "status", "error_code", "finish_reason", "custom_id", "batch_id"):
+            values = workspace.column(f"llm_{column}")
+            assert values[row] == values[same], column
+        if row != same:
+            spent = [workspace.column(f"llm_{name}")[row] for name in ("input_tokens", "output_tokens")]
+            assert spent == [0, 0]
+    second = workspace.run(key="second")
+    assert second["rows"] == {"total": 10, "reused": 6, "truncated": 2, "failed": 2}
+    assert posted(workspace, "second") == 2
+
+
 @pytest.mark.parametrize("endpoint", ["/v1/images/generations", "/v1/videos"])
 def test_answers_that_are_files_are_refused(workspace: Workspace, endpoint: str) -> None:
     workspace.change("reuse", True)

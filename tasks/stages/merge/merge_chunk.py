@@ -81,7 +81,8 @@ class MergeStats:
     """The counts of a merged chunk. `by_status` sums to `rows`.
 
     `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
-    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help.
+    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help,
+    `unanswered_copies` the rows that are copies of them.
     """
 
     rows: int
@@ -92,6 +93,7 @@ class MergeStats:
     duplicate_lines: int
     unparsable_lines: int
     unanswered: tuple[str, ...]
+    unanswered_copies: int = 0
 
     @property
     def missing(self) -> int:

@@ -45,8 +45,8 @@ class Attempt:
 
 
 class ChunkRows:
-    """The chunk's rows by custom_id, and which attempt posted which. A row that takes over an earlier answer, and one that
-    is skipped, was not asked: no line is for it."""
+    """The chunk's rows by custom_id, and which attempt posted which. A row that takes over an earlier answer, one
+    that asks what another row asks, and one that is skipped were not asked: no line is for them."""
 
     def __init__(self, lines: pa.Table, attempts: Sequence[Attempt]) -> None:
         self.ids = _texts(lines.column("custom_id"))
@@ -56,7 +56,11 @@ class ChunkRows:
         self.reused: Numbers = np.zeros(len(self.ids), bool)
         if "reuse_run" in lines.column_names:
             self.reused = arrow_columns.to_numpy(arrow_columns.combined(lines.column("reuse_run")).is_valid())
-        self._asked = np.flatnonzero(~(self.skipped | self.reused))
+        self.copies: Numbers = np.zeros(len(self.ids), bool)
+        if "same_as" in lines.column_names:
+            self.copies = arrow_columns.to_numpy(arrow_columns.combined(lines.column("same_as")).is_valid())
+        self._not_asked = self.skipped | self.reused | self.copies
+        self._asked = np.flatnonzero(~self._not_asked)
         self._asked_ids = self.ids.take(arrow_columns.indices(self._asked))
         if pc.count_distinct(self._asked_ids, mode="all").as_py() != len(self._asked):
             raise IntegrityError(
@@ -81,7 +85,7 @@ class ChunkRows:
 
     def _posted(self, number: int, attempt: Attempt) -> Numbers:
         if attempt.posted is None:
-            return ~(self.skipped | self.reused)
+            return ~self._not_asked
         ids = attempt.posted
         rows = self.rows_of(ids if isinstance(ids, pa.Array) else arrow_columns.strings(list(ids)))
         if (rows < 0).any():
@@ -137,7 +141,7 @@ def match_rows(
     skipped = rows.skipped[lo:hi]
     matches.status[skipped] = SKIPPED
     matches.status[rows.reused[lo:hi]] = REUSED
-    matches.asks_again[skipped | HAS_ANSWER[matches.status]] = False
+    matches.asks_again[skipped | rows.copies[lo:hi] | HAS_ANSWER[matches.status]] = False
     return matches
 
 

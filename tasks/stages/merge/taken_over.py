@@ -1,4 +1,5 @@
-"""Rows that take an answer over from an earlier run: which columns, and how they come among those of the other rows."""
+"""Rows that take over what was asked for another row, of an earlier run or of their own chunk: which columns, and how they
+come among those of the other rows."""
 
 from __future__ import annotations
 
@@ -40,6 +41,15 @@ class EarlierAnswers(Protocol):
         """The columns of those of the chunk's rows lo..hi that take an answer over; there is at least one."""
 
 
+def put_among(columns: dict[str, pa.Array], takers: Numbers, taken: dict[str, pa.Array]) -> None:
+    """Put the taken columns of the `takers` (a mask) among `columns`."""
+    places = np.arange(len(takers))
+    places[takers] = len(takers) + np.arange(int(takers.sum()))
+    for name, column in taken.items():
+        both = pa.concat_arrays([columns[name], column])
+        columns[name] = both.take(arrow_columns.indices(places))
+
+
 def take_over(
     columns: dict[str, pa.Array], status: Numbers, reused: Numbers, taken: dict[str, pa.Array]
 ) -> None:
@@ -47,12 +57,7 @@ def take_over(
 
     A good answer makes its row `reused`; one that was truncated, refused or invalid stays so.
     """
-    places = np.arange(len(reused))
-    places[reused] = len(reused) + np.arange(int(reused.sum()))
-    for name, column in taken.items():
-        if name != "status":
-            both = pa.concat_arrays([columns[name], column])
-            columns[name] = both.take(arrow_columns.indices(places))
+    put_among(columns, reused, {name: column for name, column in taken.items() if name != "status"})
     for name in TOKENS:
         columns[name] = pc.if_else(arrow_columns.mask(reused), 0, columns[name])
     words: Any = pc.index_in(
@@ -60,3 +65,9 @@ def take_over(
     )
     codes = arrow_columns.to_numpy(words)
     status[reused] = np.where(codes == STATUSES.index(RowStatus.SUCCEEDED), REUSED, codes)
+
+
+def status_codes(words: pa.Array) -> Numbers:
+    """The place of each status in STATUSES."""
+    codes: Any = pc.index_in(words, value_set=arrow_columns.strings([str(each) for each in STATUSES]))
+    return arrow_columns.to_numpy(codes)

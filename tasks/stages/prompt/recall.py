@@ -21,6 +21,7 @@ RECALL_COLUMNS: Final = (
     ("reuse_row", pa.int32()),  # in that chunk, from 0
     ("reuse_answered_at", pa.timestamp("us", tz="UTC")),  # when it was bought, by whichever run
     ("reuse_usd", pa.float64()),  # what it cost then; null where unknown
+    ("same_as", pa.int32()),  # row of this chunk that asks the same, and whose outcome is this one's, too
 )
 """The columns that `lines.parquet` has for a job with `reuse`, beside those of every job."""
 
@@ -75,8 +76,16 @@ class Recalled:
             self.holders,
         )
 
-    def columns(self) -> list[pa.Array]:
-        """As `RECALL_COLUMNS` have it."""
+    def keys(self) -> list[bytes]:
+        """The fingerprints as bytes."""
+        data = self.fingerprint.tobytes()
+        return [data[at : at + FINGERPRINT_BYTES] for at in range(0, len(data), FINGERPRINT_BYTES)]
+
+    def columns(self, copies: Sequence[tuple[int, int]] = ()) -> list[pa.Array]:
+        """As `RECALL_COLUMNS` have it; `copies` are (row, row of the chunk that asks the same)."""
+        same_as = np.full(len(self.holder), -1, np.int32)
+        for row, first in copies:
+            same_as[row] = first
         found = self.found
         times = np.array([int(h.answered_at.timestamp() * 1e6) for h in self.holders] or [0], np.int64)
         halves = pa.py_buffer(np.ascontiguousarray(self.fingerprint))
@@ -90,6 +99,7 @@ class Recalled:
             arrow_columns.from_numpy(self.row.astype(np.int32), found),
             arrow_columns.from_numpy(times[self.holder], found).view(pa.timestamp("us", tz="UTC")),
             arrow_columns.from_numpy(self.usd.astype(np.float64), known),
+            arrow_columns.from_numpy(same_as, same_as >= 0),
         ]
 
 

@@ -46,7 +46,8 @@ class Piece:
     """Rows `start:stop` of a micro-batch, all in one chunk.
 
     `new_chunk`: they begin a chunk (so does the very first piece). `payload`: their lines, joined. `skipped`: which of
-    them are not posted, as (row of the micro-batch, why). `token_units` adds up over pieces, in `tokens.UNITS`.
+    them are not posted, as (row of the micro-batch, why); `copies` which of them ask what a row of the chunk before them asks,
+    as (row of the micro-batch, that row of the chunk). `token_units` adds up over pieces, in `tokens.UNITS`.
     """
 
     start: int
@@ -56,6 +57,7 @@ class Piece:
     requests: int
     token_units: int
     skipped: tuple[tuple[int, Skip], ...] = ()
+    copies: tuple[tuple[int, int], ...] = ()
 
 
 class Sharder:
@@ -76,13 +78,20 @@ class Sharder:
         """Let the next row begin a chunk, whatever room is left in this one."""
         self._new_chunk = True
         self._rows = self._requests = self._bytes = self._units = 0
+        self._row_of: dict[bytes, int] = {}  # of what is posted, by key
 
-    def pieces(self, lines: Lines, weights: Weights = _PLAIN) -> Iterator[Piece]:
-        """The micro-batch, cut. Every row is in exactly one piece, in order. Exhaust it before the next call."""
+    def pieces(
+        self, lines: Lines, weights: Weights = _PLAIN, keys: Sequence[bytes] | None = None
+    ) -> Iterator[Piece]:
+        """The micro-batch, cut. Every row is in exactly one piece, in order. Exhaust it before the next call.
+
+        With `keys`, one a line, only the first line of a chunk with a key is posted.
+        """
         if not lines:
             return
         # Nearly every micro-batch fits as a whole, and joining it once is far cheaper than looking at each line.
-        payload = self._joined(lines) if self._rows + len(lines) <= self._limits.max_rows else None
+        whole = keys is None and self._rows + len(lines) <= self._limits.max_rows
+        payload = self._joined(lines) if whole else None
         if payload is not None:
             units = weights.units(payload, range(len(lines)))
             if self._fits(len(lines), len(payload), units):
@@ -90,7 +99,7 @@ class Sharder:
                 self._count(len(lines), len(payload), units)
                 yield Piece(0, len(lines), self._begins_chunk(), payload, len(lines), units)
                 return
-        yield from self._cut([self._skip_if_too_large(line) for line in lines], weights)
+        yield from self._cut([self._skip_if_too_large(line) for line in lines], weights, keys)
 
     def _joined(self, lines: Lines) -> bytes | None:
         """All lines in one; None where a row has none, or one too large."""
@@ -109,28 +118,40 @@ class Sharder:
         reason = f"the request is {len(line):,} bytes; one {container} takes {self._max_line_bytes:,}"
         return Skip("row_too_large", reason)
 
-    def _cut(self, lines: Lines, weights: Weights) -> Iterator[Piece]:
+    def _cut(
+        self, lines: list[bytes | Skip | None], weights: Weights, keys: Sequence[bytes] | None
+    ) -> Iterator[Piece]:
         """The micro-batch line by line, cut wherever the next line would not fit."""
         start = 0
+        copies: list[tuple[int, int]] = []
         for row, line in enumerate(lines):
             size = len(line) if isinstance(line, bytes) else 0
             units = weights.units(line, (row,)) if isinstance(line, bytes) and self._max_units else 0
-            if self._rows >= self._limits.max_rows or (size and not self._fits(1, size, units)):
+            is_copy = keys is not None and keys[row] in self._row_of
+            is_full = size and not is_copy and not self._fits(1, size, units)
+            if self._rows >= self._limits.max_rows or is_full:
                 if row > start:
-                    yield self._piece(start, lines[start:row], weights)
+                    yield self._piece(start, lines[start:row], weights, copies)
                 self.begin_chunk()
-                start = row
-            self._rows += 1
-            if size:
+                start, copies = row, []
+            first = self._rows
+            if size and keys is not None:
+                first = self._row_of.setdefault(keys[row], self._rows)
+            if first < self._rows:
+                copies.append((row, first))
+                lines[row] = None
+            elif size:
                 self._count(1, size, units)
-        yield self._piece(start, lines[start:], weights)
+            self._rows += 1
+        yield self._piece(start, lines[start:], weights, copies)
 
-    def _piece(self, start: int, lines: Lines, weights: Weights) -> Piece:
+    def _piece(self, start: int, lines: Lines, weights: Weights, copies: Sequence[tuple[int, int]]) -> Piece:
         posted = [row for row, line in enumerate(lines, start) if isinstance(line, bytes)]
         skipped = tuple((row, line) for row, line in enumerate(lines, start) if isinstance(line, Skip))
         payload = b"".join(line for line in lines if isinstance(line, bytes))
         units = weights.units(payload, posted)
-        return Piece(start, start + len(lines), self._begins_chunk(), payload, len(posted), units, skipped)
+        stop = start + len(lines)
+        return Piece(start, stop, self._begins_chunk(), payload, len(posted), units, skipped, tuple(copies))
 
     def _begins_chunk(self) -> bool:
         """Whether the piece that is made now begins a chunk; the one after it does not."""

@@ -22,8 +22,11 @@ class PlannedReuse(Document):
 class Duplicates(Document):
     """Rows whose request is the same as that of a row before them."""
 
-    rows: int = Field(description="Such rows among those that would be posted.")
+    rows: int = Field(description="Such rows, those left out that have an earlier answer.")
     usd: CostRange = Field(description="Their price, prompts and answers, at the average of all requests.")
+    asked_once: bool = Field(
+        description="Whether `reuse.duplicates` is on, which asks once what rows of a chunk ask."
+    )
 
 
 class Plan(Document):

@@ -23,10 +23,11 @@ def duplicates_text(plan: Plan) -> str:
     """How many rows ask what another row asks, and what that costs; empty when none does."""
     if plan.duplicates is None:
         return ""
+    text = f"{count_with_noun(plan.duplicates.rows, 'row asks', 'rows ask')} what another row asks"
+    if plan.duplicates.asked_once:
+        return f"{text}, which is asked once in each chunk"
     usd = _most(plan.duplicates.usd)
-    return f"{count_with_noun(plan.duplicates.rows, 'row asks', 'rows ask')} what another row asks" + (
-        f", for {usd}" if usd else ""
-    )
+    return f"{text}, for {usd}" if usd else text
 
 
 def _most(cost: CostRange) -> str:

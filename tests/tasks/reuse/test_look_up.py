@@ -71,7 +71,10 @@ def test_lines_are_needed_unless_their_answer_is_usable() -> None:
         [1, None, 3, None, None],
         [NOW, None, NOW, None, None],
         [0.5, None, None, None, None],
+        [None] * 5,
     ]
+    assert recalled.columns([(3, 1)])[6].to_pylist() == [None, None, None, 1, None]
+    assert recalled.keys()[:4] == [row.tobytes() for row in made]
     assert [column.to_pylist() for column in recalled.part(2, 4).columns()] == [each[2:4] for each in columns]
 
 

@@ -18,13 +18,16 @@ BAD = Skip("template_error", "no")
 PLAIN = Weights()
 
 
-def chunks_of(sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLAIN) -> list[dict[str, Any]]:
+def chunks_of(
+    sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLAIN, *, once: bool = False
+) -> list[dict[str, Any]]:
     """What a writer that obeys makes of it: per chunk its rows, bytes, requests, units and skipped rows."""
     chunks: list[dict[str, Any]] = []
     first = 0
     for lines in batches:
         expected_start = 0
-        for piece in sharder.pieces(lines, weights):
+        keys = [line if isinstance(line, bytes) else b"" for line in lines] if once else None
+        for piece in sharder.pieces(lines, weights, keys):
             assert piece.start == expected_start
             assert piece.stop > piece.start
             expected_start = piece.stop
@@ -41,7 +44,9 @@ def chunks_of(sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLA
     return chunks
 
 
-def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) -> list[dict[str, Any]]:
+def reference(
+    limits: FileLimits, batches: Sequence[Lines], weights: Weights, *, once: bool = False
+) -> list[dict[str, Any]]:
     """One line at a time, as one would write it down."""
     chunks: list[dict[str, Any]] = []
     fresh = {"rows": [], "payload": b"", "requests": 0, "units": 0, "skipped": {}}
@@ -55,6 +60,9 @@ def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) ->
         if not isinstance(line, bytes) or too_large:
             if line is not None:
                 chunk["skipped"][row] = "row_too_large" if too_large else line.code
+            chunk["rows"].append(row)
+            continue
+        if once and line in chunk["payload"].splitlines(keepends=True):
             chunk["rows"].append(row)
             continue
         units = weights.units(line, (row,))
@@ -88,6 +96,25 @@ some_weights = st.builds(Weights, st.integers(0, 300_000), st.integers(0, 25), s
 @given(micro_batches, some_limits, some_weights)
 def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: FileLimits, weights: Weights) -> None:
     assert chunks_of(Sharder(limits), batches, weights) == reference(limits, batches, weights)
+
+
+@given(micro_batches, some_limits, some_weights)
+def test_asks_once_what_a_chunk_asks_more_than_once(
+    batches: list[Lines], limits: FileLimits, weights: Weights
+) -> None:
+    found = chunks_of(Sharder(limits), batches, weights, once=True)
+    assert found == reference(limits, batches, weights, once=True)
+
+
+def test_a_copy_says_which_row_of_its_chunk_it_is_a_copy_of() -> None:
+    sharder = Sharder(FileLimits(max_rows=5))
+    lines = [b"a\n", BAD, None, b"b\n", b"a\n", b"b\n", b"b\n"]
+    pieces = [*sharder.pieces(lines, PLAIN, lines), *sharder.pieces([b"a\n", b"b\n"], PLAIN, [b"a", b"b\n"])]
+    assert [(piece.start, piece.payload, piece.copies) for piece in pieces] == [
+        (0, b"a\nb\n", ((4, 0),)),
+        (5, b"b\n", ((6, 0),)),
+        (0, b"a\n", ((1, 0),)),
+    ]
 
 
 @given(micro_batches, some_limits)
