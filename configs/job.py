@@ -13,6 +13,7 @@ from configs.frozen import Count, Duration, Frozen, Interval
 from configs.prompt import Prompt
 from configs.providers.local import LocalProvider
 from configs.providers.registry import Provider
+from configs.reuse import ReuseSection
 
 ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
@@ -107,11 +108,15 @@ class Source(Frozen):
 
 
 class Limits(Frozen):
-    """Limits of a batch below the provider's own; null keeps the provider's."""
+    """Limits of a batch below the provider's own, for which null stands; and of a chunk's rows."""
 
     max_requests: Count | None = Field(None, description="Lines in one batch file.")
     max_bytes: Count | None = Field(None, description="Bytes in one batch file, final newline counted.")
     max_tokens: Count | None = Field(None, description="Estimated prompt tokens in one batch file.")
+    max_rows: Count = Field(
+        500_000,
+        description="Rows in one chunk, also those that are not posted: what is held in memory at once.",
+    )
     max_enqueued_tokens: Count | None = Field(
         None, description="Estimated prompt tokens in all open batches of this provider account and model."
     )
@@ -201,6 +206,9 @@ class Job(Frozen):
     limits: Limits = Limits()
     poll: Poll = Poll()
     retry: Retry = Retry()
+    reuse: ReuseSection = Field(
+        None, description="Take the answers of earlier runs to the same requests; true, or a section."
+    )
     run: RunOptions = RunOptions()
     output: Output
 
@@ -221,6 +229,14 @@ class Job(Frozen):
         reason = self.provider.unsupported(self.prompt)
         if reason:
             raise ValueError(reason)
+        return self
+
+    @model_validator(mode="after")
+    def _answers_can_be_reused(self) -> Job:
+        if self.reuse is not None and self.prompt.endpoint.startswith(("/v1/images", "/v1/videos")):
+            raise ValueError(
+                f"reuse: answers of {self.prompt.endpoint} are files, which stay with their run; remove it"
+            )
         return self
 
     @property

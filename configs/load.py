@@ -149,9 +149,11 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """The part of a job that determines its output; if it differs, an existing run cannot be resumed.
 
-    Polling, retries and limits are not part of it: they may change while a run sleeps.
+    Polling, retries, reuse and limits are not part of it: they may change while a run sleeps.
     """
-    tree = job.model_dump(mode="json", by_alias=True, exclude={"poll", "retry", "run", "limits", "timezone"})
+    tree = job.model_dump(
+        mode="json", by_alias=True, exclude={"poll", "retry", "reuse", "run", "limits", "timezone"}
+    )
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
 

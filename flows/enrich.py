@@ -44,7 +44,7 @@ def enrich(request: RunRequest) -> Any:
         return skipped
     reporter = current_reporter(resolved.job.name)
     if request.dry_run:
-        dry_run_plan = plan(resolved, reporter)
+        dry_run_plan = plan(resolved, home, reporter)
         publish_plan(dry_run_plan)
         return dry_run_plan
     service = connect(resolved.job.provider, home, os.environ)

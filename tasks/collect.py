@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
-import pyarrow.parquet as pq
-
 from configs.errors import NotFound, TerminalError, UnreliableReply
 from tasks.ledger.records import RESULTS_INCOMPLETE, BatchRecord, ChunkRecord
 from tasks.ledger.transitions import UNRELIABLE_REPLIES, ChunkState
 from tasks.orchestration.step import step
 from tasks.providers.base import BatchStatus
 from tasks.runs.answer_files import fetch_videos
-from tasks.runs.chunk_files import line_id, lines_name, requests_name, results_name
+from tasks.runs.chunk_files import line_id, lines_name, posted_ids, requests_name, results_name
 from tasks.runs.postings import keep_copy
 from tasks.runs.session import Run
 from tasks.runs.submission import new_batch
@@ -152,9 +150,7 @@ def _posted(run: Run, chunk: ChunkRecord) -> frozenset[str]:
         with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
             return frozenset(line_id(line) for line in file)
     with run.folder.read(lines_name(chunk.number)) as file:
-        lines = pq.ParquetFile(file).read(["custom_id", "skip_code"])
-    posted = lines.filter(lines.column("skip_code").is_null()).column("custom_id")
-    return frozenset(posted.to_pylist())
+        return posted_ids(file)
 
 
 def _start_over(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> ChunkRecord:

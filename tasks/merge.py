@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import IntegrityError
@@ -13,6 +14,7 @@ from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
+from tasks.reuse.earlier_rows import EarlierRows, rows_copied
 from tasks.runs import vectors
 from tasks.runs.answer_files import Assets
 from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
@@ -22,30 +24,33 @@ from tasks.runs.session import Run
 from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
 from tasks.stages.answers.files import ImageColumn
 from tasks.stages.answers.schema import checker_of
+from tasks.stages.merge.copies import fill_copies
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect
+from tasks.storage.run_folder import RunFolder, join
+from tasks.storage.temporary import mapped, nameless_file
 
 
 @step("merge", "merge chunk {chunk.number}")
 def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
     batches = _batches_that_count(run, chunk)
-    stats, answer_column = _write(run, chunk, batches)
+    stats, answer_column, earlier = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
     if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
-        chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column)
+        chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column, earlier)
     )
 
 
 def merge_again(run: Run, chunk: ChunkRecord) -> None:
     """Write a merged chunk's enriched rows once more, from its results. IntegrityError when they say something else now."""
-    stats, _ = _write(run, chunk, _batches_that_count(run, chunk))
+    stats, _, _ = _write(run, chunk, _batches_that_count(run, chunk))
     before = (chunk.stats or {}).get("by_status")
     if stats.by_status != before:
         raise IntegrityError(
@@ -60,7 +65,9 @@ def _batches_that_count(run: Run, chunk: ChunkRecord) -> list[BatchRecord]:
     return list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
 
 
-def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[MergeStats, AnswerColumn]:
+def _write(
+    run: Run, chunk: ChunkRecord, batches: list[BatchRecord]
+) -> tuple[MergeStats, AnswerColumn, EarlierRows]:
     job = run.job
     parser = dialect(job.provider.dialect).parser_for(job.prompt)
     with ExitStack() as stack:
@@ -69,13 +76,16 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
             attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
-        answer_column = _answer_column(run, chunk, attempts, parser)
+        earlier = _earlier_rows(run, chunk, lines)
+        answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
+        has_copies = _has_copies(lines)
+        merged = stack.enter_context(nameless_file()) if has_copies else sink
         stats = merge_chunk(
             rows,
             lines,
             attempts,
-            sink,
+            merged,
             parser=parser,
             answer_column=answer_column,
             prefix=job.output.prefix,
@@ -85,11 +95,29 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> tuple[Me
             retry_on=job.retry.on,
             # a line with a picture is a thousand times as long as one with text, and is held several times over
             whole_bytes=RANGE_BYTES if isinstance(answer_column, ImageColumn) else WHOLE_BYTES,
+            earlier=earlier if earlier.rows else None,
         )
-    return stats, answer_column
+        if has_copies:
+            merged.flush()
+            outcomes = rows_copied(lines, lambda: mapped(merged))
+            stats = fill_copies(mapped(merged), lines, outcomes, sink, job.output.prefix, stats)
+    return stats, answer_column, earlier
 
 
-def _answer_column(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser) -> AnswerColumn:
+def _has_copies(lines: pa.Table) -> bool:
+    return "same_as" in lines.column_names and lines.column("same_as").null_count < lines.num_rows
+
+
+def _earlier_rows(run: Run, chunk: ChunkRecord, lines: pa.Table) -> EarlierRows:
+    def opener(folder: str, number: int) -> BinaryIO:
+        return RunFolder(join(run.runs_url, folder)).read_if_there(enriched_name(number))
+
+    return EarlierRows(lines, opener, lambda: run.folder.read_if_there(enriched_name(chunk.number)))
+
+
+def _answer_column(
+    run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser, earlier: EarlierRows
+) -> AnswerColumn:
     """What this chunk's answers become. The first vector of a run decides how long all of them are."""
     answer_column = answer_column_of(run.job.prompt, assets=Assets(run, chunk))
     if answer_column != VectorColumn(None):
@@ -97,6 +125,8 @@ def _answer_column(run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser
     size = vectors.known_vector_size(run)
     if size is None:
         size = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
+    if size is None:
+        size = earlier.vector_size
     return answer_column_of(run.job.prompt, size)
 
 
@@ -164,7 +194,7 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
     }
 
 
-def _as_json(stats: MergeStats, answer_column: AnswerColumn) -> dict[str, Any]:
+def _as_json(stats: MergeStats, answer_column: AnswerColumn, earlier: EarlierRows) -> dict[str, Any]:
     return {
         **(vectors.vector_size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
         "rows": stats.rows,
@@ -173,5 +203,6 @@ def _as_json(stats: MergeStats, answer_column: AnswerColumn) -> dict[str, Any]:
         "unknown_ids": stats.unknown_ids,
         "duplicate_lines": stats.duplicate_lines,
         "unparsable_lines": stats.unparsable_lines,
-        "unanswered": len(stats.unanswered),
+        "unanswered": len(stats.unanswered) + stats.unanswered_copies,
+        "reused": [earlier.rows, earlier.saved_usd],
     }

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from configs import trials
 from configs.errors import ConfigError, IntegrityError
+from configs.home import Home
+from configs.job import Job
 from configs.progress import Progress, Reporter
+from tasks.ledger.records import ChunkRecord
+from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.orchestration.step import step
+from tasks.reuse.fingerprint import Fingerprints
+from tasks.reuse.job_index import look_up
+from tasks.reuse.look_up import LookUp
+from tasks.reuse.planned import ReuseCount
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
 from tasks.runs.postings import anything_posted
+from tasks.runs.queries import open_ledger
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
+from tasks.stages.prompt.recall import Recall
 from tasks.stages.report.plan import Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
@@ -48,6 +59,16 @@ def prepare(run: Run, reporter: Reporter) -> None:
         request_plan = RequestPlan(
             run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
         )
+        if run.job.reuse is not None:
+            request_plan.recall = _recall(
+                run.job,
+                request_plan,
+                run.all_runs,
+                run.runs_url,
+                run.record.created_at,
+                reporter.note,
+                redo=run.record.redo,
+            )
         chunks = tuple(
             write_chunks(
                 run.folder,
@@ -78,7 +99,32 @@ def prepare(run: Run, reporter: Reporter) -> None:
         bad_lines=dataset.bad_line_count,
         estimate=estimated,
     )
-    reporter.note(f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks")
+    reporter.note(_prepared_text(run.job, chunks))
+
+
+def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:
+    text = f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks"
+    if job.reuse is None:
+        return text
+    requests = sum(chunk.requests for chunk in chunks)
+    return f"{text}: {requests:,} to post, the others have an earlier answer or are skipped"
+
+
+def _recall(
+    job: Job,
+    request_plan: RequestPlan,
+    ledger: Ledger | None,
+    runs_url: str,
+    now: datetime,
+    note: Callable[[str], None],
+    *,
+    redo: bool,
+) -> Recall:
+    """What a run that begins now takes from earlier ones; with `--redo` nothing."""
+    fingerprints = Fingerprints(job, request_plan.renderer.blank_line)
+    if job.reuse is None or redo:
+        return LookUp(fingerprints)
+    return look_up(fingerprints, job.name, job.reuse, ledger, runs_url, now, note)
 
 
 def _take_over(run: Run, reporter: Reporter) -> None:
@@ -98,14 +144,28 @@ def _take_over(run: Run, reporter: Reporter) -> None:
     reporter.note(f"warning: the ledger is older than this run; {_LOOKED_FOR}")
 
 
-def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
+def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
+    ledger = open_ledger(home) if job.reuse else None
+    index_notes: list[str] = []
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
     first = request_plan.preview()
-    totals, skips, example = _count(request_plan, reporter)
+    request_plan.recall = _recall(
+        job, request_plan, ledger, home.runs_url, resolved.now, index_notes.append, redo=resolved.redo
+    )
+    reuse = ReuseCount(request_plan)
+    totals, skips, example = _count(request_plan, reuse, reporter)
+    estimated = estimate(
+        job,
+        resolved.now,
+        tokens.to_tokens(totals["units"]),
+        totals["requests"],
+        request_plan.sample.summary(),
+    )
+    planned_reuse = reuse.reuse(job, resolved.now, estimated) if job.reuse else None
     return Plan(
         job=job.name,
         key=resolved.key,
@@ -119,35 +179,41 @@ def plan(resolved: ResolvedRun, reporter: Reporter) -> Plan:
         model=job.prompt.model,
         rows=totals["rows"],
         chunks=totals["chunks"],
+        batches=totals["batches"],
         requests=totals["requests"],
         bytes=totals["bytes"],
-        skipped=totals["rows"] - totals["requests"],
+        skipped=sum(skips.values()),
         skips=dict(skips),
         bad_lines=request_plan.dataset.bad_line_count,
         notes=(
             *request_plan.dataset.notes,
             *request_plan.notes,
+            *index_notes,
             *([f"the first skipped row: {example}"] if example else []),
         ),
-        estimate=estimate(
-            job,
-            resolved.now,
-            tokens.to_tokens(totals["units"]),
-            totals["requests"],
-            request_plan.sample.summary(),
-        ),
+        estimate=estimated,
+        reuse=planned_reuse,
+        duplicates=reuse.duplicates(job, estimated, totals["requests"]),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
 
 
-def _count(request_plan: RequestPlan, reporter: Reporter) -> tuple[Counter[str], Counter[str], str | None]:
-    """Render everything and keep nothing: rows, chunks, requests, bytes and token units; skipped rows by reason, and what
+def _count(
+    request_plan: RequestPlan, reuse: ReuseCount, reporter: Reporter
+) -> tuple[Counter[str], Counter[str], str | None]:
+    """Render everything and keep nothing: rows, chunks, batches, requests, bytes and token units; skipped rows by reason, and what
     the first of them was told."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
     example: str | None = None
+    has_batch = False
     for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
         piece = row_slice.piece
+        if row_slice.recalled is not None:
+            reuse.add(row_slice.recalled)
+        has_batch = has_batch and not piece.new_chunk
+        totals["batches"] += bool(piece.requests) and not has_batch
+        has_batch = has_batch or bool(piece.requests)
         skips.update(skip.code for _, skip in piece.skipped)
         example = example or next((skip.message for _, skip in piece.skipped), None)
         totals.update(

@@ -13,6 +13,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import RunState
 from tasks.merge import merge_again
 from tasks.orchestration.step import step
+from tasks.reuse.job_index import add_run
 from tasks.runs import answer_files, vectors
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
@@ -22,6 +23,7 @@ from tasks.stages.report.receipt import (
     BatchCounts,
     OddLines,
     Receipt,
+    ReusedAnswers,
     RowCounts,
     TokenSums,
     rows_by_status,
@@ -61,6 +63,7 @@ def publish(run: Run) -> None:
     published = receipt.with_report(report)
     with run.folder.write("receipt.json") as file:
         file.write(published.to_bytes())
+    add_run(run)
     if run.stopping:
         return
     _tidy(run)
@@ -120,6 +123,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         batches=_batch_counts(batches),
         tokens=tokens,
         cost_usd=_cost(answering),
+        reused=_reused(stats) if run.job.reuse else None,
         estimate=estimated,
         estimate_deviation=_deviation(estimated, tokens),
         retryable=sum(chunk["unanswered"] for chunk in stats),
@@ -172,6 +176,14 @@ def _cost(answering: list[BatchRecord]) -> float | None:
     """None when one of them has no price."""
     costs = [batch.cost_usd for batch in answering]
     return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def _reused(stats: list[dict[str, Any]]) -> ReusedAnswers:
+    counts = [chunk.get("reused", (0, 0.0)) for chunk in stats]
+    saved = [usd for _, usd in counts]
+    return ReusedAnswers(
+        rows=sum(rows for rows, _ in counts), saved_usd=None if None in saved else float(sum(saved))
+    )
 
 
 def _odd_lines(stats: list[dict[str, Any]]) -> OddLines:

@@ -107,18 +107,31 @@ def clean(
     yes: Annotated[
         bool, Parameter(help="Remove what is listed; without it, nothing is removed.", negative=())
     ] = False,
+    forget: Annotated[
+        str | None,
+        Parameter(
+            help="Instead: erase the folders of all runs of the job of this name, with their rows and answers, and where"
+            " its answers are found again. Outputs stay."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Show what finished and cancelled runs left at the providers and in old run folders; --yes removes it."""
     from tasks.maintenance.cleanup import as_data
     from tasks.maintenance.cleanup import clean as clean_up
+    from tasks.maintenance.forget import forget as forget_job
     from tasks.orchestration.blocks import load_home
 
-    cleaning = clean_up(load_home(os.environ), os.environ, SystemClock(), remove=yes)
+    places, clock = load_home(os.environ), SystemClock()
+    if forget is None:
+        cleaning = clean_up(places, os.environ, clock, remove=yes)
+    else:
+        cleaning = forget_job(places, clock, forget, remove=yes)
     if as_json:
         terminal.show_json(as_data(cleaning))
     else:
-        terminal.show_cleaning(as_data(cleaning))
+        what = f" --forget {forget}" if forget else ""
+        terminal.show_cleaning(as_data(cleaning), f"nightmail clean{what} --yes")
         for note in cleaning.notes:
             sys.stderr.write(f"nightmail: {note}\n")
     return ALL_ANSWERED if cleaning.complete else NOT_FINISHED

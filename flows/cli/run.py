@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tasks.stages.report.plan import Plan
     from tasks.stages.report.receipt import Receipt
 
-# plan and render do not look at earlier runs, and post nothing anyway.
+# What is done with an earlier run of the same key: plan and render post nothing anyway.
 _OPTIONS_OF_RUN_ONLY = ("redo", "retry", "snapshot", "dry_run")
 _ECHO_NOTICE = """
 These answers are echoes of the embedded service. For real ones:

@@ -211,8 +211,8 @@ def show_run(run: Mapping[str, Any]) -> None:
     )
 
 
-def show_cleaning(cleaning: Mapping[str, Any]) -> None:
-    """Print the leftovers that were removed or would be: one line each and a total."""
+def show_cleaning(cleaning: Mapping[str, Any], command: str) -> None:
+    """Print the leftovers that were removed or would be by `command`: one line each and a total."""
     leftovers = cleaning["leftovers"]
     if not leftovers:
         sys.stdout.write("Nothing was removed.\n" if cleaning["removed"] else "There is nothing to remove.\n")
@@ -230,9 +230,7 @@ def show_cleaning(cleaning: Mapping[str, Any]) -> None:
         if count
     )
     sys.stdout.write(
-        f"{total} removed.\n"
-        if cleaning["removed"]
-        else f"{total} to remove; to do it: nightmail clean --yes\n"
+        f"{total} removed.\n" if cleaning["removed"] else f"{total} to remove; to do it: {command}\n"
     )
 
 

@@ -41,6 +41,7 @@ class RunRecord:
     receipt: dict[str, Any] | None
     created_at: datetime
     finished_at: datetime | None
+    redo: bool = False
 
     @property
     def title(self) -> str:
@@ -129,6 +130,15 @@ class BatchRecord:
     def error_text(self) -> str | None:
         """The error's message for people, with the line and the row at fault where they are known."""
         return describe_error(self.error_message, self.error_line, self.error_custom_id)
+
+
+@dataclass(frozen=True)
+class IndexRecord:
+    """The file that is a job's index of earlier answers; `path` is below the runs URL."""
+
+    job: str
+    version: int
+    path: str
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError as DuplicateRow
 
 from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost
 from tasks.ledger.reading import current_batch, query_batches, query_runs, read_batches, read_chunks
-from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
-from tasks.ledger.schema import batches, chunks, events, runs
+from tasks.ledger.records import BatchRecord, ChunkRecord, IndexRecord, RunRecord
+from tasks.ledger.schema import batches, chunks, events, reuse_indexes, runs
 from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import MOVES, ChunkState, RunState
 
@@ -217,6 +218,23 @@ class RunLedger:
         untidy = (batches.c.run_id == self.run_id) & batches.c.tidied_at.is_(None)
         with self._change() as connection:
             connection.execute(batches.update().where(untidy).values(tidied_at=self._clock.now()))
+
+    # What it shares with the job's other runs
+
+    def switch_reuse_index(self, job: str, before: IndexRecord | None, path: str) -> bool:
+        """Make that file the job's index of earlier answers, if it still has the one `before`; False if another run has
+        changed it since."""
+        version = before.version + 1 if before else 1
+        values = {"version": version, "path": path}
+        try:
+            with self._change() as connection:
+                if before is None:
+                    connection.execute(reuse_indexes.insert().values(job=job, **values))
+                    return True
+                seen = (reuse_indexes.c.job == job) & (reuse_indexes.c.version == before.version)
+                return connection.execute(reuse_indexes.update().where(seen).values(**values)).rowcount == 1
+        except DuplicateRow:
+            return False
 
     # Its history
 

@@ -71,6 +71,8 @@ runs = Table(
     Column("receipt", JSON),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # Begun to ask every row again, whatever earlier runs answered.
+    Column("redo", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("job", "key", "generation"),
 )
 
@@ -166,6 +168,14 @@ sweeps = Table(
     Column("lease_owner", String(128)),
     Column("lease_until", UtcDateTime),
     Column("completed_at", UtcDateTime),  # the last that looked at everything
+)
+
+reuse_indexes = Table(
+    "reuse_indexes",
+    metadata,
+    Column("job", String(63), primary_key=True),
+    Column("version", BigInteger, nullable=False),  # one more with every run that writes one
+    Column("path", Text, nullable=False),  # below the runs URL
 )
 
 Record = dict[str, Any]

@@ -18,9 +18,9 @@ from configs.errors import RunBusy
 from tasks.ledger.database import open_database
 from tasks.ledger.leases import describe_owner
 from tasks.ledger.reading import query_batches, query_runs, read_batches, read_chunks
-from tasks.ledger.records import BatchRecord, ChunkRecord, Event, RunRecord
+from tasks.ledger.records import BatchRecord, ChunkRecord, Event, IndexRecord, RunRecord
 from tasks.ledger.run_ledger import RunLedger
-from tasks.ledger.schema import batches, events, runs
+from tasks.ledger.schema import batches, events, reuse_indexes, runs
 from tasks.ledger.schema import chunks as chunks_table
 from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import INACTIVE, RunState
@@ -67,6 +67,7 @@ class Ledger:
         identity: Mapping[str, Any],
         folder: str,
         origin: str | None = None,
+        redo: bool = False,
     ) -> None:
         """Insert a run in state `preparing`; RunBusy if someone else has just created the same one."""
         values = {
@@ -80,6 +81,7 @@ class Ledger:
             "identity": identity,
             "folder": folder,
             "origin": origin,
+            "redo": redo,
             "fence": 0,
             "created_at": self._clock.now(),
         }
@@ -151,6 +153,18 @@ class Ledger:
         query = events.select().where(events.c.run_id == run_id).order_by(events.c.id.desc()).limit(limit)
         rows = self._transactions.read(query)
         return tuple(Event(row.at, row.kind, row.detail, row.chunk, row.attempt) for row in reversed(rows))
+
+    # What runs of a job share
+
+    def reuse_index(self, job: str) -> IndexRecord | None:
+        """The job's index of earlier answers; None before the first."""
+        rows = self._transactions.read(reuse_indexes.select().where(reuse_indexes.c.job == job))
+        return IndexRecord(**rows[0]._mapping) if rows else None
+
+    def forget_reuse_index(self, job: str) -> None:
+        """The job has no index any more."""
+        with self._transactions.write() as connection:
+            connection.execute(reuse_indexes.delete().where(reuse_indexes.c.job == job))
 
     # What all runs have posted
 

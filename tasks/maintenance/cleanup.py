@@ -32,6 +32,7 @@ from tasks.maintenance.leftovers import (
 )
 from tasks.orchestration import blocks
 from tasks.providers.base import BatchService
+from tasks.reuse.kept_folders import kept_folders
 from tasks.runs.queries import open_ledger
 from tasks.runs.session import LEASE_SECONDS
 from tasks.storage.run_folder import RunFolder
@@ -63,7 +64,7 @@ def clean(
     """
     result = CleanupResult(removed=remove)
     ledger = open_ledger(home)
-    records = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
+    records: tuple[RunRecord, ...] = ledger.recent_runs(limit=sys.maxsize) if ledger else ()
     if folders:
         result.notes += unknown_folders(home, records)
     if ledger is None:
@@ -82,14 +83,23 @@ def clean(
             result.complete = result.complete and not isinstance(error, TransientError)
     if folders:
         expired = (expired_folder(run.record, run.job.run.keep, records, home, clock) for run in inactive)
-        leftovers += [folder for folder in expired if folder]
+        leftovers += _unless_reused([folder for folder in expired if folder], records, ledger, home, clock)
     if not remove:
         result.leftovers = leftovers
         return result
     leftovers.sort(key=lambda leftover: leftover.run.id)  # stable: batches stay before their files
     for _, of_run in groupby(leftovers, key=lambda leftover: leftover.run.id):
-        _remove_of_run(ledger, services, list(of_run), result)
+        remove_of_run(ledger, services, list(of_run), result)
     return result
+
+
+def _unless_reused(
+    folders: list[Leftover], records: tuple[RunRecord, ...], ledger: Ledger, home: Home, clock: Clock
+) -> list[Leftover]:
+    """Those folders that no later run of their job may take answers from."""
+    jobs = {folder.run.job for folder in folders}
+    kept = {job: kept_folders(job, records, ledger, home.runs_url, clock.now()) for job in jobs}
+    return [folder for folder in folders if folder.run.folder not in kept[folder.run.job]]
 
 
 def as_data(cleaning: CleanupResult) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def _open_all(
     return opened
 
 
-def _remove_of_run(
+def remove_of_run(
     ledger: Ledger, services: Mapping[str, BatchService], leftovers: list[Leftover], result: CleanupResult
 ) -> None:
     """Remove one run's leftovers while holding its lease, so that nobody goes on with the run meanwhile."""

@@ -139,13 +139,14 @@ def expired_folder(
         return None
     folder = RunFolder(join(home.runs_url, run.folder))
     due = finished + timedelta(seconds=seconds(keep)) <= clock.now()
-    if not due or folder.is_empty or any(_lives_in(folder, run, other) for other in others):
+    if not due or folder.is_empty or any(lives_in(folder, run, other) for other in others):
         return None
     reason = f"{run.title} finished {finished:%Y-%m-%d}, run.keep is {keep}"
     return Leftover(LeftoverKind.FOLDER, run.folder, "", folder.url, run, reason)
 
 
-def _lives_in(folder: RunFolder, run: RunRecord, other: RunRecord) -> bool:
+def lives_in(folder: RunFolder, run: RunRecord, other: RunRecord) -> bool:
+    """Whether another run, or what it published, is in the folder of `run`."""
     # Key `k.2` and the second generation of key `k` had the same folder once; runs keep the one they began with.
     return (other.folder == run.folder and other.id != run.id) or folder.contains(
         other.spec["output"]["path"]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +16,14 @@ from tasks.ledger.transitions import ChunkState
 from tasks.stages.arrow_columns import strings
 from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
+from tasks.stages.prompt.recall import RECALL_COLUMNS
 from tasks.storage.run_folder import RunFolder
 
 # What is handed to the writer at once: bounds memory, whatever the size of a row.
 _SNAPSHOT_ROWS = 4_096
 _SNAPSHOT_BYTES = 2 << 20
-LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
+_LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
+_RECALLED_LINES = pa.schema([*_LINES, *(pa.field(name, kind) for name, kind in RECALL_COLUMNS)])
 
 
 def rows_name(chunk: int) -> str:
@@ -29,7 +32,7 @@ def rows_name(chunk: int) -> str:
 
 
 def lines_name(chunk: int) -> str:
-    """Parquet file with a line per row of the chunk: its custom_id, or why it was skipped."""
+    """Parquet file with a line per row of the chunk: its custom_id, why it was skipped, and where an earlier answer is."""
     return f"chunks/{chunk:05d}/lines.parquet"
 
 
@@ -46,6 +49,21 @@ def results_name(chunk: int, attempt: int, index: int) -> str:
 def enriched_name(chunk: int) -> str:
     """The chunk's rows with the answers so far, a Parquet file."""
     return f"chunks/{chunk:05d}/enriched.parquet"
+
+
+def merged_chunks(folder: RunFolder) -> list[int]:
+    """The numbers of the chunks whose enriched rows are in a run's folder."""
+    return sorted(int(name.split("/")[1]) for name in folder.matching("chunks/*/enriched.parquet"))
+
+
+def posted_ids(lines: BinaryIO) -> frozenset[str]:
+    """The custom_ids that the first attempt of a chunk posts, from its file of lines."""
+    file = pq.ParquetFile(lines)
+    reasons = [name for name in ("skip_code", "reuse_run", "same_as") if name in file.schema_arrow.names]
+    table = file.read(["custom_id", *reasons])
+    for reason in reasons:
+        table = table.filter(table.column(reason).is_null())
+    return frozenset(table.column("custom_id").to_pylist())
 
 
 def line_id(line: bytes) -> str:
@@ -75,7 +93,10 @@ def write_chunks(
                     if writer is not None:
                         finishing_chunk, writer = executor.submit(writer.finish), None
                     number += 1
-                    writer = _ChunkWriter(folder, executor, run_id, number, row_slice.first_row, schema)
+                    lines = _LINES if row_slice.recalled is None else _RECALLED_LINES
+                    writer = _ChunkWriter(
+                        folder, executor, run_id, number, row_slice.first_row, schema, lines
+                    )
                 writer.add(row_slice)
             if finishing_chunk is not None:
                 yield finishing_chunk.result()
@@ -98,6 +119,7 @@ class _ChunkWriter:
         number: int,
         first_row: int,
         schema: pa.Schema,
+        lines_schema: pa.Schema,
     ) -> None:
         self._executor = executor
         self._pending_write: Future[None] | None = None
@@ -109,7 +131,7 @@ class _ChunkWriter:
         # file allows only one dictionary per column.
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._rows = self._stack.enter_context(pa.ipc.new_stream(rows, schema, options=options))
-        self._lines = self._stack.enter_context(pq.ParquetWriter(lines, LINES, compression="zstd"))
+        self._lines = self._stack.enter_context(pq.ParquetWriter(lines, lines_schema, compression="zstd"))
         self._pending: list[RowSlice] = []
         self._pending_rows = self._pending_bytes = 0
         self._run_id, self._number, self._first_row = run_id, number, first_row
@@ -177,4 +199,7 @@ def _lines(row_slice: RowSlice) -> pa.RecordBatch:
         codes[row - row_slice.piece.start] = skip.code
         messages[row - row_slice.piece.start] = skip.message
     columns = [strings(values) for values in (row_slice.ids, codes, messages)]
-    return pa.RecordBatch.from_arrays(columns, schema=LINES)
+    copies = [(row - row_slice.piece.start, first) for row, first in row_slice.piece.copies]
+    if row_slice.recalled is None:
+        return pa.RecordBatch.from_arrays(columns, schema=_LINES)
+    return pa.RecordBatch.from_arrays([*columns, *row_slice.recalled.columns(copies)], schema=_RECALLED_LINES)

@@ -59,6 +59,7 @@ class Run:
         service: BatchService,
         clock: Clock,
         *,
+        runs_url: str,
         stopping: bool,
     ) -> None:
         self.id = record.id
@@ -70,6 +71,7 @@ class Run:
         self.folder = folder
         self.service = service
         self.clock = clock
+        self.runs_url = runs_url
         self.stopping = stopping
         self.restored = False  # just now, into a ledger that did not know it
         self.clocks_compared = False  # this process has seen the provider's clock
@@ -140,7 +142,16 @@ def hold_lease(
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
             folder.delete_unfinished()  # partial uploads of a process that was killed
             service.guard = keeper.check_time  # called before each request that creates something
-            yield Run(ledger.read_run(), ledger, all_runs, folder, service, clock, stopping=to_cancel)
+            yield Run(
+                ledger.read_run(),
+                ledger,
+                all_runs,
+                folder,
+                service,
+                clock,
+                runs_url=home.runs_url,
+                stopping=to_cancel,
+            )
     finally:
         ledger.release()
 
@@ -198,6 +209,7 @@ def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
         max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
         max_line_bytes=service.max_line_bytes,
         max_tokens=job.limits.max_tokens,
+        max_rows=job.limits.max_rows,
     )
 
 
@@ -277,6 +289,7 @@ def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> 
         identity=identity(resolved.job),
         folder=_folder_name(resolved, generation),
         origin=resolved.origin,
+        redo=resolved.redo,
     )
     record = ledger.get_run(run_id)
     assert record is not None

@@ -97,9 +97,7 @@ def indices(rows: np.ndarray[Any, Any]) -> pa.Array:
 
 def from_numpy(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None = None) -> pa.Array:
     """A numeric array (not bool) with an optional mask of valid entries, sharing memory."""
-    bits = None
-    if valid is not None and not valid.all():
-        bits = _packed(valid)
+    bits = None if valid is None else validity(valid)
     kind = pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(values))])
 
@@ -115,6 +113,12 @@ def to_numpy(array: pa.Array, null: int = 0) -> np.ndarray[Any, Any]:
     return np.where(to_numpy(array.is_valid()), values, kind(null)) if array.null_count else values
 
 
+def combined(column: pa.ChunkedArray) -> pa.Array:
+    """A column of a table as one array."""
+    joined = column.combine_chunks()
+    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
+
+
 def mask(bits: np.ndarray[Any, Any]) -> pa.Array:
     """numpy booleans as an array."""
     return pa.Array.from_buffers(pa.bool_(), len(bits), [None, _packed(bits)])
@@ -124,9 +128,12 @@ def fixed_lists(numbers: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> p
     """A matrix as one fixed-size list a row, sharing memory; null where `valid` is not."""
     rows, size = numbers.shape
     child = from_numpy(numbers.reshape(-1))
-    return pa.Array.from_buffers(
-        pa.list_(child.type, size), rows, [None if valid.all() else _packed(valid)], children=[child]
-    )
+    return pa.Array.from_buffers(pa.list_(child.type, size), rows, [validity(valid)], children=[child])
+
+
+def validity(valid: np.ndarray[Any, Any]) -> pa.Buffer | None:
+    """The buffer of an array that says which of its entries are null; None where none is."""
+    return None if valid.all() else _packed(valid)
 
 
 def with_used_values(column: pa.Array) -> pa.Array:

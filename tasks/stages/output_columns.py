@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -76,6 +76,17 @@ OUTPUT_COLUMNS: Final = (
     OutputColumn("attempts", pa.int32(), "how often the row was posted; 0 for a skipped one"),
     OutputColumn("custom_id", pa.string(), "the row's id at the provider"),
     OutputColumn("batch_id", pa.string(), "the provider's batch that the status comes from", repeats=True),
+    OutputColumn(
+        "reused_from",
+        pa.string(),
+        "the run (`job/key`) that bought the answer, where an earlier one did; null where this run asked",
+        repeats=True,
+    ),
+    OutputColumn(
+        "cost_usd",
+        pa.float64(),
+        "what this run paid for the row, over all its attempts: 0 for a reused one, null where the price is unknown",
+    ),
 )
 
 LINE_COLUMNS: Final = tuple(
@@ -93,3 +104,8 @@ def typed_columns(
         kind = of_the_job[column.name] if column.type is None else column.type
         if kind is not None:
             yield column, kind
+
+
+def prefix_of(names: Sequence[str]) -> str:
+    """The prefix of the added columns among the names of an output's: they are the last."""
+    return names[-1].removesuffix(OUTPUT_COLUMNS[-1].name)

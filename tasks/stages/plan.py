@@ -19,8 +19,9 @@ from tasks.stages.answers.columns import answer_column_of
 from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.merge_chunk import output_schema
 from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
+from tasks.stages.prompt.recall import Recall, Recalled
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
-from tasks.stages.prompt.shard import FileLimits, Piece, Sharder
+from tasks.stages.prompt.shard import FileLimits, Lines, Piece, Sharder
 from tasks.stages.prompt.token_sample import TokenSample
 from tasks.stages.prompt.tokenizer import encoding_of
 from tasks.stages.read import Dataset, column_names, open_dataset
@@ -30,12 +31,15 @@ from tasks.storage.prefetch import read_ahead
 
 @dataclass(frozen=True, slots=True)
 class RowSlice:
-    """Rows of one chunk: the source's, their ids, and the piece of the request file they make."""
+    """Rows of one chunk: the source's, their ids, and the piece of the request file they make. `recalled` is what was found
+    of them among earlier answers, where that was looked for.
+    """
 
     first_row: int
     rows: pa.RecordBatch
     ids: list[str]
     piece: Piece
+    recalled: Recalled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,25 @@ class RenderedRow:
     values: pa.RecordBatch
     custom_id: str
     prompt: list[tuple[str, str]] | Skip
+
+
+@dataclass
+class ReusedRequests:
+    """The requests that are not posted, as an earlier run answered them: how many, and their token units."""
+
+    sample: TokenSample
+    requests: int = 0
+    units: int = 0
+
+    def add(self, lines: Lines, recalled: Recalled) -> None:
+        """Count those of a micro-batch."""
+        places = recalled.found.nonzero()[0].tolist()
+        self.requests += len(places)
+        reused: list[bytes | Skip | None] = [None] * len(lines)
+        for place in places:
+            reused[place] = lines[place]
+        payload = b"".join(line for line in reused if isinstance(line, bytes))
+        self.units += self.sample.weights(reused).units(payload, places)
 
 
 def _size_of(batch: pa.RecordBatch) -> int:
@@ -59,6 +82,8 @@ class RequestPlan:
     """
 
     def __init__(self, job: Job, limits: FileLimits, id_pattern: Any) -> None:
+        self.recall: Recall | None = None  # set before the rows are walked: it needs the blank line
+        self._reused: ReusedRequests | None = None
         self._job = job
         self._limits = limits
         everything = open_dataset(job.source) if job.source.columns is None else None
@@ -82,6 +107,14 @@ class RequestPlan:
     @cached_property
     def sample(self) -> TokenSample:
         """The exact counts behind the pieces' tokens; made once rows are walked, as the tokenizer takes a while to load."""
+        return self._new_sample()
+
+    def weigh_reused(self) -> ReusedRequests:
+        """From here on, the requests that `recall` finds an answer for are weighed as well."""
+        self._reused = ReusedRequests(self._new_sample())
+        return self._reused
+
+    def _new_sample(self) -> TokenSample:
         model = self._job.prompt.model
         return TokenSample(
             self.renderer.blank_line,
@@ -93,6 +126,10 @@ class RequestPlan:
     def _used(self) -> Dataset:
         """The dataset with the columns that make ids and prompts."""
         return self.dataset.with_fewer_columns((*self._job.source.key_columns, *self.renderer.columns))
+
+    @property
+    def _asks_once(self) -> bool:
+        return self._job.reuse is not None and self._job.reuse.duplicates
 
     @property
     def notes(self) -> list[str]:
@@ -132,9 +169,20 @@ class RequestPlan:
             ids = self._ids.ids(batch, row)
             duplicates.add(ids)
             lines = self.renderer.lines(batch, ids)
-            for piece in sharder.pieces(lines, self.sample.weights(lines)):
+            recalled = self.recall(lines) if self.recall else None
+            needed = lines if recalled is None else recalled.needed(lines)
+            if recalled is not None and self._reused is not None:
+                self._reused.add(lines, recalled)
+            keys = recalled.keys() if recalled is not None and self._asks_once else None
+            for piece in sharder.pieces(needed, self.sample.weights(needed), keys):
                 start, stop = piece.start, piece.stop
-                yield RowSlice(row + start, batch.slice(start, stop - start), ids[start:stop], piece)
+                yield RowSlice(
+                    row + start,
+                    batch.slice(start, stop - start),
+                    ids[start:stop],
+                    piece,
+                    recalled and recalled.part(start, stop),
+                )
             row += batch.num_rows
         self._refuse(duplicates)
 

@@ -48,7 +48,7 @@ class RowStatus(StrEnum):
     CANCELLED = "cancelled", _NO_ANSWER, "the batch was cancelled before the row's turn"
     MISSING = "missing", _NO_ANSWER, "the provider's files do not mention the row"
     SKIPPED = "skipped", _NO_ANSWER, "never posted: its template failed, or it is too large"
-    REUSED = "reused", _GOOD_ANSWER, "answered by an earlier run (reserved: not yet)"
+    REUSED = "reused", _GOOD_ANSWER, "answered by an earlier run: not posted, and not paid for again"
 
     def __new__(cls, word: str, facts: _Facts, meaning: str) -> Self:
         """A member is its word, with what is known of it."""

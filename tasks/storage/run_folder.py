@@ -8,6 +8,7 @@
     chunks/00017/posting-1-1.json   what the ledger knows of attempt 1, posting 1
     chunks/00017/results-1-0.jsonl  what came back, byte for byte; a second file is -1
     chunks/00017/enriched.parquet   the chunk's rows with their answers
+    reuse.index                     where the job's answers are, if no later run has written another
     assets/00017/ROW-1.png          pictures and videos that came as answers
     receipt.json
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,7 @@ from configs.errors import ConfigError, StorageError
 from configs.private_files import PRIVATE, make_private_folder
 from tasks.storage.atomic import atomic_file
 from tasks.storage.multipart import abort_unfinished_uploads, atomic_object
+from tasks.storage.temporary import nameless_file
 from tasks.storage.urls import filesystem_of, one_line, redacted, storage_errors
 
 _TEMPORARY = ".part"
@@ -64,6 +65,10 @@ class RunFolder:
         if parts.is_absolute() or ".." in parts.parts:
             raise ConfigError(f"{name}: is outside the run folder {self.url}")
         return str(self._root / parts)
+
+    def below(self, name: str) -> RunFolder:
+        """A folder in this one, to read from."""
+        return RunFolder(join(self.url, name))
 
     def exists(self, name: str) -> bool:
         """Whether the file is there, whole."""
@@ -112,15 +117,21 @@ class RunFolder:
             )
         return cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
 
+    def read_if_there(self, name: str) -> BinaryIO:
+        """The same as `read`; FileNotFoundError for a file that is not there."""
+        if not self.exists(name):
+            raise FileNotFoundError(name)
+        return self.read(name)
+
     def read_local_copy(self, name: str) -> BinaryIO:
         """Open for reading in any order: a remote file is copied to this machine until it is closed."""
         if self._local:
             return self.read(name)
         with self._storage_errors(self.path(name)), self.read(name) as remote:
-            copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+            copy = nameless_file()  # whoever reads it closes it
             shutil.copyfileobj(remote, copy, _BUFFER)
             copy.seek(0)
-            return cast(BinaryIO, copy)
+            return copy
 
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:

@@ -166,7 +166,7 @@ def obey(order: dict[str, Any]) -> int:
     points = Points(order.get("point"), order.get("at", ""), tuple(order.get("avoid", ())), strike)
     install(points, order["folder"])
     try:
-        enrich.fn(order["job"], key="k", **order.get("given", {}))
+        enrich.fn(order["job"], **{"key": "k", **order.get("given", {})})
         code = 0
     except NightmailError as error:
         Path(order["log"]).write_text(str(error))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rigs.killable_job import KillableJob
+from rigs.killable_job import KillableJob, ReusingJob
 
 pytestmark = pytest.mark.slow
 # A request on its way or a rename under way cannot be called back; a transaction half done holds the lock.
@@ -85,6 +85,22 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
     some = points[:8] + points[8::10]
     killed = [kind for point, what in some for kind in kill_and_go_on(finished(), point, what, given=retry)]
     record_property("killed", killed)
+    assert len(killed) >= 0.9 * len(some)
+
+
+def test_a_run_that_takes_earlier_answers_over_is_killed_and_comes_to_the_same(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def second_night() -> KillableJob:
+        return new_case(kind=ReusingJob)
+
+    points = points_of(second_night())
+    # What is its own: the index, opened while it is prepared and replaced when it is published. The rest is as of any run.
+    own = [(point, what) for point, what in points if "reuse.index" in what or "lines.parquet" in what]
+    some = sorted({*own, *points[::20]})
+    killed = [kind for point, what in some for kind in kill_and_go_on(second_night(), point, what)]
+    record_property("killed", killed)
+    assert len(own) > 3
     assert len(killed) >= 0.9 * len(some)
 
 

@@ -16,6 +16,7 @@ import yaml
 from configs.clock import SystemClock
 from rigs.batch_service import KEY, BatchService
 from tasks.ledger.store import Ledger
+from tasks.reuse.index import open_index
 
 
 class KillableJob:
@@ -37,10 +38,9 @@ class KillableJob:
         self.service = service
         self._harness = harness
         folder.mkdir(parents=True)
-        rows = {"id": [f"t-{n}" for n in range(7)], "text": [f"word {n}\u2028" for n in range(7)]}
-        pq.write_table(pa.table(rows), folder / "rows.parquet")
+        self.write_rows(7)
         # The faults strike the first batch that has these very words; the nonce makes them this case's own.
-        job = {
+        self.tree: dict[str, Any] = {
             "name": "letters",
             "source": {"path": "rows.parquet", "key": "id"},
             "prompt": {"model": "m", "user": "Say {{ text }}"},
@@ -54,7 +54,16 @@ class KillableJob:
             "poll": {"first_seconds": 0.03, "max_seconds": 0.05},
             "output": {"path": "out"},
         }
-        (folder / "job.yaml").write_text(yaml.safe_dump(job))
+        self.write_job()
+
+    def write_rows(self, count: int) -> None:
+        """The source: t-0, t-1, ..."""
+        rows = {"id": [f"t-{n}" for n in range(count)], "text": [f"word {n}\u2028" for n in range(count)]}
+        pq.write_table(pa.table(rows), self.folder / "rows.parquet")
+
+    def write_job(self) -> None:
+        """The job file as `tree` has it."""
+        (self.folder / "job.yaml").write_text(yaml.safe_dump(self.tree))
 
     def run(self, how: str = "run", point: int | None = None, **more: Any) -> dict[str, Any]:
         """A run in a process of its own; {"pid", "exit", "stopped"}."""
@@ -104,8 +113,13 @@ class KillableJob:
         assert self.temporary_files() == []
         assert self.leaks() == []
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of its home."""
+        return Ledger(f"sqlite:///{self.folder / 'home/ledger.db'}", SystemClock())
+
     def _run_id(self) -> str:
-        run = Ledger(f"sqlite:///{self.folder / 'home/ledger.db'}", SystemClock()).latest_run("letters", "k")
+        run = self.ledger.latest_run("letters", "k")
         assert run is not None
         return run.id
 
@@ -137,3 +151,36 @@ class KillableJob:
     def leaks(self) -> list[str]:
         """Files that hold the key."""
         return [p.name for p in self.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
+
+
+class ReusingJob(KillableJob):
+    """The same rows, three of which an earlier run has answered; the first of the others needs a second attempt."""
+
+    PAID: ClassVar = {"1/1": 1, "1/2": 1}
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        metadata = self.tree["provider"].pop("metadata")
+        self.tree["reuse"] = True
+        self.write_job()
+        self.write_rows(3)
+        assert self.run(given={"key": "before"})["exit"] == 0, self.log
+        self.tree["provider"]["metadata"] = metadata
+        self.write_job()
+        self.write_rows(7)
+
+    def check(self, asked_twice: int | None = 3) -> None:
+        """The same, and that whoever comes next finds all seven answers."""
+        table = pq.read_table(self.folder / "out")
+        assert table["id"].to_pylist() == [f"t-{n}" for n in range(7)]
+        assert table["llm_status"].to_pylist() == ["reused"] * 3 + ["succeeded"] * 4
+        assert table["llm_reused_from"].to_pylist() == ["letters/before"] * 3 + [None] * 4
+        assert all(f"word {n}\u2028" in answer for n, answer in enumerate(table["llm_answer"].to_pylist()))
+        assert table["llm_attempts"].to_pylist() == [2 if n == asked_twice else int(n > 2) for n in range(7)]
+        assert self.paid() == self.PAID
+        assert self.files_left() == []
+        assert self.temporary_files() == []
+        index = self.ledger.reuse_index("letters")
+        assert index is not None
+        with (self.folder / "home/runs" / index.path).open("rb") as file:
+            assert len(open_index(file).entries) == 7

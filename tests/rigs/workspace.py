@@ -39,7 +39,7 @@ class Workspace:
 
     def source(self, rows: int = 10, **columns: Any) -> None:
         """`id` t-0, t-1, ... and `text`, and further columns."""
-        table = {"id": [f"t-{n}" for n in range(rows)], "text": [f"word {n}" for n in range(rows)], **columns}
+        table = {"id": [f"t-{n}" for n in range(rows)], "text": [f"word {n}" for n in range(rows)]} | columns
         pq.write_table(pa.table(table), self.folder / "rows.parquet")
 
     def change(self, dotted: str, value: Any) -> None:
@@ -96,6 +96,12 @@ class Workspace:
     def batches(self) -> Sequence[BatchRecord]:
         """Every posting of the latest run."""
         return self.ledger.batches(self.run_id)
+
+    def batches_of(self, key: str) -> Sequence[BatchRecord]:
+        """Every posting of the run with that key."""
+        run = self.ledger.latest_run("letters", key)
+        assert run is not None
+        return self.ledger.batches(run.id)
 
     def paid(self) -> dict[str, int]:
         """Batches that the service created, by (chunk, attempt and posting) of the latest run."""

@@ -94,6 +94,27 @@ def test_a_run_goes_on_from_its_run_folder_although_its_ledger_is_gone(
     assert (far.run_id, far.paid()) == (run_id, paid)
 
 
+@pytest.mark.slow
+def test_a_second_night_takes_its_answers_from_the_run_folder_of_the_first(far: S3Workspace) -> None:
+    far.change("reuse", True)
+    far.run(key="first")
+    answers = published(far).select(["id", "llm_answer"])
+    rows = {"id": [f"west-{n}" for n in range(11)], "text": [f"word 2{n}" for n in range(11)]}
+    put_table(far.s3, "in/region=west/rows.parquet", rows)
+    assert far.run(dry_run=True)["reuse"]["rows"] == 30
+    receipt = far.run()
+    assert receipt["rows"] == {"total": 31, "succeeded": 1, "reused": 30}
+    assert sum(batch.requests for batch in far.batches()) == 1
+    assert published(far).select(["id", "llm_answer"]).slice(0, 30) == answers
+    indexes = [name for name in far.s3.names("runs") if name.endswith("reuse.index")]
+    record = far.ledger.reuse_index("letters")
+    assert record is not None
+    assert indexes == [f"runs/{record.path}"]
+    far.s3.fs.rm(f"{far.s3.url}/runs/{record.path}")
+    assert far.run(key="third")["rows"] == {"total": 31, "reused": 31}
+    assert far.s3.unfinished() == []
+
+
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])
 def test_pictures_lie_beside_the_rows(far: S3Workspace, output: str) -> None:
     far.change("output.path", f"{far.s3.url}/{output}")

@@ -21,6 +21,7 @@ _PER_TOKEN = 1e-6
 _WRITES = ("cache_write", "cache_write_1h")
 _KEYS = {"model", "provider", "input", "output", "cached_input", *_WRITES, "factor", "source", "date"}
 _Counts = np.ndarray[Any, np.dtype[np.int64]]
+_Usd = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -72,34 +73,31 @@ class Price:
         usd = fresh * rates.input + cached * rates.cached_input + output_tokens * rates.output
         return usd * _PER_TOKEN
 
-    def total_usd(self, input_tokens: _Counts, output_tokens: _Counts, cached_tokens: _Counts) -> float:
-        """The cost of many requests, priced one by one; three arrays of equal length."""
+    def usd_of_each(self, input_tokens: _Counts, output_tokens: _Counts, cached_tokens: _Counts) -> _Usd:
+        """The costs of many requests, priced one by one; arrays of equal length."""
         cached = np.minimum(cached_tokens, input_tokens)
-        fresh = input_tokens - cached
-        amounts = {"input": fresh, "cached_input": cached, "output": output_tokens}
-        return sum(self._usd(amount, name, input_tokens) or 0.0 for name, amount in amounts.items())
+        usd = self._usd(input_tokens - cached, "input", input_tokens)
+        for amount, name in ((cached, "cached_input"), (output_tokens, "output")):
+            usd = usd + self._usd(amount, name, input_tokens)
+        return usd
 
-    def cache_write_usd(self, input_tokens: _Counts, written: _Counts, written_1h: _Counts) -> float | None:
-        """The extra cost of cache writes over `total_usd`, which prices those tokens as plain input; None if unknown."""
-        extra_cost = 0.0
+    def cache_write_usd(self, input_tokens: _Counts, written: _Counts, written_1h: _Counts) -> _Usd:
+        """The extra costs of cache writes over `usd_of_each`, which prices those tokens as plain input; NaN where unknown."""
+        extra_cost: _Usd = np.zeros(len(input_tokens))
         for name, amount in (("cache_write", written), ("cache_write_1h", written_1h)):
-            if not amount.any():
-                continue
-            usd = self._usd(amount, name, input_tokens)
-            if usd is None:
-                return None
-            extra_cost += usd - (self._usd(amount, "input", input_tokens) or 0.0)
+            if amount.any():
+                more = self._usd(amount, name, input_tokens) - self._usd(amount, "input", input_tokens)
+                extra_cost = extra_cost + np.where(amount > 0, more, 0.0)
         return extra_cost
 
-    def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> float | None:
-        """The sum over all requests of `amount` at the rate called `name`; `input_tokens` selects each request's tier."""
-        rates: list[float | None] = [getattr(step, name) for step in (self, *self.tiers)]
-        if None in rates:
-            return None
-        if not self.tiers:
-            return float(amount.sum()) * (rates[0] or 0.0) * _PER_TOKEN
-        tier_index = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
-        return float((amount * np.array(rates)[tier_index]).sum()) * _PER_TOKEN
+    def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> _Usd:
+        """`amount` of each request at the rate called `name`, NaN where there is none; `input_tokens` selects its tier."""
+        rates = np.array([getattr(step, name) for step in (self, *self.tiers)], np.float64)
+        rate = rates[0]
+        if self.tiers:
+            rate = rates[np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")]
+        usd: _Usd = amount * rate * _PER_TOKEN
+        return usd
 
 
 FREE = Price(0.0, 0.0, 0.0, "runs on this machine")

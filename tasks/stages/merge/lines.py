@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from math import isnan
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -53,13 +54,14 @@ def byte_size(file: BinaryIO) -> int:
 
 @dataclass(frozen=True)
 class ParsedLines:
-    """Readable lines as columns: `table` (custom_id, and what the output keeps of a line) and codes beside it, equal in
-    length: places in STATUSES and ERROR_CLASSES (-1: none), and the number of the attempt."""
+    """Readable lines as columns: `table` (custom_id, and what the output keeps of a line) and arrays beside it, equal in
+    length: places in STATUSES and ERROR_CLASSES (-1: none), the number of the attempt, and the cost, NaN where unknown."""
 
     table: pa.Table
     status: Numbers
     error_class: Numbers
     attempt: Numbers
+    usd: Numbers
 
     @property
     def has_answer(self) -> Numbers:
@@ -85,8 +87,9 @@ class LineCounts:
         unparsable: int,
         price: Price | None,
         cache_writes: Sequence[Numbers] = (),
-    ) -> None:
-        """Count a block's lines, tokens and cost; the cost is unknown once an answer does not say its tokens."""
+    ) -> Numbers:
+        """Count a block's lines, tokens and cost; the cost of each line. An answer that does not say its tokens makes it
+        unknown (NaN), and a second answer of a row costs nothing."""
         self.lines += len(status) + unparsable
         codes = batch.column("error_code")
         broken = codes.to_pylist().count(UNREADABLE_LINE) if codes.null_count < len(codes) else 0
@@ -97,13 +100,14 @@ class LineCounts:
             cache_writes = [writes[first] for writes in cache_writes]
         counts = [arrow_columns.to_numpy(batch.column(name)) for name in TOKENS]
         self.tokens += [int(each.sum()) for each in counts]
-        if self.cost_usd is None or price is None:
-            self.cost_usd = None
-        elif not price.is_free:
-            uncounted = arrow_columns.to_numpy(batch.column("input_tokens").is_null()) & HAS_ANSWER[status]
-            writing = price.cache_write_usd(counts[0], *cache_writes) if cache_writes else 0.0
-            known = writing is not None and not uncounted.any()
-            self.cost_usd = self.cost_usd + price.total_usd(*counts[:3]) + (writing or 0.0) if known else None
+        usd = _usd_of_each(price, batch, status, counts, cache_writes)
+        total = float(usd.sum())
+        self.cost_usd = None if self.cost_usd is None or isnan(total) else self.cost_usd + total
+        if first is None:
+            return usd
+        of_all = np.zeros(len(first))
+        of_all[first] = usd
+        return of_all
 
     def _first_answers(self, ids: list[str], has_answer: Numbers) -> Numbers | None:
         """Mask of the lines whose row was not answered by a line before; None when that is all of them."""
@@ -117,6 +121,25 @@ class LineCounts:
             if has_answer[place]:
                 self.answered.add(custom_id)
         return first
+
+
+def _usd_of_each(
+    price: Price | None,
+    batch: pa.RecordBatch,
+    status: Numbers,
+    counts: Sequence[Numbers],
+    cache_writes: Sequence[Numbers],
+) -> Numbers:
+    """What each line costs; NaN where that is unknown."""
+    if price is None or price.is_free:
+        return np.full(len(status), np.nan if price is None else 0.0)
+    usd = price.usd_of_each(*counts[:3])
+    if cache_writes:
+        usd = usd + price.cache_write_usd(counts[0], *cache_writes)
+    uncounted = batch.column("input_tokens").is_null()
+    if uncounted.true_count:
+        usd[arrow_columns.to_numpy(uncounted) & HAS_ANSWER[status]] = np.nan
+    return usd
 
 
 def parse_block(
@@ -154,20 +177,21 @@ def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:
     return np.fromiter((codes[value] for value in values), np.int8, len(values))
 
 
-def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int]]) -> ParsedLines | None:
+def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int, Numbers]]) -> ParsedLines | None:
     """Blocks, each with its attempt number last, as one; None when there is none. Empties `blocks`."""
     if not blocks:
         return None
     status = np.concatenate([block[1] for block in blocks])
     error_class = np.concatenate([block[2] for block in blocks])
     attempt = np.concatenate([np.full(len(block[1]), block[3], np.int64) for block in blocks])
+    usd = np.concatenate([block[4] for block in blocks])
     table = pa.Table.from_batches([block[0] for block in blocks])
     blocks.clear()
     columns = {}
     for name in table.column_names:
         columns[name] = table.column(name).combine_chunks()
         table = table.drop_columns([name])  # frees the pieces of this column before the next is joined
-    return ParsedLines(pa.table(columns), status, error_class, attempt)
+    return ParsedLines(pa.table(columns), status, error_class, attempt, usd)
 
 
 def first_vector_size(files: Iterable[BinaryIO], parser: Parser) -> int | None:

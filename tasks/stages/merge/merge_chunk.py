@@ -32,6 +32,7 @@ from tasks.stages.merge.lines import (
 )
 from tasks.stages.merge.row_reader import RowReader
 from tasks.stages.merge.rows import Attempt, ChunkRows, Columns, RowMatches, match_rows
+from tasks.stages.merge.taken_over import EarlierAnswers
 from tasks.stages.output_columns import OUTPUT_COLUMNS, typed_columns
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
@@ -80,7 +81,8 @@ class MergeStats:
     """The counts of a merged chunk. `by_status` sums to `rows`.
 
     `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
-    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help.
+    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help,
+    `unanswered_copies` the rows that are copies of them.
     """
 
     rows: int
@@ -91,6 +93,7 @@ class MergeStats:
     duplicate_lines: int
     unparsable_lines: int
     unanswered: tuple[str, ...]
+    unanswered_copies: int = 0
 
     @property
     def missing(self) -> int:
@@ -143,11 +146,12 @@ def merge_chunk(
     retry_on: Collection[str] = RETRY_ON,
     whole_bytes: int = WHOLE_BYTES,
     range_bytes: int = RANGE_BYTES,
+    earlier: EarlierAnswers | None = None,
 ) -> MergeStats:
     """Write the chunk's enriched Parquet to `sink`.
 
     `rows` is the chunk's source rows as an Arrow stream; `lines` has custom_id, skip_code, skip_message (strings), one
-    per row in the same order. Result files must be seekable and near: big ones are read line by line.
+    per row in the same order; rows for which it names a `reuse_run` get their answers from `earlier`. Result files must be seekable and near: big ones are read line by line.
     Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
     """
     source = RowReader(rows, carried)
@@ -160,7 +164,14 @@ def merge_chunk(
     )
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, len(attempts), price, answer_column.parsed_type)
-    columns = Columns(chunk, attempts, answer_column, checker)
+    columns = Columns(chunk, attempts, answer_column, checker, earlier)
+    if earlier is not None:
+        earlier.gather(
+            {
+                column.name: kind
+                for column, kind in typed_columns(answer_column.type, checker and checker.type)
+            }
+        )
     with BackgroundWriter(
         sink, schema, GROUP_ROWS, **writer_options(source.first(), schema, prefix)
     ) as writer:
@@ -252,8 +263,8 @@ class _Account:
         parsed = []
         for attempt, block in blocks:
             batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
-            self.counts[attempt].add(batch, status, unparsable, self.price, writes)
-            parsed.append((batch, status, error_class, attempt))
+            usd = self.counts[attempt].add(batch, status, unparsable, self.price, writes)
+            parsed.append((batch, status, error_class, attempt, usd))
         return join_blocks(parsed)
 
     def errors(self, codes: pa.Array, messages: pa.Array) -> None:

@@ -15,6 +15,7 @@ from tasks.stages import arrow_columns
 from tasks.stages.answers.columns import AnswerColumn, Problems
 from tasks.stages.answers.schema import Checker
 from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
+from tasks.stages.merge.taken_over import REUSED, EarlierAnswers, take_over
 from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import classify, failure_status
@@ -44,14 +45,22 @@ class Attempt:
 
 
 class ChunkRows:
-    """The chunk's rows by custom_id, and which attempt posted which."""
+    """The chunk's rows by custom_id, and which attempt posted which. A row that takes over an earlier answer, one
+    that asks what another row asks, and one that is skipped were not asked: no line is for them."""
 
     def __init__(self, lines: pa.Table, attempts: Sequence[Attempt]) -> None:
-        self.ids = _one_array(lines.column("custom_id"))
-        self.skip_code = _one_array(lines.column("skip_code"))
-        self.skip_message = _one_array(lines.column("skip_message"))
+        self.ids = _texts(lines.column("custom_id"))
+        self.skip_code = _texts(lines.column("skip_code"))
+        self.skip_message = _texts(lines.column("skip_message"))
         self.skipped: Numbers = arrow_columns.to_numpy(self.skip_code.is_valid())
-        self._asked = np.flatnonzero(~self.skipped)
+        self.reused: Numbers = np.zeros(len(self.ids), bool)
+        if "reuse_run" in lines.column_names:
+            self.reused = arrow_columns.to_numpy(arrow_columns.combined(lines.column("reuse_run")).is_valid())
+        self.copies: Numbers = np.zeros(len(self.ids), bool)
+        if "same_as" in lines.column_names:
+            self.copies = arrow_columns.to_numpy(arrow_columns.combined(lines.column("same_as")).is_valid())
+        self._not_asked = self.skipped | self.reused | self.copies
+        self._asked = np.flatnonzero(~self._not_asked)
         self._asked_ids = self.ids.take(arrow_columns.indices(self._asked))
         if pc.count_distinct(self._asked_ids, mode="all").as_py() != len(self._asked):
             raise IntegrityError(
@@ -76,7 +85,7 @@ class ChunkRows:
 
     def _posted(self, number: int, attempt: Attempt) -> Numbers:
         if attempt.posted is None:
-            return ~self.skipped
+            return ~self._not_asked
         ids = attempt.posted
         rows = self.rows_of(ids if isinstance(ids, pa.Array) else arrow_columns.strings(list(ids)))
         if (rows < 0).any():
@@ -94,7 +103,8 @@ class RowMatches:
 
     `line` is the number of the matching result line and `batch_error` the attempt whose error as a whole stands in for
     one, -1 where there is none. `attempt` is the attempt that either is of, or else the latest that posted the row; -1
-    where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted.
+    where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted. `usd` is what all the
+    row's lines cost, NaN where unknown.
     """
 
     lo: int
@@ -103,6 +113,7 @@ class RowMatches:
     attempt: Numbers
     status: Numbers
     asks_again: Numbers
+    usd: Numbers
     duplicates: int
     unknown: int
 
@@ -129,7 +140,8 @@ def match_rows(
         matches.attempt[undecided & mask] = number
     skipped = rows.skipped[lo:hi]
     matches.status[skipped] = SKIPPED
-    matches.asks_again[skipped | HAS_ANSWER[matches.status]] = False
+    matches.status[rows.reused[lo:hi]] = REUSED
+    matches.asks_again[skipped | rows.copies[lo:hi] | HAS_ANSWER[matches.status]] = False
     return matches
 
 
@@ -138,9 +150,10 @@ def _without_batch_errors(
 ) -> RowMatches:
     """What the lines say of the rows; a row without one is missing."""
     line = np.full(hi - lo, -1, np.int64)
+    usd = np.zeros(hi - lo)
     duplicates = unknown = 0
     if parsed is not None:
-        duplicates, unknown = _match_lines(rows, parsed, lo, hi, line)
+        duplicates, unknown = _match_lines(rows, parsed, lo, line, usd)
     has_line = line >= 0
     status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
     wanted = np.array([each.retryable and each in retry_on for each in ERROR_CLASSES] + [False])  # code -1
@@ -152,18 +165,23 @@ def _without_batch_errors(
         attempt=np.where(has_line, _pick(parsed.attempt if parsed else None, line), -1),
         status=status,
         asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
+        usd=usd,
         duplicates=duplicates,
         unknown=unknown,
     )
 
 
-def _match_lines(rows: ChunkRows, parsed: ParsedLines, lo: int, hi: int, line: Numbers) -> tuple[int, int]:
-    """Put the number of the best line of each row into `line`; how many lines were duplicates, how many unknown."""
-    row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, hi)
+def _match_lines(
+    rows: ChunkRows, parsed: ParsedLines, lo: int, line: Numbers, usd: Numbers
+) -> tuple[int, int]:
+    """Put the number of the best line of each row into `line`, and what all of them cost into `usd`; how many lines were
+    duplicates, how many unknown."""
+    row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, lo + len(line))
     number = np.arange(len(row))
     known = row >= 0
     known[known] = rows.posted[parsed.attempt[known], row[known]]
     row, number, attempt = row[known], number[known], parsed.attempt[known]
+    usd += np.bincount(row - lo, weights=parsed.usd[known], minlength=len(usd))
     # files come in the order of attempts, so the line number breaks every tie
     rank = np.where(parsed.has_answer[known], _ANSWER_RANK - number, attempt * _ATTEMPT_RANK - number)
     each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
@@ -205,8 +223,10 @@ class Columns:
         attempts: Sequence[Attempt],
         answer_column: AnswerColumn,
         checker: Checker | None,
+        earlier: EarlierAnswers | None,
     ) -> None:
         self._rows = rows
+        self._earlier = earlier
         self._answer_column = answer_column
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
@@ -214,7 +234,7 @@ class Columns:
         self._messages = [attempt.error[1] if attempt.error else None for attempt in attempts]
 
     def of(self, matches: RowMatches, parsed: ParsedLines | None, lo: int, hi: int) -> dict[str, pa.Array]:
-        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches` to invalid."""
+        """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches`."""
         cut = slice(lo - matches.lo, hi - matches.lo)
         status, batch_error = matches.status[cut], matches.batch_error[cut]
         columns = self._from_lines(parsed, matches.line[cut])
@@ -227,10 +247,15 @@ class Columns:
             columns["error_message"] = _remarked(columns["error_message"], remarks)
         if problems:
             _mark_invalid(columns, status, problems)
-        columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
         columns["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
         columns["custom_id"] = self._rows.ids[lo:hi]
         columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
+        columns["reused_from"] = pa.nulls(hi - lo, pa.string())
+        columns["cost_usd"] = arrow_columns.from_numpy(matches.usd[cut], ~np.isnan(matches.usd[cut]))
+        reused = self._rows.reused[lo:hi]
+        if self._earlier is not None and reused.any():
+            take_over(columns, status, reused, self._earlier.take(lo, hi))
+        columns["status"] = arrow_columns.lookup([str(each) for each in STATUSES], status)
         return {column.name: columns[column.name] for column in OUTPUT_COLUMNS if column.name in columns}
 
     def _from_lines(self, parsed: ParsedLines | None, line: Numbers) -> dict[str, pa.Array]:
@@ -283,6 +308,5 @@ def _mark_invalid(columns: dict[str, pa.Array], status: Numbers, problems: Probl
     columns["error_message"] = pc.coalesce(columns["error_message"], arrow_columns.strings(messages))
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    joined = column.cast(pa.string()).combine_chunks()
-    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
+def _texts(column: pa.ChunkedArray) -> pa.Array:
+    return arrow_columns.combined(column.cast(pa.string()))

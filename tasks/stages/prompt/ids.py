@@ -128,7 +128,10 @@ class DuplicateFinder:
 
     def add(self, ids: Sequence[str]) -> None:
         """Remember these ids, as hashes."""
-        hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+        self.add_hashes(np.fromiter(map(hash, ids), np.int64, len(ids)))
+
+    def add_hashes(self, hashes: Hashes) -> None:
+        """The same of what are 64-bit hashes already."""
         while hashes.size:
             fitting = hashes[: self.BLOCK_IDS - self._block_used]
             self._block[self._block_used : self._block_used + fitting.size] = fitting
@@ -139,20 +142,16 @@ class DuplicateFinder:
 
     def suspects(self, limit: int = 10_000) -> set[int]:
         """Hashes that came at least twice, at most about `limit` of them: a few are enough to refuse the dataset."""
-        if self._file is None:
-            return set(_repeated(self._sorted_block())[:limit].tolist())
-        self._spill()
         repeated: set[int] = set()
-        # Hashes are spread evenly, so a part of their range is about the same share of every block: few enough of each
-        # are read at a time that all together are about one block.
-        parts_at_once = max(1, self._PARTS // len(self._part_offsets))
-        for part in range(0, self._PARTS, parts_at_once):
-            hashes = np.concatenate(list(self._parts(part, min(part + parts_at_once, self._PARTS))))
-            hashes.sort()
+        for hashes in self._sorted_parts():
             repeated.update(_repeated(hashes)[:limit].tolist())
             if len(repeated) >= limit:
                 break
         return repeated
+
+    def repeats(self) -> int:
+        """How many hashes had come before."""
+        return sum(int(np.count_nonzero(part[1:] == part[:-1])) for part in self._sorted_parts())
 
     def close(self) -> None:
         """Give the disk space back; garbage collection does so too."""
@@ -174,6 +173,20 @@ class DuplicateFinder:
         self._file.write(block.tobytes())
         self._part_offsets.append(np.concatenate((starts, [block.size])) + offset)
         self._block_used = 0
+
+    def _sorted_parts(self) -> Iterator[Hashes]:
+        """All hashes, range by range, sorted. Hashes are spread evenly, so a part of their range is about the same share of
+        every block: few enough of each are read at a time that all together are about one block."""
+        if self._file is None:
+            yield self._sorted_block()
+            return
+        if self._block_used:
+            self._spill()
+        parts_at_once = max(1, self._PARTS // len(self._part_offsets))
+        for part in range(0, self._PARTS, parts_at_once):
+            hashes = np.concatenate(list(self._parts(part, min(part + parts_at_once, self._PARTS))))
+            hashes.sort()
+            yield hashes
 
     def _parts(self, first: int, stop: int) -> Iterator[Hashes]:
         """The hashes of these parts of the range, block by block."""

@@ -111,7 +111,7 @@ class Renderer:
             self._slots.append(None if piece is CUSTOM_ID else len(self._templates))
             if isinstance(piece, Template):
                 self._templates.append(RowTemplate(piece.text, piece.name, columns, piece.sent_as))
-        self._format = _one_line(b"%b".join(literals)) + b"\n"
+        self._format = one_line(b"%b".join(literals)) + b"\n"
         used = frozenset[str]().union(*(template.columns for template in self._templates))
         self._columns = tuple(column for column in columns if column in used)
 
@@ -154,7 +154,7 @@ class Renderer:
         if not self._slots:
             return [line % ()] * batch.num_rows
         slots = (ids if slot is None else texts[slot] for slot in self._slots)
-        return [_one_line(line % values) for values in zip(*slots, strict=True)]
+        return [one_line(line % values) for values in zip(*slots, strict=True)]
 
     def _too_large(self, batch: pa.RecordBatch) -> Skip | None:
         size = sum(batch.column(name).nbytes for name in self._columns)
@@ -189,8 +189,8 @@ def _shown(sent: bytes) -> str:
     return value if isinstance(value, str) else sent.decode()
 
 
-def _one_line(line: bytes) -> bytes:
-    """The line without what only some readers take for the end of one; in JSON it stands in texts alone."""
+def one_line(line: bytes) -> bytes:
+    """A request line without what only some readers take for the end of one; in JSON it stands in texts alone."""
     if line.isascii():  # which is known at once
         return line
     for raw, escaped in _LINE_ENDS:

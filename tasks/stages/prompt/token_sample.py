@@ -17,6 +17,7 @@ import orjson
 
 from tasks.stages.prompt.content import PromptContent
 from tasks.stages.prompt.render import Skip
+from tasks.stages.prompt.shard import Lines
 from tasks.stages.prompt.tokenizer import Encoding, count_tokens
 from tasks.stages.prompt.tokens import CLASS_UNITS, UNITS, Weights, class_units
 
@@ -102,7 +103,7 @@ class TokenSample:
         self._stratum = _Stratum()
         self._uncounted: Counter[str] = Counter()
 
-    def weights(self, lines: Sequence[bytes | Skip]) -> Weights:
+    def weights(self, lines: Lines) -> Weights:
         """The weights of a micro-batch, some of whose lines are counted for it."""
         posted = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
         if not posted:
@@ -140,10 +141,10 @@ class TokenSample:
         rows = FIRST_ROWS if self._counted < ENOUGH else ROWS
         return min(rows, max(_FEWEST, requests * MOST_BYTES // max(1, size)))
 
-    def _parsed(self, line: bytes | Skip) -> PromptContent:
+    def _parsed(self, line: bytes | Skip | None) -> PromptContent:
         return self._content_of(orjson.loads(cast("bytes", line)))
 
-    def _own(self, line: bytes | Skip, content: PromptContent) -> tuple[int, int]:
+    def _own(self, line: bytes | Skip | None, content: PromptContent) -> tuple[int, int]:
         """(tokens, class units) of what is the line's own."""
         media = _media_units(content) - self._blank_media
         tokens = content.count(self._encoding, self._known) - self._common

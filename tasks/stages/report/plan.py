@@ -7,7 +7,26 @@ from typing import Literal
 from pydantic import Field, computed_field
 
 from tasks.stages.report.document import Document
-from tasks.stages.report.estimate import Estimate
+from tasks.stages.report.estimate import CostRange, Estimate
+
+
+class PlannedReuse(Document):
+    """Rows that would take over an earlier answer."""
+
+    rows: int = Field(description="Rows that would take over an earlier answer.")
+    total_usd: CostRange = Field(
+        description="Price of all requests, prompts and answers, if these rows were asked too."
+    )
+
+
+class Duplicates(Document):
+    """Rows whose request is the same as that of a row before them."""
+
+    rows: int = Field(description="Such rows, those left out that have an earlier answer.")
+    usd: CostRange = Field(description="Their price, prompts and answers, at the average of all requests.")
+    asked_once: bool = Field(
+        description="Whether `reuse.duplicates` is on, which asks once what rows of a chunk ask."
+    )
 
 
 class Plan(Document):
@@ -29,7 +48,8 @@ class Plan(Document):
     endpoint: str = Field(description="Endpoint of the requests.")
     model: str = Field(description="Model that would be asked.")
     rows: int = Field(description="Rows of the dataset.")
-    chunks: int = Field(description="Chunks, each of them one batch.")
+    chunks: int = Field(description="Chunks of rows.")
+    batches: int = Field(description="Chunks with rows to post, each of them one batch.")
     requests: int = Field(description="Rows that would be posted.")
     bytes: int = Field(description="Size of the request files.")
     skipped: int = Field(description="Rows that would not be posted.")
@@ -41,6 +61,12 @@ class Plan(Document):
         " not enforced, and the like.",
     )
     estimate: Estimate = Field(description="Tokens and price, of the prompts and with the answers.")
+    reuse: PlannedReuse | None = Field(
+        None, description="What earlier runs have answered; null for a job without `reuse`."
+    )
+    duplicates: Duplicates | None = Field(
+        None, description="Rows that ask what another row of the run asks; null where there are none."
+    )
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 
     @computed_field(description="The same as `estimate.prompt_tokens`.")

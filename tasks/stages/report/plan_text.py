@@ -4,19 +4,49 @@ from __future__ import annotations
 
 from configs import trials
 from configs.foreign_text import printable
+from tasks.stages.report.estimate import CostRange
 from tasks.stages.report.estimate_text import answers_text, cost_lines
 from tasks.stages.report.formatting import count_with_noun, markdown_code, markdown_text
 from tasks.stages.report.plan import Plan
+
+
+def reuse_text(plan: Plan) -> str:
+    """`9,900,112 reused, 99,888 to post, $1.20 instead of $119.00`; empty for a job without `reuse`."""
+    if plan.reuse is None:
+        return ""
+    cost, whole = _most(plan.estimate.total_usd), _most(plan.reuse.total_usd)
+    text = f"{plan.reuse.rows:,} reused, {plan.requests:,} to post"
+    return f"{text}, {cost} instead of {whole}" if cost and whole else text
+
+
+def duplicates_text(plan: Plan) -> str:
+    """How many rows ask what another row asks, and what that costs; empty when none does."""
+    if plan.duplicates is None:
+        return ""
+    text = f"{count_with_noun(plan.duplicates.rows, 'row asks', 'rows ask')} what another row asks"
+    if plan.duplicates.asked_once:
+        return f"{text}, which is asked once in each chunk"
+    usd = _most(plan.duplicates.usd)
+    return f"{text}, for {usd}" if usd else text
+
+
+def _most(cost: CostRange) -> str:
+    """The upper end where it is known, else the lower; empty where nothing is, or nothing costs."""
+    if cost.high:
+        return f"${cost.high:,.4f}"
+    return f"${cost.low:,.4f} or more" if cost.low else ""
 
 
 def plan_as_markdown(plan: Plan) -> str:
     """A plan as Markdown, for a Prefect artifact."""
     facts = {
         "rows": f"{plan.rows:,}, of which {plan.skipped:,} are skipped",
-        "batches": f"{plan.chunks:,} at {plan.provider}, {plan.model}",
+        "batches": f"{plan.batches:,} at {plan.provider}, {plan.model}",
         "requests": f"{plan.requests:,} in {plan.bytes:,} bytes",
         "prompt tokens": f"about {plan.estimate.prompt_tokens:,} ({plan.estimate.method})",
         "answers": answers_text(plan.estimate),
+        **({"reuse": reuse} if (reuse := reuse_text(plan)) else {}),
+        **({"duplicates": duplicates} if (duplicates := duplicates_text(plan)) else {}),
         **dict(line.split(maxsplit=1) for line in cost_lines(plan.estimate)),
         "source": markdown_code(plan.source),
         "output": markdown_code(plan.output),
@@ -44,7 +74,7 @@ def plan_as_text(plan: Plan) -> str:
     estimate = plan.estimate
     return "\n".join(
         [
-            f"{plan.job} {plan.key}: {plan.rows:,} rows → {count_with_noun(plan.chunks, 'batch', 'batches')} at {plan.provider}",
+            f"{plan.job} {plan.key}: {plan.rows:,} rows → {count_with_noun(plan.batches, 'batch', 'batches')} at {plan.provider}",
             f"  source   {plan.source}",
             f"  output   {plan.output}",
             f"  model    {plan.model} at {plan.endpoint}",
@@ -52,6 +82,8 @@ def plan_as_text(plan: Plan) -> str:
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
             f"  answers  {answers_text(estimate)}",
             *cost_lines(estimate),
+            *([f"  reuse    {reuse}"] if (reuse := reuse_text(plan)) else []),
+            *([f"  repeated {duplicates}"] if (duplicates := duplicates_text(plan)) else []),
             *(f"  skipped  {count:,} × {printable(reason)}" for reason, count in plan.skips.items()),
             *(f"  note     {printable(note)}" for note in plan.notes),
             "",

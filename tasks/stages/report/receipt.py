@@ -87,6 +87,15 @@ class TokenSums(Document):
     reasoning: int = Field(description="The part of `output` that was spent on reasoning.")
 
 
+class ReusedAnswers(Document):
+    """Rows that took over the answer of an earlier run, and were not posted."""
+
+    rows: int = Field(description="Rows that took over the answer of an earlier run, whatever their status.")
+    saved_usd: float | None = Field(
+        description="What their answers cost when they were bought; null when that of any is unknown."
+    )
+
+
 class ErrorSummary(Document):
     """One error code, and how many rows ended with it."""
 
@@ -132,6 +141,9 @@ class Receipt(Document):
     batches: BatchCounts = Field(description="Batches at the provider.")
     tokens: TokenSums = Field(description="Tokens, over all attempts.")
     cost_usd: float | None = Field(description="What all attempts cost; null when a price is unknown.")
+    reused: ReusedAnswers | None = Field(
+        None, description="What earlier runs had answered; null for a job without `reuse`."
+    )
     estimate: Estimate | None = Field(
         None, description="What tokens and cost were thought to be when the requests were made."
     )

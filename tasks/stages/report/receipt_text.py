@@ -34,6 +34,16 @@ def odd_lines_text(receipt: Receipt) -> str:
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
+def reused_text(receipt: Receipt) -> str:
+    """How many rows took over an earlier answer, and what those had cost; empty when none did."""
+    reused = receipt.reused
+    if reused is None or not reused.rows:
+        return ""
+    rows = count_with_noun(reused.rows, "row", "rows")
+    saved = "" if not reused.saved_usd else f", ${reused.saved_usd:,.4f} not paid again"
+    return f"{rows} answered by earlier runs{saved}"
+
+
 def as_markdown(receipt: Receipt) -> str:
     """A receipt as Markdown, for a Prefect artifact."""
     rows = receipt.rows
@@ -47,6 +57,8 @@ def as_markdown(receipt: Receipt) -> str:
         "",
         f"cost {_cost_text(receipt)} · tokens {_token_text(receipt)} · batches {_batch_text(receipt)} · time {duration(receipt.seconds)}",
     ]
+    if reused := reused_text(receipt):
+        lines += ["", f"Reused: {reused}."]
     if odd_text := odd_lines_text(receipt):
         lines += ["", f"Odd lines in the results: {odd_text}."]
     if budget_text := budget_line(receipt):
@@ -73,6 +85,7 @@ def as_text(receipt: Receipt) -> str:
         f"  batches  {_batch_text(receipt)}",
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
+        *([f"  reused   {reused}"] if (reused := reused_text(receipt)) else []),
         f"  time     {duration(receipt.seconds)}",
         *([f"  lines    {odd_text}"] if (odd_text := odd_lines_text(receipt)) else []),
         *([f"  budget   {budget_text}"] if (budget_text := budget_line(receipt)) else []),

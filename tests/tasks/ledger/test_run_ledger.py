@@ -50,6 +50,7 @@ WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] 
     "reopen": lambda run, _chunk, _batch, _now: run.reopen((), "x", state=RunState.RUNNING),
     "note": lambda run, _chunk, _batch, _now: run.note("x", "y"),
     "mark_tidied": lambda run, _chunk, _batch, _now: run.mark_tidied(),
+    "switch_reuse_index": lambda run, _chunk, _batch, _now: run.switch_reuse_index("letters", None, "x"),
     "delete_run": lambda run, _chunk, _batch, _now: run.delete_run(),
 }
 
@@ -263,3 +264,20 @@ def test_the_first_stat_is_that_of_the_first_chunk_that_has_one(new_run: NewRun,
         run.move(run.chunk(chunk.number), S.MERGED, "x", stats=stats)
     assert run.first_stat("vector_size") == 64
     assert run.first_stat("other") is None
+
+
+def test_of_two_runs_that_replace_an_index_one_is_told_that_the_other_was_faster(
+    ledger: Ledger, new_run: NewRun
+) -> None:
+    one, other = new_run("r1", "a"), new_run("r2", "b")
+    assert ledger.reuse_index("letters") is None
+    assert one.switch_reuse_index("letters", None, "letters/a/index")
+    assert not other.switch_reuse_index("letters", None, "letters/b/index")
+    first = ledger.reuse_index("letters")
+    assert (first.version, first.path) == (1, "letters/a/index")
+    assert other.switch_reuse_index("letters", first, "letters/b/index")
+    assert not one.switch_reuse_index("letters", first, "letters/a/index")
+    assert ledger.reuse_index("letters").path == "letters/b/index"
+    assert ledger.reuse_index("others") is None
+    ledger.forget_reuse_index("letters")
+    assert ledger.reuse_index("letters") is None

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from tasks.stages.report.formatting import count_with_noun, duration
 from tasks.stages.report.page.formatting import dollars, local_and_utc, percentage
 from tasks.stages.report.receipt import Receipt
+from tasks.stages.report.receipt_text import reused_text
 from tasks.stages.row_status import RowStatus
 
 _ODD_LINE_TEXTS = {
@@ -100,8 +101,8 @@ def _cost_figure(receipt: Receipt) -> Figure:
         return Figure("Cost", "unknown", "no price is known for it")
     if _is_free(receipt):
         return Figure("Cost", "free", "embedded service")
-    cost, answered = receipt.cost_usd, receipt.rows.answered
-    remark = f"per 1,000 answers ${1000 * cost / answered:,.4f}" if cost and answered else ""
+    cost, bought = receipt.cost_usd, receipt.rows.answered - receipt.rows.by_status.get(RowStatus.REUSED, 0)
+    remark = f"per 1,000 answers ${1000 * cost / bought:,.4f}" if cost and bought else ""
     return Figure("Cost", dollars(cost), remark)
 
 
@@ -129,6 +130,7 @@ def properties(receipt: Receipt, zone: ZoneInfo) -> list[RunProperty]:
             "Tokens", ", ".join(f"{count:,} {kind}" for kind, count in tokens.items()), is_code=False
         ),
         RunProperty("Cost", cost, is_code=False),
+        *([RunProperty("Reused", reused, is_code=False)] if (reused := reused_text(receipt)) else []),
         RunProperty("Logical date", receipt.date.isoformat(), is_code=False),
         RunProperty("Run", receipt.run + redo, is_code=True),
         RunProperty("Run folder", receipt.run_folder, is_code=True),

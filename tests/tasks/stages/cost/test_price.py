@@ -115,7 +115,7 @@ def test_a_request_costs_what_its_own_length_says(
 @given(st.lists(st.tuples(*[st.integers(0, 3_000)] * 3), max_size=20), st.sampled_from([FLAT, TIERED]))
 def test_many_requests_cost_the_sum_of_each(rows: list[tuple[int, int, int]], price: Price) -> None:
     columns = np.array(rows, np.int64).reshape(-1, 3).T
-    assert price.total_usd(*columns) == pytest.approx(sum(price.cost_usd(*row) for row in rows))
+    assert price.usd_of_each(*columns).sum() == pytest.approx(sum(price.cost_usd(*row) for row in rows))
 
 
 def test_tiers_of_the_data_are_kept() -> None:
@@ -147,28 +147,27 @@ def test_what_is_written_to_a_cache_has_a_price_of_its_own(hour: bool) -> None:
     counts = [np.array([1_000, 2_000]), np.array([10, 10]), np.array([0, 1_500])]
     written, none = np.array([900, 0]), np.array([0, 0])
     more = price.cache_write_usd(counts[0], *((none, written) if hour else (written, none)))
-    assert more is not None
     whole = 100 * 0.5 + 900 * (1.0 if hour else 0.625) + 500 * 0.5 + 1_500 * 0.05 + 20 * 2.5
-    assert price.total_usd(*counts) + more == pytest.approx(whole / 1e6)
+    assert (price.usd_of_each(*counts) + more).sum() == pytest.approx(whole / 1e6)
 
 
 def test_writes_to_a_cache_are_unknown_where_nobody_prices_them_and_nothing_where_there_are_none() -> None:
     tokens, none, some = np.array([1_000]), np.array([0]), np.array([900])
-    assert FLAT.cache_write_usd(tokens, none, none) == 0
-    assert FLAT.cache_write_usd(tokens, none, some) is None
+    assert FLAT.cache_write_usd(tokens, none, none).sum() == 0
+    assert np.isnan(FLAT.cache_write_usd(tokens, none, some)).any()
     stated = parse_overrides(
         {"prices": [{"model": "m", "input": 1, "output": 2, "cache_write_1h": 2, "factor": 0.5}]}
     )
     mine = stated_price(stated, "m", "openai")
     assert mine is not None
-    assert mine.cache_write_usd(tokens, none, some) == pytest.approx(900 * 0.5 / 1e6)
-    assert mine.cache_write_usd(tokens, some, none) is None
+    assert mine.cache_write_usd(tokens, none, some).sum() == pytest.approx(900 * 0.5 / 1e6)
+    assert np.isnan(mine.cache_write_usd(tokens, some, none)).all()
 
 
 def test_writes_to_a_cache_go_by_tiers_too() -> None:
     tiers = (Tier(100, 4.0, 8.0, 2.0, 5.0, 8.0),)
     price = Price(1.0, 2.0, 0.5, "test", tiers, 1.25, 2.0)
     short, long = np.array([50, 0]), np.array([0, 150])
-    assert price.cache_write_usd(np.array([50, 150]), short, long) == pytest.approx(
+    assert price.cache_write_usd(np.array([50, 150]), short, long).sum() == pytest.approx(
         (50 * 0.25 + 150 * 4.0) / 1e6
     )

@@ -313,6 +313,20 @@ def test_several_answers_are_each_checked() -> None:
     assert table["llm_error_message"][0].as_py().startswith("answer 2: $.k: ")
 
 
+@both_ways
+def test_what_rows_cost_adds_up_to_what_their_attempts_did(way: dict[str, int]) -> None:
+    price = Price(1.0, 2.0, 0.5, "test")
+    first = Attempt((file(answered("a", tokens=100), failed("b"), answered("a", tokens=100)),))
+    second = Attempt((file(answered("b", tokens=10), answered("x", tokens=10**6)),), ["b"])
+    table, stats = merge([first, second], price=price, skipped={"c": ("template_error", "no")}, **way)
+    assert table["llm_cost_usd"].to_pylist() == pytest.approx([102e-6, 12e-6, 0.0])
+    assert stats.unknown_ids == 1
+    table, _ = merge([first, Attempt((file(answered("b", tokens=None)),), ["b"])], price=price, **way)
+    assert table["llm_cost_usd"].to_pylist() == pytest.approx([102e-6, None, 0.0])
+    table, _ = merge([first], skipped={"c": ("template_error", "no")}, **way)
+    assert table["llm_cost_usd"].to_pylist() == [None, None, 0.0]
+
+
 def test_the_cost_is_per_attempt_and_unknown_when_anything_is() -> None:
     price = Price(1.0, 2.0, 0.5, "test")
     attempts = [

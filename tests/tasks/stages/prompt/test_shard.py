@@ -10,21 +10,24 @@ from hypothesis import strategies as st
 
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.render import Skip
-from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, FileLimits, Sharder
+from tasks.stages.prompt.shard import MAX_BYTES, MAX_REQUESTS, MAX_ROWS, FileLimits, Sharder
 from tasks.stages.prompt.tokens import Weights
 
-Lines = Sequence[bytes | Skip]
+Lines = Sequence[bytes | Skip | None]
 BAD = Skip("template_error", "no")
 PLAIN = Weights()
 
 
-def chunks_of(sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLAIN) -> list[dict[str, Any]]:
+def chunks_of(
+    sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLAIN, *, once: bool = False
+) -> list[dict[str, Any]]:
     """What a writer that obeys makes of it: per chunk its rows, bytes, requests, units and skipped rows."""
     chunks: list[dict[str, Any]] = []
     first = 0
     for lines in batches:
         expected_start = 0
-        for piece in sharder.pieces(lines, weights):
+        keys = [line if isinstance(line, bytes) else b"" for line in lines] if once else None
+        for piece in sharder.pieces(lines, weights, keys):
             assert piece.start == expected_start
             assert piece.stop > piece.start
             expected_start = piece.stop
@@ -41,19 +44,25 @@ def chunks_of(sharder: Sharder, batches: Sequence[Lines], weights: Weights = PLA
     return chunks
 
 
-def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) -> list[dict[str, Any]]:
+def reference(
+    limits: FileLimits, batches: Sequence[Lines], weights: Weights, *, once: bool = False
+) -> list[dict[str, Any]]:
     """One line at a time, as one would write it down."""
     chunks: list[dict[str, Any]] = []
     fresh = {"rows": [], "payload": b"", "requests": 0, "units": 0, "skipped": {}}
     for row, line in enumerate(line for lines in batches for line in lines):
-        too_large = not isinstance(line, Skip) and len(line) > min(
+        too_large = isinstance(line, bytes) and len(line) > min(
             limits.max_bytes, limits.max_line_bytes or len(line)
         )
-        if not chunks:
+        if not chunks or len(chunks[-1]["rows"]) == limits.max_rows:
             chunks.append({key: type(value)(value) for key, value in fresh.items()})
         chunk = chunks[-1]
-        if isinstance(line, Skip) or too_large:
-            chunk["skipped"][row] = "row_too_large" if too_large else line.code
+        if not isinstance(line, bytes) or too_large:
+            if line is not None:
+                chunk["skipped"][row] = "row_too_large" if too_large else line.code
+            chunk["rows"].append(row)
+            continue
+        if once and line in chunk["payload"].splitlines(keepends=True):
             chunk["rows"].append(row)
             continue
         units = weights.units(line, (row,))
@@ -72,13 +81,14 @@ def reference(limits: FileLimits, batches: Sequence[Lines], weights: Weights) ->
 
 
 text_lines = st.text("ab日😀", max_size=12).map(lambda text: text.encode() + b"\n")
-micro_batches = st.lists(st.lists(text_lines | st.just(BAD), max_size=12), max_size=8)
+micro_batches = st.lists(st.lists(text_lines | st.just(BAD) | st.none(), max_size=12), max_size=8)
 some_limits = st.builds(
     FileLimits,
     max_requests=st.integers(1, 20),
     max_bytes=st.integers(5, 120),
     max_line_bytes=st.none() | st.integers(5, 40),
     max_tokens=st.none() | st.integers(1, 60),
+    max_rows=st.just(MAX_ROWS) | st.integers(1, 30),
 )
 some_weights = st.builds(Weights, st.integers(0, 300_000), st.integers(0, 25), st.integers(200, 3_000))
 
@@ -86,6 +96,25 @@ some_weights = st.builds(Weights, st.integers(0, 300_000), st.integers(0, 25), s
 @given(micro_batches, some_limits, some_weights)
 def test_cuts_as_one_line_at_a_time_would(batches: list[Lines], limits: FileLimits, weights: Weights) -> None:
     assert chunks_of(Sharder(limits), batches, weights) == reference(limits, batches, weights)
+
+
+@given(micro_batches, some_limits, some_weights)
+def test_asks_once_what_a_chunk_asks_more_than_once(
+    batches: list[Lines], limits: FileLimits, weights: Weights
+) -> None:
+    found = chunks_of(Sharder(limits), batches, weights, once=True)
+    assert found == reference(limits, batches, weights, once=True)
+
+
+def test_a_copy_says_which_row_of_its_chunk_it_is_a_copy_of() -> None:
+    sharder = Sharder(FileLimits(max_rows=5))
+    lines = [b"a\n", BAD, None, b"b\n", b"a\n", b"b\n", b"b\n"]
+    pieces = [*sharder.pieces(lines, PLAIN, lines), *sharder.pieces([b"a\n", b"b\n"], PLAIN, [b"a", b"b\n"])]
+    assert [(piece.start, piece.payload, piece.copies) for piece in pieces] == [
+        (0, b"a\nb\n", ((4, 0),)),
+        (5, b"b\n", ((6, 0),)),
+        (0, b"a\n", ((1, 0),)),
+    ]
 
 
 @given(micro_batches, some_limits)
@@ -98,12 +127,14 @@ def test_chunks_are_the_input_within_limits_and_greedy(batches: list[Lines], lim
     allowed = float("inf") if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
     for chunk in chunks:
         assert chunk["requests"] <= limits.max_requests
+        assert len(chunk["rows"]) <= limits.max_rows
         assert len(chunk["payload"]) <= limits.max_bytes
         assert chunk["units"] <= allowed or chunk["requests"] == 1
     for chunk, successor in pairwise(chunks):
         first = successor["payload"].split(b"\n")[0] + b"\n"
         assert (
             chunk["requests"] == limits.max_requests
+            or len(chunk["rows"]) == limits.max_rows
             or len(chunk["payload"]) + len(first) > limits.max_bytes
             or chunk["units"] + PLAIN.units(first, (0,)) > allowed
         )
@@ -152,6 +183,15 @@ def test_a_line_estimated_over_the_token_limit_goes_alone() -> None:
 def test_skipped_rows_stay_in_the_chunk_they_stand_in() -> None:
     found = chunks_of(Sharder(FileLimits(max_requests=1)), [[b"a\n", BAD], [BAD, b"b\n"]])
     assert [chunk["rows"] for chunk in found] == [[0, 1, 2], [3]]
+
+
+def test_rows_that_need_no_request_fill_a_chunk_by_their_number_alone() -> None:
+    found = chunks_of(Sharder(FileLimits(max_rows=3)), [[None, None], [None, b"a\n", None], [None, BAD]])
+    assert [(chunk["rows"], chunk["requests"]) for chunk in found] == [
+        ([0, 1, 2], 0),
+        ([3, 4, 5], 1),
+        ([6], 0),
+    ]
 
 
 def test_rows_that_are_all_skipped_make_one_chunk_without_requests() -> None:

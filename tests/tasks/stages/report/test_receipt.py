@@ -37,6 +37,7 @@ FIRST_RECEIPT: dict[str, Any] = {
     "batches": {"posted": 3, "follow_ups": 1},
     "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
     "cost_usd": 0.0123,
+    "reused": None,
     "estimate": None,
     "estimate_deviation": None,
     "retryable": 3,
@@ -59,6 +60,7 @@ PLAN = Plan(
     model="gpt-5.4-mini",
     rows=12,
     chunks=1,
+    batches=1,
     requests=10,
     bytes=4096,
     skipped=2,
@@ -84,6 +86,7 @@ def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
         "error_budget",
         "source_fingerprint",
         "bad_lines",
+        "reused",
         "estimate",
         "estimate_deviation",
     )
