@@ -6,7 +6,8 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from configs.clock import Clock
 from configs.errors import ConfigError, InputError, IntegrityError, LeaseLost, NightmailError
@@ -14,6 +15,7 @@ from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity
+from configs.providers.billing import has_other_rates
 from configs.providers.limits import ServiceLimits
 from configs.trials import is_trial
 from tasks.ledger import database
@@ -21,7 +23,7 @@ from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import RunState
+from tasks.ledger.transitions import LONGEST_PAUSE, RunState, pause_length
 from tasks.providers.base import BatchService
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
@@ -38,6 +40,12 @@ _RENEWALS_PER_LEASE = (
     4  # so that three renewals may fail, while the database restarts, before the lease lapses
 )
 
+
+PARAMS = "prompt.params"
+# Of the answers' number, type and size; of the way in which a schema is asked for.
+_SHAPING = frozenset(
+    {"n", "dimensions", "encoding_format", "response_format", "text", "tools", "output_format"}
+)
 
 _ONE_OPENS = (
     threading.Lock()
@@ -80,6 +88,25 @@ class Run:
     def giving_up(self) -> bool:
         """Whether nothing more is posted: the run is being cancelled, or `run.give_up_after` has passed."""
         return self.stopping or self.has_lasted(self.job.run.give_up_after)
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """Until when nothing is posted, because the account cannot pay; None when it is not paused."""
+        until, now = self.record.paused_until, self.clock.now()
+        # A pause longer than any means that the clock was set back: it is over.
+        return until if until is not None and now < until <= now + LONGEST_PAUSE else None
+
+    def pause(self, reason: str) -> None:
+        """Post nothing for a while; nothing changes in a pause that has begun."""
+        if self.paused_until is None:
+            self.ledger.pause(self.clock.now() + pause_length(self.record.pauses), reason)
+            self.reload()
+
+    def end_pause(self, why: str, **run_values: Any) -> None:
+        """Post again, if the run was paused."""
+        if self.record.paused_until is not None:
+            self.ledger.end_pause(why, **run_values)
+            self.reload()
 
     def has_lasted(self, duration: str | None) -> bool:
         """Whether the run began longer ago than this duration; never for None."""
@@ -165,12 +192,47 @@ def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
     if not changed:
         _refuse_changed_source(resolved, latest)
         return True  # also when `redo` is given: this is then the redo, interrupted and continued
+    if _asks_with_other_params(resolved, latest, changed):
+        _refuse_changed_source(resolved, latest)
+        return True
     if resolved.redo or (finished and is_trial(latest.key)):  # a trial is there to be changed and tried again
         return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
-        " undo that, give another --key, or --redo to replace the output"
+        f" undo that, give another --key, or --redo to replace the output{_or_retry(changed, finished=finished)}"
     )
+
+
+def _or_retry(changed: list[str], *, finished: bool) -> str:
+    if not finished or not all(name.startswith(PARAMS) for name in changed):
+        return ""
+    return "; --retry asks with it the rows that retry.on names"
+
+
+def _asks_with_other_params(resolved: ResolvedRun, latest: RunRecord, changed: list[str]) -> bool:
+    """Whether nothing but `prompt.params` differs, and the run's unanswered rows are, or are being, asked with those.
+
+    ConfigError for params by which answers would be read or priced in another way than those that are kept.
+    """
+    if not all(name == PARAMS or name.startswith(f"{PARAMS}.") for name in changed):
+        return False
+    last = Job.model_validate(latest.spec)
+    if identity(last) == identity(resolved.job):  # as they were asked last
+        return True
+    if not resolved.retry or resolved.redo or latest.state is not RunState.FINISHED:
+        return False
+    shaping = sorted({name.removeprefix(f"{PARAMS}.").partition(".")[0] for name in changed} & _SHAPING)
+    if shaping:
+        raise ConfigError(
+            f"{latest.title}: {PARAMS}.{shaping[0]} says what answers look like, and those that are kept have no other;"
+            " undo that, give another --key, or --redo to replace the output"
+        )
+    if has_other_rates(last.prompt) != has_other_rates(resolved.job.prompt):
+        raise ConfigError(
+            f"{latest.title}: with these params answers have another price than those that are kept;"
+            " undo that, give another --key, or --redo to replace the output"
+        )
+    return True
 
 
 def _refuse_changed_source(resolved: ResolvedRun, latest: RunRecord) -> None:

@@ -35,6 +35,7 @@ _ROW_ERRORS = {
     "failed": ("invalid_request_error", "max_tokens: 999999 > 64000, which is the maximum allowed"),
     "transient": ("api_error", "Internal server error"),
     "overloaded": ("overloaded_error", "Overloaded"),
+    "unpaid": ("billing_error", "There is an issue with your billing."),
 }
 
 

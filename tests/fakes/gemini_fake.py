@@ -37,6 +37,7 @@ _ROW_ERRORS = {
     "failed": (3, "Request contains an invalid argument."),
     "transient": (14, "The service is currently unavailable."),
     "overloaded": (8, "Resource has been exhausted (e.g. check quota)."),
+    "unpaid": (8, "Your prepayment credits are depleted."),
     "cancelled": (1, "The operation was cancelled."),
 }
 _ENDS = {
