@@ -38,7 +38,9 @@ def resume(run: Run, resolved: ResolvedRun) -> None:
 def _is_told_to_go_on(run: Run, resolved: ResolvedRun) -> bool:
     """Whether a person has started the run again in its pause: by a command or another flow run, or by Resume. A flow run
     that wakes by itself before the pause is over does so to look at a batch."""
-    if run.paused_until is None or resolved.origin is None or resolved.origin != run.record.origin:
+    if run.paused_until is None:
+        return False
+    if resolved.origin is None or resolved.origin != run.record.origin:
         return True
     return all(chunk.state in (*NOT_POSTED, ChunkState.MERGED) for chunk in run.ledger.chunks())
 

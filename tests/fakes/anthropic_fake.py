@@ -271,8 +271,8 @@ def _content(params: dict[str, Any], word: str) -> dict[str, Any]:
         if schema
         else f"echo: {question}"
     )
-    if word == "awkward":
-        text = AWKWARD
+    if word in ("awkward", "invalid"):
+        text = AWKWARD if word == "awkward" else "Sure: it is fine."
     thought = {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}
     thinking = [thought] if params.get("thinking", {}).get("type") == "enabled" else []
     reason = "max_tokens" if word == "truncated" else "end_turn"

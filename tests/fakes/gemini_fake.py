@@ -379,6 +379,8 @@ def _response(key: str, request: dict[str, Any], word: str, model: str) -> dict[
     schema = request.get("generationConfig", {}).get("responseJsonSchema")
     question = " ".join(part["text"] for part in request["contents"][-1]["parts"] if "text" in part)
     text = json.dumps(SchemaSampler(schema).sample(key)) if schema else question
+    if word == "invalid":
+        text = "Sure: it is fine."
     thought = [{"text": "Let me see.", "thought": True}] if _thinks(request) else []
     parts = [*thought, {"text": text + AWKWARD if word == "awkward" else text}]
     reason = "MAX_TOKENS" if word == "truncated" else "STOP"

@@ -81,8 +81,8 @@ def new_case(
     """Factory of cases."""
     made: list[KillableJob] = []
 
-    def make(**options: str) -> KillableJob:
-        made.append(KillableJob(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness, **options))
+    def make(kind: type[KillableJob] = KillableJob, **options: str) -> KillableJob:
+        made.append(kind(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness, **options))
         return made[-1]
 
     yield make

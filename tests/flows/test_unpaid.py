@@ -14,6 +14,7 @@ from rigs.interrupted import Stop
 from rigs.workspace import Workspace
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.reporters import reporting_to
+from tasks.runs.queries import list_runs
 
 
 class Notes(SilentReporter):
@@ -94,6 +95,9 @@ def test_one_chunk_is_refused_and_the_others_wait_until_the_same_command_tells_t
     states = {chunk.state for chunk in workspace.ledger.chunks(workspace.run_id)}
     assert states <= {ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED}
     assert len(notes.seen) == 1
+    (listed,) = list_runs(workspace.home)
+    assert "paused until" in listed["waiting_for"]
+    assert "Billing hard limit" in listed["waiting_for"]
     assert workspace.run()["rows"] == {"total": 20, "succeeded": 20}
     assert workspace.paid() == {f"{chunk}/1": 1 for chunk in range(1, 5)}
     assert set(workspace.column("llm_attempts")) == {1}
@@ -121,9 +125,9 @@ def test_what_was_refused_in_a_batch_is_asked_again_and_is_no_attempt(
     assert "insufficient_quota" in notes.seen[0] or "current quota" in notes.seen[0]
 
 
-def test_a_flow_run_that_wakes_for_another_batch_does_not_end_the_pause(
-    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def flow_run(monkeypatch: pytest.MonkeyPatch, fast_faults: None) -> None:
+    """Every run is the flow run f-1, whose process ends when it falls asleep."""
     from flows import enrich as flow
     from tasks.orchestration.current_run import FlowRunInfo
 
@@ -134,6 +138,25 @@ def test_a_flow_run_that_wakes_for_another_batch_does_not_end_the_pause(
     monkeypatch.setattr(flow, "current_flow_run", lambda: info)
     monkeypatch.setattr(flow, "sleep_until", stop)
     monkeypatch.setattr("tasks.advance.emit_run_paused", lambda *_: None)
+
+
+@pytest.mark.parametrize(("minutes", "pauses"), [(20, 2), (5, 1)], ids=["by itself", "resumed by a person"])
+def test_a_flow_run_that_wakes_when_its_pause_is_over_pauses_longer_and_one_that_was_resumed_begins_anew(
+    workspace: Workspace, clock: ImpatientClock, flow_run: None, minutes: int, pauses: int
+) -> None:
+    workspace.service.fault("create", "unpaid:insufficient_quota", times=2)
+    for _ in range(2):
+        with pytest.raises(Stop):
+            workspace.run()
+        clock.sleep(minutes * 60)
+    run = workspace.ledger.latest_run("letters", "k")
+    assert run is not None
+    assert run.pauses == pauses
+
+
+def test_a_flow_run_that_wakes_for_another_batch_does_not_end_the_pause(
+    workspace: Workspace, flow_run: None
+) -> None:
     workspace.change("limits.max_requests", 5)
     workspace.faults("stuck:in_progress*1")
     workspace.service.fault("create", "unpaid:insufficient_quota", skip=1)
