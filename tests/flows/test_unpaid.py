@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from configs.progress import SilentReporter
+from rigs.checkout import ROOT
 from rigs.clock import ImpatientClock
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace
 from tasks.ledger.transitions import ChunkState
+from tasks.orchestration.current_run import FlowRunInfo
 from tasks.orchestration.reporters import reporting_to
 from tasks.runs.queries import list_runs
 
@@ -129,7 +132,6 @@ def test_what_was_refused_in_a_batch_is_asked_again_and_is_no_attempt(
 def flow_run(monkeypatch: pytest.MonkeyPatch, fast_faults: None) -> None:
     """Every run is the flow run f-1, whose process ends when it falls asleep."""
     from flows import enrich as flow
-    from tasks.orchestration.current_run import FlowRunInfo
 
     def stop(*_: object) -> None:
         raise Stop
@@ -175,3 +177,24 @@ def test_a_run_that_gives_up_in_its_pause_publishes_what_it_has(
     workspace.change("run.give_up_after", "2h")
     workspace.service.fault("create", "unpaid:account_deactivated", skip=1, times=99)
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 5, "cancelled": 5}
+
+
+def test_an_alert_is_told_once_a_pause(
+    workspace: Workspace, clock: ImpatientClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    info = FlowRunInfo("f-1", deployed=True, scheduled=False, expected_start=None, started_at=None)
+    monkeypatch.setattr("tasks.orchestration.events.current_flow_run", lambda: info)
+    monkeypatch.setattr(
+        "tasks.orchestration.events.emit_event", lambda name, **about: told.append((name, about))
+    )
+    workspace.change("limits.max_requests", 5)
+    workspace.service.fault("create", "unpaid:access_terminated")
+    workspace.run()
+    ((_, about),) = [each for each in told if each[0] == "nightmail.run.paused"]
+    assert about["resource"]["prefect.resource.id"] == "nightmail.flow-run.f-1"
+    assert about["payload"]["message"].startswith("letters k is paused: batch ")
+    assert "Your access was terminated" in about["payload"]["message"]
+    automations = yaml.safe_load((ROOT / "deployments/automations.yaml").read_text())["automations"]
+    (person,) = [each for each in automations if "nightmail.run.paused" in each["trigger"]["expect"]]
+    assert person["trigger"]["match"] == {"prefect.resource.id": "nightmail.flow-run.*"}
