@@ -88,8 +88,8 @@ def _until(run: Run, chunk: ChunkRecord) -> datetime | None:
     """When to look at the chunk again; None for one that is merged."""
     if chunk.state is ChunkState.MERGED:
         return None
-    pause = run.paused_until if chunk.state in NOT_POSTED else None
-    return max(pause, chunk.not_before or pause) if pause else chunk.not_before
+    until = chunk.not_before or run.clock.now()  # a pause may be over by now
+    return max(until, run.paused_until or until) if chunk.state in NOT_POSTED else until
 
 
 def _take_along(

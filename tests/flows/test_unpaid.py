@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -198,3 +199,12 @@ def test_an_alert_is_told_once_a_pause(
     automations = yaml.safe_load((ROOT / "deployments/automations.yaml").read_text())["automations"]
     (person,) = [each for each in automations if "nightmail.run.paused" in each["trigger"]["expect"]]
     assert person["trigger"]["match"] == {"prefect.resource.id": "nightmail.flow-run.*"}
+
+
+@pytest.mark.parametrize("faults", ["unpaid:t-2*1", "fail:insufficient_quota"])
+def test_a_pause_that_is_over_before_the_run_falls_asleep_is_over(
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch, faults: str
+) -> None:
+    monkeypatch.setattr("tasks.runs.session.pause_length", lambda _: timedelta(0))
+    workspace.faults(faults)
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
