@@ -33,7 +33,7 @@ TESTED_ELSEWHERE = {
     "tests/flows/test_backfill.py": "tasks/backfill/ date_runs tasks/orchestration/ child_runs",
     "tests/flows/test_enrich.py": "tasks/stages/report/ document",
     "tests/flows/test_enrich_in_prefect.py": "tasks/orchestration/ artifacts current_run reporters step tasks/stages/report/ plan_text receipt_text",
-    "tests/flows/test_asking_again.py": "tasks/runs/ follow_ups",
+    "tests/flows/test_asking_again.py": "tasks/runs/ follow_ups other_params",
     "tests/flows/cli/test_backfill.py": "tasks/backfill/ plan publish",
     "tests/flows/cli/test_doctor.py": "tasks/diagnostics/ facts machine",
     "tests/flows/cli/test_show.py": "tasks/runs/ queries",

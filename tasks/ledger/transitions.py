@@ -173,4 +173,4 @@ def unreliable_delay(replies: int) -> float:
 
 def pause_length(pauses: int) -> timedelta:
     """How long a run pauses for the account after so many pauses in a row: 15 minutes, doubling, at most four hours."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(pauses, 10))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(pauses, 10)))

@@ -13,6 +13,8 @@ from tasks.runs.chunk_files import rows_name
 from tasks.runs.follow_ups import renderer_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.session import Run
+from tasks.stages.merge.merge_chunk import POOR_ANSWERS
+from tasks.stages.report.receipt import rows_by_status
 from tasks.stages.row_status import RowStatus
 
 
@@ -67,6 +69,7 @@ def _update_job(run: Run, resolved: ResolvedRun) -> None:
 def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
     chunks = _chunks_to_retry(run, resolved)
     if not chunks:
+        _refuse_params_for_nobody(run, resolved)
         return
     limit = resolved.job.run.give_up_after
     if run.has_lasted(limit):
@@ -91,6 +94,19 @@ def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
         origin=resolved.origin,
     )
     run.reload()
+
+
+def _refuse_params_for_nobody(run: Run, resolved: ResolvedRun) -> None:
+    """ConfigError for new params when `retry.on` names no row that could be asked with them, but others could be named."""
+    if run.job.prompt.params == resolved.job.prompt.params:
+        return
+    counts = rows_by_status(chunk.stats for chunk in run.ledger.chunks() if chunk.stats)
+    others = [f"{counts[status]:,} {status}" for status in POOR_ANSWERS if counts.get(status)]
+    if others:
+        raise ConfigError(
+            f"{run.title}: retry.on names none of its rows ({', '.join(others)}), so nobody is asked with these params;"
+            " name their status in retry.on"
+        )
 
 
 def _check_params(run: Run, resolved: ResolvedRun, chunk: ChunkRecord) -> None:

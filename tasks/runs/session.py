@@ -15,7 +15,6 @@ from configs.frozen import seconds
 from configs.home import Home
 from configs.job import Job
 from configs.load import changes, identity
-from configs.providers.billing import has_other_rates
 from configs.providers.limits import ServiceLimits
 from configs.trials import is_trial
 from tasks.ledger import database
@@ -25,6 +24,7 @@ from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import LONGEST_PAUSE, RunState, pause_length
 from tasks.providers.base import BatchService
+from tasks.runs.other_params import asks_with_other_params, retry_hint
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import RunFile, read_run_file
@@ -40,12 +40,6 @@ _RENEWALS_PER_LEASE = (
     4  # so that three renewals may fail, while the database restarts, before the lease lapses
 )
 
-
-PARAMS = "prompt.params"
-# Of the answers' number, type and size; of the way in which a schema is asked for.
-_SHAPING = frozenset(
-    {"n", "dimensions", "encoding_format", "response_format", "text", "tools", "output_format"}
-)
 
 _ONE_OPENS = (
     threading.Lock()
@@ -192,47 +186,15 @@ def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
     if not changed:
         _refuse_changed_source(resolved, latest)
         return True  # also when `redo` is given: this is then the redo, interrupted and continued
-    if _asks_with_other_params(resolved, latest, changed):
+    if asks_with_other_params(resolved, latest, changed):
         _refuse_changed_source(resolved, latest)
         return True
     if resolved.redo or (finished and is_trial(latest.key)):  # a trial is there to be changed and tried again
         return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
-        f" undo that, give another --key, or --redo to replace the output{_or_retry(changed, finished=finished)}"
+        f" undo that, give another --key, or --redo to replace the output{retry_hint(changed, finished=finished)}"
     )
-
-
-def _or_retry(changed: list[str], *, finished: bool) -> str:
-    if not finished or not all(name.startswith(PARAMS) for name in changed):
-        return ""
-    return "; --retry asks with it the rows that retry.on names"
-
-
-def _asks_with_other_params(resolved: ResolvedRun, latest: RunRecord, changed: list[str]) -> bool:
-    """Whether nothing but `prompt.params` differs, and the run's unanswered rows are, or are being, asked with those.
-
-    ConfigError for params by which answers would be read or priced in another way than those that are kept.
-    """
-    if not all(name == PARAMS or name.startswith(f"{PARAMS}.") for name in changed):
-        return False
-    last = Job.model_validate(latest.spec)
-    if identity(last) == identity(resolved.job):  # as they were asked last
-        return True
-    if not resolved.retry or resolved.redo or latest.state is not RunState.FINISHED:
-        return False
-    shaping = sorted({name.removeprefix(f"{PARAMS}.").partition(".")[0] for name in changed} & _SHAPING)
-    if shaping:
-        raise ConfigError(
-            f"{latest.title}: {PARAMS}.{shaping[0]} says what answers look like, and those that are kept have no other;"
-            " undo that, give another --key, or --redo to replace the output"
-        )
-    if has_other_rates(last.prompt) != has_other_rates(resolved.job.prompt):
-        raise ConfigError(
-            f"{latest.title}: with these params answers have another price than those that are kept;"
-            " undo that, give another --key, or --redo to replace the output"
-        )
-    return True
 
 
 def _refuse_changed_source(resolved: ResolvedRun, latest: RunRecord) -> None:

@@ -136,11 +136,17 @@ def test_one_that_is_interrupted_goes_on_with_the_params_that_it_was_told(
         (["prompt.user=Shout {{ text }}"], True, r"the job changed .*prompt\.user.*--redo"),
         (["prompt.model=m-2", *MORE], True, r"the job changed .*prompt\.model"),
         (["source.limit=5", *MORE], True, r"the job changed"),
+        (MORE[1:], True, r"retry\.on names none of its rows \(2 truncated\)"),
         (MORE, False, r"prompt\.params\.max_completion_tokens.*--retry asks with it"),
         (
             ["retry.on=[truncated]", "prompt.params.n=2"],
             True,
             r"prompt\.params\.n says what answers look like",
+        ),
+        (
+            ["retry.on=[truncated]", "prompt.params.response_format={type: text}"],
+            True,
+            r"prompt\.params\.response_format says",
         ),
         (["retry.on=[truncated]", "prompt.params.service_tier=flex"], True, r"another price"),
         (["retry.on=[truncated]", "prompt.params.user={{ nothing }}"], True, r"nothing"),
