@@ -127,18 +127,20 @@ def _chunks_to_retry(run: Run, resolved: ResolvedRun) -> list[ChunkRecord]:
     A chunk's stats count them by the `retry.on` of its merge. If the job now names more reasons, every chunk with a row
     that lacks an answer is included, and its next merge decides row by row.
     """
-    more_reasons = bool(set(resolved.job.retry.on) - set(run.job.retry.on))
+    more = frozenset(resolved.job.retry.on) - frozenset(run.job.retry.on)
     return [
         chunk
         for chunk in run.ledger.chunks()
-        if chunk.state is ChunkState.MERGED
-        and chunk.stats
-        and _has_rows_to_retry(chunk.stats, more_reasons=more_reasons)
+        if chunk.state is ChunkState.MERGED and chunk.stats and _has_rows_to_retry(chunk.stats, more)
     ]
 
 
-def _has_rows_to_retry(stats: dict[str, Any], *, more_reasons: bool) -> bool:
+def _has_rows_to_retry(stats: dict[str, Any], more: frozenset[str]) -> bool:
+    """`more` are the reasons that the job names since the merge: statuses of poor answers by themselves, any other may be
+    that of every row without an answer."""
     if stats["unanswered"]:
         return True
-    may_be_named = set(RowStatus) - {RowStatus.SUCCEEDED, RowStatus.REUSED, RowStatus.SKIPPED}
-    return more_reasons and any(stats["by_status"].get(status) for status in may_be_named)
+    unanswered = {status for status in RowStatus if not status.has_answer} - {RowStatus.SKIPPED}
+    poor = {status for status in POOR_ANSWERS if status in more}
+    named = poor | (unanswered if more - frozenset(POOR_ANSWERS) else set())
+    return any(stats["by_status"].get(status) for status in named)
