@@ -97,10 +97,13 @@ def _take_along(
 ) -> ChunkRecord:
     """One chunk, step by step, until it has to wait or is merged."""
     while (step := _next_step(run, chunk, posted)) in _STEPS:
+        before = chunk.state
         chunk = _perform(run, chunk, step, reporter)
         posted = run.ledger.batch(chunk) if chunk.state in _POSTED else None
         progress.update(chunk, posted)
         reporter.progress(progress.progress)
+        if step is Step.ABANDON and chunk.state is before:  # what it waits for is no reason not to give it up
+            break
     return chunk
 
 

@@ -110,12 +110,15 @@ def _with_errors(
 def _invalid_answers(run: Run, chunk: ChunkRecord, wanted: frozenset[str]) -> Iterator[tuple[str, str, str]]:
     """(custom_id, answer, what is wrong with it) of the wanted rows whose answer is invalid, in the order of the rows."""
     prefix = run.job.output.prefix
-    names = [prefix + name for name in ("custom_id", "status", "answer", "error_message")]
+    names = [prefix + name for name in ("custom_id", "status", "answer", "error_message", "reused_from")]
     with run.folder.read(enriched_name(chunk.number)) as file:
         for batch in pq.ParquetFile(file).iter_batches(_PAGE_ROWS, columns=names):
             table = batch.to_pydict()
-            for custom_id, status, answer, message in zip(*(table[name] for name in names), strict=True):
-                if status == RowStatus.INVALID and custom_id in wanted and answer:
+            for custom_id, status, answer, message, reused in zip(
+                *(table[name] for name in names), strict=True
+            ):
+                # One that was taken over has the custom_id of another run.
+                if status == RowStatus.INVALID and custom_id in wanted and answer and reused is None:
                     yield custom_id, answer, message or ""
 
 

@@ -208,3 +208,15 @@ def test_a_pause_that_is_over_before_the_run_falls_asleep_is_over(
     monkeypatch.setattr("tasks.runs.session.pause_length", lambda _: timedelta(0))
     workspace.faults(faults)
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+
+
+def test_a_run_that_gives_up_does_not_ask_without_end_for_what_it_may_have_posted(
+    workspace: Workspace, clock: ImpatientClock
+) -> None:
+    workspace.change("run.give_up_after", "10m")
+    workspace.service.fault("create", "unpaid:billing_hard_limit_reached")
+    workspace.service.fault("list", "unpaid:billing_hard_limit_reached", times=2)
+    before = workspace.service.stats()["requests"].get("list", 0)
+    assert workspace.run()["rows"] == {"total": 10, "cancelled": 10}
+    assert workspace.service.stats()["requests"]["list"] - before == 3
+    assert clock.slept == [15, 30, 60]
