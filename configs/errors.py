@@ -6,6 +6,7 @@
     ├── TransientError     try the same thing again later (`retry_after_seconds` when the provider said)
     │   ├── LostReply      a creating call went out and no reply came: look for its effect before repeating it
     │   ├── QueueFull      the provider has no room: wait, it does not count as an attempt
+    │   ├── BillingRefused the account cannot pay: the run pauses until a person says so, or after a long wait
     │   └── UnreliableReply  what came cannot be the answer: ask again a bounded number of times, then stop
     ├── TerminalError      repeating it cannot help
     │   └── NotFound       the provider does not have that file or batch (any more)
@@ -20,6 +21,7 @@ A message is one line: the culprit (file, key, column, line), then the next step
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from configs.foreign_text import fit_to_show
 
@@ -57,6 +59,12 @@ class LostReply(TransientError):
 
 class QueueFull(TransientError):
     """The provider has no room for another batch now."""
+
+
+class BillingRefused(TransientError):
+    """The account has no money, or is closed: nothing is wrong with what was asked, and asking again soon cannot help."""
+
+    CODE: Final = "billing_refused"  # of a batch that was refused as a whole for it
 
 
 class UnreliableReply(TransientError):

@@ -19,7 +19,9 @@ ColumnType = Literal[
     "string", "int32", "int64", "float32", "float64", "bool", "date", "timestamp", "timestamp_utc"
 ]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
-RetryReason = Literal["transient", "capacity", "expired", "cancelled", "missing"]
+RetryReason = Literal[
+    "transient", "capacity", "expired", "cancelled", "missing", "invalid", "truncated", "refused"
+]
 
 
 def _plain(literal: Any) -> Any:
@@ -151,8 +153,20 @@ class Retry(Frozen):
     )
     on: tuple[RetryReason, ...] = Field(
         ("transient", "capacity", "expired", "cancelled", "missing"),
-        description="Error classes for which a row is posted again; faults of the request itself never are.",
+        description="Error classes for which a row is posted again; faults of the request itself never are. invalid,"
+        " truncated and refused are statuses of answered rows, which are paid for again.",
     )
+    tell_errors: bool = Field(
+        False,
+        description="Show the model its invalid answer and what is wrong with it when the row is asked again;"
+        " needs invalid in on, and prompt.schema.",
+    )
+
+    @model_validator(mode="after")
+    def _tells_of_what_it_asks_again(self) -> Retry:
+        if self.tell_errors and "invalid" not in self.on:
+            raise ValueError("retry.tell_errors: only invalid answers are told of; add invalid to retry.on")
+        return self
 
 
 class RunOptions(Frozen):
@@ -236,6 +250,20 @@ class Job(Frozen):
         if self.reuse is not None and self.prompt.endpoint.startswith(("/v1/images", "/v1/videos")):
             raise ValueError(
                 f"reuse: answers of {self.prompt.endpoint} are files, which stay with their run; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _errors_can_be_told(self) -> Job:
+        if not self.retry.tell_errors:
+            return self
+        if self.prompt.answer_schema is None:
+            raise ValueError(
+                "retry.tell_errors: an answer is invalid by prompt.schema, and there is none; add one"
+            )
+        if self.prompt.choices > 1:
+            raise ValueError(
+                "retry.tell_errors: a row has several answers (prompt.params.n); remove one of the two"
             )
         return self
 

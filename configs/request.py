@@ -73,7 +73,7 @@ class RunRequest:
     )
     retry: Annotated[
         bool,
-        Option("Post a finished run's unanswered rows again, where that can help; other rows are kept."),
+        Option("Post those rows of a finished run again that retry.on names; other rows keep their answers."),
     ] = False
     snapshot: Annotated[
         bool, Option("Resume with the rows as they were read, although the source has changed since.")

@@ -8,7 +8,7 @@ from prefect import flow
 from configs.clock import SystemClock
 from configs.options import parameters_from
 from configs.request import RunRequest
-from tasks.advance import advance, describe_wait
+from tasks.advance import advance, describe_wait, waits_for_account
 from tasks.orchestration.blocks import connect, load_home
 from tasks.orchestration.current_run import current_flow_run
 from tasks.orchestration.events import emit_run_finished
@@ -54,7 +54,7 @@ def enrich(request: RunRequest) -> Any:
             prepare(run, reporter)
             while wake := advance(run, reporter):
                 publish_batches(run)
-                sleep_until(wake, describe_wait(run, wake), clock)
+                sleep_until(wake, describe_wait(run, wake), clock, waits_for_account(run))
             publish(run)
         publish_batches(run)
         receipt = run.receipt()

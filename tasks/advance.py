@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from configs.errors import LostReply, TerminalError, TransientError, UnreliableReply
+from configs.errors import BillingRefused, LostReply, TerminalError, TransientError, UnreliableReply
 from configs.frozen import seconds
 from configs.progress import Reporter
 from tasks.cancel_batch import abandon, cancel_batch
@@ -14,6 +14,7 @@ from tasks.collect import collect
 from tasks.ledger.records import BatchRecord, ChunkRecord, situation
 from tasks.ledger.transitions import (
     LONGEST_WAIT,
+    NOT_POSTED,
     UNRELIABLE_REPLIES,
     ChunkState,
     Step,
@@ -22,6 +23,7 @@ from tasks.ledger.transitions import (
     unreliable_delay,
 )
 from tasks.merge import merge
+from tasks.orchestration.events import emit_run_paused
 from tasks.poll import poll
 from tasks.runs.row_progress import RowProgress
 from tasks.runs.session import Run
@@ -62,18 +64,45 @@ def advance(run: Run, reporter: Reporter) -> datetime | None:
             stopped = stopped or error
     if stopped is not None:
         raise stopped
-    waiting = [c.not_before for c in after if c.state is not ChunkState.MERGED and c.not_before]
+    waiting = [until for chunk in after if (until := _until(run, chunk))]
     longest = max(LONGEST_WAIT, timedelta(seconds=run.job.pace.max_seconds))
     return min((*waiting, run.clock.now() + longest)) if waiting else None
 
 
 def describe_wait(run: Run, wake: datetime) -> str:
     """What a sleeping run waits for and until when, in one line: the time is the job's."""
+    if run.paused_until:
+        return f"{paused_line(run)}; next look {wake.astimezone(run.job.zone):%H:%M}"
     chunks = run.ledger.chunks()
     done = sum(chunk.state in _BATCH_IS_DONE for chunk in chunks)
     reason = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
     line = f"{done}/{len(chunks)} batches done, next look {wake.astimezone(run.job.zone):%H:%M}"
     return f"{line}; {reason}".rstrip("; ")
+
+
+def waits_for_account(run: Run) -> bool:
+    """Whether the run is paused and has nothing else to look at before that is over."""
+    if run.paused_until is None:
+        return False
+    return all(chunk.state in (*NOT_POSTED, ChunkState.MERGED) for chunk in run.ledger.chunks())
+
+
+def paused_line(run: Run) -> str:
+    """That the run posts nothing, why, until when, and what ends it."""
+    until = run.record.paused_until
+    assert until is not None
+    return (
+        f"paused: {run.record.pause_reason}; nothing is posted until {until.astimezone(run.job.zone):%Y-%m-%d %H:%M}."
+        " Put the account in order; Resume in Prefect, or the same command again, posts at once"
+    )
+
+
+def _until(run: Run, chunk: ChunkRecord) -> datetime | None:
+    """When to look at the chunk again; None for one that is merged."""
+    if chunk.state is ChunkState.MERGED:
+        return None
+    until = chunk.not_before or run.clock.now()  # a pause may be over by now
+    return max(until, run.paused_until or until) if chunk.state in NOT_POSTED else until
 
 
 def _take_along(
@@ -87,10 +116,13 @@ def _take_along(
 ) -> ChunkRecord:
     """One chunk, step by step, until it has to wait or is merged."""
     while (step := _next_step(run, chunk, posted)) in _STEPS and (may_post or step not in _POSTING):
+        before = chunk.state
         chunk = _perform(run, chunk, step, reporter)
         posted = run.ledger.batch(chunk) if chunk.state in _POSTED else None
         progress.update(chunk, posted)
         reporter.progress(progress.progress)
+        if step is Step.ABANDON and chunk.state is before:  # what it waits for is no reason not to give it up
+            break
     return chunk
 
 
@@ -105,18 +137,26 @@ def _next_step(run: Run, chunk: ChunkRecord, posted: BatchRecord | None) -> Step
         window_seconds=seconds(provider.completion_window) if provider.ends_in_time else None,
         longest_wait=timedelta(seconds=run.job.pace.max_seconds),
         giving_up=run.giving_up,
+        paused=run.paused_until is not None,
     )
     return next_step(seen, now)
 
 
 def _perform(run: Run, chunk: ChunkRecord, step: Step, reporter: Reporter) -> ChunkRecord:
+    pauses = run.record.pauses
     try:
         after = _STEPS[step](run, chunk)
+    except BillingRefused as error:
+        run.pause(str(error))
+        after = _after_refusal(run, run.ledger.chunk(chunk.number), error)
     except TransientError as error:
         # The step may have moved the chunk before it failed: go on from what the ledger knows.
         return _wait_after_fault(run, run.ledger.chunk(chunk.number), error, reporter)
     finally:
         _warn_of_clocks(run, reporter)
+    if run.record.pauses > pauses:
+        reporter.note(f"warning: {paused_line(run)}")
+        emit_run_paused(run.record, paused_line(run))
     if chunk.at_risk_since is None and after.at_risk_since is not None:
         run.ledger.note("at risk", f"chunk {after.number}: {after.waiting_for}")
         reporter.note(f"warning: chunk {after.number}: {after.waiting_for}")
@@ -150,6 +190,15 @@ def _wait_after_fault(run: Run, chunk: ChunkRecord, error: TransientError, repor
         reporter.note(f"warning: chunk {chunk.number}: {reason}; the run goes on trying")
     warned = chunk.silence_warned_at or now
     return run.ledger.postpone_after_fault(chunk, now + wait, reason, silence_warned_at=warned)
+
+
+def _after_refusal(run: Run, chunk: ChunkRecord, error: BillingRefused) -> ChunkRecord:
+    """What is not posted waits for the end of the pause; what is posted is looked at as after any fault."""
+    now = run.clock.now()
+    if chunk.state in NOT_POSTED:
+        return run.ledger.postpone(chunk, now, str(error))
+    wait = fault_delay(chunk.faults, random.random())  # noqa: S311 - jitter
+    return run.ledger.postpone_after_fault(chunk, now + wait, str(error))
 
 
 def _ask_again(run: Run, chunk: ChunkRecord, error: UnreliableReply) -> ChunkRecord:

@@ -18,6 +18,7 @@ from tasks.reuse.earlier_rows import EarlierRows, rows_copied
 from tasks.runs import vectors
 from tasks.runs.answer_files import Assets
 from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
+from tasks.runs.follow_ups import follow_up_lines
 from tasks.runs.postings import kept_copy
 from tasks.runs.prices import price_of
 from tasks.runs.session import Run
@@ -27,6 +28,7 @@ from tasks.stages.answers.schema import checker_of
 from tasks.stages.merge.copies import fill_copies
 from tasks.stages.merge.lines import first_vector_size
 from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
+from tasks.stages.wire.billing import is_billing_refusal
 from tasks.stages.wire.dialect import Parser
 from tasks.stages.wire.formats import dialect
 from tasks.storage.run_folder import RunFolder, join
@@ -39,9 +41,18 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batches = _batches_that_count(run, chunk)
     stats, answer_column, earlier = _write(run, chunk, batches)
     spent = _spent(stats, batches)
-    attempts = sum(batch.is_attempt for batch in batches)
-    if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
+    posted = kept_copy(run.folder, replace(chunk, attempt=chunk.attempt + 1, posting=1))
+    if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
+        return _prepared(run, chunk, spent, posted.requests, posted.bytes, posted.tokens_estimate)
+    if stats.to_ask and not run.giving_up:
+        if stats.unpaid:
+            run.pause(
+                f"the account could not pay for {stats.unpaid:,} rows of chunk {chunk.number}: {_example(stats)}"
+            )
         return _next_attempt(run, chunk, stats, spent)
+    if run.record.pauses and run.record.paused_until is None and not stats.unpaid:
+        run.ledger.update_run(pauses=0)
+        run.reload()
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
         chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column, earlier)
@@ -93,6 +104,7 @@ def _write(
             checker=checker_of(job.prompt),
             price=price_of(job, run.record.created_at),
             retry_on=job.retry.on,
+            max_attempts=job.retry.max_attempts,
             # a line with a picture is a thousand times as long as one with text, and is held several times over
             whole_bytes=RANGE_BYTES if isinstance(answer_column, ImageColumn) else WHOLE_BYTES,
             earlier=earlier if earlier.rows else None,
@@ -140,37 +152,42 @@ def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack)
         with run.folder.read(requests_name(chunk.number, batch.attempt)) as file:
             posted = [line_id(line) for line in file]
     code = batch.error_code or (f"batch_{batch.status}" if batch.status in ("expired", "cancelled") else None)
-    return Attempt(files, posted, batch.batch_id, (code, batch.error_text) if code else None)
+    error = (code, batch.error_text) if code else None
+    return Attempt(files, posted, batch.batch_id, error, counts=batch.is_attempt)
+
+
+def _example(stats: MergeStats) -> str:
+    """What the provider says of them, if it is among the most frequent errors."""
+    return next(
+        (
+            error.example or error.code
+            for error in stats.errors
+            if is_billing_refusal(error.code, error.example)
+        ),
+        "their error is in no column, as they had an answer before",
+    )
 
 
 def _next_attempt(run: Run, chunk: ChunkRecord, stats: MergeStats, spent: dict[str, Any]) -> ChunkRecord:
-    wanted = set(stats.unanswered)
-    attempt = chunk.attempt + 1
-    posted = kept_copy(run.folder, replace(chunk, attempt=attempt, posting=1))
-    if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
-        return _prepared(run, chunk, spent, attempt, posted.requests, posted.bytes, posted.tokens_estimate)
+    wanted = frozenset(stats.to_ask)
     size = 0
-    with (
-        # All lines: `retry.on` may name more reasons than when the latest attempt was posted.
-        run.folder.read(requests_name(chunk.number, 1)) as before,
-        run.folder.write(requests_name(chunk.number, attempt)) as after,
-    ):
-        for line in before:
-            if line_id(line) in wanted:
-                after.write(line)
-                size += len(line)
+    with run.folder.write(requests_name(chunk.number, chunk.attempt + 1)) as after:
+        for line in follow_up_lines(run, chunk, wanted):
+            after.write(line)
+            size += len(line)
     # By their share of the bytes: rows of one chunk are alike, and no byte of a picture is a token.
     tokens = -(-chunk.tokens_estimate * size // max(1, chunk.bytes))
-    return _prepared(run, chunk, spent, attempt, len(wanted), size, tokens)
+    return _prepared(run, chunk, spent, len(wanted), size, tokens)
 
 
 def _prepared(
-    run: Run, chunk: ChunkRecord, spent: dict[str, Any], attempt: int, requests: int, size: int, tokens: int
+    run: Run, chunk: ChunkRecord, spent: dict[str, Any], requests: int, size: int, tokens: int
 ) -> ChunkRecord:
+    attempt = chunk.attempt + 1
     return run.ledger.move(
         chunk,
         ChunkState.PREPARED,
-        f"{requests:,} rows without an answer go into attempt {attempt}",
+        f"{requests:,} rows go into attempt {attempt}",
         batch_values=spent,
         attempt=attempt,
         posting=1,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.transitions import QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
+from tasks.ledger.transitions import BILLING_REFUSED, QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import requests_name
 from tasks.runs.postings import keep_copy
@@ -57,7 +57,10 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         "not_before": run.clock.now() + wait,
         "waiting_for": reason,
     }
-    if batch.error_code != QUEUE_FULL and chunk.posting % SAME_FILE_POSTINGS == 0:
+    if batch.error_code == BILLING_REFUSED:
+        run.pause(f"batch {batch.batch_id}: {reason}")
+        values["not_before"] = None  # the run's pause is the wait
+    if batch.error_code not in (QUEUE_FULL, BILLING_REFUSED) and chunk.posting % SAME_FILE_POSTINGS == 0:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
     next_batch = new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
     detail = f"posting the same file again: {reason}"
@@ -103,4 +106,5 @@ def _create(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     keep_copy(run.folder, batch)
     run.ledger.update_batch(chunk, create_sent_at=batch.create_sent_at)
     created = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
+    run.end_pause(f"the provider took batch {created.id}")
     return confirm(run, chunk, created, "created")

@@ -42,6 +42,9 @@ class RunRecord:
     created_at: datetime
     finished_at: datetime | None
     redo: bool = False
+    paused_until: datetime | None = None
+    pauses: int = 0
+    pause_reason: str | None = None
 
     @property
     def title(self) -> str:
@@ -169,6 +172,7 @@ def situation(
     window_seconds: float | None,
     longest_wait: timedelta,
     giving_up: bool,
+    paused: bool = False,
 ) -> Situation:
     """What the decision "what next" needs of a chunk and its latest batch; no window: it is never overdue.
 
@@ -179,7 +183,7 @@ def situation(
     if wait is not None and wait - now > max(longest_wait, LONGEST_WAIT):
         wait = None
     if batch is None:
-        return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up)
+        return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up, paused=paused)
     there = service_now or datetime.min.replace(tzinfo=UTC)
     submitted = batch.submitted_at or there
     due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds or 0))
@@ -191,6 +195,8 @@ def situation(
         chunk.posting,
         error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
         giving_up=giving_up,
+        paused=paused,
+        has_results=bool(batch.result_files),
         overdue=window_seconds is not None and there > due + OVERDUE_AFTER,
         cancel_asked=asked is not None,
         cancel_ignored=asked is not None and there > asked + CANCEL_TAKES,

@@ -99,6 +99,19 @@ class RunLedger:
                     connection.execute(retried.values(retried_at=self._clock.now()))
             self._set_run(connection, run_values)
 
+    def pause(self, until: datetime, reason: str) -> None:
+        """Post nothing before `until`: the account cannot pay."""
+        with self._change() as connection:
+            values = {"paused_until": until, "pauses": runs.c.pauses + 1, "pause_reason": reason}
+            self._set_run(connection, values)
+            self._log(connection, "paused", f"until {until:%Y-%m-%d %H:%M} UTC: {reason}")
+
+    def end_pause(self, why: str, **run_values: Any) -> None:
+        """Post again."""
+        with self._change() as connection:
+            self._set_run(connection, {"paused_until": None, "pause_reason": None, **run_values})
+            self._log(connection, "goes on", why)
+
     def delete_run(self) -> None:
         """Remove a run of which nothing was prepared: its input turned out to be wrong."""
         with self._change() as connection:

@@ -73,6 +73,10 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     # Begun to ask every row again, whatever earlier runs answered.
     Column("redo", Boolean, nullable=False, default=False, server_default=false()),
+    # Nothing is posted before then: the account cannot pay, for the reason that the provider gave.
+    Column("paused_until", UtcDateTime),
+    Column("pauses", Integer, nullable=False, default=0, server_default="0"),  # since it could
+    Column("pause_reason", Text),
     UniqueConstraint("job", "key", "generation"),
 )
 

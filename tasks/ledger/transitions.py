@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from configs.errors import BillingRefused
+
 
 class ChunkState(StrEnum):
     """What the ledger is sure of."""
@@ -78,6 +80,8 @@ class Situation:
     posting: int = 1
     error_code: str | None = None  # of a batch that ended as failed
     giving_up: bool = False  # the run has had its time
+    paused: bool = False  # the account cannot pay: nothing is posted
+    has_results: bool = False  # of the batch that ended
     overdue: bool = False  # the batch is long past its window
     cancel_asked: bool = False
     cancel_ignored: bool = False  # and nothing came of it
@@ -86,6 +90,9 @@ class Situation:
 QUEUE_FULL = (
     "token_limit_exceeded"  # not the file's fault and not an attempt: the same file, when there is room
 )
+# Nor is an account that cannot pay: the same file, when the run's pause is over.
+BILLING_REFUSED = BillingRefused.CODE
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=15), timedelta(hours=4)
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten
@@ -96,10 +103,15 @@ SAME_FILE_POSTINGS = 3
 MAX_FILE_NOT_FOUND_POSTINGS = 6
 
 
+NOT_POSTED = (ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED)
+
+
 def worth_reposting(situation: Situation) -> bool:
     """Whether a failed batch may be posted again as it is."""
     if situation.error_code == FILE_NOT_FOUND:
         return situation.posting < MAX_FILE_NOT_FOUND_POSTINGS
+    if situation.error_code == BILLING_REFUSED:
+        return not situation.has_results
     return situation.error_code == QUEUE_FULL
 
 
@@ -117,7 +129,7 @@ _STEP_FROM: dict[ChunkState, Step] = {
 def next_step(situation: Situation, now: datetime) -> Step:
     """What to do for a chunk now; `WAIT` until its `not_before`."""
     state = situation.state
-    if situation.giving_up and state in (ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED):
+    if situation.giving_up and state in NOT_POSTED:
         return Step.ABANDON
     if state is ChunkState.SUBMITTED and (situation.giving_up or situation.overdue):
         if not situation.cancel_asked:
@@ -129,6 +141,8 @@ def next_step(situation: Situation, now: datetime) -> Step:
         return Step.WAIT
     if state is ChunkState.PREPARED and situation.requests == 0:
         return Step.COLLECT
+    if situation.paused and state in NOT_POSTED and not situation.giving_up:
+        return Step.WAIT
     if state is ChunkState.ENDED and worth_reposting(situation) and not situation.giving_up:
         return Step.REPOST
     return _STEP_FROM[state]
@@ -155,3 +169,8 @@ def fault_delay(faults: int, spread: float, retry_after_seconds: float | None = 
 def unreliable_delay(replies: int) -> float:
     """Seconds before the n-th reply that cannot be the answer is asked for again: four minutes for all of them."""
     return 15.0 * 2.0 ** min(replies, 10)
+
+
+def pause_length(pauses: int) -> timedelta:
+    """How long a run pauses for the account after so many pauses in a row: 15 minutes, doubling, at most four hours."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(pauses, 10)))

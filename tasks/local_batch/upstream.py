@@ -14,6 +14,7 @@ import orjson
 
 from configs.foreign_text import Redactor
 from tasks.local_batch.protocol.lines import Answer, RequestLine, http_error, token_usage
+from tasks.stages.wire.billing import is_billing_refusal
 
 # 408, 409, 429 and 5xx as OpenAI's own SDK retries them; 425 Too Early; 529 is Anthropic's word for overloaded.
 RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -91,7 +92,7 @@ class UpstreamAnswerer:
         while True:
             answer, response = await self._post(row)
             # By the status that came, not the answer's: a page of HTML with status 200 is no better the second time.
-            if response is not None and response.status_code not in RETRIED:
+            if response is not None and (response.status_code not in RETRIED or _cannot_pay(answer)):
                 self._last_not_loading = time.monotonic()
                 return answer
             if not self._is_loading(answer):
@@ -142,3 +143,13 @@ def _answer(row: RequestLine, response: httpx.Response, body: bytes) -> Answer:
         body = orjson.dumps(parsed)
     usage = token_usage(parsed.get("usage")) if response.is_success and isinstance(parsed, dict) else None
     return Answer(row.custom_id, response.status_code, body, usage=usage)
+
+
+def _cannot_pay(answer: Answer) -> bool:
+    """Whether it refuses since the account has no money: a second call would be refused as well."""
+    body = orjson.loads(answer.body)
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return False
+    said = {name: str(error[name]) for name in ("code", "type", "message") if error.get(name)}
+    return is_billing_refusal(said.get("code", said.get("type")), said.get("message"), answer.status)

@@ -63,6 +63,7 @@ class Signs:
     unfinished: bool  # it has a run in the ledger, which is not over
     deployed: bool  # a worker can take it up
     role: Role = Role.RUN
+    pause_over: bool = False  # it was paused since its account could not pay, and it is time to try again
 
 
 def choose_remedy(signs: Signs) -> Remedy:
@@ -74,13 +75,22 @@ def choose_remedy(signs: Signs) -> Remedy:
         return Remedy.CANCEL if signs.unfinished and signs.still_for >= QUIET else Remedy.LEAVE
     if signs.state == "SCHEDULED":
         return Remedy.TELL_LATE if signs.overdue >= LATE else Remedy.LEAVE
-    if signs.held or signs.state == "PAUSED" or not _is_lost(signs):
+    if signs.state == "PAUSED":
+        return _for_paused(signs)
+    if signs.held or not _is_lost(signs):
         return Remedy.LEAVE
     if signs.state == "CANCELLING":
         return Remedy.END
     if signs.state in ("RUNNING", "PENDING", "CRASHED"):
         return _for_lost(signs)
     return Remedy.REPORT if signs.unfinished else Remedy.LEAVE
+
+
+def _for_paused(signs: Signs) -> Remedy:
+    """One that a person has paused is left to them."""
+    if not signs.pause_over or signs.held:
+        return Remedy.LEAVE
+    return Remedy.END if signs.role is Role.CANCELLED else Remedy.WAKE
 
 
 def _is_lost(signs: Signs) -> bool:

@@ -19,6 +19,7 @@ from tasks.maintenance.cleanup import clean
 from tasks.maintenance.leftovers import Leftover, LeftoverKind
 from tasks.maintenance.remedy import CRASH_WINDOW, QUIET, Remedy, Role, Signs, choose_remedy
 from tasks.orchestration.server_runs import FlowRuns, Seen
+from tasks.orchestration.sleep import PAUSED
 from tasks.runs.queries import open_ledger
 
 _LEASE_SECONDS = 900.0
@@ -128,6 +129,8 @@ class _Sweep:
             unfinished=run is not None,
             deployed=seen.deployed,
             role=_role(seen, run, self._runs),
+            pause_over=seen.name == PAUSED
+            and not (run and run.paused_until and self._now < run.paused_until),
         )
 
     def _crashes(self, seen: Seen, run: RunRecord | None) -> int:

@@ -52,6 +52,25 @@ def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Re
     )
 
 
+def emit_run_paused(record: RunRecord, message: str) -> None:
+    """Emit `nightmail.run.paused`, which an automation hands on to a person; does nothing outside a flow run."""
+    flow_run = current_flow_run()
+    if flow_run is None:
+        return
+    emit_event(
+        "nightmail.run.paused",
+        resource={
+            "prefect.resource.id": f"nightmail.flow-run.{flow_run.id}",
+            "prefect.resource.name": record.title,
+        },
+        related=[
+            {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"},
+        ],
+        payload={"message": f"{record.title} is {message}", "job": record.job, "key": record.key},
+        id=uuid5(NAMESPACE_URL, f"nightmail.run.paused.{record.id}.{record.paused_until}"),
+    )
+
+
 def post_event(
     client: SyncPrefectClient,
     name: str,

@@ -59,7 +59,7 @@ class FlowRuns(Protocol):
     """What a sweep needs of the server."""
 
     def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
-        """Ours that are at work, have crashed, or were due before `late_since` and still wait."""
+        """Ours that are at work or paused, have crashed, or were due before `late_since` and still wait."""
 
     def see(self, origin: str) -> Seen | None:
         """That flow run; None when there is no such flow run."""
@@ -110,7 +110,7 @@ class OnServer:
     def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
         here = current_flow_run()
         wanted = (
-            FlowRunFilter(tags=_OURS, state=_in_state(*_AT_WORK)),
+            FlowRunFilter(tags=_OURS, state=_in_state(*_AT_WORK, StateType.PAUSED)),
             FlowRunFilter(
                 tags=_OURS,
                 state=_in_state(StateType.CRASHED),

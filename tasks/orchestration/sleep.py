@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Scheduled
+from prefect.states import Cancelled, Paused, Scheduled
 
 from configs.clock import Clock
 
@@ -27,23 +27,31 @@ _ASK_AGAIN = timedelta(seconds=15)
 """How long to wait before a server that did not answer is asked again."""
 
 
-def sleep_until(wake: datetime, reason: str, clock: Clock) -> None:
+PAUSED = "Paused for billing"
+"""The state of a run whose account cannot pay."""
+
+
+def sleep_until(wake: datetime, reason: str, clock: Clock, for_a_person: bool = False) -> None:
     """Sleep until `wake`; in a deployment, end this process and let a worker start the flow run again then.
 
     `reason` becomes the state's message. The flow run sets itself to Scheduled("Sleeping") and clears its process id:
     with the id of a dead process, a cancelled run would stay in Cancelling for ever. One that somebody has cancelled
     meanwhile ends as Cancelled instead. While the server is away the process stays, and returns at `wake` as if it had
     slept: a run does not fail because nobody shows it.
+
+    What waits `for_a_person` is paused instead, so that Prefect's UI offers Resume; a sweep resumes it when its time is over.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         clock.sleep((wake - clock.now()).total_seconds())
         return
-    state: State[Any] = Scheduled(name="Sleeping", scheduled_time=wake, message=reason)
+    states: list[State[Any]] = [Scheduled(name="Sleeping", scheduled_time=wake, message=reason)]
+    if for_a_person:  # a flow run within another cannot be paused: it sleeps
+        states.insert(0, Paused(name=PAUSED, message=reason, reschedule=True))
     while (left := wake - clock.now()) > timedelta(0):
         try:
             with get_client(sync_client=True) as client:
-                state = _fall_asleep(client, context.flow_run.id, state)
+                state = _fall_asleep(client, context.flow_run.id, states)
         except httpx.HTTPError as error:
             get_run_logger().warning("the Prefect server does not answer: %s", type(error).__name__)
             clock.sleep(min(left, _ASK_AGAIN).total_seconds())
@@ -80,17 +88,19 @@ def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[
     return client.set_flow_run_state(flow_run, state).status is SetStateStatus.ACCEPT
 
 
-def _fall_asleep(client: SyncPrefectClient, flow_run: UUID, asleep: State[Any]) -> State[Any]:
-    """Set the flow run's state to `asleep`, or to Cancelled when it is being cancelled; the state that it has then.
+def _fall_asleep(client: SyncPrefectClient, flow_run: UUID, asleep: list[State[Any]]) -> State[Any]:
+    """Set the flow run's state to the first of `asleep` that the server takes, or to Cancelled when it is being cancelled; the
+    state that it has then.
 
     The worker that would have ended this process on the way may be dead.
     """
     now = client.read_flow_run(flow_run).state
     if now is None or not (now.is_cancelling() or now.is_cancelled()):
-        if set_without_process(client, flow_run, asleep):
-            return asleep
+        for state in asleep:
+            if set_without_process(client, flow_run, state):
+                return state
         now = client.read_flow_run(flow_run).state
     if now is not None and now.is_cancelling():
         now = Cancelled(message="it was cancelled while it worked")
         set_without_process(client, flow_run, now)
-    return now or asleep
+    return now or asleep[-1]

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import httpx2
 
 from configs.errors import (
+    BillingRefused,
     ConfigError,
     LostReply,
     NightmailError,
@@ -24,6 +25,7 @@ from configs.errors import (
     UnreliableReply,
 )
 from tasks.providers.http_headers import retry_after
+from tasks.stages.wire.billing import is_billing_refusal
 
 _TRANSIENT_STATUSES = (408, 409, 429)  # besides 5xx
 _BLOCK = 1 << 20
@@ -43,7 +45,8 @@ class Calls:
             yield
         except self._sdk.APIStatusError as error:
             translated = self._translated(subject, error)
-            if isinstance(translated, TransientError) and error.status_code != 429:
+            refused = error.status_code == 429 or isinstance(translated, BillingRefused)
+            if isinstance(translated, TransientError) and not refused:
                 seconds = translated.retry_after_seconds
                 raise LostReply(str(translated), retry_after_seconds=seconds) from error
             raise translated from error
@@ -68,6 +71,9 @@ class Calls:
 
     def _translated(self, subject: str, error: Any) -> NightmailError:
         status, text = error.status_code, f"{subject}: {status_error_text(error)}"
+        said = _error_object(error)
+        if any(is_billing_refusal(word, _text(said.get("message")), status) for word in _codes(said)):
+            return BillingRefused(text)
         if status >= 500 or status in _TRANSIENT_STATUSES:
             seconds = retry_after(error.response.headers, datetime.now(UTC))
             return TransientError(text, retry_after_seconds=seconds)
@@ -134,9 +140,17 @@ def _raise_guard_error(error: Exception) -> None:
 
 
 def _error_code(error: Any) -> str | None:
-    body = _error_object(error)
-    code = body.get("code") or body.get("type")
-    return str(code) if code else None
+    return _codes(_error_object(error))[0]
+
+
+def _codes(error: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Its code, or the type where it has none, and its type: services put the same word in either."""
+    kind = _text(error.get("type"))
+    return _text(error.get("code")) or kind, kind
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
 
 
 def _error_object(error: Any) -> dict[str, Any]:

@@ -133,6 +133,8 @@ def _run_row(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
     merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
     rows = sum(chunk.rows for chunk in chunks)
     waiting_for = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
+    if run.paused_until is not None:
+        waiting_for = f"paused until {run.paused_until:%Y-%m-%d %H:%M} UTC: {run.pause_reason}"
     receipt = receipt_of(run)
     return {
         "run": run.id,

@@ -43,7 +43,7 @@ def requested_job(request: RunRequest) -> Job:
     """
     if request.redo and request.retry:
         raise ConfigError(
-            "retry asks a finished run's unanswered rows again, redo all its rows: give one of the two"
+            "retry asks a finished run's rows that retry.on names again, redo all its rows: give one of the two"
         )
     return load_job(request.job_path, request.job_overrides)
 

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from configs.errors import ConfigError
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.transitions import ChunkState, RunState
+from tasks.ledger.transitions import NOT_POSTED, ChunkState, RunState
 from tasks.runs.chunk_files import rows_name
+from tasks.runs.follow_ups import renderer_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.session import Run
+from tasks.stages.merge.merge_chunk import POOR_ANSWERS
+from tasks.stages.report.receipt import rows_by_status
 from tasks.stages.row_status import RowStatus
 
 
 def resume(run: Run, resolved: ResolvedRun) -> None:
     """Resume the run under the current job: polling, retries and limits may have changed, the output has not.
 
-    A cancelled run continues with its unanswered rows. A finished one stays as it is unless `retry` is asked for: then its
-    unanswered rows get `retry.max_attempts` more attempts. ConfigError if the run folder or the time is gone.
+    A cancelled run continues with its unanswered rows. A finished one stays as it is unless `retry` is asked for: then the
+    rows that `retry.on` names get `retry.max_attempts` more attempts, with the params of now. ConfigError if the run folder
+    or the time is gone.
     """
     state = run.record.state
+    told = _is_told_to_go_on(run, resolved)
     if state is RunState.CANCELLED:
         _reopen_cancelled(run, resolved)
     elif state is not RunState.FINISHED:
         _update_job(run, resolved)
     elif resolved.retry:
         _reopen_finished(run, resolved)
+    if told:
+        run.end_pause("told to go on", pauses=0)
+
+
+def _is_told_to_go_on(run: Run, resolved: ResolvedRun) -> bool:
+    """Whether a person has started the run again in its pause: by a command or another flow run, or by Resume. A flow run
+    that wakes by itself before the pause is over does so to look at a batch."""
+    if run.paused_until is None:
+        return False
+    if resolved.origin is None or resolved.origin != run.record.origin:
+        return True
+    return all(chunk.state in (*NOT_POSTED, ChunkState.MERGED) for chunk in run.ledger.chunks())
 
 
 def _reopen_cancelled(run: Run, resolved: ResolvedRun) -> None:
@@ -33,7 +52,7 @@ def _reopen_cancelled(run: Run, resolved: ResolvedRun) -> None:
         _chunks_to_retry(run, resolved),
         "the cancelled run is resumed",
         state=RunState.RUNNING if run.ledger.chunks() else RunState.PREPARING,
-        spec=_job_spec(resolved),
+        spec=_job_spec(run, resolved),
         # Not the flow run that was cancelled: the sweep cancels runs whose flow run is Cancelled.
         origin=resolved.origin,
     )
@@ -41,7 +60,7 @@ def _reopen_cancelled(run: Run, resolved: ResolvedRun) -> None:
 
 
 def _update_job(run: Run, resolved: ResolvedRun) -> None:
-    values = {"spec": _job_spec(resolved), "origin": resolved.origin or run.record.origin}
+    values = {"spec": _job_spec(run, resolved), "origin": resolved.origin or run.record.origin}
     if values != {"spec": run.record.spec, "origin": run.record.origin}:
         run.ledger.update_run(**values)
         run.reload()
@@ -50,6 +69,7 @@ def _update_job(run: Run, resolved: ResolvedRun) -> None:
 def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
     chunks = _chunks_to_retry(run, resolved)
     if not chunks:
+        _refuse_params_for_nobody(run, resolved)
         return
     limit = resolved.job.run.give_up_after
     if run.has_lasted(limit):
@@ -62,6 +82,7 @@ def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
             f"{run.title}: {run.folder.url} was deleted by `nightmail clean`, and with it the snapshot of the rows;"
             " --redo asks all rows again"
         )
+    _check_params(run, resolved, chunks[0])
     run.ledger.reopen(
         chunks,
         "its unanswered rows are asked again",
@@ -69,14 +90,35 @@ def _reopen_finished(run: Run, resolved: ResolvedRun) -> None:
         state=RunState.RUNNING,
         receipt=None,
         finished_at=None,
-        spec=_job_spec(resolved),
+        spec=resolved.job.model_dump(mode="json", by_alias=True),
         origin=resolved.origin,
     )
     run.reload()
 
 
-def _job_spec(resolved: ResolvedRun) -> dict[str, Any]:
-    return resolved.job.model_dump(mode="json", by_alias=True)
+def _refuse_params_for_nobody(run: Run, resolved: ResolvedRun) -> None:
+    """ConfigError for new params when `retry.on` names no row that could be asked with them, but others could be named."""
+    if run.job.prompt.params == resolved.job.prompt.params:
+        return
+    counts = rows_by_status(chunk.stats for chunk in run.ledger.chunks() if chunk.stats)
+    others = [f"{counts[status]:,} {status}" for status in POOR_ANSWERS if counts.get(status)]
+    if others:
+        raise ConfigError(
+            f"{run.title}: retry.on names none of its rows ({', '.join(others)}), so nobody is asked with these params;"
+            " name their status in retry.on"
+        )
+
+
+def _check_params(run: Run, resolved: ResolvedRun, chunk: ChunkRecord) -> None:
+    """ConfigError for params that the rows' requests cannot be made with."""
+    with run.folder.read(rows_name(chunk.number)) as rows, pa.ipc.open_stream(rows) as stream:
+        renderer_of(resolved.job, stream.schema.names)
+
+
+def _job_spec(run: Run, resolved: ResolvedRun) -> dict[str, Any]:
+    """The job as it is now. What rows are asked with is decided when a finished run is told to ask again, and stays."""
+    spec = resolved.job.model_dump(mode="json", by_alias=True)
+    return {**spec, "prompt": {**spec["prompt"], "params": run.record.spec["prompt"]["params"]}}
 
 
 def _chunks_to_retry(run: Run, resolved: ResolvedRun) -> list[ChunkRecord]:
@@ -85,20 +127,20 @@ def _chunks_to_retry(run: Run, resolved: ResolvedRun) -> list[ChunkRecord]:
     A chunk's stats count them by the `retry.on` of its merge. If the job now names more reasons, every chunk with a row
     that lacks an answer is included, and its next merge decides row by row.
     """
-    more_reasons = bool(set(resolved.job.retry.on) - set(run.job.retry.on))
+    more = frozenset(resolved.job.retry.on) - frozenset(run.job.retry.on)
     return [
         chunk
         for chunk in run.ledger.chunks()
-        if chunk.state is ChunkState.MERGED
-        and chunk.stats
-        and _has_rows_to_retry(chunk.stats, more_reasons=more_reasons)
+        if chunk.state is ChunkState.MERGED and chunk.stats and _has_rows_to_retry(chunk.stats, more)
     ]
 
 
-def _has_rows_to_retry(stats: dict[str, Any], *, more_reasons: bool) -> bool:
-    retryable_statuses = (
-        status for status in RowStatus if not status.has_answer and status is not RowStatus.SKIPPED
-    )
-    return bool(stats["unanswered"]) or (
-        more_reasons and any(stats["by_status"].get(status) for status in retryable_statuses)
-    )
+def _has_rows_to_retry(stats: dict[str, Any], more: frozenset[str]) -> bool:
+    """`more` are the reasons that the job names since the merge: statuses of poor answers by themselves, any other may be
+    that of every row without an answer."""
+    if stats["unanswered"]:
+        return True
+    unanswered = {status for status in RowStatus if not status.has_answer} - {RowStatus.SKIPPED}
+    poor = {status for status in POOR_ANSWERS if status in more}
+    named = poor | (unanswered if more - frozenset(POOR_ANSWERS) else set())
+    return any(stats["by_status"].get(status) for status in named)

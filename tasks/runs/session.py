@@ -6,7 +6,8 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from configs.clock import Clock
 from configs.errors import ConfigError, InputError, IntegrityError, LeaseLost, NightmailError
@@ -21,8 +22,9 @@ from tasks.ledger.leases import current_owner, owner_is_dead
 from tasks.ledger.records import RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import RunState
+from tasks.ledger.transitions import LONGEST_PAUSE, RunState, pause_length
 from tasks.providers.base import BatchService
+from tasks.runs.other_params import asks_with_other_params, retry_hint
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import RunFile, read_run_file
@@ -80,6 +82,25 @@ class Run:
     def giving_up(self) -> bool:
         """Whether nothing more is posted: the run is being cancelled, or `run.give_up_after` has passed."""
         return self.stopping or self.has_lasted(self.job.run.give_up_after)
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """Until when nothing is posted, because the account cannot pay; None when it is not paused."""
+        until, now = self.record.paused_until, self.clock.now()
+        # A pause longer than any means that the clock was set back: it is over.
+        return until if until is not None and now < until <= now + LONGEST_PAUSE else None
+
+    def pause(self, reason: str) -> None:
+        """Post nothing for a while; nothing changes in a pause that has begun."""
+        if self.paused_until is None:
+            self.ledger.pause(self.clock.now() + pause_length(self.record.pauses), reason)
+            self.reload()
+
+    def end_pause(self, why: str, **run_values: Any) -> None:
+        """Post again, if the run was paused."""
+        if self.record.paused_until is not None:
+            self.ledger.end_pause(why, **run_values)
+            self.reload()
 
     def has_lasted(self, duration: str | None) -> bool:
         """Whether the run began longer ago than this duration; never for None."""
@@ -165,11 +186,14 @@ def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
     if not changed:
         _refuse_changed_source(resolved, latest)
         return True  # also when `redo` is given: this is then the redo, interrupted and continued
+    if asks_with_other_params(resolved, latest, changed):
+        _refuse_changed_source(resolved, latest)
+        return True
     if resolved.redo or (finished and is_trial(latest.key)):  # a trial is there to be changed and tried again
         return False
     raise ConfigError(
         f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
-        " undo that, give another --key, or --redo to replace the output"
+        f" undo that, give another --key, or --redo to replace the output{retry_hint(changed, finished=finished)}"
     )
 
 

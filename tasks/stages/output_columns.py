@@ -73,7 +73,11 @@ OUTPUT_COLUMNS: Final = (
         "the part of `output_tokens` that was spent on reasoning",
         outcome_field="reasoning_tokens",
     ),
-    OutputColumn("attempts", pa.int32(), "how often the row was posted; 0 for a skipped one"),
+    OutputColumn(
+        "attempts",
+        pa.int32(),
+        "how often the row was posted, but for what the account could not pay for; 0 for a skipped one",
+    ),
     OutputColumn("custom_id", pa.string(), "the row's id at the provider"),
     OutputColumn("batch_id", pa.string(), "the provider's batch that the status comes from", repeats=True),
     OutputColumn(

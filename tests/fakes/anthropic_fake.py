@@ -38,6 +38,7 @@ _ROW_ERRORS = {
     "failed": ("invalid_request_error", "max_tokens: 999999 > 64000, which is the maximum allowed"),
     "transient": ("api_error", "Internal server error"),
     "overloaded": ("overloaded_error", "Overloaded"),
+    "unpaid": ("billing_error", "There is an issue with your billing."),
 }
 
 
@@ -277,8 +278,8 @@ def _content(params: dict[str, Any], word: str) -> dict[str, Any]:
         if schema
         else f"echo: {question}"
     )
-    if word == "awkward":
-        text = AWKWARD
+    if word in ("awkward", "invalid"):
+        text = AWKWARD if word == "awkward" else "Sure: it is fine."
     thought = {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}
     thinking = [thought] if params.get("thinking", {}).get("type") == "enabled" else []
     reason = "max_tokens" if word == "truncated" else "end_turn"

@@ -51,13 +51,14 @@ OUTCOMES = {
     "failed": Expected(RowStatus.FAILED),
     "transient": Expected(RowStatus.FAILED, again=True),
     "overloaded": Expected(RowStatus.FAILED, again=True),
+    "unpaid": Expected(RowStatus.FAILED, again=True),
     "expired": Expected(RowStatus.EXPIRED, again=True),
     "cancelled": Expected(RowStatus.CANCELLED, again=True),
 }
 """The words for what a row can come to."""
 
 _CHAT, _RESPONSES, _EDITS = "/v1/chat/completions", "/v1/responses", "/v1/images/edits"
-_WITHOUT_TEXT = ("succeeded", "failed", "transient", "overloaded", "expired", "cancelled")
+_WITHOUT_TEXT = ("succeeded", "failed", "transient", "overloaded", "unpaid", "expired", "cancelled")
 WORDS_AT = {
     _CHAT: tuple(OUTCOMES),
     _RESPONSES: tuple(OUTCOMES),
@@ -221,6 +222,7 @@ class EmbeddedStage(Stage):
         "failed": "row_error:400",
         "transient": "row_error:500",
         "overloaded": "row_error:429",
+        "unpaid": "unpaid",
         "expired": "expire_after:0",
         "cancelled": "cancel_after:0",
     }

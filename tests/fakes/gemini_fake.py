@@ -40,6 +40,7 @@ _ROW_ERRORS = {
     "failed": (3, "Request contains an invalid argument."),
     "transient": (14, "The service is currently unavailable."),
     "overloaded": (8, "Resource has been exhausted (e.g. check quota)."),
+    "unpaid": (8, "Your prepayment credits are depleted."),
     "cancelled": (1, "The operation was cancelled."),
 }
 _ENDS = {
@@ -387,6 +388,8 @@ def _response(key: str, request: dict[str, Any], word: str, model: str) -> dict[
     schema = request.get("generationConfig", {}).get("responseJsonSchema")
     question = " ".join(part["text"] for part in request["contents"][-1]["parts"] if "text" in part)
     text = json.dumps(SchemaSampler(schema).sample(key)) if schema else question
+    if word == "invalid":
+        text = "Sure: it is fine."
     thought = [{"text": "Let me see.", "thought": True}] if _thinks(request) else []
     parts = [*thought, {"text": text + AWKWARD if word == "awkward" else text}]
     reason = "MAX_TOKENS" if word == "truncated" else "STOP"

@@ -5,7 +5,7 @@
 action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         close_midway    half of the body, then close
-        status:NNN      answer with that status; `retry_after` (seconds), `html`, `text` and `location` as wanted
+        status:NNN      answer with that status; `retry_after` (seconds), `html`, `text`, `body` and `location` as wanted
         DAMAGE          200, and a reply that is damaged as tasks/local_batch/faults/damage.py lists
 
 `skew` is how far the service's clock is ahead of ours, in its Date and in what it dates.
@@ -63,6 +63,7 @@ class ArmedFault:
     html: bool
     text: str | None
     location: str | None
+    body: Any = None
 
 
 class Refused(Exception):
@@ -122,11 +123,12 @@ class Loopback:
         html: bool = False,
         text: str | None = None,
         location: str | None = None,
+        body: Any = None,
     ) -> None:
         """Let the next `times` calls of a route go wrong."""
         assert op in {name for _, _, name in self.routes}, op
         after = None if retry_after is None else str(retry_after)
-        self._armed.setdefault(op, []).append(ArmedFault(action, times, after, html, text, location))
+        self._armed.setdefault(op, []).append(ArmedFault(action, times, after, html, text, location, body))
 
     def forgive(self) -> None:
         """Disarm all of them."""
@@ -184,6 +186,8 @@ class Loopback:
     def _status(self, fault: ArmedFault) -> Reply:
         status = int(fault.action.partition(":")[2])
         reply = self.refusal(status, fault.text or f"Told to answer {status}.")
+        if fault.body is not None:
+            reply.body = fault.body
         if fault.html:
             reply.body, reply.headers["content-type"] = b"<html>\n<h1>Bad Gateway</h1>\n</html>", "text/html"
         if fault.retry_after is not None:

@@ -34,6 +34,7 @@ _ROW_ERRORS = {
     "failed": (400, "invalid_value"),
     "transient": (500, "server_error"),
     "overloaded": (429, "rate_limit"),
+    "unpaid": (429, "insufficient_quota"),
 }
 _NEVER_RAN = {"expired": "batch_expired", "cancelled": "batch_cancelled"}
 

@@ -154,6 +154,7 @@ def obey(order: dict[str, Any]) -> int:
         # A heartbeat could be frozen inside a transaction, and then nobody gets past SQLite's lock.
         session._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
     advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
+    session.pause_length = lambda *_: __import__("datetime").timedelta(seconds=0.1)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
 
     def strike(what: str) -> None:

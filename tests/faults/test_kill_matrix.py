@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -79,7 +79,8 @@ def test_a_retry_that_is_killed_goes_on_and_asks_once(
         assert case.run(given={"overrides": once})["exit"] == 0, case.log
         return case
 
-    retry = {"overrides": once, "retry": True}
+    # With other params, so that the request is made anew.
+    retry = {"overrides": [*once, "prompt.params.max_completion_tokens=500"], "retry": True}
     points = points_of(finished(), given=retry)
     # How it begins is its own; the rest is a follow-up like any other.
     some = points[:8] + points[8::10]
@@ -101,6 +102,27 @@ def test_a_run_that_takes_earlier_answers_over_is_killed_and_comes_to_the_same(
     killed = [kind for point, what in some for kind in kill_and_go_on(second_night(), point, what)]
     record_property("killed", killed)
     assert len(own) > 3
+    assert len(killed) >= 0.9 * len(some)
+
+
+class UnpaidJob(KillableJob):
+    """One whose account cannot pay for a row at first: that is no attempt."""
+
+    ATTEMPTS: ClassVar = (1,) * 7
+
+
+def test_a_run_that_is_killed_in_a_pause_goes_on_and_pays_once(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def unpaid() -> KillableJob:
+        return new_case(kind=UnpaidJob, faults="unpaid:t-3*1")
+
+    points = points_of(unpaid())
+    # From the merge that finds the row unpaid to the follow-up's creation is what this adds to the walk of any run.
+    first = next(point for point, what in points if "requests-2.jsonl" in what)
+    some = points[first - 8 : first + 40 : 3]
+    killed = [kind for point, what in some for kind in kill_and_go_on(unpaid(), point, what)]
+    record_property("killed", killed)
     assert len(killed) >= 0.9 * len(some)
 
 

@@ -47,3 +47,21 @@ def fast_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks import advance  # brings Prefect, which takes seconds to import
 
     monkeypatch.setattr(advance, "fault_delay", lambda *_: timedelta(seconds=0.02))
+
+
+class ImpatientClock(SystemClock):
+    """The real time, but for sleeps of a minute and more: they are over at once, and noted in `slept`."""
+
+    def __init__(self) -> None:
+        self.slept: list[int] = []
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        if seconds < 60:
+            super().sleep(seconds)
+        else:
+            self.slept.append(round(seconds / 60))
+            self._ahead += timedelta(seconds=seconds)

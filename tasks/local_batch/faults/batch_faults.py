@@ -5,7 +5,8 @@ arguments after colons, and `*N` at its end: only the first N batches with these
 
     expire_after:0.9         expires when that share of the rows is answered
     cancel_after:0.5         is cancelled (by someone else) at that share; `cancel-partial` is this at 0.5
-    fail:CODE                fails validation: token_limit_exceeded, file_access, mismatched_model, any other code;
+    fail:CODE                fails validation: token_limit_exceeded, file_access, mismatched_model, insufficient_quota and
+                             the others of an account that cannot pay, any other code;
                              `fail:CODE:N` is `fail:CODE*N`, and N is 1 unless told
     stuck:STATUS             stays validating, in_progress or finalizing until it is cancelled
     status:WORD:N            shows an unknown status word, N times (default 2)
@@ -17,6 +18,7 @@ arguments after colons, and `*N` at its end: only the first N batches with these
     duplicate_lines, missing_lines, unknown_ids, foreign_ids (every line's), malformed_line, truncated_last_line,
     glued_lines              in the output file
     row_error:STATUS:WHICH   those rows fail with that HTTP status
+    unpaid:WHICH             those rows fail since the account cannot pay
     refusal:WHICH  length:WHICH  content_filter:WHICH  invalid_json:WHICH  empty:WHICH    200, but no use
     fenced:WHICH             the answer is in a fence, behind a thought
     raw_u2028:WHICH          answers with every awkward character, see AWKWARD in `corrupt_answers`
@@ -37,6 +39,7 @@ import orjson
 
 from tasks.local_batch.faults.corrupt_answers import CORRUPTIONS, is_selected
 from tasks.local_batch.faults.corrupt_files import FILE_FAULTS, write_corrupt_files
+from tasks.local_batch.faults.unpaid import UNPAID
 from tasks.local_batch.protocol.batch_object import StoredBatch
 from tasks.local_batch.protocol.file_object import ResultKind
 from tasks.local_batch.protocol.lines import Answer, EarlyEnding
@@ -56,6 +59,7 @@ _VALIDATION_MESSAGES: Final = {
         "Please try again once some in_progress batches have been completed."
     ),
     "mismatched_model": "Each batch must contain requests for a single model.",
+    **{code: refusal.message for code, refusal in UNPAID.items()},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from tasks.local_batch.faults.unpaid import UNPAID
 from tasks.local_batch.protocol.lines import Answer, http_error
 
 # Characters that break readers which split JSONL as text instead of bytes, or decode it carelessly: line separators
@@ -50,6 +51,12 @@ def row_error(answer: Answer, args: tuple[str, ...]) -> Answer:
     """An HTTP error instead of the reply."""
     status = int(args[0])
     kind, code, message = _ERRORS.get(status, ("invalid_request_error", None, f"Told to fail with {status}."))
+    return http_error(answer.custom_id, status, message, kind=kind, code=code)
+
+
+def unpaid(answer: Answer, _: tuple[str, ...]) -> Answer:
+    """An HTTP error, since the account cannot pay."""
+    status, kind, code, message = UNPAID["insufficient_quota"]
     return http_error(answer.custom_id, status, message, kind=kind, code=code)
 
 
@@ -125,6 +132,7 @@ def body_as_string(answer: Answer, _: tuple[str, ...]) -> Answer:
 
 CORRUPTIONS: Final[dict[str, Corruption]] = {
     "row_error": row_error,
+    "unpaid": unpaid,
     "refusal": refusal,
     "length": length,
     "content_filter": content_filter,

@@ -7,6 +7,7 @@ action  drop_reply      do the work, then close the connection without an answer
         reset_before    close the connection before any work
         close_midway    half of the body, then close (content)
         status:NNN      answer with that status; `retry_after` (seconds) and `html` (true) as wanted
+        unpaid:CODE     refuse an account that cannot pay, as `unpaid.py` lists
         delay:SECONDS   wait, then work as usual
         empty:SECONDS   for that long after it is armed, a list names nothing (list, list_files)
         DAMAGE          200, and a reply that is damaged as `damage.py` lists
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tasks.local_batch.faults.damage import DAMAGES, damaged
+from tasks.local_batch.faults.unpaid import UNPAID
 
 _OPERATIONS: Final = (
     ("POST", r"/v1/files", "upload"),
@@ -40,7 +42,7 @@ _OPERATIONS: Final = (
     ("GET", r"/v1/videos/[^/]+/content", "video"),
 )
 _ACTION: Final = re.compile(
-    rf"drop_reply|reset_before|close_midway|status:[1-9]\d\d|(delay|empty):[\d.]+|{'|'.join(DAMAGES)}"
+    rf"drop_reply|reset_before|close_midway|status:[1-9]\d\d|unpaid:({'|'.join(UNPAID)})|(delay|empty):[\d.]+|{'|'.join(DAMAGES)}"
 )
 
 
@@ -111,7 +113,7 @@ class HttpFaultMiddleware:
         elif fault.action.startswith("empty:"):
             is_over = time.monotonic() - fault.since > float(fault.action.removeprefix("empty:"))
             await (self._app(scope, receive, send) if is_over else _send_empty_list(send))
-        elif fault.action.startswith("status:"):
+        elif fault.action.startswith(("status:", "unpaid:")):
             await _send_error_status(fault, receive, send)
         elif fault.action == "close_midway":
             await self._app(scope, receive, _HalfResponse(scope, send))
@@ -215,11 +217,13 @@ async def _send_error_status(fault: ArmedFault, receive: Receive, send: Send) ->
         "more_body"
     ):  # a client that is still uploading would see a reset, not the status
         pass
-    status = int(fault.action.removeprefix("status:"))
+    kind, _, word = fault.action.partition(":")
+    status = UNPAID[word].status if kind == "unpaid" else int(word)
     headers = [(b"content-type", b"text/html" if fault.html else b"application/json")]
     if fault.retry_after is not None:
         headers.append((b"retry-after", fault.retry_after.encode()))
     error = {"message": f"Told to answer {status}.", "type": "server_error", "param": None, "code": None}
-    body = b"<html><body><h1>Bad Gateway</h1></body></html>" if fault.html else orjson.dumps({"error": error})
+    reply = UNPAID[word].body if kind == "unpaid" else {"error": error}
+    body = b"<html><body><h1>Bad Gateway</h1></body></html>" if fault.html else orjson.dumps(reply)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

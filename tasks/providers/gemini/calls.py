@@ -10,9 +10,19 @@ from typing import Any
 import httpx2
 from google.genai import errors
 
-from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
+from configs.errors import (
+    BillingRefused,
+    ConfigError,
+    LostReply,
+    NightmailError,
+    NotFound,
+    TerminalError,
+    TransientError,
+)
 from tasks.providers.calls import connection_error_text
 from tasks.providers.http_headers import retry_after, seconds_in
+from tasks.stages.wire.billing import is_billing_refusal
+from tasks.stages.wire.gemini.results import reason_of
 
 _TRANSIENT_STATUSES = (408, 409, 425, 429)  # besides 5xx
 
@@ -30,7 +40,8 @@ class GeminiCalls:
             yield
         except errors.APIError as error:
             translated = self._translated(subject, error)
-            if isinstance(translated, TransientError) and error.code != 429 and not _not_yet(error):
+            refused = error.code == 429 or isinstance(translated, BillingRefused) or _not_yet(error)
+            if isinstance(translated, TransientError) and not refused:
                 seconds = translated.retry_after_seconds
                 raise LostReply(str(translated), retry_after_seconds=seconds) from error
             raise translated from error
@@ -49,6 +60,8 @@ class GeminiCalls:
 
     def _translated(self, subject: str, error: errors.APIError) -> NightmailError:
         text = f"{subject}: {self._status_error_text(error)}"
+        if is_billing_refusal(reason_of(_error_object(error.details)), error.message, error.code):
+            return BillingRefused(text)
         if not 400 <= error.code < 500 or error.code in _TRANSIENT_STATUSES or _not_yet(error):
             return TransientError(text, retry_after_seconds=_delay(error))
         if error.code == 404 or "may not exist" in (error.message or ""):
@@ -79,14 +92,19 @@ def _retry_info(details: Any) -> float | None:
 
     https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto
     """
-    inner = details.get("error", details) if isinstance(details, dict) else {}
-    entries = inner.get("details") if isinstance(inner, dict) else None
+    entries = _error_object(details).get("details")
     delays = (
         seconds_in(str(entry["retryDelay"]).removesuffix("s"))
         for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and "retryDelay" in entry
     )
     return next((seconds for seconds in delays if seconds is not None), None)
+
+
+def _error_object(details: Any) -> dict[str, Any]:
+    """The error in the SDK's details, out of its envelope."""
+    inner = details.get("error", details) if isinstance(details, dict) else {}
+    return inner if isinstance(inner, dict) else {}
 
 
 def _not_yet(error: errors.APIError) -> bool:

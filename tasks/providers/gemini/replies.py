@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from configs.errors import BillingRefused
 from tasks.providers.base import BatchStatus, ServiceBatch
 from tasks.providers.times import time_of
-from tasks.stages.wire.gemini.results import code_name
+from tasks.stages.wire.billing import is_billing_refusal
+from tasks.stages.wire.gemini.results import code_name, reason_of
 from tasks.stages.wire.json_values import integer, string
 
 # "The job has expired because it was running or pending for more than 48 hours. The job will not have any results
@@ -102,6 +104,8 @@ def _result_files(operation: _Json, metadata: _Json) -> tuple[str, ...]:
 
 def _error_code(error: _Json) -> str:
     number = integer(error.get("code"))
+    if is_billing_refusal(reason_of(error), string(error.get("message"))):
+        return BillingRefused.CODE
     return _REPOSTABLE.get(number or 0) or code_name(number) or "batch_failed"
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from configs.errors import TerminalError, TransientError
+from configs.errors import BillingRefused, TerminalError, TransientError
 from tasks.providers.base import BatchStatus, ServiceBatch
 from tasks.providers.pages import endless, goes_on
 from tasks.providers.times import time_of
+from tasks.stages.wire.billing import is_billing_refusal
 from tasks.stages.wire.json_values import integer
 
 Record = dict[str, Any]
@@ -106,6 +107,9 @@ def batch_of(raw: Mapping[str, Any], key: str | None = None) -> ServiceBatch:
     counts = _mapping(raw.get("request_counts"))
     first = _first_error(raw.get("errors"))
     status = status_of(raw)
+    code, message = _error_code(first), _text(first.get("message"))
+    if code == BillingRefused.CODE:  # the service's own word is for people
+        message = ": ".join(filter(None, (_text(first.get("code")), message)))
     return ServiceBatch(
         id=str(raw.get("id")),
         status=status,
@@ -117,8 +121,8 @@ def batch_of(raw: Mapping[str, Any], key: str | None = None) -> ServiceBatch:
             for file in (raw.get("output_file_id"), raw.get("error_file_id"))
             if file and isinstance(file, str)
         ),
-        error_code=_error_code(first) if status is BatchStatus.FAILED else None,
-        error_message=_text(first.get("message")),
+        error_code=code if status is BatchStatus.FAILED else None,
+        error_message=message,
         error_line=integer(first.get("line")),
         expires_at=time_of(raw.get("expires_at")),
         key=key,
@@ -163,8 +167,11 @@ def _first_error(errors: Any) -> Mapping[str, Any]:
 
 
 def _error_code(error: Mapping[str, Any]) -> str:
-    """The batch-level code; "cannot find file" gets a name of its own, since the same file may work later."""
+    """The batch-level code; an account that cannot pay and "cannot find file" get names of their own, since the same file
+    may work later."""
     code = error.get("code") or "batch_failed"
+    if is_billing_refusal(str(code), _text(error.get("message"))):
+        return BillingRefused.CODE
     lost_file = code == "invalid_request" and (
         error.get("param") == "file_id" or "find file" in str(error.get("message"))
     )

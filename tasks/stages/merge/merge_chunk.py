@@ -48,6 +48,8 @@ GROUP_BYTES = 10_000_000
 _TOP_ERRORS = 10
 RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
 """What another attempt can help by default: everything but a fault of the request itself."""
+POOR_ANSWERS = (RowStatus.INVALID, RowStatus.TRUNCATED, RowStatus.REFUSED)
+"""Statuses of answered rows that `retry.on` may name."""
 _EXAMPLE_LENGTH = 300
 _SHORT_TEXT = 32
 
@@ -82,7 +84,8 @@ class MergeStats:
 
     `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
     the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help,
-    `unanswered_copies` the rows that are copies of them.
+    `unanswered_copies` the rows that are copies of them, `to_ask` those ids that have an attempt left. `unpaid` are the rows
+    for which the account could not pay in the latest attempt.
     """
 
     rows: int
@@ -93,6 +96,8 @@ class MergeStats:
     duplicate_lines: int
     unparsable_lines: int
     unanswered: tuple[str, ...]
+    to_ask: tuple[str, ...]
+    unpaid: int
     unanswered_copies: int = 0
 
     @property
@@ -144,6 +149,7 @@ def merge_chunk(
     checker: Checker | None = None,
     price: Price | None = None,
     retry_on: Collection[str] = RETRY_ON,
+    max_attempts: int = 3,
     whole_bytes: int = WHOLE_BYTES,
     range_bytes: int = RANGE_BYTES,
     earlier: EarlierAnswers | None = None,
@@ -151,7 +157,8 @@ def merge_chunk(
     """Write the chunk's enriched Parquet to `sink`.
 
     `rows` is the chunk's source rows as an Arrow stream; `lines` has custom_id, skip_code, skip_message (strings), one
-    per row in the same order; rows for which it names a `reuse_run` get their answers from `earlier`. Result files must be seekable and near: big ones are read line by line.
+    per row in the same order; rows for which it names a `reuse_run` get their answers from `earlier`. Result files must be
+    seekable and near: big ones are read line by line. `retry_on` are the reasons of `retry.on`.
     Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
     """
     source = RowReader(rows, carried)
@@ -163,7 +170,7 @@ def merge_chunk(
         carried=carried,
     )
     chunk = ChunkRows(lines, attempts)
-    account = _Account(chunk, len(attempts), price, answer_column.parsed_type)
+    account = _Account(chunk, attempts, price, answer_column.parsed_type, retry_on, max_attempts)
     columns = Columns(chunk, attempts, answer_column, checker, earlier)
     if earlier is not None:
         earlier.gather(
@@ -177,7 +184,7 @@ def merge_chunk(
     ) as writer:
         for lo, hi, blocks in _ranges(chunk, attempts, parser, whole_bytes, range_bytes):
             parsed = account.parse(parser, blocks)
-            matches = match_rows(chunk, attempts, parsed, lo, hi, retry_on)
+            matches = match_rows(chunk, attempts, parsed, lo, hi, retry_on, columns.validity(parsed))
             start = lo
             while start < hi:
                 stop = start + source.rows_within(min(GROUP_ROWS, hi - start), GROUP_BYTES)
@@ -243,9 +250,11 @@ class _Account:
     """Adds up a chunk's counts while it is merged."""
 
     chunk: ChunkRows
-    attempts: int
+    attempts: Sequence[Attempt]
     price: Price | None
     answer: pa.DataType
+    retry_on: Collection[str]
+    max_attempts: int
     counts: list[LineCounts] = field(init=False)
     by_status: Any = field(init=False)
     unknown: int = 0
@@ -253,9 +262,13 @@ class _Account:
     codes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str | None] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
+    to_ask: list[str] = field(default_factory=list)
+    unpaid: int = 0
 
     def __post_init__(self) -> None:
-        self.counts = [LineCounts() for _ in range(self.attempts)]
+        self.counts = [LineCounts() for _ in self.attempts]
+        self.poor = np.array([each in POOR_ANSWERS and each in self.retry_on for each in STATUSES])
+        self.counting = np.array([attempt.counts for attempt in self.attempts], bool)
         self.by_status = np.zeros(len(STATUSES), np.int64)
 
     def parse(self, parser: Parser, blocks: Iterable[tuple[int, bytes]]) -> ParsedLines | None:
@@ -282,8 +295,15 @@ class _Account:
         self.by_status += np.bincount(matches.status, minlength=len(STATUSES))
         self.unknown += matches.unknown
         self.duplicates += matches.duplicates
-        ids = self.chunk.ids.slice(matches.lo, len(matches.status))
-        self.unanswered += ids.take(arrow_columns.indices(np.flatnonzero(matches.asks_again))).to_pylist()
+        rows = slice(matches.lo, matches.lo + len(matches.status))
+        asks = matches.asks_again | (self.poor[matches.status] & ~self.chunk.reused[rows])
+        had = (self.chunk.posted[:, rows] & ~matches.unpaid)[self.counting].sum(axis=0)
+        # Whom the account could not pay for is asked again in any case.
+        left = asks & ((had < self.max_attempts) | matches.unpaid[-1:].any(axis=0))
+        ids = self.chunk.ids[rows]
+        self.unanswered += ids.take(arrow_columns.indices(np.flatnonzero(asks))).to_pylist()
+        self.to_ask += ids.take(arrow_columns.indices(np.flatnonzero(left))).to_pylist()
+        self.unpaid += int(matches.unpaid[-1:].sum())
 
     def stats(self) -> MergeStats:
         """The finished account; IntegrityError unless every row has exactly one status."""
@@ -302,4 +322,6 @@ class _Account:
             duplicate_lines=self.duplicates,
             unparsable_lines=sum(each.unparsable for each in self.counts),
             unanswered=tuple(self.unanswered),
+            to_ask=tuple(self.to_ask),
+            unpaid=self.unpaid,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -12,21 +12,27 @@ import pyarrow.compute as pc
 
 from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
-from tasks.stages.answers.columns import AnswerColumn, Problems
+from tasks.stages.answers.columns import AnswerColumn, Problems, VectorColumn
 from tasks.stages.answers.schema import Checker
 from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
 from tasks.stages.merge.taken_over import REUSED, EarlierAnswers, take_over
 from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
-from tasks.stages.wire.outcome import classify, failure_status
+from tasks.stages.wire.outcome import ErrorClass, classify, failure_status
 
 SUCCEEDED, INVALID, MISSING, SKIPPED = (
     STATUSES.index(status)
     for status in (RowStatus.SUCCEEDED, RowStatus.INVALID, RowStatus.MISSING, RowStatus.SKIPPED)
 )
-# A line's rank is made of these and its number: any answer before any other line, a later attempt before an earlier one.
+BILLING = ERROR_CLASSES.index(ErrorClass.BILLING)
+# A line's rank is made of these and its number: the first good answer before any poor one, that before any other line, and of
+# those the later attempt before the earlier one.
 _ATTEMPT_RANK = 1 << 40
 _ANSWER_RANK = 1 << 60
+_GOOD_RANK = 1 << 61
+
+IsValid = Callable[[int], bool]
+"""Whether the answer in that line is what the job asks for, as far as its status does not say so."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,15 @@ class Attempt:
 
     `files` are seekable binary files, output and error file in any order, empty ones allowed. `posted` holds
     the custom_ids of its requests; None is every row that is not skipped. `error` is (code, message) of a
-    batch that failed, expired or was cancelled as a whole: posted rows without a line end with it.
+    batch that failed, expired or was cancelled as a whole: posted rows without a line end with it. `counts` says whether it
+    counts against the most attempts that a row gets.
     """
 
     files: Sequence[BinaryIO] = ()
     posted: Collection[str] | pa.Array | None = None
     batch_id: str | None = None
     error: tuple[str, str | None] | None = None
+    counts: bool = True
 
 
 class ChunkRows:
@@ -69,7 +77,6 @@ class ChunkRows:
         self.posted = np.zeros((len(attempts), len(self.ids)), bool)
         for number, attempt in enumerate(attempts):
             self.posted[number] = self._posted(number, attempt)
-        self.attempts: Numbers = self.posted.sum(axis=0, dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,7 +111,7 @@ class RowMatches:
     `line` is the number of the matching result line and `batch_error` the attempt whose error as a whole stands in for
     one, -1 where there is none. `attempt` is the attempt that either is of, or else the latest that posted the row; -1
     where none did. `status` are places in STATUSES; `asks_again` says that another attempt is wanted. `usd` is what all the
-    row's lines cost, NaN where unknown.
+    row's lines cost, NaN where unknown. `unpaid` has a row for each attempt: it was refused since the account cannot pay.
     """
 
     lo: int
@@ -114,6 +121,7 @@ class RowMatches:
     status: Numbers
     asks_again: Numbers
     usd: Numbers
+    unpaid: Numbers
     duplicates: int
     unknown: int
 
@@ -125,14 +133,15 @@ def match_rows(
     lo: int,
     hi: int,
     retry_on: Collection[str],
+    is_valid: IsValid | None = None,
 ) -> RowMatches:
     """Find the line or batch error that decides each of the rows lo..hi.
 
-    An answer beats everything, the earliest first; without one the latest attempt decides, its first line first.
-    A batch error decides rows that its attempt posted and left without a line. `retry_on` are the error classes,
-    and `missing`, that another attempt is wanted for.
+    A good answer beats everything, the earliest first; then a poor one, the latest first; without any the latest attempt
+    decides, its first line first. A batch error decides rows that its attempt posted and left without a line. `retry_on` are
+    the error classes, and `missing`, that another attempt is wanted for; where the account could not pay, one always is.
     """
-    matches = _without_batch_errors(rows, parsed, lo, hi, retry_on)
+    matches = _without_batch_errors(rows, parsed, lo, hi, retry_on, is_valid)
     posted = rows.posted[:, lo:hi]
     _apply_batch_errors(matches, posted, attempts, retry_on)
     undecided = matches.attempt < 0
@@ -146,17 +155,23 @@ def match_rows(
 
 
 def _without_batch_errors(
-    rows: ChunkRows, parsed: ParsedLines | None, lo: int, hi: int, retry_on: Collection[str]
+    rows: ChunkRows,
+    parsed: ParsedLines | None,
+    lo: int,
+    hi: int,
+    retry_on: Collection[str],
+    is_valid: IsValid | None,
 ) -> RowMatches:
     """What the lines say of the rows; a row without one is missing."""
     line = np.full(hi - lo, -1, np.int64)
     usd = np.zeros(hi - lo)
+    unpaid = np.zeros((len(rows.posted), hi - lo), bool)
     duplicates = unknown = 0
     if parsed is not None:
-        duplicates, unknown = _match_lines(rows, parsed, lo, line, usd)
+        duplicates, unknown = _match_lines(rows, parsed, lo, line, usd, unpaid, is_valid)
     has_line = line >= 0
     status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
-    wanted = np.array([each.retryable and each in retry_on for each in ERROR_CLASSES] + [False])  # code -1
+    wanted = np.array([_is_wanted(each, retry_on) for each in ERROR_CLASSES] + [False])  # code -1
     error_class = _pick(parsed.error_class if parsed else None, line)
     return RowMatches(
         lo=lo,
@@ -166,24 +181,41 @@ def _without_batch_errors(
         status=status,
         asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
         usd=usd,
+        unpaid=unpaid,
         duplicates=duplicates,
         unknown=unknown,
     )
 
 
+def _is_wanted(error_class: ErrorClass, retry_on: Collection[str]) -> bool:
+    return error_class is ErrorClass.BILLING or (error_class.retryable and error_class in retry_on)
+
+
 def _match_lines(
-    rows: ChunkRows, parsed: ParsedLines, lo: int, line: Numbers, usd: Numbers
+    rows: ChunkRows,
+    parsed: ParsedLines,
+    lo: int,
+    line: Numbers,
+    usd: Numbers,
+    unpaid: Numbers,
+    is_valid: IsValid | None,
 ) -> tuple[int, int]:
-    """Put the number of the best line of each row into `line`, and what all of them cost into `usd`; how many lines were
-    duplicates, how many unknown."""
+    """Put the number of the best line of each row into `line`, what all of them cost into `usd`, and where the account could
+    not pay into `unpaid`; how many lines were duplicates, how many unknown."""
     row = rows.rows_of(parsed.table.column("custom_id").chunk(0), lo, lo + len(line))
     number = np.arange(len(row))
     known = row >= 0
     known[known] = rows.posted[parsed.attempt[known], row[known]]
     row, number, attempt = row[known], number[known], parsed.attempt[known]
     usd += np.bincount(row - lo, weights=parsed.usd[known], minlength=len(usd))
+    refused = parsed.error_class[known] == BILLING
+    unpaid[attempt[refused], row[refused] - lo] = True
+    good = parsed.status[known] == SUCCEEDED
+    if is_valid is not None:
+        _check_several(row - lo, number, good, is_valid)
     # files come in the order of attempts, so the line number breaks every tie
-    rank = np.where(parsed.has_answer[known], _ANSWER_RANK - number, attempt * _ATTEMPT_RANK - number)
+    rank = np.where(parsed.has_answer[known], _ANSWER_RANK, 0) + attempt * _ATTEMPT_RANK - number
+    rank = np.where(good, _GOOD_RANK - number, rank)
     each_once = np.bincount((row - lo) * len(rows.posted) + attempt)
     duplicates = len(row) - int(np.count_nonzero(each_once))
     if duplicates or len(rows.posted) > 1:
@@ -191,6 +223,14 @@ def _match_lines(
         row, number = row[order], number[order]
     line[row - lo] = number  # the last assignment, the best rank, stays
     return duplicates, int((~known).sum())
+
+
+def _check_several(row: Numbers, number: Numbers, good: Numbers, is_valid: IsValid) -> None:
+    """Of a row with several answers that look good, some may not be what was asked for: those are `good` no more."""
+    several = np.bincount(row[good]) > 1
+    for place in np.flatnonzero(good).tolist() if several.any() else ():
+        if several[row[place]]:
+            good[place] = is_valid(int(number[place]))
 
 
 def _pick(values: Numbers | None, places: Numbers) -> Numbers:
@@ -209,7 +249,8 @@ def _apply_batch_errors(
         code = attempt.error[0]
         error_class = classify(code)
         matches.status[mask] = STATUSES.index(failure_status(code, error_class))
-        matches.asks_again[mask] = error_class.retryable and error_class in retry_on
+        matches.asks_again[mask] = _is_wanted(error_class, retry_on)
+        matches.unpaid[number] |= mask & (error_class is ErrorClass.BILLING)
         matches.attempt[mask] = number
         matches.batch_error[mask] = number
 
@@ -233,6 +274,20 @@ class Columns:
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
         self._messages = [attempt.error[1] if attempt.error else None for attempt in attempts]
 
+    def validity(self, parsed: ParsedLines | None) -> IsValid | None:
+        """Whether the answer of a line satisfies the schema, or is a vector of the right size; None where every one is good."""
+        checker, column = self._checker, self._answer_column
+        if parsed is None or (checker is None and not isinstance(column, VectorColumn)):
+            return None
+        answers, ids = parsed.table.column("answer").chunk(0), parsed.table.column("custom_id").chunk(0)
+
+        def is_valid(line: int) -> bool:
+            if checker is not None:
+                return checker.check(answers[line].as_py())[1] is None
+            return not column.convert(answers[line : line + 1], ids[line : line + 1])[1]
+
+        return is_valid
+
     def of(self, matches: RowMatches, parsed: ParsedLines | None, lo: int, hi: int) -> dict[str, pa.Array]:
         """Columns without prefix for rows lo..hi of the chunk; may set statuses of `matches`."""
         cut = slice(lo - matches.lo, hi - matches.lo)
@@ -247,7 +302,8 @@ class Columns:
             columns["error_message"] = _remarked(columns["error_message"], remarks)
         if problems:
             _mark_invalid(columns, status, problems)
-        columns["attempts"] = arrow_columns.from_numpy(self._rows.attempts[lo:hi])
+        posted = self._rows.posted[:, lo:hi] & ~matches.unpaid[:, cut]
+        columns["attempts"] = arrow_columns.from_numpy(posted.sum(axis=0, dtype=np.int32))
         columns["custom_id"] = self._rows.ids[lo:hi]
         columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
         columns["reused_from"] = pa.nulls(hi - lo, pa.string())

@@ -151,7 +151,9 @@ class Receipt(Document):
         None,
         description="`tokens.input` against `estimate.prompt_tokens`: 0.02 is 2 % more; null where it cannot be told.",
     )
-    retryable: int = Field(0, description="Rows without an answer that may get one when asked again.")
+    retryable: int = Field(
+        0, description="Rows that may get a better answer, or one at all, when asked again, by `retry.on`."
+    )
     errors: tuple[ErrorSummary, ...] = Field(description="The ten most frequent error codes.")
     error_budget: float | None = Field(
         None, description="The job's `run.error_budget`: the share of rows that may lack an answer."

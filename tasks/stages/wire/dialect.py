@@ -40,12 +40,14 @@ class Dialect:
     `parser` makes the parser of an endpoint; `multi_answer_parser` makes the one for jobs that ask for several answers per
     row (`params.n`), None where the format has no such thing.
     `content_of` says what of a line's JSON the model reads, which is named beside it.
+    `tell` adds an answer, and what is wrong with it, to a row's request as further messages.
     `notes` are what a plan says of a prompt that may be posted.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
     parser: Callable[[str], Parser]
     content_of: Callable[[dict[str, Any], str], PromptContent]
+    tell: Callable[[dict[str, Any], str, str], dict[str, Any]]
     multi_answer_parser: Callable[[str], Parser] | None = None
     notes: Callable[[Prompt], list[str]] = lambda _: []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from tasks.stages.wire import told
 from tasks.stages.wire.anthropic import content as anthropic_content
 from tasks.stages.wire.anthropic import requests as anthropic_requests
 from tasks.stages.wire.anthropic import results as anthropic_results
@@ -18,6 +19,7 @@ _DIALECTS = {
         lambda prompt, provider: requests.request_tree(prompt, token_ids=provider.embeds_token_ids),
         results.ResultParser,
         lambda line, _: content.content_of(line),
+        told.openai,
         partial(results.ResultParser, several=True),
         notes.notes,
     ),
@@ -25,12 +27,14 @@ _DIALECTS = {
         lambda prompt, _: gemini_requests.request_tree(prompt),
         gemini_results.parser,
         gemini_content.content_of,
+        told.gemini,
         notes=gemini_requests.notes,
     ),
     "anthropic": Dialect(
         anthropic_requests.request_tree,
         anthropic_results.parser,
         lambda line, _: anthropic_content.content_of(line),
+        told.anthropic,
         notes=anthropic_requests.notes,
     ),
 }

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from tasks.stages.row_status import RowStatus
+from tasks.stages.wire.billing import is_billing_refusal
 
 
 class ErrorClass(StrEnum):
@@ -20,6 +21,7 @@ class ErrorClass(StrEnum):
     CAPACITY = "capacity"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    BILLING = "billing"  # asked again whatever `retry.on` says, and no attempt
     REQUEST = "request"
 
     @property
@@ -121,12 +123,15 @@ _REQUEST = re.compile(
 )
 
 
-def classify(code: str | None, http_status: int | None = None) -> ErrorClass:
-    """The class of an error, by HTTP status where there is one, else by the words in its code.
+def classify(code: str | None, http_status: int | None = None, message: str | None = None) -> ErrorClass:
+    """The class of an error, by HTTP status where there is one, else by the words in its code; `message` tells where an
+    account cannot pay.
 
     A code nobody knows counts as transient: failed rows are not billed, and attempts are limited.
     """
     error_words = (code or "").lower()
+    if is_billing_refusal(code, message, http_status):
+        return ErrorClass.BILLING
     if http_status is not None and http_status >= 300:
         return _by_status(http_status, error_words)
     for pattern, error_class in (

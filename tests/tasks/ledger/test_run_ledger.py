@@ -48,6 +48,8 @@ WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] 
     "postpone_after_fault": lambda run, chunk, _batch, now: run.postpone_after_fault(chunk, now, "x"),
     "update_batch": lambda run, chunk, _batch, now: run.update_batch(chunk, create_sent_at=now),
     "reopen": lambda run, _chunk, _batch, _now: run.reopen((), "x", state=RunState.RUNNING),
+    "pause": lambda run, _chunk, _batch, now: run.pause(now, "x"),
+    "end_pause": lambda run, _chunk, _batch, _now: run.end_pause("x"),
     "note": lambda run, _chunk, _batch, _now: run.note("x", "y"),
     "mark_tidied": lambda run, _chunk, _batch, _now: run.mark_tidied(),
     "switch_reuse_index": lambda run, _chunk, _batch, _now: run.switch_reuse_index("letters", None, "x"),

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ledger.records import BatchRecord, ChunkRecord, situation
-from tasks.ledger.transitions import MOVES, ChunkState, Situation, Step, fault_delay, next_step, poll_delay
+from tasks.ledger.transitions import (
+    MOVES,
+    ChunkState,
+    Situation,
+    Step,
+    fault_delay,
+    next_step,
+    pause_length,
+    poll_delay,
+)
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 EARLIER, LATER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
@@ -35,6 +44,17 @@ S = ChunkState
         (Situation(S.ENDED, 5, None, 5, "file_not_found"), Step.REPOST),
         (Situation(S.ENDED, 5, None, 6, "file_not_found"), Step.COLLECT),
         (Situation(S.ENDED, 5, LATER), Step.WAIT),
+        (Situation(S.PREPARED, 5, None, paused=True), Step.WAIT),
+        (Situation(S.INTENDED, 5, EARLIER, paused=True), Step.WAIT),
+        (Situation(S.UPLOADED, 5, None, paused=True), Step.WAIT),
+        (Situation(S.PREPARED, 5, None, paused=True, giving_up=True), Step.ABANDON),
+        (Situation(S.PREPARED, 0, None, paused=True), Step.COLLECT),
+        (Situation(S.SUBMITTED, 5, None, paused=True), Step.POLL),
+        (Situation(S.COLLECTED, 5, None, paused=True), Step.MERGE),
+        (Situation(S.ENDED, 5, None, 99, "billing_refused"), Step.REPOST),
+        (Situation(S.ENDED, 5, None, 1, "billing_refused", paused=True), Step.REPOST),
+        (Situation(S.ENDED, 5, None, 1, "billing_refused", has_results=True), Step.COLLECT),
+        (Situation(S.ENDED, 5, None, 1, "billing_refused", giving_up=True), Step.COLLECT),
         (Situation(S.PREPARED, 5, None, giving_up=True), Step.ABANDON),
         (Situation(S.INTENDED, 5, LATER, giving_up=True), Step.ABANDON),
         (Situation(S.UPLOADED, 5, LATER, giving_up=True), Step.ABANDON),
@@ -151,3 +171,8 @@ def test_a_clock_that_was_set_back_does_not_make_a_run_wait(wait: int, step: Ste
         chunk, None, NOW, window_seconds=86_400, longest_wait=timedelta(minutes=15), giving_up=False
     )
     assert next_step(at, NOW) is step
+
+
+def test_pauses_double_from_a_quarter_of_an_hour_to_four_hours() -> None:
+    minutes = [pause_length(pauses).total_seconds() / 60 for pauses in (0, 1, 2, 3, 4, 5, 999)]
+    assert minutes == [15, 30, 60, 120, 240, 240, 240]

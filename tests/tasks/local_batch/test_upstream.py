@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rigs.batch_service import StartBatchService
+from tasks.local_batch.faults.unpaid import UNPAID
 from tasks.local_batch.upstream import MAX_TRIES
 
 
@@ -70,6 +71,9 @@ class Model:
             )
         if text == "page":
             return 404, b"<html>\n</html>", {}
+        if text == "unpaid":
+            unpaid = UNPAID["insufficient_quota"]
+            return unpaid.status, json.dumps(unpaid.body).encode(), {}
         if text == "limited" and times == 1:
             return 429, b"{}", {"retry-after": "0"}
         if text == "shaky" and times == 1:
@@ -99,15 +103,19 @@ def test_each_row_is_asked_once_and_failures_are_its_own(
     service = batch_service(
         upstream=model.url, concurrency=3, api_key_env="KEY", environ={"KEY": "upstreams-own"}
     )
-    texts = [f"text {number}" for number in range(20)] + ["bad", "page", "limited", "shaky"]
+    texts = [f"text {number}" for number in range(20)] + ["bad", "page", "unpaid", "limited", "shaky"]
     batch = service.run([service.chat(text, text) for text in texts])
     counts = batch.request_counts
-    assert (batch.status, counts.completed, counts.failed) == ("completed", 22, 2)
+    assert (batch.status, counts.completed, counts.failed) == ("completed", 22, 3)
     assert (batch.usage.input_tokens, batch.usage.output_tokens) == (66, 44)
     output = {line["custom_id"]: line["response"]["body"] for line in service.results(batch.output_file_id)}
     assert output["text 7"]["choices"][0]["message"]["content"] == "« text 7 »"
     errors = {line["custom_id"]: line["response"] for line in service.results(batch.error_file_id)}
-    assert {name: error["status_code"] for name, error in errors.items()} == {"bad": 400, "page": 404}
+    assert {name: error["status_code"] for name, error in errors.items()} == {
+        "bad": 400,
+        "page": 404,
+        "unpaid": 429,
+    }
     assert errors["bad"]["body"]["error"]["code"] == "no"
     assert model.asked == Counter(texts) + Counter(["limited", "shaky"])
     assert model.keys == {"Bearer upstreams-own"}

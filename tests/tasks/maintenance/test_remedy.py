@@ -49,8 +49,9 @@ def signs(
     unfinished: bool = True,
     deployed: bool = True,
     role: Role = Role.RUN,
+    pause_over: bool = False,
 ) -> Signs:
-    return Signs(state, still_for, silent_for, overdue, crashes, held, unfinished, deployed, role)
+    return Signs(state, still_for, silent_for, overdue, crashes, held, unfinished, deployed, role, pause_over)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,11 @@ def signs(
         (signs("RUNNING", silent_for=SILENT), Remedy.WAKE),
         (signs("RUNNING", silent_for=SILENT, unfinished=False), Remedy.WAKE),
         (signs("RUNNING", silent_for=NOW, unfinished=False), Remedy.LEAVE),
+        (signs("PAUSED"), Remedy.LEAVE),  # a person's
+        (signs("PAUSED", pause_over=True), Remedy.WAKE),
+        (signs("PAUSED", pause_over=True, unfinished=False), Remedy.WAKE),  # somebody else finished its run
+        (signs("PAUSED", pause_over=True, held=True), Remedy.LEAVE),
+        (signs("PAUSED", pause_over=True, role=Role.CANCELLED), Remedy.END),
         (signs("PENDING", NOW), Remedy.LEAVE),
         (signs("PENDING", QUIET - S), Remedy.LEAVE),  # an image is pulled
         (signs("PENDING", QUIET), Remedy.WAKE),
@@ -95,7 +101,6 @@ def signs(
         (signs("SCHEDULED", overdue=-HOUR), Remedy.LEAVE),  # it sleeps
         (signs("SCHEDULED", overdue=LATE - S), Remedy.LEAVE),  # it waits for a worker
         (signs("SCHEDULED", overdue=LATE), Remedy.TELL_LATE),
-        (signs("PAUSED"), Remedy.LEAVE),
         (signs("FAILED"), Remedy.REPORT),
         (signs("FAILED", NOW), Remedy.LEAVE),
         (signs("FAILED", unfinished=False), Remedy.LEAVE),  # told when it failed

@@ -20,6 +20,7 @@ from tasks.cancel import cancel_run
 from tasks.ledger.sweeps import Sweeps
 from tasks.maintenance.sweep import SweepResult, sweep_up
 from tasks.orchestration.server_runs import NoServer, Seen
+from tasks.orchestration.sleep import PAUSED
 
 HOUR = timedelta(hours=1)
 
@@ -116,6 +117,25 @@ def test_what_is_stuck_is_helped_once_with_a_line(
     if said:
         assert swept.done[0].startswith("letters k: ")
         assert swept.done[0].endswith(said)
+
+
+@pytest.mark.parametrize(("minutes", "calls"), [(None, ["wake f-1"]), (-1, ["wake f-1"]), (60, [])])
+def test_a_run_that_was_paused_for_its_account_is_resumed_when_its_time_is_over(
+    left: Workspace, minutes: int | None, calls: list[str]
+) -> None:
+    if minutes is not None:
+        ledger = left.ledger.claim(left.run_id, "someone", 60, lambda _: True)
+        ledger.pause(datetime.now(UTC) + timedelta(minutes=minutes), "no money")
+        ledger.release()
+    told = Told(flow_run("PAUSED", name=PAUSED))
+    sweep_up(left.home, os.environ, SystemClock(), told)
+    assert told.calls == [*calls, "completed"]
+
+
+def test_one_that_a_person_has_paused_is_left_to_them(left: Workspace) -> None:
+    told = Told(flow_run("PAUSED", name="Paused"))
+    sweep_up(left.home, os.environ, SystemClock(), told)
+    assert told.calls == ["completed"]
 
 
 def test_what_has_moved_on_since_it_was_seen_is_not_said_to_be_helped(left: Workspace) -> None:

@@ -33,6 +33,7 @@ class Server:
     def __init__(self, state: State[Any], meanwhile: State[Any] | None = None, away: int = 0) -> None:
         self.state, self.meanwhile, self.away = state, meanwhile, away
         self.process: str | None = "1234"
+        self.can_pause = True
 
     def request(self, *_: Any, json: dict[str, str], **__: Any) -> None:
         self.process = json["infrastructure_pid"]
@@ -48,6 +49,8 @@ class Server:
     def set_flow_run_state(self, _: Any, state: State[Any]) -> Any:
         if self.state.is_cancelling() and not state.is_cancelled():
             return types.SimpleNamespace(status=SetStateStatus.REJECT)
+        if state.is_paused() and not self.can_pause:
+            return types.SimpleNamespace(status=SetStateStatus.ABORT)
         self.state = state
         return types.SimpleNamespace(status=SetStateStatus.ACCEPT)
 
@@ -70,11 +73,27 @@ def in_flow_run(monkeypatch: pytest.MonkeyPatch) -> Any:
     return be
 
 
-def fall_asleep() -> HandClock:
+def fall_asleep(*, for_a_person: bool = False) -> HandClock:
     """Fall asleep; the clock afterwards."""
     clock = HandClock()
-    sleep.sleep_until(clock.now() + NAP, "waits", clock)
+    sleep.sleep_until(clock.now() + NAP, "waits", clock, for_a_person)
     return clock
+
+
+@pytest.mark.parametrize(
+    ("can_pause", "then"), [(True, ("PAUSED", sleep.PAUSED)), (False, ("SCHEDULED", "Sleeping"))]
+)
+def test_one_that_waits_for_a_person_is_paused_or_sleeps_where_the_server_refuses_that(
+    in_flow_run: Any, can_pause: bool, then: tuple[str, str]
+) -> None:
+    server = Server(Running())
+    server.can_pause = can_pause
+    in_flow_run(server)
+    with pytest.raises(Pause):
+        fall_asleep(for_a_person=True)
+    assert (server.state.type.value, server.state.name) == then
+    assert server.state.message == "waits"
+    assert not server.process
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from rigs.checkout import ROOT
 from rigs.prefect_server import PrefectServer
+from tasks.orchestration.sleep import PAUSED, set_without_process
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -33,7 +34,7 @@ class Nap:
     log: str
 
 
-def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int) -> UUID:
+def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int, *, for_a_person: bool = False) -> UUID:
     """Id of a new run of the napper."""
     from prefect.flows import load_flow_from_entrypoint
 
@@ -47,7 +48,12 @@ def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int) -> UUID:
         entrypoint=entrypoint,
     )
     made = client.create_flow_run_from_deployment(
-        deployment, parameters={"diary": str(folder / "diary"), "nap_seconds": nap_seconds}
+        deployment,
+        parameters={
+            "diary": str(folder / "diary"),
+            "nap_seconds": nap_seconds,
+            "for_a_person": for_a_person,
+        },
     )
     return made.id
 
@@ -135,3 +141,23 @@ def test_a_run_that_is_cancelled_in_its_sleep_is_cancelled_at_once(
     prefect_client.set_flow_run_state(run, Cancelling())  # as the button in the UI does
     until(prefect_client, run, "Cancelled", prefect_worker)
     assert len((tmp_path / "diary").read_text().splitlines()) == 1
+
+
+def test_a_run_that_waits_for_a_person_goes_on_by_resume_and_by_a_sweep(
+    prefect_client: SyncPrefectClient, prefect_worker: Path, tmp_path: Path
+) -> None:
+    from prefect.states import AwaitingRetry
+
+    run = napping(prefect_client, tmp_path, 3600, for_a_person=True)
+    paused = until(prefect_client, run, PAUSED, prefect_worker)
+    assert paused.state is not None
+    assert (paused.state.type.value, paused.state.message) == ("PAUSED", "napping")
+    prefect_client.resume_flow_run(run)  # as the button in the UI does
+    deadline = time.monotonic() + 300
+    while len((tmp_path / "diary").read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline, prefect_worker.read_text()[-3000:]
+        time.sleep(0.05)
+    until(prefect_client, run, PAUSED, prefect_worker)
+    assert set_without_process(prefect_client, run, AwaitingRetry())
+    until(prefect_client, run, "Completed", prefect_worker)
+    assert len({line.split()[0] for line in (tmp_path / "diary").read_text().splitlines()}) == 3

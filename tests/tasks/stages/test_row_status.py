@@ -121,8 +121,12 @@ def test_a_retry_for_more_reasons_asks_its_rows_unless_they_have_an_answer_or_we
 ) -> None:
     stats: dict[str, Any] = {"by_status": {status: 1}, "unanswered": 0}
     asked = not status.has_answer and status is not RowStatus.SKIPPED
-    assert resume._has_rows_to_retry(stats, more_reasons=True) == asked
-    assert not resume._has_rows_to_retry(stats, more_reasons=False)
+    assert resume._has_rows_to_retry(stats, frozenset({"transient"})) == asked
+    assert not resume._has_rows_to_retry(stats, frozenset())
+    poor = status in (RowStatus.INVALID, RowStatus.TRUNCATED, RowStatus.REFUSED)
+    assert resume._has_rows_to_retry(stats, frozenset({str(status)})) == (asked or poor)
+    others = frozenset({"invalid", "truncated", "refused"}) - {str(status)}
+    assert not resume._has_rows_to_retry(stats, others)
 
 
 @pytest.mark.parametrize("second", [status for status in RowStatus if status.has_answer])

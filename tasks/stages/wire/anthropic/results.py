@@ -85,7 +85,9 @@ def _failure(custom_id: str, kind: str, error: Any) -> Outcome:
         one_line(_text(inner.get("message")) or _text(error) or "")
         or f"a result of type {kind} without an answer"
     )
-    error_class = ErrorClass.REQUEST if code in _REQUEST_ERRORS else classify(code)
+    error_class = classify(code, message=message)
+    if code in _REQUEST_ERRORS and error_class is not ErrorClass.BILLING:
+        error_class = ErrorClass.REQUEST
     return Outcome(
         custom_id=custom_id,
         status=failure_status(code, error_class),

@@ -96,6 +96,17 @@ def code_name(number: int | None) -> str | None:
     return RPC_CODES[number] if number < len(RPC_CODES) else f"http_{number}"
 
 
+def reason_of(error: _Json) -> str | None:
+    """The reason in an error's google.rpc.ErrorInfo, such as BILLING_DISABLED."""
+    details = error.get("details")
+    reasons = (
+        string(entry.get("reason"))
+        for entry in (details if isinstance(details, list) else ())
+        if isinstance(entry, dict)
+    )
+    return next((reason for reason in reasons if reason), None)
+
+
 def _key(line: _Json) -> str | None:
     """The row's id; a file made of inline responses has it in `metadata`."""
     metadata = line.get("metadata")
@@ -110,8 +121,10 @@ def _failed(key: str, error: Any) -> Outcome:
     number = integer(error.get("code"))
     code = string(error.get("status")) or code_name(number) or "empty_response"
     http_status = number if number is not None and number >= 300 else None
-    error_class = _CLASS_OF_CODE.get(code) or classify(code, http_status)
     message = string(error.get("message"))
+    error_class = classify(reason_of(error) or code, http_status, message)
+    if error_class is not ErrorClass.BILLING:
+        error_class = _CLASS_OF_CODE.get(code, error_class)
     return Outcome(
         custom_id=key,
         status=failure_status(code, error_class),

@@ -121,7 +121,7 @@ def _failure(custom_id: str, error: Any, status: int | None, body: Any) -> Outco
     if status is None and code is not None and code.isdigit():
         status = int(code) if len(code) == 3 else None
     code = code or (f"http_{status}" if status is not None and status >= 300 else "empty_response")
-    error_class = classify(code, status)
+    error_class = classify(code, status, message)
     row_status = failure_status(code, error_class)
     known = body if isinstance(body, dict) else {}
     return Outcome(

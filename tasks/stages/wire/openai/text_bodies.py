@@ -155,7 +155,7 @@ def _response_text(items: list[dict[str, Any]], messages: list[dict[str, Any]]) 
 def _response_failed(error: Any) -> Reading:
     known = error if isinstance(error, dict) else {"message": error}
     code = code_of(known) or "server_error"
-    error_class = classify(code)
+    error_class = classify(code, message=message_of(known))
     status = failure_status(code, error_class)
     return Reading(
         status=status,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.errors import LostReply, NotFound, TerminalError, TransientError
+from configs.errors import BillingRefused, LostReply, NotFound, TerminalError, TransientError
 from configs.home import Home
 from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import KEY, AnthropicFake
@@ -160,7 +160,7 @@ def test_a_batch_under_way_is_not_deleted(service: BatchService, anthropic_serve
     ("status", "word", "error"),
     [
         (413, "exceeds", TerminalError),
-        (402, "credit", TerminalError),
+        (402, "credit", BillingRefused),
         (529, "Overloaded", LostReply),
         (404, "no such route", NotFound),
     ],

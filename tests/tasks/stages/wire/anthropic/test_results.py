@@ -138,7 +138,7 @@ def test_a_refusal_says_why(details: object, why: str) -> None:
     [
         ("invalid_request_error", ErrorClass.REQUEST),
         ("authentication_error", ErrorClass.REQUEST),
-        ("billing_error", ErrorClass.REQUEST),
+        ("billing_error", ErrorClass.BILLING),
         ("permission_error", ErrorClass.REQUEST),
         ("not_found_error", ErrorClass.REQUEST),
         ("request_too_large", ErrorClass.REQUEST),

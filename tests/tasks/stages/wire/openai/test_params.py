@@ -162,6 +162,7 @@ def test_a_format_with_one_answer_a_row_refuses_several() -> None:
         lambda prompt, _: request_tree(prompt),
         parser=lambda _: pytest.fail("not read"),
         content_of=lambda *_: pytest.fail("not read"),
+        tell=lambda *_: pytest.fail("not told"),
     )
     with pytest.raises(ConfigError, match=r"prompt\.params\.n"):
         dialect.parser_for(Prompt(model="m", user="u", params={"n": 2}))
