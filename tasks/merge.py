@@ -38,7 +38,8 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     stats, answer_column, earlier = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
-    if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
+    may_ask = attempts < run.job.retry.max_attempts or stats.never_posted
+    if stats.unanswered and may_ask and not run.giving_up:
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
@@ -179,6 +180,11 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
         "cached_tokens": newest.cached_tokens,
         "reasoning_tokens": newest.reasoning_tokens,
         "cost_usd": newest.cost_usd,
+        "counted_requests": newest.counted,
+        "output_p95": newest.output_p95,
+        "cache_write_tokens": newest.cache.written_tokens,
+        "cache_write_usd": newest.cache.write_usd,
+        "cache_saved_usd": newest.cache.saved_usd,
     }
 
 

@@ -42,6 +42,8 @@ class RunRecord:
     created_at: datetime
     finished_at: datetime | None
     redo: bool = False
+    prompt_key: str | None = None
+    prompt_kind: str | None = None
 
     @property
     def title(self) -> str:
@@ -114,6 +116,11 @@ class BatchRecord:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: float | None = None
+    counted_requests: int | None = None
+    output_p95: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_usd: float | None = None
+    cache_saved_usd: float | None = None
     tidied_at: datetime | None = None
 
     @property

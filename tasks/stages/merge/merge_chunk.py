@@ -22,6 +22,7 @@ from tasks.stages.cost.price import Price
 from tasks.stages.merge.lines import (
     STATUSES,
     TOKENS,
+    CacheCounts,
     LineCounts,
     ParsedLines,
     byte_size,
@@ -56,7 +57,8 @@ _SHORT_TEXT = 32
 class AttemptStats:
     """The sums over one attempt's result lines, those that another attempt superseded included.
 
-    `cost_usd` is None when there is no price or an answered line does not say its tokens.
+    `cost_usd` is None when there is no price or an answered line does not say its tokens. `counted` are the lines that say
+    them, `output_p95` what 95 of 100 of their answers keep to.
     """
 
     lines: int
@@ -65,6 +67,9 @@ class AttemptStats:
     cached_tokens: int
     reasoning_tokens: int
     cost_usd: float | None
+    counted: int = 0
+    output_p95: int | None = None
+    cache: CacheCounts = field(default_factory=CacheCounts)
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class MergeStats:
     """The counts of a merged chunk. `by_status` sums to `rows`.
 
     `unknown_ids` counts lines for ids that were not posted in their attempt, `duplicate_lines` lines beyond
-    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help.
+    the first for one id in one attempt. `unanswered` are the custom_ids another attempt can help; `never_posted` counts
+    those of them that no attempt has posted yet.
     """
 
     rows: int
@@ -92,6 +98,7 @@ class MergeStats:
     duplicate_lines: int
     unparsable_lines: int
     unanswered: tuple[str, ...]
+    never_posted: int = 0
 
     @property
     def missing(self) -> int:
@@ -233,7 +240,14 @@ def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -
 
 def _attempt_stats(counts: LineCounts) -> AttemptStats:
     tokens = dict(zip(TOKENS, counts.tokens.tolist(), strict=True))
-    return AttemptStats(lines=counts.lines, cost_usd=counts.cost_usd, **tokens)
+    return AttemptStats(
+        lines=counts.lines,
+        cost_usd=counts.cost_usd,
+        counted=counts.counted,
+        output_p95=counts.output_p95(),
+        cache=counts.cache,
+        **tokens,
+    )
 
 
 @dataclass
@@ -300,4 +314,5 @@ class _Account:
             duplicate_lines=self.duplicates,
             unparsable_lines=sum(each.unparsable for each in self.counts),
             unanswered=tuple(self.unanswered),
+            never_posted=int(self.chunk.never_posted.sum()) if self.attempts else 0,
         )

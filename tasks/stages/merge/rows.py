@@ -66,6 +66,7 @@ class ChunkRows:
         for number, attempt in enumerate(attempts):
             self.posted[number] = self._posted(number, attempt)
         self.attempts: Numbers = self.posted.sum(axis=0, dtype=np.int32)
+        self.never_posted: Numbers = (self.attempts == 0) & ~(self.skipped | self.reused)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,7 +161,9 @@ def _without_batch_errors(
         batch_error=np.full(hi - lo, -1, np.int64),
         attempt=np.where(has_line, _pick(parsed.attempt if parsed else None, line), -1),
         status=status,
-        asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
+        asks_again=np.where(
+            has_line, wanted[error_class], ("missing" in retry_on) | rows.never_posted[lo:hi]
+        ),
         usd=usd,
         duplicates=duplicates,
         unknown=unknown,

@@ -11,6 +11,7 @@ from configs.prompt import Prompt
 from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.content import PromptContent
 from tasks.stages.wire.outcome import Outcome, as_columns
+from tasks.stages.wire.prompt_cache import PromptCache
 
 
 class Parser(Protocol):
@@ -38,7 +39,7 @@ class Dialect:
     `parser` makes the parser of an endpoint; `multi_answer_parser` makes the one for jobs that ask for several answers per
     row (`params.n`), None where the format has no such thing.
     `content_of` says what of a line's JSON the model reads, which is named beside it.
-    `notes` are what a plan says of a prompt that may be posted.
+    `notes` are what a plan says of a prompt that may be posted. `cache` is the vendor's prompt cache, where requests ask for it.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
@@ -46,6 +47,7 @@ class Dialect:
     content_of: Callable[[dict[str, Any], str], PromptContent]
     multi_answer_parser: Callable[[str], Parser] | None = None
     notes: Callable[[Prompt], list[str]] = lambda _: []
+    cache: PromptCache | None = None
 
     def parser_for(self, prompt: Prompt) -> Parser:
         """The parser for a job's answers. ConfigError if the job asks for several per row and the format has only one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from tasks.stages.wire.anthropic import cache as anthropic_cache
 from tasks.stages.wire.anthropic import content as anthropic_content
 from tasks.stages.wire.anthropic import requests as anthropic_requests
 from tasks.stages.wire.anthropic import results as anthropic_results
@@ -30,6 +31,7 @@ _DIALECTS = {
         anthropic_requests.request_tree,
         anthropic_results.parser,
         lambda line, _: anthropic_content.content_of(line),
+        cache=anthropic_cache.CACHE,
     ),
 }
 
