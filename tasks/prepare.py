@@ -24,6 +24,7 @@ from tasks.reuse.look_up import LookUp
 from tasks.reuse.planned import ReuseCount
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
+from tasks.runs.history import history_of
 from tasks.runs.postings import anything_posted
 from tasks.runs.queries import open_ledger
 from tasks.runs.request import ResolvedRun
@@ -90,6 +91,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
         sum(chunk.tokens_estimate for chunk in chunks),
         sum(chunk.requests for chunk in chunks),
         request_plan.sample.summary(),
+        history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
     ).as_json()
     write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated)
     run.ledger.replace_chunks(
@@ -98,6 +100,8 @@ def prepare(run: Run, reporter: Reporter) -> None:
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
         estimate=estimated,
+        prompt_key=request_plan.prompt_key,
+        prompt_kind=request_plan.prompt_kind,
     )
     reporter.note(_prepared_text(run.job, chunks))
 
@@ -158,14 +162,16 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     )
     reuse = ReuseCount(request_plan)
     totals, skips, example = _count(request_plan, reuse, reporter)
+    history = history_of(ledger, request_plan.prompt_key, request_plan.prompt_kind)
     estimated = estimate(
         job,
         resolved.now,
         tokens.to_tokens(totals["units"]),
         totals["requests"],
         request_plan.sample.summary(),
+        history,
     )
-    planned_reuse = reuse.reuse(job, resolved.now, estimated) if job.reuse else None
+    planned_reuse = reuse.reuse(job, resolved.now, estimated, history) if job.reuse else None
     return Plan(
         job=job.name,
         key=resolved.key,

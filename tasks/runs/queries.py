@@ -13,6 +13,7 @@ from tasks.ledger import database
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState
+from tasks.runs.history import revision
 from tasks.runs.receipts import receipt_of
 
 # Columns of the CSV and Markdown tables; the names are those of the JSON. Programs read these files: a column may be added
@@ -105,14 +106,16 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
     ledger = open_ledger(home)
     run = find_run(ledger, name)
     assert ledger is not None
-    chunks = ledger.chunks(run.id)
+    chunks, batches = ledger.chunks(run.id), ledger.batches(run.id)
     return {
         **_run_row(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
         "receipt": receipt_of(run),
+        "estimate": run.estimate,
+        "revision": revision(run, chunks, batches),
         "chunk_list": [asdict(chunk) for chunk in chunks],
-        "batches": [_batch_row(batch, run) for batch in ledger.batches(run.id)],
+        "batches": [_batch_row(batch, run) for batch in batches],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
 
