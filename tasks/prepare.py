@@ -14,6 +14,7 @@ from configs.errors import ConfigError, IntegrityError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Progress, Reporter
+from configs.providers.billing import has_fees
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
@@ -101,9 +102,14 @@ def prepare(run: Run, reporter: Reporter) -> None:
         bad_lines=dataset.bad_line_count,
         estimate=estimated,
         prompt_key=request_plan.prompt_key,
-        prompt_kind=request_plan.prompt_kind,
+        prompt_kind=request_plan.prompt_kind if _is_counted(run.job, request_plan) else None,
     )
     reporter.note(_prepared_text(run.job, chunks))
+
+
+def _is_counted(job: Job, request_plan: RequestPlan) -> bool:
+    """Whether all that the provider will count has been counted here: else its tokens say nothing of other prompts."""
+    return not request_plan.sample.summary().uncounted and not has_fees(job.prompt)
 
 
 def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:

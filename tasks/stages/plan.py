@@ -11,6 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from configs.errors import InputError
@@ -29,6 +30,11 @@ from tasks.stages.read import Dataset, column_names, open_dataset
 from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.prompt_cache import PRIMED_ROWS
 from tasks.storage.prefetch import read_ahead
+
+_MARKED_NOTE = (
+    "prompt.cache: mark: requests that run side by side each pay for writing the cache, which the estimate leaves out;"
+    " with prime, one of them does"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,9 @@ class RequestPlan:
     @property
     def prompt_key(self) -> str:
         """A hash of what is asked for every row alike and of whom: requests with one key are counted by the vendor alike."""
-        line, cache = self.renderer.blank_line, self._dialect.cache
-        if cache is not None:  # a mark is no part of the question
-            line = line.replace(cache.mark(self._job.provider), b"")
-        return self._hash(self._job.prompt.endpoint.encode(), line)
+        unmarked = self._request_tree(self._job.prompt.model_copy(update={"cache": "none"}))
+        asked = orjson.dumps(unmarked)  # templates and all
+        return self._hash(self._job.prompt.endpoint.encode(), asked)
 
     @property
     def prompt_kind(self) -> str:
@@ -223,6 +228,8 @@ class RequestPlan:
         texts = cache.shared_texts(self._request_tree(prompt))
         count = sum(count_tokens(text, encoding) for text in texts)
         if not cache.is_too_short(count, prompt.model):
+            if prompt.cache == "mark":
+                self.cache_note = _MARKED_NOTE
             return prompt
         self.cache_note = (
             f"prompt.cache: all rows share about {count:,} tokens, and {prompt.model} caches from"

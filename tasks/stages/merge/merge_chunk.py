@@ -314,5 +314,5 @@ class _Account:
             duplicate_lines=self.duplicates,
             unparsable_lines=sum(each.unparsable for each in self.counts),
             unanswered=tuple(self.unanswered),
-            never_posted=int(self.chunk.never_posted.sum()) if self.attempts else 0,
+            never_posted=int(self.chunk.never_posted.sum()),
         )

@@ -20,9 +20,15 @@ from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import classify, failure_status
 
-SUCCEEDED, INVALID, MISSING, SKIPPED = (
+SUCCEEDED, INVALID, MISSING, SKIPPED, CANCELLED = (
     STATUSES.index(status)
-    for status in (RowStatus.SUCCEEDED, RowStatus.INVALID, RowStatus.MISSING, RowStatus.SKIPPED)
+    for status in (
+        RowStatus.SUCCEEDED,
+        RowStatus.INVALID,
+        RowStatus.MISSING,
+        RowStatus.SKIPPED,
+        RowStatus.CANCELLED,
+    )
 )
 # A line's rank is made of these and its number: any answer before any other line, a later attempt before an earlier one.
 _ATTEMPT_RANK = 1 << 40
@@ -66,7 +72,10 @@ class ChunkRows:
         for number, attempt in enumerate(attempts):
             self.posted[number] = self._posted(number, attempt)
         self.attempts: Numbers = self.posted.sum(axis=0, dtype=np.int32)
-        self.never_posted: Numbers = (self.attempts == 0) & ~(self.skipped | self.reused)
+        unposted = self.attempts == 0 if len(attempts) else np.zeros(len(self.ids), bool)
+        self.never_posted: Numbers = unposted & ~(
+            self.skipped | self.reused
+        )  # though others of the chunk were
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,7 +161,8 @@ def _without_batch_errors(
     if parsed is not None:
         duplicates, unknown = _match_lines(rows, parsed, lo, line, usd)
     has_line = line >= 0
-    status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
+    without = np.where(rows.never_posted[lo:hi], CANCELLED, MISSING)  # a run that goes on posts them
+    status = np.where(has_line, _pick(parsed.status if parsed else None, line), without).astype(np.int8)
     wanted = np.array([each.retryable and each in retry_on for each in ERROR_CLASSES] + [False])  # code -1
     error_class = _pick(parsed.error_class if parsed else None, line)
     return RowMatches(

@@ -129,7 +129,17 @@ def _cost_text(receipt: Receipt) -> str:
     cost = receipt.cost_usd
     if cost is None:
         return "unknown price"
-    return "free" if cost == 0 else f"${cost:,.4f}"
+    return "free" if cost == 0 else f"${cost:,.4f}{_estimated_cost(receipt, cost)}"
+
+
+def _estimated_cost(receipt: Receipt, cost: float) -> str:
+    """What it was thought to cost, and how far off that was; empty where nobody knew."""
+    thought = receipt.estimate.total_usd if receipt.estimate else None
+    if thought is None or thought.high is None:
+        return ""
+    if not thought.expected:
+        return f" (estimate: ${thought.low or 0:,.4f} to ${thought.high:,.4f})"
+    return f" (estimate: ${thought.expected:,.4f}, {round(cost / thought.expected - 1, 3) + 0.0:+.1%})"
 
 
 def _token_text(receipt: Receipt) -> str:

@@ -89,6 +89,17 @@ def test_others_are_estimated_by_it_only_where_the_provider_counts_alike(
     assert (found["output"]["expected"] is not None) is (by == "this prompt"), "answers are the prompt's own"
 
 
+def test_pictures_and_searches_teach_nothing_of_other_prompts(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.source(4)
+    workspace.change("prompt.params", {"tools": [{"type": "web_search"}]})
+    bill(workspace, monkeypatch, 9)
+    assert "of this prompt" in planned(workspace, capsys)["method"]
+    workspace.change("prompt.params", {})
+    assert "finished batch" not in planned(workspace, capsys)["method"]
+
+
 def test_the_first_finished_chunk_revises_the_rest_of_its_run(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
