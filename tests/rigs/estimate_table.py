@@ -1,4 +1,4 @@
-"""Estimated prompt tokens beside those that the embedded service bills: five kinds of texts at three endpoints, with and
+"""Estimated prompt tokens beside those that the embedded service bills: six kinds of texts at three endpoints, with and
 without a schema. A table of README.md holds them, and tests hold both to it."""
 
 from __future__ import annotations
