@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from tasks.ledger.records import ChunkRecord
 from tasks.runs.chunk_files import requests_name
@@ -56,7 +56,7 @@ def _send_one_ahead(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     with run.folder.write(requests_name(chunk.number, _AHEAD)) as file:
         file.write(line)
     tokens = -(-chunk.tokens_estimate // chunk.requests)
-    sizes = {"requests": 1, "bytes": len(line), "tokens_estimate": tokens}
+    sizes: dict[str, Any] = {"requests": 1, "bytes": len(line), "tokens_estimate": tokens}
     run.ledger.note("prompt cache", f"chunk {chunk.number}: one request goes ahead, to fill the cache again")
     reason = "one request goes ahead, to fill the prompt cache again"
     return run.ledger.postpone(chunk, run.clock.now(), reason, attempt=_AHEAD, posting=1, **sizes)

@@ -75,7 +75,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
-ASKED = {
+ASKED: dict[str, dict[str, Any]] = {
     "chat": {"endpoint": CHAT, "model": "gpt-4.1", "system": "Be brief.", "user": "Sort this: {{ text }}"},
     "chat, schema": {"endpoint": CHAT, "model": "gpt-4.1", "user": "{{ text }}", "schema": SCHEMA},
     "responses": {"endpoint": RESPONSES, "model": "gpt-5", "system": "Be brief.", "user": "Sort: {{ text }}"},
@@ -118,6 +118,7 @@ def billed(line: bytes) -> int:
     posted = orjson.loads(line)
     body = orjson.dumps(posted["body"])
     answer = echo_answer(RequestLine(posted["custom_id"], posted["url"], body), 0)  # type: ignore[arg-type]
+    assert answer.usage is not None
     assert answer.usage.input_tokens > 0, answer
     return answer.usage.input_tokens
 

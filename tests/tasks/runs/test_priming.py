@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs.clock import SystemClock
+from configs.progress import SilentReporter
 from configs.providers.anthropic import AnthropicProvider
 from fakes.anthropic_fake import AnthropicFake
 from flows.cli.main import main
-from rigs.interrupted import Stop
+from rigs.interrupted import Stop, stopped_after_submitting
+from rigs.ledger_files import put_back
 from rigs.vendor_fakes import AnthropicWorkspace, anthropic_job
 from rigs.workspace import Workspace
+from tasks.cancel import cancel_run
 from tasks.ledger.run_ledger import RunLedger
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import as_text
@@ -120,9 +128,9 @@ def test_a_follow_up_reads_the_cache_while_it_is_filled(
     assert receipt["cache"]["read"] == 39 * len(SYSTEM)
 
 
-def test_a_cache_that_has_run_out_is_filled_again_by_one_request(
-    letters: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cold(letters: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch) -> AnthropicWorkspace:
+    """60 rows, of which the first has written the cache, when the process ends; two hours later."""
     letters.source(60)
     letters.change("limits.max_requests", 25)
     letters.change("retry.max_attempts", 1)  # going ahead is no attempt for the others
@@ -139,10 +147,62 @@ def test_a_cache_that_has_run_out_is_filled_again_by_one_request(
     right = SystemClock.now
     monkeypatch.setattr(SystemClock, "now", lambda clock: right(clock) + timedelta(hours=2))
     letters.fake.skew = timedelta(hours=2)
+    return letters
+
+
+def everything_was_asked_once_with_two_writes(letters: AnthropicWorkspace) -> None:
     receipt = letters.run()
     assert letters.statuses() == {"succeeded": 60}
     assert letters.column("id") == [f"t-{n}" for n in range(60)]
     assert sizes(letters) == [1, 1, 24, 25, 9]
     assert receipt["cache"]["written"] == 2 * len(SYSTEM)
     assert receipt["cache"]["read"] == 58 * len(SYSTEM)
-    assert sum(map(len, letters.fake.created)) == 60
+
+
+def test_a_cache_that_has_run_out_is_filled_again_by_one_request(cold: AnthropicWorkspace) -> None:
+    everything_was_asked_once_with_two_writes(cold)
+
+
+def test_a_process_that_ends_before_the_one_request_is_on_record_has_posted_nothing(
+    cold: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postpone = RunLedger.postpone
+
+    def killed(ledger: RunLedger, *args: Any, **values: Any) -> Any:
+        if "attempt" in values:
+            raise Stop
+        return postpone(ledger, *args, **values)
+
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        patched.setattr(RunLedger, "postpone", killed)
+        cold.run()
+    everything_was_asked_once_with_two_writes(cold)
+
+
+def test_a_ledger_from_before_the_one_request_went_ahead_finds_it(
+    cold: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with (
+        closing(sqlite3.connect(home / "ledger.db")) as now,
+        closing(sqlite3.connect(tmp_path / "b.db")) as copy,
+    ):
+        now.backup(copy)
+    stopped_after_submitting(cold, monkeypatch)
+    assert sizes(cold) == [1, 1]
+    put_back(tmp_path / "b.db", home)
+    everything_was_asked_once_with_two_writes(cold)
+
+
+def test_rows_that_wait_behind_the_one_request_are_cancelled_with_the_run_and_asked_later(
+    cold: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cold.change("run.publish_cancelled", True)
+    stopped_after_submitting(cold, monkeypatch)
+    cancel_run(cold.home, os.environ, SystemClock(), "letters/k", SilentReporter())
+    assert cold.statuses() == {"succeeded": 1, "cancelled": 59}
+    assert cold.run()["rows"] == {"total": 60, "succeeded": 60}
+    answered = [name for batch in cold.fake.created for name in batch]
+    assert sorted(answered) == sorted([*(f"t-{n}" for n in range(60)), "t-1"]), (
+        "its batch was cancelled, unanswered"
+    )

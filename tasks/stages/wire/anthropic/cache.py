@@ -37,7 +37,7 @@ def marked(body: dict[str, Any], ttl: str) -> dict[str, Any]:
     for holder, name in _holders(made):
         if isinstance(holder.get(name), str) and holder[name]:
             holder[name] = [{"type": "text", "text": holder[name]}]
-        blocks = holder.get(name)
+        blocks: Any = holder.get(name)
         alike = _alike(blocks)
         if alike:
             holder[name] = blocks = [*blocks]
