@@ -192,8 +192,13 @@ class Ledger:
     ) -> tuple[BatchRecord, ...]:
         """The newest finished first postings of runs with that prompt, or of that kind, whose answers say their tokens."""
         ours = runs.c.prompt_key == prompt_key if prompt_key else runs.c.prompt_kind == prompt_kind
-        known = (batches.c.attempt == 1) & (batches.c.counted_requests > 0) & (batches.c.tokens_estimate > 0)
-        query = batches.select().join(runs, runs.c.id == batches.c.run_id).where(ours & known)
+        known = (
+            (batches.c.counted_requests > 0)
+            & (batches.c.tokens_estimate > 0)
+            & batches.c.ended_at.is_not(None)
+        )
+        first = batches.c.attempt == 1  # what follow-ups ask is counted by their share of the bytes
+        query = batches.select().join(runs, runs.c.id == batches.c.run_id).where(ours & known & first)
         return query_batches(self._transactions, query.order_by(batches.c.ended_at.desc()).limit(limit))
 
     def enqueued_tokens(self, account: str, model: str) -> int:

@@ -31,10 +31,12 @@ from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.prompt_cache import PRIMED_ROWS
 from tasks.storage.prefetch import read_ahead
 
-_MARKED_NOTE = (
-    "prompt.cache: mark: requests that run side by side each pay for writing the cache, which the estimate leaves out;"
-    " with prime, one of them does"
-)
+_CACHE_NOTES = {
+    "mark": "prompt.cache: mark: requests that run side by side each pay for writing the cache, which the estimate leaves"
+    " out; with prime, one of them does",
+    "prime": "prompt.cache: prime: one row is posted before the others, which wait for its batch; what they save is not in"
+    " the estimate",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,7 @@ class RequestPlan:
         texts = cache.shared_texts(self._request_tree(prompt))
         count = sum(count_tokens(text, encoding) for text in texts)
         if not cache.is_too_short(count, prompt.model):
-            if prompt.cache == "mark":
-                self.cache_note = _MARKED_NOTE
+            self.cache_note = _CACHE_NOTES[prompt.cache]
             return prompt
         self.cache_note = (
             f"prompt.cache: all rows share about {count:,} tokens, and {prompt.model} caches from"

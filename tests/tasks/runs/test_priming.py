@@ -91,16 +91,27 @@ def test_few_rows_and_short_texts_go_as_one_batch_without_marks(
     assert receipt["cache"] is None
 
 
-def test_a_plan_says_why_nothing_is_marked(
-    letters: AnthropicWorkspace, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("cache", "system", "said"),
+    [
+        (
+            "prime",
+            "Be brief.",
+            "all rows share about 3 tokens, and claude-haiku-4-5 caches from 4,096 on; nothing is marked",
+        ),
+        ("prime", SYSTEM, "prime: one row is posted before the others"),
+        ("mark", SYSTEM, "mark: requests that run side by side each pay for writing the cache"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_the_cache(
+    letters: AnthropicWorkspace, capsys: pytest.CaptureFixture[str], cache: str, system: str, said: str
 ) -> None:
-    letters.change("prompt.system", "Be brief.")
+    letters.change("prompt.system", system)
+    letters.change("prompt.cache", cache)
     with pytest.raises(SystemExit):
         main(["plan", letters.write(), "--json"])
     (note,) = json.loads(capsys.readouterr().out)["notes"]
-    assert note.startswith(
-        "prompt.cache: all rows share about 3 tokens, and claude-haiku-4-5 caches from 4,096 on"
-    )
+    assert note.startswith(f"prompt.cache: {said}")
 
 
 def test_the_others_wait_until_the_first_is_answered(letters: AnthropicWorkspace, fast_faults: None) -> None:
