@@ -101,10 +101,12 @@ class Price:
     def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> _Usd:
         """`amount` of each request at the rate called `name`, NaN where there is none; `input_tokens` selects its tier."""
         rates = np.array([getattr(step, name) for step in (self, *self.tiers)], np.float64)
+        usd: _Usd
         if not self.tiers:
-            return amount * (rates[0] * _PER_TOKEN)
+            usd = amount * (rates[0] * _PER_TOKEN)
+            return usd
         tier_index = np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")
-        usd: _Usd = amount * rates[tier_index] * _PER_TOKEN
+        usd = amount * rates[tier_index] * _PER_TOKEN
         return usd
 
 

@@ -79,6 +79,12 @@ def test_no_marks_cost_plain_input_cold_marks_twice_that_and_a_primed_cache_a_te
     assert (loss in as_text(Receipt.model_validate(receipt))) is (cache == "mark")
 
 
+def test_another_cache_mode_is_the_same_run(letters: AnthropicWorkspace) -> None:
+    receipt = letters.run()
+    letters.change("prompt.cache", "none")
+    assert letters.run() == receipt
+
+
 @pytest.mark.parametrize(("rows", "repeats"), [(19, 500), (40, 400)])
 def test_few_rows_and_short_texts_go_as_one_batch_without_marks(
     letters: AnthropicWorkspace, rows: int, repeats: int
