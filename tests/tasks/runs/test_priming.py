@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from rigs.vendor_fakes import AnthropicWorkspace, anthropic_job
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.ledger.run_ledger import RunLedger
+from tasks.ledger.transactions import Transactions
+from tasks.runs import session
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import as_text
 
@@ -223,3 +226,34 @@ def test_rows_that_wait_behind_the_one_request_are_cancelled_with_the_run_and_as
     assert sorted(answered) == sorted([*(f"t-{n}" for n in range(60)), "t-1"]), (
         "its batch was cancelled, unanswered"
     )
+
+
+@pytest.mark.slow
+def test_a_primed_run_that_ends_after_any_ledger_write_posts_every_row_once(
+    letters: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch, fast_faults: None
+) -> None:
+    letters.source(25)
+    write, left = Transactions.write, [0]
+
+    @contextmanager
+    def counted(transactions: Transactions) -> Iterator[Any]:
+        with write(transactions) as connection:
+            yield connection
+        left[0] -= 1
+        if left[0] == 0:
+            raise Stop
+
+    monkeypatch.setattr(Transactions, "write", counted)
+    monkeypatch.setattr(session, "owner_is_dead", lambda _: True)  # this process stands for those that ended
+    for point in range(1, 500):
+        before = len(letters.fake.created)
+        letters.change("prompt.system", f"{point:03} {SYSTEM}")  # that no other run has written
+        left[0] = point
+        with suppress(Stop):
+            letters.run(key=f"k{point}")
+            break
+        left[0] = 0
+        receipt = letters.run(key=f"k{point}")
+        assert sizes(letters)[before:] == [1, 10, 10, 4], point
+        assert receipt["cache"]["written"] == len(SYSTEM) + len("001 "), point
+    assert point > 20, "the run that was not stopped ended the loop"
