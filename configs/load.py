@@ -149,11 +149,11 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """The part of a job that determines its output; if it differs, an existing run cannot be resumed.
 
-    Polling, retries, reuse and limits are not part of it: they may change while a run sleeps.
+    Polling, retries, reuse and limits are not part of it: they may change while a run sleeps. Nor is the prompt cache, which
+    changes what an answer costs alone.
     """
-    tree = job.model_dump(
-        mode="json", by_alias=True, exclude={"poll", "retry", "reuse", "run", "limits", "timezone"}
-    )
+    besides = dict.fromkeys(("poll", "retry", "reuse", "run", "limits", "timezone"), True)
+    tree = job.model_dump(mode="json", by_alias=True, exclude={**besides, "prompt": {"cache"}})
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
 

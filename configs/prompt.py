@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.frozen import Frozen
 
+CacheMode = Literal["none", "mark", "prime"]
+
 Endpoint = Literal[
     "/v1/chat/completions",
     "/v1/responses",
@@ -70,6 +72,11 @@ class Prompt(Frozen):
     params: dict[str, Any] = Field({}, description="Further body fields, e.g. max_completion_tokens.")
     answer_schema: dict[str, Any] | None = Field(
         None, alias="schema", description="JSON Schema the answer must satisfy."
+    )
+    cache: CacheMode = Field(
+        "none",
+        description="The provider's prompt cache, for what all rows share: mark asks for it, prime lets one row write it"
+        " before the others are posted. Where it exists: README.",
     )
 
     @field_validator("params", "answer_schema")

@@ -25,8 +25,10 @@ from tasks.ledger.transitions import (
 from tasks.merge import merge
 from tasks.orchestration.events import emit_run_paused
 from tasks.poll import poll
+from tasks.runs.history import revision
 from tasks.runs.row_progress import RowProgress
 from tasks.runs.session import Run
+from tasks.stages.report.estimate_text import revision_text
 from tasks.submit import repost, submit
 
 _STEPS: dict[Step, Callable[[Run, ChunkRecord], ChunkRecord]] = {
@@ -77,6 +79,8 @@ def describe_wait(run: Run, wake: datetime) -> str:
     done = sum(chunk.state in _BATCH_IS_DONE for chunk in chunks)
     reason = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), "")
     line = f"{done}/{len(chunks)} batches done, next look {wake.astimezone(run.job.zone):%H:%M}"
+    if revised := revision(run.record, chunks, run.ledger.batches()):
+        line = f"{line}; {revision_text(revised)}"
     return f"{line}; {reason}".rstrip("; ")
 
 

@@ -86,7 +86,8 @@ def _write(
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
-            attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
+            error = ("batch_cancelled", "the run gave up before this was posted")
+            attempts = [Attempt(error=error, counts=False)]
         earlier = _earlier_rows(run, chunk, lines)
         answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
@@ -208,6 +209,11 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
         "cached_tokens": newest.cached_tokens,
         "reasoning_tokens": newest.reasoning_tokens,
         "cost_usd": newest.cost_usd,
+        "counted_requests": newest.counted,
+        "output_p95": newest.output_p95,
+        "cache_write_tokens": newest.cache.written_tokens,
+        "cache_write_usd": newest.cache.write_usd,
+        "cache_saved_usd": newest.cache.saved_usd,
     }
 
 

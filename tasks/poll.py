@@ -27,7 +27,7 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     values = _values(batch, seen, now)
     if seen.status.ended and not _files_may_follow(seen, values["history"], now):
         values |= {
-            "ended_at": now,
+            "ended_at": now - _ended_ago(run, seen),
             "error_code": seen.error_code,
             "error_message": seen.error_message,
             "error_line": _line_of(batch, seen),
@@ -44,6 +44,14 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
             " (limits.max_requests, in another run) lose less"
         )
     return run.ledger.postpone(chunk, now + wait, reason, batch_values=values, at_risk_since=at_risk_since)
+
+
+def _ended_ago(run: Run, seen: ServiceBatch) -> timedelta:
+    """How long ago the batch ended by its service's own clock; nothing where it does not say."""
+    there = run.service.clock.now()
+    if there is None or seen.ended_at is None:
+        return timedelta(0)
+    return max(timedelta(0), there - seen.ended_at)
 
 
 def _values(batch: BatchRecord, seen: ServiceBatch, now: datetime) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from configs.errors import ConfigError, IntegrityError
 from configs.home import Home
 from configs.job import Job
 from configs.progress import Progress, Reporter
+from configs.providers.billing import has_fees
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
@@ -24,8 +25,9 @@ from tasks.reuse.look_up import LookUp
 from tasks.reuse.planned import ReuseCount
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
+from tasks.runs.history import history_of
 from tasks.runs.postings import anything_posted
-from tasks.runs.queries import open_ledger
+from tasks.runs.queries import ledger_to_read
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
@@ -90,6 +92,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
         sum(chunk.tokens_estimate for chunk in chunks),
         sum(chunk.requests for chunk in chunks),
         request_plan.sample.summary(),
+        history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
     ).as_json()
     write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated)
     run.ledger.replace_chunks(
@@ -98,8 +101,15 @@ def prepare(run: Run, reporter: Reporter) -> None:
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
         estimate=estimated,
+        prompt_key=request_plan.prompt_key,
+        prompt_kind=request_plan.prompt_kind if _is_counted(run.job, request_plan) else None,
     )
     reporter.note(_prepared_text(run.job, chunks))
+
+
+def _is_counted(job: Job, request_plan: RequestPlan) -> bool:
+    """Whether all that the provider will count has been counted here: else its tokens say nothing of other prompts."""
+    return not request_plan.sample.summary().uncounted and not has_fees(job.prompt)
 
 
 def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:
@@ -147,7 +157,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
 def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
-    ledger = open_ledger(home) if job.reuse else None
+    ledger = ledger_to_read(home)
     index_notes: list[str] = []
     limits = job.provider.limits
     request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
@@ -158,14 +168,16 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     )
     reuse = ReuseCount(request_plan)
     totals, skips, example = _count(request_plan, reuse, reporter)
+    history = history_of(ledger, request_plan.prompt_key, request_plan.prompt_kind)
     estimated = estimate(
         job,
         resolved.now,
         tokens.to_tokens(totals["units"]),
         totals["requests"],
         request_plan.sample.summary(),
+        history,
     )
-    planned_reuse = reuse.reuse(job, resolved.now, estimated) if job.reuse else None
+    planned_reuse = reuse.reuse(job, resolved.now, estimated, history) if job.reuse else None
     return Plan(
         job=job.name,
         key=resolved.key,

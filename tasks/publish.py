@@ -21,6 +21,7 @@ from tasks.runs.session import Run
 from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.receipt import (
     BatchCounts,
+    CacheUse,
     OddLines,
     Receipt,
     ReusedAnswers,
@@ -123,6 +124,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         batches=_batch_counts(batches),
         tokens=tokens,
         cost_usd=_cost(answering),
+        cache=_cache_use(answering),
         reused=_reused(stats) if run.job.reuse else None,
         estimate=estimated,
         estimate_deviation=_deviation(estimated, tokens),
@@ -174,8 +176,25 @@ def _deviation(estimated: Estimate | None, tokens: TokenSums) -> float | None:
 
 def _cost(answering: list[BatchRecord]) -> float | None:
     """None when one of them has no price."""
-    costs = [batch.cost_usd for batch in answering]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
+    return _known_sum([batch.cost_usd for batch in answering])
+
+
+def _known_sum(amounts: list[float | None]) -> float | None:
+    return None if None in amounts else sum(amount for amount in amounts if amount is not None)
+
+
+def _cache_use(answering: list[BatchRecord]) -> CacheUse | None:
+    """None where nothing was written or read."""
+    written = sum(batch.cache_write_tokens or 0 for batch in answering)
+    read = sum(batch.cached_tokens or 0 for batch in answering)
+    if not written and not read:
+        return None
+    return CacheUse(
+        written=written,
+        read=read,
+        write_usd=_known_sum([batch.cache_write_usd for batch in answering]),
+        saved_usd=_known_sum([batch.cache_saved_usd for batch in answering]),
+    )
 
 
 def _reused(stats: list[dict[str, Any]]) -> ReusedAnswers:

@@ -11,6 +11,7 @@ from tasks.ledger.transitions import BILLING_REFUSED, QUEUE_FULL, SAME_FILE_POST
 from tasks.orchestration.step import step
 from tasks.runs.chunk_files import requests_name
 from tasks.runs.postings import keep_copy
+from tasks.runs.priming import wait_for_cache
 from tasks.runs.session import Run
 from tasks.runs.submission import (
     adopt,
@@ -32,7 +33,7 @@ def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """
     begun = begun_posting(run, chunk)
     if begun is None:
-        postponed = _wait_for_room(run, chunk)
+        postponed = wait_for_cache(run, chunk) or _wait_for_room(run, chunk)
         if postponed is not None:
             return postponed
         chunk = intend(run, chunk)

@@ -71,6 +71,7 @@ TESTED_ELSEWHERE = {
     "tests/tasks/stages/read/test_parquet_files.py": "tasks/stages/read/ common_schema",
     "tests/tasks/stages/report/page/test_render.py": "tasks/stages/report/page/ formatting summary",
     "tests/tasks/stages/wire/anthropic/test_requests.py": "tasks/stages/wire/anthropic/ params",
+    "tests/tasks/stages/wire/anthropic/test_cache.py": "tasks/stages/wire/ prompt_cache",
     "tests/tasks/stages/wire/gemini/test_requests.py": "tasks/stages/wire/gemini/ parts",
     "tests/tasks/stages/wire/openai/test_results.py": "tasks/stages/answers/ moderation tasks/stages/wire/ outcome tasks/stages/wire/openai/ lenient other_bodies text_bodies",
     "tests/tasks/stages/wire/openai/test_samples.py": "tasks/stages/answers/ columns",

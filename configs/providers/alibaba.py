@@ -39,6 +39,7 @@ class AlibabaProvider(HostedProviderSettings):
     # "Batch calls cost half of real-time calls", and have no discount for cached input.
     price_seller: ClassVar[str | None] = "alibaba"
     batch_share: ClassVar[float | None] = 0.5
+    why_no_cache: ClassVar[str] = "bills cached input of batches like any other"
     name: Literal["alibaba"]
     region: Literal["singapore", "beijing"] = Field(
         "singapore", description="The region that the key is for."

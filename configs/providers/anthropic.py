@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from configs.extras import Extra
 from configs.frozen import Window
+from configs.prompt import CacheMode, Prompt
 from configs.providers.base import Dialect, HostedProviderSettings
 from configs.providers.limits import ServiceLimits
 
@@ -35,6 +36,7 @@ class AnthropicProvider(HostedProviderSettings):
     price_seller: ClassVar[str | None] = "anthropic"
     extra: ClassVar[Extra | None] = Extra("anthropic", "anthropic", "anthropic")
     completion_window: ClassVar[Window] = "24h"
+    cache_modes: ClassVar[frozenset[CacheMode]] = frozenset({"none", "mark", "prime"})
     metadata: ClassVar[Mapping[str, str]] = MappingProxyType({})
     name: Literal["anthropic"]
     base_url: str | None = Field(None, description="null is api.anthropic.com.")
@@ -44,7 +46,19 @@ class AnthropicProvider(HostedProviderSettings):
         pattern=r"^\d{4}-\d{2}-\d{2}$",
         description="The anthropic-version header; null is the SDK's own. Before 2026-10-21, temperature, top_p and top_k exist.",
     )
-    cache_ttl: Literal["5m", "1h"] | None = Field(
+    cache_ttl: Literal["5m", "1h"] = Field(
         "1h",
-        description="Mark a system text without template holes for the prompt cache, for that long; null marks nothing.",
+        description="How long what `prompt.cache` asks for stays in the prompt cache after its last use.",
     )
+
+    @field_validator("cache_ttl", mode="before")
+    @classmethod
+    def _null_of_before(cls, value: object) -> object:
+        # Runs that began before there was `prompt.cache` have null for no mark, and go on.
+        return "1h" if value is None else value
+
+    def unsupported(self, prompt: Prompt) -> str | None:
+        """Also a cache that is written before the batch and gone before it runs."""
+        if prompt.cache == "prime" and self.cache_ttl == "5m":
+            return "prompt.cache: prime needs provider.cache_ttl: 1h, since a batch takes longer than 5m; set one of the two"
+        return super().unsupported(prompt)

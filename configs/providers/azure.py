@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from configs.frozen import Window
 from configs.providers.base import MAX_METADATA_ENTRIES, KeyedProviderSettings, Metadata, usable_url
 from configs.providers.limits import ServiceLimits
+from configs.providers.openai import CACHES_BY_ITSELF
 
 
 class AzureProvider(KeyedProviderSettings):
@@ -21,6 +22,7 @@ class AzureProvider(KeyedProviderSettings):
     identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "endpoint"})
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
     ends_in_time: ClassVar[bool] = False  # "jobs that take longer than 24 hours continue until cancelled"
+    why_no_cache: ClassVar[str] = CACHES_BY_ITSELF
     # No price_seller: its models are deployments, which go by any name.
     name: Literal["azure"]
     endpoint: str = Field(

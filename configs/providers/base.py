@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from configs.extras import Extra
 from configs.foreign_text import secret_in_url
 from configs.frozen import Frozen
-from configs.prompt import Prompt
+from configs.prompt import CacheMode, Prompt
 from configs.providers.billing import has_other_rates
 from configs.providers.limits import ServiceLimits
 
@@ -74,6 +74,8 @@ class ProviderSettings(Frozen):
     )
     free_trial: ClassVar[FreeTrial | None] = None
     extra: ClassVar[Extra | None] = None  # the optional part of the installation that brings its SDK
+    cache_modes: ClassVar[frozenset[CacheMode]] = frozenset({"none"})
+    why_no_cache: ClassVar[str] = "has no prompt cache that requests can ask for"
 
     @field_validator("api_key_env", check_fields=False)
     @classmethod
@@ -111,10 +113,12 @@ class ProviderSettings(Frozen):
 
     def unsupported(self, prompt: Prompt) -> str | None:
         """Why the service cannot do what the prompt asks for, in one line; None when it can."""
-        if self.endpoints is None or prompt.endpoint in self.endpoints:
-            return None
-        known = ", ".join(sorted(self.endpoints))
-        return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
+        if self.endpoints is not None and prompt.endpoint not in self.endpoints:
+            known = ", ".join(sorted(self.endpoints))
+            return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
+        if prompt.cache not in self.cache_modes:
+            return f"prompt.cache: {prompt.cache}: {self.title} {self.why_no_cache}; remove it"
+        return None
 
 
 def check_variable_name(name: str) -> None:

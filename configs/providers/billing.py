@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from configs.prompt import Prompt
 
-# Tools that the provider runs itself and has a fee for, as OpenAI, Anthropic, Google and xAI name them.
+# Tools that the provider runs itself, as OpenAI, Anthropic, Google, Alibaba and xAI name them: it has a fee for them, or they
+# bring texts of any length into the prompt, which no count of the requests tells.
 _FEES: Final = re.compile(
-    r"search|interpreter|code_?execution|image_generation|maps|mcp|shell|container", re.IGNORECASE
+    r"search|grounding|fetch|extractor|url_?context|interpreter|code_?execution|image_generation|maps|mcp|shell|container",
+    re.IGNORECASE,
 )
 _OWN_TOOLS: Final = ("function", "custom")
 _FEE_PARAMS: Final = (
     "web_search_options",
     "enable_search",
+    "enable_code_interpreter",
+    "plugins",
     "search_options",
     "search_parameters",
     "container",

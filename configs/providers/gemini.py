@@ -30,6 +30,10 @@ class GeminiProvider(HostedProviderSettings):
         {"/v1/chat/completions", "/v1/responses", "/v1/embeddings"}
     )
     price_seller: ClassVar[str | None] = "google"
+    # https://ai.google.dev/gemini-api/docs/caching
+    why_no_cache: ClassVar[str] = (
+        "caches prompts by itself, and params.cachedContent names a cache of your own"
+    )
     extra: ClassVar[Extra | None] = Extra("gemini", "google-genai", "google.genai")
     # No window can be chosen. Google aims at 24 hours, and drops a batch that is still open after 48.
     completion_window: ClassVar[str] = "48h"

@@ -15,6 +15,11 @@ from configs.providers.limits import ServiceLimits
 # 50,000 requests and 200 MB, says the guide. What is enforced is 209,715,200 bytes; 200,000,000 is safe under both readings.
 OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000, enforced_bytes=209_715_200)
 
+# https://platform.openai.com/docs/guides/prompt-caching
+CACHES_BY_ITSELF = (
+    "caches prompts by itself, and params.prompt_cache_key lets rows with one key find one cache"
+)
+
 
 class OpenAIProvider(HostedProviderSettings):
     """OpenAI, or any service that speaks its Files and Batches protocol (set base_url)."""
@@ -23,6 +28,7 @@ class OpenAIProvider(HostedProviderSettings):
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     limits: ClassVar[ServiceLimits] = OPENAI_LIMITS
     price_seller: ClassVar[str | None] = "openai"
+    why_no_cache: ClassVar[str] = CACHES_BY_ITSELF
     name: Literal["openai"]
     base_url: str | None = Field(None, description="null is api.openai.com.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")

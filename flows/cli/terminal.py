@@ -22,6 +22,7 @@ from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
 from flows.cli.text_table import table_lines
 from tasks.ledger.leases import describe_owner
+from tasks.stages.report.estimate_text import revision_text
 from tasks.stages.report.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ def show_run(run: Mapping[str, Any]) -> None:
     for name in ("output", "report"):
         if run["receipt"] and (path := getattr(run["receipt"], name)):
             write(f"{name} {path}\n")
+    if line := _estimated(run):
+        write(f"estimate {line}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(
         columns,
@@ -209,6 +212,15 @@ def show_run(run: Mapping[str, Any]) -> None:
         wrap="detail",
         drop=("chunk",),
     )
+
+
+def _estimated(run: Mapping[str, Any]) -> str:
+    """What an unfinished run comes to: as its finished chunks say, before that as its requests were counted."""
+    if run["revision"]:
+        return revision_text(run["revision"])
+    if run["receipt"] or not run["estimate"]:
+        return ""
+    return f"about {run['estimate']['prompt_tokens']:,} tokens in the prompts"
 
 
 def show_cleaning(cleaning: Mapping[str, Any], command: str) -> None:

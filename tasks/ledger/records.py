@@ -45,6 +45,8 @@ class RunRecord:
     paused_until: datetime | None = None
     pauses: int = 0
     pause_reason: str | None = None
+    prompt_key: str | None = None
+    prompt_kind: str | None = None
 
     @property
     def title(self) -> str:
@@ -117,6 +119,11 @@ class BatchRecord:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: float | None = None
+    counted_requests: int | None = None
+    output_p95: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_usd: float | None = None
+    cache_saved_usd: float | None = None
     tidied_at: datetime | None = None
 
     @property

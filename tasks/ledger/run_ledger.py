@@ -135,6 +135,13 @@ class RunLedger:
         first = self._transactions.read(noted.order_by(chunks.c.number).limit(1))
         return first[0][0] if first else None
 
+    def lone_request_before(self, chunk: ChunkRecord) -> ChunkRecord | None:
+        """The first other chunk of one request that is on its way, or will be before this one; None without one."""
+        on_its_way = chunks.c.state.not_in((ChunkState.PREPARED, ChunkState.MERGED))
+        before = (chunks.c.state == ChunkState.PREPARED) & (chunks.c.number < chunk.number)
+        alone = (chunks.c.requests == 1) & (chunks.c.number != chunk.number)
+        return next(iter(read_chunks(self._transactions, self.run_id, alone, on_its_way | before)), None)
+
     def move(
         self,
         chunk: ChunkRecord,
@@ -220,6 +227,13 @@ class RunLedger:
         )
         found = query_batches(self._transactions, query.where(batches.c.run_id == self.run_id, posted))
         return {batch.chunk: batch for batch in found}
+
+    def cache_used_at(self) -> datetime | None:
+        """When a batch ended that read or wrote a prompt cache, the last of those that are merged; None without one."""
+        used = (batches.c.cached_tokens > 0) | (batches.c.cache_write_tokens > 0)
+        query = batches.select().where(batches.c.run_id == self.run_id, used, batches.c.ended_at.is_not(None))
+        found = query_batches(self._transactions, query.order_by(batches.c.ended_at.desc()).limit(1))
+        return found[0].ended_at if found else None
 
     def update_batch(self, chunk: ChunkRecord, **values: Any) -> None:
         """Set columns of the chunk's current batch."""

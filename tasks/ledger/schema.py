@@ -77,6 +77,9 @@ runs = Table(
     Column("paused_until", UtcDateTime),
     Column("pauses", Integer, nullable=False, default=0, server_default="0"),  # since it could
     Column("pause_reason", Text),
+    # Requests of which other runs are counted alike by their vendor: the same but for the rows' texts; the same in kind.
+    Column("prompt_key", String(32), index=True),
+    Column("prompt_kind", String(32), index=True),
     UniqueConstraint("job", "key", "generation"),
 )
 
@@ -146,6 +149,11 @@ batches = Table(
     Column("cached_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
     Column("cost_usd", Float),
+    Column("counted_requests", BigInteger),  # answers that say their tokens
+    Column("output_p95", BigInteger),  # tokens that 95 of 100 of them keep to
+    Column("cache_write_tokens", BigInteger),
+    Column("cache_write_usd", Float),  # what writing them cost more than as plain input
+    Column("cache_saved_usd", Float),  # what reading `cached_tokens` cost less
     Column("tidied_at", UtcDateTime),  # provider files deleted
     ForeignKeyConstraint(["run_id", "chunk"], ["chunks.run_id", "chunks.number"]),
 )

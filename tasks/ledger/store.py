@@ -187,6 +187,20 @@ class Ledger:
         query = sa.select(sa.func.count()).select_from(batches).where(alike & unknown & others)
         return int(self._transactions.read(query)[0][0])
 
+    def counted_batches(
+        self, limit: int, *, prompt_key: str | None = None, prompt_kind: str | None = None
+    ) -> tuple[BatchRecord, ...]:
+        """The newest finished first postings of runs with that prompt, or of that kind, whose answers say their tokens."""
+        ours = runs.c.prompt_key == prompt_key if prompt_key else runs.c.prompt_kind == prompt_kind
+        known = (
+            (batches.c.counted_requests > 0)
+            & (batches.c.tokens_estimate > 0)
+            & batches.c.ended_at.is_not(None)
+        )
+        first = batches.c.attempt == 1  # what follow-ups ask is counted by their share of the bytes
+        query = batches.select().join(runs, runs.c.id == batches.c.run_id).where(ours & known & first)
+        return query_batches(self._transactions, query.order_by(batches.c.ended_at.desc()).limit(limit))
+
     def enqueued_tokens(self, account: str, model: str) -> int:
         """Estimated prompt tokens in all open batches of (account, model), over all runs but the inactive ones."""
         is_open = (batches.c.account == account) & (batches.c.model == model) & batches.c.ended_at.is_(None)

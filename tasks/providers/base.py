@@ -88,6 +88,7 @@ class ServiceBatch:
     error_message: str | None = None
     error_line: int | None = None  # 1-based, of the posted file
     expires_at: datetime | None = None
+    ended_at: datetime | None = None  # by the service's clock
     key: str | None = None
 
     def confirmed(self, key: str) -> ServiceBatch:

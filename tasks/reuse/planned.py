@@ -8,6 +8,7 @@ import numpy as np
 
 from configs.job import Job
 from tasks.runs.estimates import estimate
+from tasks.stages.cost.calibration import History
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.ids import DuplicateFinder
@@ -28,11 +29,11 @@ class ReuseCount:
         to_post = recalled.asked & ~recalled.found
         self._asked.add_hashes(np.ascontiguousarray(recalled.fingerprint[to_post, 0]).view(np.int64))
 
-    def reuse(self, job: Job, now: datetime, posted: Estimate) -> PlannedReuse:
+    def reuse(self, job: Job, now: datetime, posted: Estimate, history: History | None) -> PlannedReuse:
         """The rows that have an earlier answer, and what all rows would cost; `posted` is the estimate of the others."""
         counted = self._reused
         summary = counted.sample.summary()
-        saved = estimate(job, now, tokens.to_tokens(counted.units), counted.requests, summary)
+        saved = estimate(job, now, tokens.to_tokens(counted.units), counted.requests, summary, history)
         return PlannedReuse(rows=counted.requests, total_usd=_sum(posted.total_usd, saved.total_usd))
 
     def duplicates(self, job: Job, posted: Estimate, requests: int) -> Duplicates | None:

@@ -8,6 +8,7 @@ from typing import Final
 from configs.job import Job
 from configs.prompt import Prompt
 from tasks.runs.prices import price_of, realtime_price_of
+from tasks.stages.cost.calibration import History
 from tasks.stages.cost.price import Price
 from tasks.stages.prompt.token_sample import SampleSummary
 from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
@@ -20,17 +21,26 @@ _STAND_IN: Final = (0.8, 1.4)
 
 
 def estimate(
-    job: Job, moment: datetime, prompt_tokens: int, requests: int, sample: SampleSummary
+    job: Job,
+    moment: datetime,
+    counted_tokens: int,
+    requests: int,
+    sample: SampleSummary,
+    history: History | None = None,
 ) -> Estimate:
-    """The estimate for `requests` requests with `prompt_tokens` in all, at the prices of `moment`."""
+    """The estimate for `requests` requests with `counted_tokens` in all, at the prices of `moment`, corrected by what
+    earlier batches came to."""
     price, realtime = price_of(job, moment), realtime_price_of(job, moment)
-    prompt = _prompt_range(prompt_tokens, requests, sample)
-    output, output_method = _output_range(job.prompt, requests)
+    prompt = _prompt_range(counted_tokens, requests, sample)
+    if history is not None and not sample.uncounted:
+        prompt = _calibrated(prompt, counted_tokens, sample, history)
+    output, output_method = _output_range(job.prompt, requests, history)
+    prompt_tokens = counted_tokens if prompt.expected is None else prompt.expected
     whole = not sample.uncounted
-    prompt_cost = _usd(price, prompt_tokens if whole or (price and price.is_free) else None, 0, requests)
+    prompt_cost = usd_of(price, prompt_tokens if whole or (price and price.is_free) else None, 0, requests)
     return Estimate(
         prompt_tokens=prompt_tokens,
-        method=method_text(sample, prompt_tokens),
+        method=method_text(sample, counted_tokens, None if sample.uncounted else history),
         cost_usd=prompt_cost,
         prompt=prompt,
         output=output,
@@ -53,9 +63,31 @@ def _prompt_range(prompt_tokens: int, requests: int, sample: SampleSummary) -> T
     return TokenRange(low=max(0, round(least * low)), expected=prompt_tokens, high=most)
 
 
-def _output_range(prompt: Prompt, requests: int) -> tuple[TokenRange, str]:
+def _calibrated(prompt: TokenRange, counted: int, sample: SampleSummary, history: History) -> TokenRange:
+    """The count times what the provider counted for each token of earlier batches. What other prompts came to may be far
+    off for this one: then nothing of the range is given up."""
+    low = round(max(0, counted - sample.error_tokens) * history.least_factor)
+    high = round((counted + sample.error_tokens) * history.greatest_factor)
+    if not history.same_prompt:
+        low, high = min(low, prompt.low or 0), max(high, prompt.high or 0)
+    return TokenRange(low=low, expected=round(counted * history.factor), high=high)
+
+
+def _output_range(prompt: Prompt, requests: int, history: History | None) -> tuple[TokenRange, str]:
+    """By earlier answers to the very same prompt, else what the job allows: other prompts have answers of other lengths."""
     if prompt.endpoint in _SILENT:
         return TokenRange(low=0, expected=0, high=0), "this endpoint bills no answers"
+    if history is not None and history.same_prompt:
+        mean, longest = history.output_mean, history.output_p95
+        expected = TokenRange(
+            low=round(requests * history.least_output_mean),
+            expected=round(requests * mean),
+            high=round(requests * max(mean, longest)),
+        )
+        return (
+            expected,
+            f"{history.answers:,} answers had {mean:,.1f} on average, 95 of 100 at most {longest:,.0f}",
+        )
     params = prompt.params | dict(prompt.params.get("generationConfig") or {})
     found = [(name, params[name]) for name in _CAPS if type(params.get(name)) is int]
     if not found or prompt.endpoint.startswith(("/v1/images", "/v1/videos")):
@@ -79,16 +111,18 @@ def _cost(price: Price | None, prompt: TokenRange, output: TokenRange, requests:
     if price is not None and price.is_free:
         return CostRange(low=0.0, expected=0.0, high=0.0)
     return CostRange(
-        low=_usd(price, prompt.low, output.low, requests),
-        expected=_usd(price, prompt.expected, output.expected, requests),
-        high=_usd(price, prompt.high, output.high, requests),
+        low=usd_of(price, prompt.low, output.low, requests),
+        expected=usd_of(price, prompt.expected, output.expected, requests),
+        high=usd_of(price, prompt.high, output.high, requests),
     )
 
 
-def _usd(
+def usd_of(
     price: Price | None, prompt_tokens: int | None, output_tokens: int | None, requests: int
 ) -> float | None:
-    """By the average request: what a token costs may go by the length of the prompt it is in."""
+    """What so many requests with so many tokens in all cost; None where that is unknown.
+
+    By the average request: what a token costs may go by the length of the prompt it is in."""
     if price is None or prompt_tokens is None or output_tokens is None:
         return None
     size, longer = divmod(prompt_tokens, max(1, requests))

@@ -13,6 +13,7 @@ from tasks.ledger import database
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import ChunkState
+from tasks.runs.history import revision
 from tasks.runs.receipts import receipt_of
 
 # Columns of the CSV and Markdown tables; the names are those of the JSON. Programs read these files: a column may be added
@@ -68,6 +69,14 @@ def open_ledger(home: Home) -> Ledger | None:
     return Ledger(home.ledger_url, SystemClock()) if database.exists(home.ledger_url) else None
 
 
+def ledger_to_read(home: Home) -> Ledger | None:
+    """The ledger for a reader that may write nothing; None also while it has the schema of an earlier version."""
+    if not database.exists(home.ledger_url):
+        return None
+    found, newest = database.revisions(home.ledger_url)
+    return Ledger(home.ledger_url, SystemClock()) if found == newest else None
+
+
 def find_run(ledger: Ledger | None, name: str) -> RunRecord:
     """Find a run by its id, by `job/key` (the newest), or by the flow run that began it; ConfigError if there is none.
 
@@ -105,14 +114,16 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
     ledger = open_ledger(home)
     run = find_run(ledger, name)
     assert ledger is not None
-    chunks = ledger.chunks(run.id)
+    chunks, batches = ledger.chunks(run.id), ledger.batches(run.id)
     return {
         **_run_row(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
         "receipt": receipt_of(run),
+        "estimate": run.estimate,
+        "revision": revision(run, chunks, batches),
         "chunk_list": [asdict(chunk) for chunk in chunks],
-        "batches": [_batch_row(batch, run) for batch in ledger.batches(run.id)],
+        "batches": [_batch_row(batch, run) for batch in batches],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
 

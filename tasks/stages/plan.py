@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from configs.errors import InputError
@@ -23,10 +25,18 @@ from tasks.stages.prompt.recall import Recall, Recalled
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip
 from tasks.stages.prompt.shard import FileLimits, Lines, Piece, Sharder
 from tasks.stages.prompt.token_sample import TokenSample
-from tasks.stages.prompt.tokenizer import encoding_of
+from tasks.stages.prompt.tokenizer import count_tokens, encoding_of
 from tasks.stages.read import Dataset, column_names, open_dataset
 from tasks.stages.wire.formats import dialect
+from tasks.stages.wire.prompt_cache import PRIMED_ROWS
 from tasks.storage.prefetch import read_ahead
+
+_CACHE_NOTES = {
+    "mark": "prompt.cache: mark: requests that run side by side each pay for writing the cache, which the estimate leaves"
+    " out; with prime, one of them does",
+    "prime": "prompt.cache: prime: one row is posted before the others, which wait for its batch; what they save is not in"
+    " the estimate",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,12 @@ class ReusedRequests:
         self.units += self.sample.weights(reused).units(payload, places)
 
 
+def _are_enough(lines: Lines) -> bool:
+    """Whether one request is to be posted before the others, by the first micro-batch: where that is full, others follow."""
+    requests = sum(isinstance(line, bytes) for line in lines)
+    return requests >= PRIMED_ROWS or len(lines) >= MICRO_BATCH_ROWS
+
+
 def _size_of(batch: pa.RecordBatch) -> int:
     size: int = batch.nbytes
     return size
@@ -89,7 +105,10 @@ class RequestPlan:
         everything = open_dataset(job.source) if job.source.columns is None else None
         names = everything.schema.names if everything else column_names(job.source)
         self._dialect = dialect(job.provider.dialect)
-        self.renderer = Renderer(self._request_tree(job.prompt), names)
+        self.cache_note: str | None = None
+        prompt = self._cacheable(job.prompt)
+        self._primes = prompt.cache == "prime"
+        self.renderer = Renderer(self._request_tree(prompt), names)
         self.dataset: Dataset = everything or open_dataset(job.source, self.renderer.columns)
         self._ids = IdMaker(
             job.source.key_columns, id_pattern, numbered=job.source.duplicate_keys == "number"
@@ -134,7 +153,26 @@ class RequestPlan:
     @property
     def notes(self) -> list[str]:
         """What people should know of the job before they post it, a line each."""
-        return self._dialect.notes(self._job.prompt)
+        return [*self._dialect.notes(self._job.prompt), *([self.cache_note] if self.cache_note else [])]
+
+    @property
+    def prompt_key(self) -> str:
+        """A hash of what is asked for every row alike and of whom: requests with one key are counted by the vendor alike."""
+        unmarked = self._request_tree(self._job.prompt.model_copy(update={"cache": "none"}))
+        asked = orjson.dumps(unmarked)  # templates and all
+        return self._hash(self._job.prompt.endpoint.encode(), asked)
+
+    @property
+    def prompt_kind(self) -> str:
+        """The same of its kind: who counts, the endpoint, and whether there is a schema."""
+        prompt = self._job.prompt
+        has_schema = prompt.answer_schema is not None or "response_format" in prompt.params
+        return self._hash(prompt.endpoint.encode(), b"schema" if has_schema else b"")
+
+    def _hash(self, *parts: bytes) -> str:
+        provider = self._job.provider
+        named = f"{provider.name} {provider.answered_by}".encode()
+        return sha256(b"\n".join((named, *parts))).hexdigest()[:32]
 
     def preview(self) -> list[tuple[str, str]]:
         """The prompt of the first row, as (name, text) of each template. InputError when there is no row."""
@@ -171,6 +209,8 @@ class RequestPlan:
             lines = self.renderer.lines(batch, ids)
             recalled = self.recall(lines) if self.recall else None
             needed = lines if recalled is None else recalled.needed(lines)
+            if row == 0:
+                sharder.first_alone = self._primes and _are_enough(needed)
             if recalled is not None and self._reused is not None:
                 self._reused.add(lines, recalled)
             keys = recalled.keys() if recalled is not None and self._asks_once else None
@@ -185,6 +225,23 @@ class RequestPlan:
                 )
             row += batch.num_rows
         self._refuse(duplicates)
+
+    def _cacheable(self, prompt: Prompt) -> Prompt:
+        """The prompt as it is posted: not for a cache that takes no text as short as what its rows share."""
+        cache = self._dialect.cache
+        if cache is None or prompt.cache == "none":
+            return prompt
+        encoding = encoding_of(prompt.model)
+        texts = cache.shared_texts(self._request_tree(prompt))
+        count = sum(count_tokens(text, encoding) for text in texts)
+        if not cache.is_too_short(count, prompt.model):
+            self.cache_note = _CACHE_NOTES[prompt.cache]
+            return prompt
+        self.cache_note = (
+            f"prompt.cache: all rows share about {count:,} tokens, and {prompt.model} caches from"
+            f" {cache.minimum(prompt.model):,} on; nothing is marked"
+        )
+        return prompt.model_copy(update={"cache": "none"})
 
     def _request_tree(self, prompt: Prompt) -> dict[str, Any]:
         return self._dialect.request_tree(prompt, self._job.provider)

@@ -6,6 +6,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.load import load_provider
+from configs.prompt import Prompt
 from configs.providers.registry import PROVIDERS
 from flows.cli.main import main
 
@@ -81,3 +82,24 @@ def test_windows_are_those_that_the_service_takes(provider: str, overrides: list
         return
     with pytest.raises(ConfigError, match=r"provider\.completion_window"):
         load_provider(provider, given)
+
+
+@pytest.mark.parametrize("mode", ["none", "mark", "prime"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_cache_mode_that_the_service_lacks_is_one_line_with_what_to_do(provider: str, mode: str) -> None:
+    settings = load_provider(provider, [ENDPOINT] if provider == "azure" else [])
+    refused = settings.unsupported(Prompt.model_validate({"model": "m", "user": "x", "cache": mode}))
+    if mode == "none" or provider == "anthropic":
+        assert refused is None
+        return
+    assert refused is not None
+    assert refused.startswith(f"prompt.cache: {mode}: {settings.title} ")
+    assert refused.endswith("; remove it")
+    assert ("params.prompt_cache_key" in refused) is (provider in ("openai", "azure"))
+
+
+def test_a_cache_that_is_gone_before_the_batch_runs_cannot_be_primed() -> None:
+    settings = load_provider("anthropic", ["provider.cache_ttl=5m"])
+    prompt = {"model": "m", "user": "x", "cache": "prime"}
+    assert "provider.cache_ttl: 1h" in (settings.unsupported(Prompt.model_validate(prompt)) or "")
+    assert load_provider("anthropic", ["provider.cache_ttl=null"]).cache_ttl == "1h"

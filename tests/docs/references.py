@@ -107,6 +107,13 @@ def providers() -> str:
     return "\n".join(lines) + "\n"
 
 
+def estimates() -> str:
+    """Estimated and billed tokens, kind of text × endpoint."""
+    from rigs.estimate_table import table
+
+    return "\n".join(table()) + "\n"
+
+
 _CODE = re.compile(r"`[^`]*`")
 _MEANINGS = {  # for keys that the model does not describe
     "prompt.endpoint": "The provider's endpoint for the rows.",
@@ -134,9 +141,13 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
 }
 
 
-def current(page: str, text: str) -> str:
-    """The page's text with every reference as the code has it now."""
-    for name, make in PAGES[page].items():
+# Takes seconds to make: written with the others, and checked line by line by the tests that measure it anyway.
+MEASURED: dict[str, dict[str, Callable[[], str]]] = {"README.md": {"estimates": estimates}}
+
+
+def current(page: str, text: str, *, measured: bool = False) -> str:
+    """The page's text with every reference as the code has it now; with `measured`, also those that have to be measured."""
+    for name, make in (PAGES[page] | (MEASURED.get(page, {}) if measured else {})).items():
         begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)

@@ -71,6 +71,10 @@ class AnthropicFake(Loopback):
         self.kill_at_create: int | None = (
             None  # a process that is killed once its batch is made, before the reply
         )
+        self._cache: dict[str, datetime] = {}  # marked prefixes, and until when they are kept
+        self._there: dict[
+            str, frozenset[str]
+        ] = {}  # those that were kept when a batch was made: it begins at once
         self._asked: dict[str, int] = {}
         self._lines: dict[str, bytes] = {}
         self._posted: dict[str, list[dict[str, Any]]] = {}
@@ -83,15 +87,15 @@ class AnthropicFake(Loopback):
         batch = self.batches[batch_id]
         lines: list[bytes] = []
         counts = dict.fromkeys(batch["request_counts"], 0)
-        cached = False
+        there = self._there[batch_id]
         for request in self._posted[batch_id]:
             word = how if how != "ended" else self._word(request["custom_id"])
             played = self.replies.next(request["custom_id"]) or {}
-            line, cached = self._line(request, word, self._versions[batch_id], cached, played)
+            line = self._line(request, word, self._versions[batch_id], there, played)
             counts[line["result"]["type"]] += 1
             lines += [played["raw"].encode()] if "raw" in played else _corrupted(line, word)
         lines.reverse()  # the order is not guaranteed
-        batch |= {"processing_status": "ended", "ended_at": _time(), "request_counts": counts}
+        batch |= {"processing_status": "ended", "ended_at": _time(self.skew), "request_counts": counts}
         batch["results_url"] = self.results_url.format(url=self.url, id=batch_id)
         data = b"".join(line + b"\n" for line in lines)
         truncate = any(self._script(request["custom_id"])[-1] == "cut" for request in self._posted[batch_id])
@@ -212,6 +216,7 @@ class AnthropicFake(Loopback):
     ) -> dict[str, Any]:
         batch_id = f"msgbatch_{len(self._posted):024d}"
         self._posted[batch_id], self._versions[batch_id] = requests, version
+        self._there[batch_id] = self._still_cached()
         counts = {"processing": len(requests), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         self.batches[batch_id] = {
             "id": batch_id,
@@ -238,16 +243,15 @@ class AnthropicFake(Loopback):
         return words[min(turn, len(words) - 1)]
 
     def _line(
-        self, request: dict[str, Any], word: str, version: str, cached: bool, played: PlayedReply
-    ) -> tuple[dict[str, Any], bool]:
+        self, request: dict[str, Any], word: str, version: str, there: frozenset[str], played: PlayedReply
+    ) -> dict[str, Any]:
         problem = refuse_row(request["params"], version)
         if problem or word in _ROW_ERRORS:
             kind, text = ("invalid_request_error", problem) if problem else _ROW_ERRORS[word]
             error = {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_011CX"}
-            return {"custom_id": request["custom_id"], "result": {"type": "errored", "error": error}}, cached
+            return {"custom_id": request["custom_id"], "result": {"type": "errored", "error": error}}
         if word in ("canceled", "expired"):
-            return {"custom_id": request["custom_id"], "result": {"type": word}}, cached
-        usage, cached = _usage(request["params"], cached)
+            return {"custom_id": request["custom_id"], "result": {"type": word}}
         message = {
             "id": f"msg_{request['custom_id']}",
             "type": "message",
@@ -255,11 +259,37 @@ class AnthropicFake(Loopback):
             "model": request["params"]["model"],
             **_content(request["params"], word),
             "stop_sequence": None,
-            "usage": usage,
+            "usage": self._usage(request["params"], there),
             **played,
         }
         result = {"type": "succeeded", "message": message}
-        return {"custom_id": request["custom_id"], "result": result}, cached
+        return {"custom_id": request["custom_id"], "result": result}
+
+    def _still_cached(self) -> frozenset[str]:
+        now = datetime.now(UTC) + self.skew
+        return frozenset(prefix for prefix, until in self._cache.items() if now < until)
+
+    def _usage(self, params: dict[str, Any], there: frozenset[str]) -> dict[str, Any]:
+        """The requests of a batch run side by side: each reads the marked prefix if it was there before the batch, else it
+        writes it, whatever the others do. Every use keeps it for as long as it was written for."""
+        prefix, ttl = _marked_prefix(params)
+        size = len(prefix) if len(prefix) >= _CACHEABLE else 0
+        key = f"{params['model']} {prefix}"
+        written = 0 if key in there else size
+        if size:
+            kept = timedelta(hours=1) if ttl == "1h" else timedelta(minutes=5)
+            self._cache[key] = datetime.now(UTC) + self.skew + kept
+        return {
+            "input_tokens": 12,
+            "cache_creation_input_tokens": written,
+            "cache_read_input_tokens": size - written,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": 0 if ttl == "1h" else written,
+                "ephemeral_1h_input_tokens": written if ttl == "1h" else 0,
+            },
+            "output_tokens": 9,
+            "service_tier": "batch",
+        }
 
 
 def _content(params: dict[str, Any], word: str) -> dict[str, Any]:
@@ -286,27 +316,17 @@ def _content(params: dict[str, Any], word: str) -> dict[str, Any]:
     return {"content": [*thinking, {"type": "text", "text": text}], "stop_reason": reason}
 
 
-def _usage(params: dict[str, Any], cached: bool) -> tuple[dict[str, Any], bool]:
-    """The first request of a batch writes the marked prefix to the cache, the others read it."""
-    system = params.get("system")
-    marked = [block for block in system if "cache_control" in block] if isinstance(system, list) else []
-    prefix = sum(len(block["text"]) for block in marked)
-    if prefix < _CACHEABLE:
-        prefix = 0
-    written = 0 if cached else prefix
-    hour = bool(marked) and marked[0]["cache_control"].get("ttl") == "1h"
-    usage = {
-        "input_tokens": 12,
-        "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": prefix - written,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": 0 if hour else written,
-            "ephemeral_1h_input_tokens": written if hour else 0,
-        },
-        "output_tokens": 9,
-        "service_tier": "batch",
-    }
-    return usage, cached or bool(prefix)
+def _marked_prefix(params: dict[str, Any]) -> tuple[str, str]:
+    """(the request from its beginning to its last mark, how long that is to be kept); nothing without a mark."""
+    parts = list(params.get("tools", ()))
+    for message in ({"content": params.get("system", [])}, *params["messages"]):
+        content = message["content"]
+        parts += [{"text": content}] if isinstance(content, str) else content
+    marks = [number for number, part in enumerate(parts) if "cache_control" in part]
+    if not marks:
+        return "", "5m"
+    shared = [part.get("text") or json.dumps(part, sort_keys=True) for part in parts[: marks[-1] + 1]]
+    return "".join(shared), parts[marks[-1]]["cache_control"].get("ttl", "5m")
 
 
 def _corrupted(line: dict[str, Any], word: str) -> list[bytes]:

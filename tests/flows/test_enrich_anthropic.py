@@ -18,11 +18,10 @@ from configs.clock import SystemClock
 from configs.errors import ConfigError, NightmailError, TerminalError, TransientError
 from configs.home import Home
 from configs.progress import SilentReporter
-from configs.providers.anthropic import AnthropicProvider
-from fakes.anthropic_fake import KEY, AnthropicFake
+from fakes.anthropic_fake import AnthropicFake
 from flows.cli.main import main
 from rigs.clock import ImpatientClock
-from rigs.vendor_fakes import AnthropicWorkspace
+from rigs.vendor_fakes import AnthropicWorkspace, anthropic_job
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 
@@ -32,16 +31,7 @@ def letters(
     workspace: Workspace, anthropic_server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
 ) -> AnthropicWorkspace:
     """The working folder, with Anthropic as its provider."""
-    letters = AnthropicWorkspace(workspace.folder, workspace.service)
-    monkeypatch.setenv("TEST_KEY", KEY)
-    letters.tree["provider"] = {
-        "name": "anthropic",
-        "base_url": anthropic_server.url,
-        "api_key_env": "TEST_KEY",
-    }
-    letters.change("prompt.model", "claude-haiku-4-5")
-    letters.fake = anthropic_server
-    return letters
+    return anthropic_job(workspace, anthropic_server, monkeypatch)
 
 
 def ids(*numbers: int) -> tuple[str, ...]:
@@ -136,26 +126,6 @@ def test_sampling_is_refused_before_anything_is_posted_unless_the_version_has_it
         with pytest.raises(ConfigError, match=r"prompt\.params\.temperature"):
             letters.run()
         assert letters.fake.calls == []
-
-
-@pytest.mark.parametrize(
-    ("ttl", "rate"),
-    [("1h", 1.0), ("5m", 0.625), (None, None)],
-)
-def test_the_static_prompt_is_cached_and_its_price_is_the_writing_and_the_reading(
-    letters: AnthropicWorkspace, ttl: str | None, rate: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The price is the vendor's own, although the fake is elsewhere.
-    monkeypatch.setattr(AnthropicProvider, "seller_for", lambda *_: "anthropic")
-    system = "A long text of house rules. " * 100
-    letters.change("prompt.system", system)
-    letters.change("provider.cache_ttl", ttl)
-    receipt = letters.run()
-    prefix = len(system) if rate else 0
-    assert receipt["tokens"]["cached"] == prefix * 9
-    assert receipt["tokens"]["input"] == 12 * 10 + prefix * 10
-    usd = (120 * 0.5 + 90 * 2.5 + prefix * (rate or 0) + 9 * prefix * 0.05) / 1e6
-    assert receipt["cost_usd"] == pytest.approx(usd)
 
 
 @pytest.mark.parametrize(("rows", "long", "rate"), [(3_000, False, 0.05), (3, True, 0.25)])

@@ -22,6 +22,20 @@ class AnthropicWorkspace(Workspace):
     fake: AnthropicFake
 
 
+def anthropic_job(
+    workspace: Workspace, server: AnthropicFake, monkeypatch: pytest.MonkeyPatch
+) -> AnthropicWorkspace:
+    """The working folder, with Anthropic as its job's provider."""
+    from fakes.anthropic_fake import KEY
+
+    letters = AnthropicWorkspace(workspace.folder, workspace.service)
+    monkeypatch.setenv("TEST_KEY", KEY)
+    letters.tree["provider"] = {"name": "anthropic", "base_url": server.url, "api_key_env": "TEST_KEY"}
+    letters.change("prompt.model", "claude-haiku-4-5")
+    letters.fake = server
+    return letters
+
+
 class GeminiWorkspace(Workspace):
     """A workspace whose job goes to Gemini."""
 

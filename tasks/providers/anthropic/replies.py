@@ -88,6 +88,7 @@ def service_batch(raw: MessageBatch) -> ServiceBatch:
         failed=_count(counts, "errored"),
         result_files=(raw.id,) if ended else (),
         expires_at=time_of(raw.expires_at),
+        ended_at=time_of(raw.ended_at),
     )
 
 

@@ -90,6 +90,14 @@ class Price:
                 extra_cost = extra_cost + np.where(amount > 0, more, 0.0)
         return extra_cost
 
+    def cache_saving_usd(self, input_tokens: _Counts, cached_tokens: _Counts) -> _Usd:
+        """What each request would have cost more if nothing of its prompt had been read from the cache."""
+        cached = np.minimum(cached_tokens, input_tokens)
+        saving: _Usd = self._usd(cached, "input", input_tokens) - self._usd(
+            cached, "cached_input", input_tokens
+        )
+        return saving
+
     def _usd(self, amount: _Counts, name: str, input_tokens: _Counts) -> _Usd:
         """`amount` of each request at the rate called `name`, NaN where there is none; `input_tokens` selects its tier."""
         rates = np.array([getattr(step, name) for step in (self, *self.tiers)], np.float64)

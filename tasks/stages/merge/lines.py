@@ -70,6 +70,30 @@ class ParsedLines:
 
 
 @dataclass
+class CacheCounts:
+    """What a prompt cache did to an attempt: tokens written to it, what they cost more than as plain input (None where no
+    price says), and what reading from it saved."""
+
+    written_tokens: int = 0
+    write_usd: float | None = 0.0
+    saved_usd: float | None = 0.0
+
+    def add(self, price: Price | None, counts: Sequence[Numbers], writes: Sequence[Numbers]) -> None:
+        """Count a block's lines: their input, output and cached tokens, and those written."""
+        used = bool(writes) or bool(counts[2].any())
+        self.written_tokens += sum(int(each.sum()) for each in writes)
+        if not used:  # seldom, and a million rows come here
+            return
+        if price is None:
+            self.write_usd = self.saved_usd = None
+            return
+        written = float(price.cache_write_usd(counts[0], *writes).sum()) if writes else 0.0
+        self.write_usd = None if self.write_usd is None or isnan(written) else self.write_usd + written
+        if self.saved_usd is not None:
+            self.saved_usd += float(price.cache_saving_usd(counts[0], counts[2]).sum())
+
+
+@dataclass
 class LineCounts:
     """The sums over one attempt's lines, superseded and unmatched ones included; the tokens of an answer that stands there
     twice are counted once."""
@@ -78,6 +102,9 @@ class LineCounts:
     unparsable: int = 0
     tokens: Numbers = field(default_factory=lambda: np.zeros(len(TOKENS), np.int64))
     cost_usd: float | None = 0.0
+    counted: int = 0  # answers that say their tokens
+    outputs: list[Numbers] = field(default_factory=list)  # tokens of each of those
+    cache: CacheCounts = field(default_factory=CacheCounts)
     answered: set[str] = field(default_factory=set)
 
     def add(
@@ -100,6 +127,8 @@ class LineCounts:
             cache_writes = [writes[first] for writes in cache_writes]
         counts = [arrow_columns.to_numpy(batch.column(name)) for name in TOKENS]
         self.tokens += [int(each.sum()) for each in counts]
+        self._count_answers(batch, counts)
+        self.cache.add(price, counts, cache_writes)
         usd = _usd_of_each(price, batch, status, counts, cache_writes)
         total = float(usd.sum())
         self.cost_usd = None if self.cost_usd is None or isnan(total) else self.cost_usd + total
@@ -108,6 +137,15 @@ class LineCounts:
         of_all = np.zeros(len(first))
         of_all[first] = usd
         return of_all
+
+    def output_p95(self) -> int | None:
+        """Tokens that 95 of 100 answers keep to; None without one that says its tokens."""
+        return int(np.quantile(np.concatenate(self.outputs), 0.95)) if self.counted else None
+
+    def _count_answers(self, batch: pa.RecordBatch, counts: Sequence[Numbers]) -> None:
+        said = arrow_columns.to_numpy(batch.column("input_tokens").is_valid())
+        self.counted += int(said.sum())
+        self.outputs.append(counts[1][said])
 
     def _first_answers(self, ids: list[str], has_answer: Numbers) -> Numbers | None:
         """Mask of the lines whose row was not answered by a line before; None when that is all of them."""

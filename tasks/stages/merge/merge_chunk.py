@@ -22,6 +22,7 @@ from tasks.stages.cost.price import Price
 from tasks.stages.merge.lines import (
     STATUSES,
     TOKENS,
+    CacheCounts,
     LineCounts,
     ParsedLines,
     byte_size,
@@ -58,7 +59,8 @@ _SHORT_TEXT = 32
 class AttemptStats:
     """The sums over one attempt's result lines, those that another attempt superseded included.
 
-    `cost_usd` is None when there is no price or an answered line does not say its tokens.
+    `cost_usd` is None when there is no price or an answered line does not say its tokens. `counted` are the lines that say
+    them, `output_p95` what 95 of 100 of their answers keep to.
     """
 
     lines: int
@@ -67,6 +69,9 @@ class AttemptStats:
     cached_tokens: int
     reasoning_tokens: int
     cost_usd: float | None
+    counted: int = 0
+    output_p95: int | None = None
+    cache: CacheCounts = field(default_factory=CacheCounts)
 
 
 @dataclass(frozen=True)
@@ -242,7 +247,14 @@ def _enriched(source: pa.Table, added: dict[str, pa.Array], schema: pa.Schema) -
 
 def _attempt_stats(counts: LineCounts) -> AttemptStats:
     tokens = dict(zip(TOKENS, counts.tokens.tolist(), strict=True))
-    return AttemptStats(lines=counts.lines, cost_usd=counts.cost_usd, **tokens)
+    return AttemptStats(
+        lines=counts.lines,
+        cost_usd=counts.cost_usd,
+        counted=counts.counted,
+        output_p95=counts.output_p95(),
+        cache=counts.cache,
+        **tokens,
+    )
 
 
 @dataclass

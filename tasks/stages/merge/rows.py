@@ -20,9 +20,15 @@ from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import ErrorClass, classify, failure_status
 
-SUCCEEDED, INVALID, MISSING, SKIPPED = (
+SUCCEEDED, INVALID, MISSING, SKIPPED, CANCELLED = (
     STATUSES.index(status)
-    for status in (RowStatus.SUCCEEDED, RowStatus.INVALID, RowStatus.MISSING, RowStatus.SKIPPED)
+    for status in (
+        RowStatus.SUCCEEDED,
+        RowStatus.INVALID,
+        RowStatus.MISSING,
+        RowStatus.SKIPPED,
+        RowStatus.CANCELLED,
+    )
 )
 BILLING = ERROR_CLASSES.index(ErrorClass.BILLING)
 # A line's rank is made of these and its number: the first good answer before any poor one, that before any other line, and of
@@ -77,6 +83,8 @@ class ChunkRows:
         self.posted = np.zeros((len(attempts), len(self.ids)), bool)
         for number, attempt in enumerate(attempts):
             self.posted[number] = self._posted(number, attempt)
+        unposted = ~self.posted.any(axis=0) if len(attempts) else np.zeros(len(self.ids), bool)
+        self.never_posted: Numbers = unposted & ~self._not_asked  # though others of the chunk were
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -170,7 +178,8 @@ def _without_batch_errors(
     if parsed is not None:
         duplicates, unknown = _match_lines(rows, parsed, lo, line, usd, unpaid, is_valid)
     has_line = line >= 0
-    status = np.where(has_line, _pick(parsed.status if parsed else None, line), MISSING).astype(np.int8)
+    without = np.where(rows.never_posted[lo:hi], CANCELLED, MISSING)  # a run that goes on posts them
+    status = np.where(has_line, _pick(parsed.status if parsed else None, line), without).astype(np.int8)
     wanted = np.array([_is_wanted(each, retry_on) for each in ERROR_CLASSES] + [False])  # code -1
     error_class = _pick(parsed.error_class if parsed else None, line)
     return RowMatches(
@@ -179,7 +188,9 @@ def _without_batch_errors(
         batch_error=np.full(hi - lo, -1, np.int64),
         attempt=np.where(has_line, _pick(parsed.attempt if parsed else None, line), -1),
         status=status,
-        asks_again=np.where(has_line, wanted[error_class], "missing" in retry_on),
+        asks_again=np.where(
+            has_line, wanted[error_class], ("missing" in retry_on) | rows.never_posted[lo:hi]
+        ),
         usd=usd,
         unpaid=unpaid,
         duplicates=duplicates,

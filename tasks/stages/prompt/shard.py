@@ -69,6 +69,7 @@ class Sharder:
     """
 
     def __init__(self, limits: FileLimits) -> None:
+        self.first_alone = False  # the first request gets a chunk of its own, in which no other is
         self._limits = limits
         self._max_line_bytes = min(limits.max_bytes, limits.max_line_bytes or limits.max_bytes)
         self._max_units = None if limits.max_tokens is None else limits.max_tokens * tokens.UNITS
@@ -132,6 +133,8 @@ class Sharder:
             if self._rows >= self._limits.max_rows or is_full:
                 if row > start:
                     yield self._piece(start, lines[start:row], weights, copies)
+                if self._requests:
+                    self.first_alone = False
                 self.begin_chunk()
                 start, copies = row, []
             first = self._rows
@@ -162,7 +165,8 @@ class Sharder:
         if self._requests + requests <= 1:  # too many tokens by themselves are no reason to lose a row
             return True
         return (
-            self._requests + requests <= self._limits.max_requests
+            not self.first_alone
+            and self._requests + requests <= self._limits.max_requests
             and self._bytes + size <= self._limits.max_bytes
             and (self._max_units is None or self._units + units <= self._max_units)
         )

@@ -23,6 +23,18 @@ class CostRange(Document):
     high: float | None = Field(None, description="At most.")
 
 
+class Revision(Document):
+    """What a run comes to by those of its chunks that are finished."""
+
+    finished_chunks: int = Field(description="Chunks that say so.")
+    chunks: int = Field(description="All chunks.")
+    prompt_tokens: int = Field(
+        description="Tokens of all prompts: counted so far, and about as many for the rest."
+    )
+    output_tokens: int = Field(description="Tokens of all answers, likewise.")
+    cost_usd: float | None = Field(description="Price of both; null when it is unknown.")
+
+
 class Estimate(Document):
     """Estimated tokens and price, of the prompts by themselves and with the answers."""
 

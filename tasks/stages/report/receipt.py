@@ -87,6 +87,22 @@ class TokenSums(Document):
     reasoning: int = Field(description="The part of `output` that was spent on reasoning.")
 
 
+class CacheUse(Document):
+    """What the prompt cache did, in tokens and dollars."""
+
+    written: int = Field(description="Tokens that were written to it.")
+    read: int = Field(description="Tokens that were read from it.")
+    write_usd: float | None = Field(
+        description="What the writing cost more than plain input; null when no price says."
+    )
+    saved_usd: float | None = Field(description="What the reading cost less; null when no price says.")
+
+    @property
+    def loss_usd(self) -> float:
+        """How much more the writing cost than the reading saved; 0 where it did not, or nobody knows."""
+        return max(0.0, (self.write_usd or 0.0) - (self.saved_usd or 0.0))
+
+
 class ReusedAnswers(Document):
     """Rows that took over the answer of an earlier run, and were not posted."""
 
@@ -141,6 +157,7 @@ class Receipt(Document):
     batches: BatchCounts = Field(description="Batches at the provider.")
     tokens: TokenSums = Field(description="Tokens, over all attempts.")
     cost_usd: float | None = Field(description="What all attempts cost; null when a price is unknown.")
+    cache: CacheUse | None = Field(None, description="What the prompt cache did; null where none was used.")
     reused: ReusedAnswers | None = Field(
         None, description="What earlier runs had answered; null for a job without `reuse`."
     )

@@ -44,6 +44,24 @@ def reused_text(receipt: Receipt) -> str:
     return f"{rows} answered by earlier runs{saved}"
 
 
+def cache_text(receipt: Receipt) -> str:
+    """What writing to the prompt cache cost and reading from it saved, with a warning when it did not pay; empty when no
+    cache was used."""
+    cache = receipt.cache
+    if cache is None:
+        return ""
+    text = f"{cache.written:,} tokens written for {_usd(cache.write_usd)}, {cache.read:,} read, which saved {_usd(cache.saved_usd)}"
+    if not cache.loss_usd:
+        return text
+    return (
+        f"{text}; warning: it cost ${cache.loss_usd:,.4f} more than no cache, set prompt.cache: none or prime"
+    )
+
+
+def _usd(usd: float | None) -> str:
+    return "an unknown price" if usd is None else f"${usd:,.4f}"
+
+
 def as_markdown(receipt: Receipt) -> str:
     """A receipt as Markdown, for a Prefect artifact."""
     rows = receipt.rows
@@ -59,6 +77,8 @@ def as_markdown(receipt: Receipt) -> str:
     ]
     if reused := reused_text(receipt):
         lines += ["", f"Reused: {reused}."]
+    if cache := cache_text(receipt):
+        lines += ["", f"Prompt cache: {cache}."]
     if odd_text := odd_lines_text(receipt):
         lines += ["", f"Odd lines in the results: {odd_text}."]
     if budget_text := budget_line(receipt):
@@ -85,6 +105,7 @@ def as_text(receipt: Receipt) -> str:
         f"  batches  {_batch_text(receipt)}",
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
+        *([f"  cache    {cache}"] if (cache := cache_text(receipt)) else []),
         *([f"  reused   {reused}"] if (reused := reused_text(receipt)) else []),
         f"  time     {duration(receipt.seconds)}",
         *([f"  lines    {odd_text}"] if (odd_text := odd_lines_text(receipt)) else []),
@@ -108,7 +129,17 @@ def _cost_text(receipt: Receipt) -> str:
     cost = receipt.cost_usd
     if cost is None:
         return "unknown price"
-    return "free" if cost == 0 else f"${cost:,.4f}"
+    return "free" if cost == 0 else f"${cost:,.4f}{_estimated_cost(receipt, cost)}"
+
+
+def _estimated_cost(receipt: Receipt, cost: float) -> str:
+    """What it was thought to cost, and how far off that was; empty where nobody knew."""
+    thought = receipt.estimate.total_usd if receipt.estimate else None
+    if thought is None or thought.high is None:
+        return ""
+    if not thought.expected:
+        return f" (estimate: ${thought.low or 0:,.4f} to ${thought.high:,.4f})"
+    return f" (estimate: ${thought.expected:,.4f}, {round(cost / thought.expected - 1, 3) + 0.0:+.1%})"
 
 
 def _token_text(receipt: Receipt) -> str:

@@ -11,6 +11,7 @@ from configs.prompt import Prompt
 from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.content import PromptContent
 from tasks.stages.wire.outcome import Outcome, as_columns
+from tasks.stages.wire.prompt_cache import PromptCache
 from tasks.stages.wire.unreadable import one_a_line
 
 
@@ -41,7 +42,7 @@ class Dialect:
     row (`params.n`), None where the format has no such thing.
     `content_of` says what of a line's JSON the model reads, which is named beside it.
     `tell` adds an answer, and what is wrong with it, to a row's request as further messages.
-    `notes` are what a plan says of a prompt that may be posted.
+    `notes` are what a plan says of a prompt that may be posted. `cache` is the vendor's prompt cache, where requests ask for it.
     """
 
     request_tree: Callable[[Prompt, AnyProvider], dict[str, Any]]
@@ -50,6 +51,7 @@ class Dialect:
     tell: Callable[[dict[str, Any], str, str], dict[str, Any]]
     multi_answer_parser: Callable[[str], Parser] | None = None
     notes: Callable[[Prompt], list[str]] = lambda _: []
+    cache: PromptCache | None = None
 
     def parser_for(self, prompt: Prompt) -> Parser:
         """The parser for a job's answers. ConfigError if the job asks for several per row and the format has only one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tasks.stages.wire import told
+from tasks.stages.wire.anthropic import cache as anthropic_cache
 from tasks.stages.wire.anthropic import content as anthropic_content
 from tasks.stages.wire.anthropic import requests as anthropic_requests
 from tasks.stages.wire.anthropic import results as anthropic_results
@@ -36,6 +37,7 @@ _DIALECTS = {
         lambda line, _: anthropic_content.content_of(line),
         told.anthropic,
         notes=anthropic_requests.notes,
+        cache=anthropic_cache.CACHE,
     ),
 }
 

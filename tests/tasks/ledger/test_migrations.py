@@ -135,6 +135,20 @@ def test_a_run_of_before_has_no_estimate(ledger_url: str, clock: HandClock) -> N
     assert run.estimate is None
 
 
+def test_what_a_run_of_before_asked_and_what_a_cache_did_to_it_is_not_known(
+    ledger_url: str, clock: HandClock
+) -> None:
+    old_ledger(ledger_url)
+    assert "prompt_key" not in columns(ledger_url, "runs")
+    ledger = Ledger(ledger_url, clock)
+    run, batch = ledger.get_run("r1"), ledger.batches("r1")[0]
+    assert run is not None
+    assert (run.prompt_key, run.prompt_kind) == (None, None)
+    assert (batch.counted_requests, batch.output_p95, batch.cache_write_tokens, batch.cache_write_usd) == (
+        None,
+    ) * 4
+
+
 def test_a_ledger_that_goes_back_to_an_earlier_version_has_the_texts_again(
     ledger_url: str, clock: HandClock
 ) -> None:
@@ -194,6 +208,14 @@ def test_a_run_of_the_version_before_goes_on_from_every_state_and_pays_once(
     assert workspace.run()["rows"] == {"total": 6, "succeeded": 6}
     assert workspace.paid() == {"1/1": 1, "2/1": 1}
     assert workspace.column("id") == [f"t-{n}" for n in range(6)]
+
+
+def test_a_plan_leaves_a_ledger_of_the_version_before_as_it_is(workspace: Workspace) -> None:
+    workspace.run()
+    url = workspace.home.ledger_url
+    migrate(url, "0001")
+    assert workspace.run(key="next", dry_run=True)["rows"] == 10
+    assert database.revisions(url)[0] == "0001"
 
 
 @pytest.mark.parametrize("state", [S.ENDED, S.COLLECTED])

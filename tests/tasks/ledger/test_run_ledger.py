@@ -37,6 +37,8 @@ READS = {
     "batches_of",
     "batch",
     "posted_batches",
+    "cache_used_at",
+    "lone_request_before",
 }
 WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] = {
     "check": lambda run, _chunk, _batch, _now: run.check(),
@@ -283,3 +285,29 @@ def test_of_two_runs_that_replace_an_index_one_is_told_that_the_other_was_faster
     assert ledger.reuse_index("others") is None
     ledger.forget_reuse_index("letters")
     assert ledger.reuse_index("letters") is None
+
+
+def test_the_cache_was_used_when_the_last_batch_that_read_or_wrote_it_ended(
+    new_run: NewRun, clock: HandClock
+) -> None:
+    run = new_run(chunks=4)
+    assert run.cache_used_at() is None
+    then = clock.now()
+    for chunk, hours, used in zip(
+        run.chunks(), (1, 2, 3, 4), ({"cache_write_tokens": 9}, {"cached_tokens": 9}, {"cached_tokens": 0}, {}),
+        strict=True,
+    ):  # fmt: skip
+        values = {"ended_at": then + timedelta(hours=hours), **used}
+        run.move(chunk, S.INTENDED, "x", batch=posting(chunk, clock, **values))
+    assert run.cache_used_at() == then + timedelta(hours=2)
+
+
+def test_a_chunk_of_one_request_is_waited_for_by_those_after_it_and_once_it_is_posted_by_all(
+    new_run: NewRun, clock: HandClock
+) -> None:
+    run = new_run(chunks=3)
+    first, lone, last = run.chunks()
+    lone = run.postpone(lone, clock.now(), "x", requests=1)
+    assert [run.lone_request_before(chunk) for chunk in (first, lone, last)] == [None, None, lone]
+    posted = run.move(lone, S.INTENDED, "x", batch=posting(lone, clock))
+    assert [run.lone_request_before(chunk) for chunk in (first, posted, last)] == [posted, None, posted]

@@ -146,3 +146,25 @@ def test_a_run_that_a_ledger_lacks_is_put_back_once_with_its_chunks(ledger: Ledg
     assert ledger.claim("r2", "me", 60, lambda _: False).fence == 1_001
     with pytest.raises(RunBusy):
         ledger.restore_run(lost, chunks, "once more")
+
+
+def test_batches_of_a_prompt_are_found_newest_first_where_their_answers_say_their_tokens(
+    ledger: Ledger, new_run: NewRun, clock: HandClock
+) -> None:
+    for number, (prompt, kind) in enumerate([("p", "k"), ("q", "k"), (None, None)], start=1):
+        run = new_run(f"r{number}", key=f"k{number}", chunks=3)
+        run.update_run(prompt_key=prompt, prompt_kind=kind)
+        for chunk, counted in zip(run.chunks(), (5, 5, 0), strict=True):
+            key, ended = f"{run.run_id}/{chunk.number}", clock.now() + timedelta(hours=chunk.number)
+            batch = BatchRecord(
+                run.run_id, chunk.number, 1, 1, key, "a", "m", 5, 9, 9, clock.now(), ended_at=ended
+            )
+            run.move(chunk, ChunkState.INTENDED, "x", batch=replace(batch, counted_requests=counted))
+
+    def found(**alike: str) -> list[str]:
+        return [batch.submission_key for batch in ledger.counted_batches(3, **alike)]
+
+    assert found(prompt_key="p") == ["r1/2", "r1/1"]
+    assert sorted(found(prompt_kind="k")[:2]) == ["r1/2", "r2/2"]
+    assert len(found(prompt_kind="k")) == 3
+    assert found(prompt_key="x") == []

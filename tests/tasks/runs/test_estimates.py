@@ -10,9 +10,11 @@ import pytest
 from configs.job import Job
 from rigs.workspace import Workspace
 from tasks.runs.estimates import estimate
+from tasks.stages.cost.calibration import CountedBatch, History
 from tasks.stages.prompt.token_sample import SampleSummary
 from tasks.stages.prompt.tokenizer import encoding_of
 from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
+from tasks.stages.report.estimate_text import answers_text, cost_lines
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
@@ -23,6 +25,7 @@ def estimated(
     provider: str = "openai",
     uncounted: dict[str, int] | None = None,
     specified: int = 0,
+    history: History | None = None,
     **prompt: Any,
 ) -> Estimate:
     """Of 100 requests with 100,000 tokens, the sample of which may be off by 1,000."""
@@ -36,7 +39,7 @@ def estimated(
         }
     )
     sample = SampleSummary(encoding_of(model), 50, 100, 1_000.0, specified, uncounted or {})
-    return estimate(job, AT, 100_000, 100, sample)
+    return estimate(job, AT, 100_000, 100, sample, history)
 
 
 CAP = {"params": {"max_completion_tokens": 50}}
@@ -70,6 +73,40 @@ def test_a_cap_of_the_answers_is_the_most_they_can_be() -> None:
 )
 def test_answers_are_as_many_as_the_job_allows(prompt: dict[str, Any], output: TokenRange) -> None:
     assert estimated(**prompt).output == output
+
+
+BATCHES = [
+    CountedBatch(requests=10, estimated_tokens=10_000, counted=10, input_tokens=9_000, output_tokens=100, output_p95=20),
+    CountedBatch(requests=10, estimated_tokens=10_000, counted=10, input_tokens=8_000, output_tokens=300, output_p95=40),
+]  # fmt: skip
+
+
+def test_earlier_batches_of_the_same_prompt_decide() -> None:
+    found = estimated(specified=400, history=History(BATCHES, same_prompt=True), **CAP)
+    assert found.prompt == TokenRange(low=79_200, expected=85_000, high=90_900)
+    assert found.output == TokenRange(low=1_000, expected=2_000, high=3_000)
+    assert found.output_method == "20 answers had 20.0 on average, 95 of 100 at most 30"
+    assert (
+        found.method
+        == "o200k_base; 50 of 100 requests counted, ±1.0%; × 0.850 by 2 finished batches of this prompt"
+    )
+    assert found.total_usd.expected == pytest.approx(0.085 * 0.375 + 0.002 * 2.25)
+    assert found.cost_usd == pytest.approx(0.085 * 0.375)
+    assert answers_text(found).startswith("about 2,000 tokens, up to 3,000 (20 answers")
+    assert cost_lines(found)[0].endswith("about $0.0364 with the answers ($0.0319 to $0.0408)")
+
+
+def test_earlier_batches_of_other_prompts_narrow_nothing_and_say_nothing_of_answers() -> None:
+    found = estimated(specified=400, history=History(BATCHES, same_prompt=False), **CAP)
+    assert found.prompt == TokenRange(low=59_000, expected=85_000, high=101_000)
+    assert found.output == TokenRange(low=0, high=5_000)
+    assert "schema and tools as JSON" in found.method
+
+
+def test_history_makes_no_unknown_picture_known() -> None:
+    found = estimated(uncounted={"pictures": 6}, history=History(BATCHES, same_prompt=True))
+    assert (found.prompt, found.cost_usd) == (TokenRange(low=99_000), None)
+    assert "×" not in found.method
 
 
 def test_embeddings_cost_what_their_inputs_do() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
 from configs.providers.registry import AnyProvider
-from tasks.stages.prompt.render import CUSTOM_ID, Template, is_template, templated
+from tasks.stages.prompt.render import CUSTOM_ID, is_template, templated
 from tasks.stages.prompt.values_sent import SentAs
+from tasks.stages.wire.anthropic.cache import marked
 from tasks.stages.wire.anthropic.params import params
 from tasks.stages.wire.anthropic.schema import sendable, unenforced
 
@@ -35,7 +36,7 @@ def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
     }
     before, asked = _split(prompt)
     _check_end(prompt, asked[-1], body)
-    if system := _system(before, getattr(provider, "cache_ttl", None)):
+    if system := _system(before):
         body["system"] = system
     body["messages"] = [
         {"role": message.role, "content": _content(message.content, where, SentAs.NOT_BLANK)}
@@ -51,6 +52,8 @@ def request_tree(prompt: Prompt, provider: AnyProvider) -> dict[str, Any]:
             **config,
             "format": {"type": "json_schema", "schema": sendable(prompt.answer_schema)},
         }
+    if prompt.cache != "none":
+        body = marked(body, getattr(provider, "cache_ttl", "1h"))
     return {"custom_id": CUSTOM_ID, "params": body}
 
 
@@ -108,26 +111,17 @@ def _split(prompt: Prompt) -> tuple[_Placed, _Placed]:
     return placed[:first], placed[first:]
 
 
-def _system(before: _Placed, cache_ttl: str | None) -> Any:
-    """The system texts; the last of those that are the same for every row is marked for the cache."""
+def _system(before: _Placed) -> Any:
+    """The system texts; one alone is a text."""
     blocks: list[dict[str, Any]] = []
     for where, message in before:
         found = _content(message.content, where)
         blocks += [{"type": "text", "text": found}] if not isinstance(found, list) else found
     if any(block.get("type") != "text" for block in blocks):
         raise ConfigError("prompt.messages: Anthropic's system takes text only; move other parts to the user")
-    alike = next((i for i, block in enumerate(blocks) if _has_holes(block)), len(blocks))
-    if cache_ttl and alike and blocks[alike - 1]["text"] and "cache_control" not in blocks[alike - 1]:
-        blocks[alike - 1]["cache_control"] = {"type": "ephemeral", "ttl": cache_ttl}
-    elif len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
         return blocks[0]["text"]
     return blocks
-
-
-def _has_holes(node: Any) -> bool:
-    if isinstance(node, dict):
-        return any(map(_has_holes, node.values()))
-    return isinstance(node, Template) or (isinstance(node, list) and any(map(_has_holes, node)))
 
 
 def _content(content: str | Sequence[dict[str, Any]], where: str, sent_as: SentAs = SentAs.TEXT) -> Any:

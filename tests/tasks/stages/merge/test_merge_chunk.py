@@ -22,6 +22,7 @@ from tasks.stages.answers.columns import VectorColumn, answer_column_of
 from tasks.stages.answers.schema import AnswerChecker, checker_of
 from tasks.stages.cost.price import Price
 from tasks.stages.merge.merge_chunk import Attempt, MergeStats, merge_chunk, output_schema
+from tasks.stages.wire.anthropic.results import parser as anthropic_parser
 from tasks.stages.wire.openai.results import ResultParser
 
 CHAT = ResultParser("/v1/chat/completions")
@@ -451,6 +452,7 @@ import pyarrow as pa
 from tasks.stages import arrow_columns as ac
 from tasks.stages.answers.schema import AnswerChecker
 from tasks.stages.merge.merge_chunk import Attempt, merge_chunk
+from tasks.stages.wire.anthropic.results import parser as anthropic_parser
 from tasks.stages.wire.openai.results import ResultParser
 def column(*values): return ac.strings(values)
 sink = io.BytesIO()
@@ -465,3 +467,50 @@ for whole in (0, 10**9):
 sys.exit("pandas" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@both_ways
+def test_rows_that_no_attempt_has_posted_are_asked_whatever_the_reasons_are(way: dict[str, int]) -> None:
+    ahead = Attempt((file(answered("a")),), posted=["a"], batch_id="batch_1")
+    table, stats = merge([ahead], retry_on=(), **way)
+    assert table["llm_status"].to_pylist() == ["succeeded", "cancelled", "cancelled"]
+    assert (stats.unanswered, stats.to_ask) == (("b", "c"), ("b", "c"))
+    rest = Attempt((file(answered("b")),), posted=["b", "c"], batch_id="batch_2")
+    _, stats = merge([ahead, rest], retry_on=(), **way)
+    assert (stats.by_status, stats.unanswered, stats.to_ask) == ({"succeeded": 2, "missing": 1}, (), ())
+
+
+def test_what_estimates_learn_from_are_the_answers_that_say_their_tokens() -> None:
+    lines = [answered("a", tokens=10), answered("b", tokens=None), failed("c"), answered("d", tokens=30)]
+    _, stats = merge([Attempt((file(*lines),))], ["a", "b", "c", "d"])
+    (attempt,) = stats.attempts
+    assert (attempt.counted, attempt.input_tokens, attempt.output_p95) == (2, 40, 1)
+    assert merge([Attempt((file(failed("a")),))], ["a"])[1].attempts[0].output_p95 is None
+
+
+def test_a_cache_is_accounted_for_by_what_writing_costs_more_and_reading_less() -> None:
+    def message(custom_id: str, written: int, read: int) -> bytes:
+        usage = {
+            "input_tokens": 10,
+            "output_tokens": 1,
+            "cache_read_input_tokens": read,
+            "cache_creation_input_tokens": written,
+            "cache_creation": {"ephemeral_1h_input_tokens": written},
+        }
+        content = [{"type": "text", "text": "hi"}]
+        answer = {"content": content, "stop_reason": "end_turn", "usage": usage}
+        return json.dumps(
+            {"custom_id": custom_id, "result": {"type": "succeeded", "message": answer}}
+        ).encode()
+
+    lines = [message("a", 1_000, 0), message("b", 0, 1_000), message("c", 0, 1_000)]
+    for price, cache, saved in (
+        (Price(1.0, 2.0, 0.1, "test", cache_write_1h=2.0), 1_000e-6, 1_800e-6),
+        (Price(1.0, 2.0, 0.1, "test"), None, 1_800e-6),
+        (None, None, None),
+    ):
+        _, stats = merge([Attempt((file(*lines),))], parser=anthropic_parser(""), price=price)
+        (attempt,) = stats.attempts
+        assert attempt.cache.written_tokens == 1_000
+        assert attempt.cache.write_usd == (cache if cache is None else pytest.approx(cache))
+        assert attempt.cache.saved_usd == (saved if saved is None else pytest.approx(saved))

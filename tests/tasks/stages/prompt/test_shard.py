@@ -211,6 +211,22 @@ def test_a_forced_cut_begins_a_chunk_with_full_room() -> None:
     assert [piece.new_chunk for piece in before + after] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("batches", "sizes"),
+    [
+        ([[b"a\n", b"b\n", b"c\n"]], [1, 2]),
+        ([[b"a\n"], [b"b\n"], [b"c\n"]], [1, 2]),
+        ([[BAD, None, b"a\n", BAD, b"b\n"]], [1, 1]),
+        ([[BAD], [b"a\n", b"b\n", b"c\n", b"d\n", b"e\n"]], [1, 3, 1]),
+        ([[b"a\n"]], [1]),
+    ],
+)
+def test_the_first_request_alone_in_its_chunk(batches: list[list[Any]], sizes: list[int]) -> None:
+    sharder = Sharder(FileLimits(max_requests=3))
+    sharder.first_alone = True
+    assert [chunk["requests"] for chunk in chunks_of(sharder, batches)] == sizes
+
+
 def test_a_line_too_large_to_post_brings_none_of_its_media() -> None:
     weights = Weights(line_units=1_000, extra={0: 70_000, 1: 5_000})
     [piece] = Sharder(FileLimits(max_line_bytes=10)).pieces([b"x" * 11, b"xxxx"], weights)

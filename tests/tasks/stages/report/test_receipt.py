@@ -37,6 +37,7 @@ FIRST_RECEIPT: dict[str, Any] = {
     "batches": {"posted": 3, "follow_ups": 1},
     "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
     "cost_usd": 0.0123,
+    "cache": None,
     "reused": None,
     "estimate": None,
     "estimate_deviation": None,
@@ -86,6 +87,7 @@ def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
         "error_budget",
         "source_fingerprint",
         "bad_lines",
+        "cache",
         "reused",
         "estimate",
         "estimate_deviation",
@@ -198,6 +200,37 @@ def test_the_plan_as_text_never_guesses_a_price(estimate: dict[str, Any], lines:
     assert set(lines) <= set(shown)
     assert all(f"| {line.split(maxsplit=1)[1]} |" in page for line in lines)
     assert "2 × row_too_large" in plan_as_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("thought", "text"),
+    [
+        (CostRange(low=0.01, expected=0.0123, high=0.02), "$0.0123 (estimate: $0.0123, +0.0%)"),
+        (CostRange(low=0.01, expected=0.01, high=0.02), "$0.0123 (estimate: $0.0100, +23.0%)"),
+        (CostRange(low=0.01, high=0.02), "$0.0123 (estimate: $0.0100 to $0.0200)"),
+        (CostRange(low=0.01), "$0.0123\n"),
+    ],
+)
+def test_a_receipt_shows_what_it_was_thought_to_cost(thought: CostRange, text: str) -> None:
+    estimated = PLAN.estimate.model_copy(update={"total_usd": thought}).as_json()
+    assert text in as_text(Receipt.model_validate({**FIRST_RECEIPT, "estimate": estimated}))
+
+
+CACHE = {"written": 100, "read": 900, "write_usd": 0.5, "saved_usd": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("cache", "text"),
+    [
+        (CACHE, "saved $0.4000; warning: it cost $0.1000 more than no cache"),
+        ({**CACHE, "saved_usd": 0.6}, "100 tokens written for $0.5000, 900 read, which saved $0.6000\n"),
+        ({**CACHE, "write_usd": None}, "written for an unknown price, 900 read, which saved $0.4000\n"),
+    ],
+)
+def test_a_receipt_says_whether_the_cache_paid(cache: dict[str, Any], text: str) -> None:
+    receipt = Receipt.model_validate({**FIRST_RECEIPT, "cache": cache})
+    assert text in as_text(receipt)
+    assert "Prompt cache: 100 tokens written" in as_markdown(receipt)
 
 
 @pytest.mark.parametrize(

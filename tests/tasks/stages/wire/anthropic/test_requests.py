@@ -16,7 +16,6 @@ from tasks.stages.prompt.render import CUSTOM_ID, Renderer, Skip, Template
 from tasks.stages.wire.anthropic.requests import request_tree
 
 A = Template("{{ a }}")
-MARK = {"type": "ephemeral", "ttl": "1h"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 CLOSED = {**SCHEMA, "additionalProperties": False}
 
@@ -265,31 +264,12 @@ def test_the_fake_refuses_such_sampling_too(params: dict[str, Any]) -> None:
     assert refuse_row(sent, "2023-06-01")
 
 
-@pytest.mark.parametrize(
-    ("provider", "system", "sent"),
-    [
-        ({}, "Be brief.", [{"type": "text", "text": "Be brief.", "cache_control": MARK}]),
-        (
-            {"cache_ttl": "5m"},
-            "Be brief.",
-            [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "5m"}}],
-        ),
-        ({"cache_ttl": None}, "Be brief.", "Be brief."),
-        ({}, "In {{ a }}", Template("In {{ a }}")),
-    ],
-)
-def test_a_system_text_without_holes_is_marked_for_the_cache(
-    provider: dict[str, Any], system: str, sent: object
-) -> None:
-    assert body_of(provider, system=system)["system"] == sent
-
-
-def test_an_empty_system_text_is_not_marked() -> None:
+def test_an_empty_system_text_stays_one() -> None:
     tree = request_tree(Prompt(model="m", system="", user="x"), AnthropicProvider(name="anthropic"))
     assert tree["params"].get("system", "") == ""
 
 
-def test_leading_system_messages_are_the_system_and_the_static_ones_are_cached() -> None:
+def test_leading_system_messages_are_the_system() -> None:
     messages = (
         {"role": "system", "content": "One."},
         {"role": "developer", "content": ({"type": "text", "text": "Two."},)},
@@ -301,7 +281,7 @@ def test_leading_system_messages_are_the_system_and_the_static_ones_are_cached()
     body = body_of(user=None, messages=messages)
     assert body["system"] == [
         {"type": "text", "text": "One."},
-        {"type": "text", "text": "Two.", "cache_control": MARK},
+        {"type": "text", "text": "Two."},
         {"type": "text", "text": Template("For {{ a }}")},
     ]
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
