@@ -38,12 +38,16 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     stats, answer_column, earlier = _write(run, chunk, batches)
     spent = _spent(stats, batches)
     attempts = sum(batch.is_attempt for batch in batches)
-    if stats.unanswered and attempts < run.job.retry.max_attempts and not run.giving_up:
+    if stats.unanswered and attempts < run.job.retry.max_attempts and _may_go_on(run, chunk):
         return _next_attempt(run, chunk, stats, spent)
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
     return run.ledger.move(
         chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column, earlier)
     )
+
+
+def _may_go_on(run: Run, chunk: ChunkRecord) -> bool:
+    return not run.giving_up and chunk.not_posted is None
 
 
 def merge_again(run: Run, chunk: ChunkRecord) -> None:
@@ -73,7 +77,8 @@ def _write(
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
-            attempts = [Attempt(error=("batch_cancelled", "the run gave up before this was posted"))]
+            reason = chunk.not_posted or "the run gave up before this was posted"
+            attempts = [Attempt(error=("batch_cancelled", reason))]
         earlier = _earlier_rows(run, chunk, lines)
         answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))

@@ -22,6 +22,7 @@ from tasks.reuse.fingerprint import Fingerprints
 from tasks.reuse.job_index import look_up
 from tasks.reuse.look_up import LookUp
 from tasks.reuse.planned import ReuseCount
+from tasks.runs.budgets import budget_states, check_budgets
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
 from tasks.runs.postings import anything_posted
@@ -147,6 +148,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
 def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
+    check_budgets(job, resolved.now)
     ledger = open_ledger(home)
     index_notes: list[str] = []
     limits = job.provider.limits
@@ -193,6 +195,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         estimate=estimated,
         reuse=planned_reuse,
         duplicates=reuse.duplicates(estimated, totals["requests"]),
+        budgets=budget_states(job, ledger, "", resolved.now),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
 

@@ -22,6 +22,7 @@ from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
 from flows.cli.text_table import table_lines
 from tasks.ledger.leases import describe_owner
+from tasks.stages.report.budget_state import BudgetState, budget_lines
 from tasks.stages.report.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
@@ -193,6 +194,10 @@ def show_run(run: Mapping[str, Any]) -> None:
     for name in ("output", "report"):
         if run["receipt"] and (path := getattr(run["receipt"], name)):
             write(f"{name} {path}\n")
+    if run["approved_by"]:
+        write(f"approved by {printable(run['approved_by'])}\n")
+    for state in run["budgets"]:
+        write(f"spent of {budget_lines([BudgetState.model_validate(state)])[0]}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(
         columns,

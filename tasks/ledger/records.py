@@ -42,6 +42,8 @@ class RunRecord:
     created_at: datetime
     finished_at: datetime | None
     redo: bool = False
+    approved_at: datetime | None = None
+    approved_by: str | None = None
 
     @property
     def title(self) -> str:
@@ -71,6 +73,7 @@ class ChunkRecord:
     silence_warned_at: datetime | None = None
     at_risk_since: datetime | None = None
     stats: dict[str, Any] | None = None
+    not_posted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,10 @@ class BatchRecord:
     reasoning_tokens: int | None = None
     cost_usd: float | None = None
     tidied_at: datetime | None = None
+    provider: str | None = None
+    reserved_tokens: int | None = None
+    reserved_usd: float | None = None
+    left_queue_at: datetime | None = None
 
     @property
     def was_read_whole(self) -> bool:

@@ -110,11 +110,26 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
         **_run_row(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
+        "approved_at": run.approved_at,
+        "approved_by": run.approved_by,
+        "budgets": _budgets(ledger, run),
         "receipt": receipt_of(run),
         "chunk_list": [asdict(chunk) for chunk in chunks],
         "batches": [_batch_row(batch, run) for batch in ledger.batches(run.id)],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
+
+
+def _budgets(ledger: Ledger, run: RunRecord) -> list[dict[str, Any]]:
+    """How they stand now; none where the files that say so are wrong now, which is for `plan` to tell."""
+    from configs.job import Job
+    from tasks.runs.budgets import budget_states  # brings the prices along, and numpy: lists do without
+
+    try:
+        states = budget_states(Job.model_validate(run.spec), ledger, run.id, SystemClock().now())
+    except ConfigError:
+        return []
+    return [state.as_json() for state in states]
 
 
 def list_batches(home: Home, search: str) -> list[dict[str, Any]]:

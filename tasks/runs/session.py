@@ -23,6 +23,7 @@ from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import RunState
 from tasks.providers.base import BatchService
+from tasks.runs.budgets import check_budgets
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import RunFile, read_run_file
@@ -106,6 +107,7 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
+    check_budgets(resolved.job, clock.now())
     with _ONE_OPENS:
         has_ledger = database.exists(home.ledger_url)
         latest = (

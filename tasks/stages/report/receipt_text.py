@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from configs.foreign_text import printable
+from tasks.stages.report.budget_state import budget_lines
 from tasks.stages.report.formatting import count_with_noun, duration, markdown_code, markdown_text
 from tasks.stages.report.receipt import Receipt
 
@@ -59,6 +60,7 @@ def as_markdown(receipt: Receipt) -> str:
     ]
     if reused := reused_text(receipt):
         lines += ["", f"Reused: {reused}."]
+    lines += [f"\nSpent of {markdown_text(line)}." for line in budget_lines(receipt.budgets)]
     if odd_text := odd_lines_text(receipt):
         lines += ["", f"Odd lines in the results: {odd_text}."]
     if budget_text := budget_line(receipt):
@@ -85,6 +87,7 @@ def as_text(receipt: Receipt) -> str:
         f"  batches  {_batch_text(receipt)}",
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
+        *(f"  spent    {line}" for line in budget_lines(receipt.budgets)),
         *([f"  reused   {reused}"] if (reused := reused_text(receipt)) else []),
         f"  time     {duration(receipt.seconds)}",
         *([f"  lines    {odd_text}"] if (odd_text := odd_lines_text(receipt)) else []),

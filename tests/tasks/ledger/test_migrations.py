@@ -171,7 +171,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, state: ChunkState, *, before: bool)
 
         return call
 
-    monkeypatch.setattr(RunLedger, "move", ending(RunLedger.move, lambda _run, _chunk, to, *_: to))
+    for name in ("move", "move_if_admitted"):
+        monkeypatch.setattr(
+            RunLedger, name, ending(getattr(RunLedger, name), lambda _run, _chunk, to, *_: to)
+        )
     prepared = ending(RunLedger.replace_chunks, lambda *_: S.PREPARED)
     monkeypatch.setattr(RunLedger, "replace_chunks", prepared)
 
