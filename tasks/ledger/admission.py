@@ -36,8 +36,10 @@ def admit(
     now: datetime,
     next_look: datetime,
 ) -> Refusal | None:
-    """None when the batch may be recorded as intended; else why not. Who waits for room is remembered until `next_look`."""
-    lock(connection)
+    """None when the batch may be recorded as intended; else why not. Who waits for room is remembered until `next_look`.
+
+    The caller holds `lock`.
+    """
     refusal = _over_budget(connection, batch, caps) or _no_room(connection, batch, configured, now)
     place = (waiters.c.run_id == batch.run_id) & (waiters.c.chunk == batch.chunk)
     if not isinstance(refusal, NoRoom):

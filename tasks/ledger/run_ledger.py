@@ -165,11 +165,13 @@ class RunLedger:
         tokens; whoever waits for room says when it looks again.
         """
         with self._change() as connection:
-            now = self._clock.now()
-            refusal = admission.admit(connection, batch, configured, caps, now, next_look)
+            admission.lock(connection)
+            now = self._clock.now()  # others may have been posted while this waited for its turn
+            intended = replace(batch, intended_at=now)
+            refusal = admission.admit(connection, intended, configured, caps, now, next_look)
             if refusal is not None:
                 return refusal
-            return self._move(connection, chunk, to, detail, batch, None, chunk_values)
+            return self._move(connection, chunk, to, detail, intended, None, chunk_values)
 
     def learn_quota(self, batch: BatchRecord, stated: int | None) -> None:
         """The service refused an open batch because its queue is full; `stated` is the limit that it named."""

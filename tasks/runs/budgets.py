@@ -26,6 +26,10 @@ def spending_caps(job: Job, now: datetime) -> tuple[SpendingCap, ...]:
     ConfigError for one that cannot be kept.
     """
     check_budgets(job, now)
+    return _caps(job, now)
+
+
+def _caps(job: Job, now: datetime) -> tuple[SpendingCap, ...]:
     own = tuple(
         SpendingCap(
             key,
@@ -51,7 +55,14 @@ def spending_caps(job: Job, now: datetime) -> tuple[SpendingCap, ...]:
 
 
 def budget_states(job: Job, ledger: Ledger | None, run_id: str, now: datetime) -> tuple[BudgetState, ...]:
-    """How much is gone of each budget that holds for the job now; of a run's own, for the run with that id."""
+    """How much is gone of each budget that holds for the job now; of a run's own, for the run with that id.
+
+    None where configs/budgets.yaml is wrong: nothing is posted then, but what is there is published.
+    """
+    try:
+        caps = _caps(job, now)
+    except ConfigError:
+        return ()
     return tuple(
         BudgetState(
             name=cap.name,
@@ -60,7 +71,7 @@ def budget_states(job: Job, ledger: Ledger | None, run_id: str, now: datetime) -
             spent=ledger.spent(cap, run_id) if ledger else 0.0,
             until=cap.until.astimezone(job.zone) if cap.until else None,
         )
-        for cap in spending_caps(job, now)
+        for cap in caps
     )
 
 

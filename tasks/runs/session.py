@@ -107,7 +107,6 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
 
     Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
     """
-    check_budgets(resolved.job, clock.now())
     with _ONE_OPENS:
         has_ledger = database.exists(home.ledger_url)
         latest = (
@@ -117,6 +116,7 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
     latest = restored or latest
     record = latest if latest is not None and _resumes(resolved, latest) else None
     if record is None:
+        check_budgets(resolved.job, clock.now())
         _check_job_and_dataset(resolved, service.limits)
         with _ONE_OPENS:
             record = _create(resolved, latest, Ledger(home.ledger_url, clock))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from configs.errors import LostReply, NotFound, TerminalError
+from configs.errors import ConfigError, LostReply, NotFound, TerminalError
 from tasks.ledger.caps import Refusal
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
@@ -61,14 +61,21 @@ def intend_if_admitted(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
 def move_if_admitted(
     run: Run, chunk: ChunkRecord, to: ChunkState, detail: str, batch: BatchRecord, **values: Any
 ) -> ChunkRecord | Refusal:
-    """The chunk with its new batch, if quota and budgets have room for it; else why not."""
+    """The chunk with its new batch, if quota and budgets have room for it; else why not.
+
+    TerminalError for budgets that cannot be kept, such as those of a file that is wrong by now: nothing more is posted.
+    """
+    try:
+        caps = spending_caps(run.job, run.clock.now())
+    except ConfigError as error:
+        raise TerminalError(f"{run.title}: {error}") from error
     return run.ledger.move_if_admitted(
         chunk,
         to,
         detail,
         batch=batch,
         configured=run.job.limits.max_enqueued_tokens,
-        caps=spending_caps(run.job, run.clock.now()),
+        caps=caps,
         next_look=run.clock.now() + timedelta(seconds=run.job.pace.first_seconds),
         **values,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import ConfigError, TerminalError
 from configs.progress import SilentReporter
+from flows.enrich import enrich
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace, everything_once
+from tasks import advance
+from tasks.cancel import cancel_run
 from tasks.ledger.records import BatchRecord
 from tasks.providers.openai.compatible import OpenAICompatible
-from tasks.runs import prices
+from tasks.runs import budgets, prices
 from tasks.runs.holding_back import stated_limit
 
 
@@ -183,9 +187,6 @@ def test_an_unknown_price_is_an_error_before_anything_is_written(workspace: Work
 def test_a_cancelled_runs_batch_takes_room_until_it_is_seen_to_have_ended(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks import advance  # brings Prefect, which takes seconds to import
-    from tasks.cancel import cancel_run
-
     workspace.change("limits.max_enqueued_tokens", 1)
     workspace.faults("stuck:in_progress")
     with monkeypatch.context() as patched, pytest.raises(Stop):
@@ -205,22 +206,50 @@ def test_a_cancelled_runs_batch_takes_room_until_it_is_seen_to_have_ended(
 
 
 @pytest.mark.slow
-def test_ten_runs_at_once_go_through_room_for_three_batches_and_none_is_refused(workspace: Workspace) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_ten_runs_at_once_go_through_room_for_three_batches_and_none_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, database: str
+) -> None:
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres_url")()
+        monkeypatch.setenv("NIGHTMAIL_LEDGER_URL", url)
+        workspace.home = replace(workspace.home, ledger_url=url)
     workspace.source(9)
     workspace.change("limits.max_requests", 3)
     workspace.run(key="k0")
     size = max(batch.tokens_estimate for batch in workspace.batches_of("k0"))
     workspace.change("limits.max_enqueued_tokens", 3 * size)
-    workspace.write()
-    keys = [f"k{number}" for number in range(1, 11)]
-    outputs = {key: str(workspace.folder / "out" / key) for key in keys}
+    job, keys = workspace.write(), [f"k{number}" for number in range(1, 11)]
+
+    def run(key: str) -> dict[str, Any]:
+        receipt: Any = enrich.fn(job, key=key, overrides=[f"output.path={workspace.folder / key}"])
+        return receipt.rows.by_status
+
     with ThreadPoolExecutor(10) as pool:
-        receipts = list(
-            pool.map(lambda key: workspace.run(key=key, overrides=[f"output.path={outputs[key]}"]), keys)
-        )
-    assert [receipt["rows"] for receipt in receipts] == [{"total": 9, "succeeded": 9}] * 10
+        assert list(pool.map(run, keys)) == [{"succeeded": 9}] * 10
     batches = [batch for key in keys for batch in workspace.batches_of(key)]
     assert len(batches) == 30
     assert not [batch for batch in batches if batch.error_code]
     moments = [batch.intended_at for batch in batches]
     assert max(sum(b <= at < e for b, e in spans(batches)) for at in moments) <= 3
+
+
+def test_a_budgets_file_that_breaks_under_a_run_keeps_nothing_posted_from_being_collected(
+    priced: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priced.source(5)
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+
+        def die(*_: Any) -> None:
+            raise Stop
+
+        patched.setitem(advance._STEPS, advance.Step.POLL, die)
+        priced.run()
+
+    def broken() -> None:
+        raise ConfigError("configs/budgets.yaml: budgets.0.windw: unknown key")
+
+    monkeypatch.setattr(budgets, "load_budgets", broken)
+    assert priced.run()["rows"] == {"total": 5, "succeeded": 5}
+    with pytest.raises(ConfigError, match="windw"):
+        priced.run(key="k2")
