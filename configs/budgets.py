@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from configs.frozen import Count, Frozen
 
 BudgetWindow = Literal["run", "day", "week", "month", "rolling-24h", "rolling-30d"]
-Usd = Annotated[float, Field(strict=True, gt=0, le=10**9)]
+Usd = Annotated[float, Field(strict=True, ge=0.000001, le=10**9)]
 
 
 class Budget(Frozen):

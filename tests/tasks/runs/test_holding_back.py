@@ -23,6 +23,7 @@ from tasks.ledger.records import BatchRecord
 from tasks.providers.openai.compatible import OpenAICompatible
 from tasks.runs import budgets, prices
 from tasks.runs.holding_back import stated_limit
+from tasks.runs.queries import describe_run
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,11 @@ def test_a_budget_makes_batches_wait_and_what_they_cost_takes_the_place_of_what_
     receipt = priced.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     assert receipt["cost_usd"] <= 1.9
+    planned, seen = priced.run(key="other", dry_run=True), describe_run(priced.home, "letters/k")
+    for states in (receipt["budgets"], planned["budgets"], seen["budgets"]):
+        assert [(state["name"], state["spent"]) for state in states] == [
+            ("budget.day_usd", pytest.approx(receipt["cost_usd"]))
+        ]
     assert one_after_the_other(priced.batches())
     assert [batch.reserved_usd for batch in priced.batches()] == [pytest.approx(1.0)] * 2
     assert [batch.provider for batch in priced.batches()] == ["openai"] * 2
