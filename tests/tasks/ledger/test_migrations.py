@@ -199,6 +199,19 @@ def test_a_run_of_the_version_before_goes_on_from_every_state_and_pays_once(
     assert workspace.column("id") == [f"t-{n}" for n in range(6)]
 
 
+def test_batches_of_the_version_before_say_their_provider_and_reserve_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        stop_at(patched, S.SUBMITTED, before=False)
+        workspace.run()
+    migrate(workspace.home.ledger_url, "0006")
+    assert "provider" not in columns(workspace.home.ledger_url, "batches")
+    (batch,) = workspace.batches()
+    assert (batch.provider, batch.reserved_usd, batch.reserved_tokens) == ("openai", None, None)
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+
+
 @pytest.mark.parametrize("state", [S.ENDED, S.COLLECTED])
 def test_a_batch_that_the_version_before_saw_refused_for_a_line_names_the_row(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, state: ChunkState
