@@ -22,6 +22,7 @@ from tasks.reuse.fingerprint import Fingerprints
 from tasks.reuse.job_index import look_up
 from tasks.reuse.look_up import LookUp
 from tasks.reuse.planned import ReuseCount
+from tasks.runs.approval import too_dear
 from tasks.runs.budgets import budget_states, check_budgets
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
@@ -190,6 +191,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
             *request_plan.dataset.notes,
             *request_plan.notes,
             *index_notes,
+            *([f"it waits for approval: {reason}"] if (reason := too_dear(job.budget, estimated)) else []),
             *([f"the first skipped row: {example}"] if example else []),
         ),
         estimate=estimated,

@@ -63,6 +63,9 @@ def test_a_dear_run_waits_until_it_is_approved_and_the_ledger_knows_by_whom(
     dear: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dear.change("budget", {"approve_above_usd": 1.5})
+    assert any(
+        "it waits for approval: it may cost up to $2.00" in note for note in dear.run(dry_run=True)["notes"]
+    )
     said: list[str] = []
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         stop_when_it_sleeps(patched, said)
