@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from configs.budgets import Budget
 from configs.frozen import Count, Duration, Frozen, Interval
 from configs.prompt import Prompt
 from configs.providers.local import LocalProvider
@@ -223,6 +224,7 @@ class Job(Frozen):
     reuse: ReuseSection = Field(
         None, description="Take the answers of earlier runs to the same requests; true, or a section."
     )
+    budget: Budget = Budget()
     run: RunOptions = RunOptions()
     output: Output
 

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from configs.budgets import HouseBudget, HouseBudgets
 from configs.errors import ConfigError
 from configs.foreign_text import secret_in_url
 from configs.job import Job
@@ -23,6 +24,9 @@ from configs.trials import is_trial, key_without_mark
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PROVIDER_NAMES = tuple(PROVIDERS)  # pydantic puts the chosen provider's name into an error's location
 _PRICES = Path(__file__).with_name("prices.yaml")
+_BUDGETS = Path(__file__).with_name("budgets.yaml")
+_JOB_FORM = "a job file is a mapping with name, source, prompt and output; see `nightmail schema`"
+_BUDGETS_FORM = "it holds one key, budgets, with a list; see the comment at its top"
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _DEEPEST = 200  # orjson writes 254 levels
 _TOO_DEEP = f"is nested more than {_DEEPEST} levels deep; write it flatter"
@@ -149,10 +153,10 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """The part of a job that determines its output; if it differs, an existing run cannot be resumed.
 
-    Polling, retries, reuse and limits are not part of it: they may change while a run sleeps. Nor is the prompt cache, which
-    changes what an answer costs alone.
+    Polling, retries, reuse, limits and budget are not part of it: they may change while a run sleeps. Nor is the prompt cache,
+    which changes what an answer costs alone.
     """
-    besides = dict.fromkeys(("poll", "retry", "reuse", "run", "limits", "timezone"), True)
+    besides = dict.fromkeys(("poll", "retry", "reuse", "run", "limits", "budget", "timezone"), True)
     tree = job.model_dump(mode="json", by_alias=True, exclude={**besides, "prompt": {"cache"}})
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
@@ -174,7 +178,19 @@ def load_prices() -> Any:
     return yaml.safe_load(_PRICES.read_text(encoding="utf-8"))
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def load_budgets() -> tuple[HouseBudget, ...]:
+    """The entries of `configs/budgets.yaml`; none when there is no such file. ConfigError names the key that is wrong."""
+    if not _BUDGETS.exists():
+        return ()
+    tree = _read_yaml(_BUDGETS, _BUDGETS_FORM)
+    try:
+        return HouseBudgets.model_validate(tree).budgets
+    except ValidationError as error:
+        problem = _first_problem(error, HouseBudgets)
+        raise ConfigError(f"{_BUDGETS}: {problem}; correct the file, nothing was posted") from error
+
+
+def _read_yaml(file: Path, form: str = _JOB_FORM) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -200,9 +216,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ConfigError(f"{file}: {_TOO_DEEP}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{file}: a job file is a mapping with name, source, prompt and output; see `nightmail schema`"
-        )
+        raise ConfigError(f"{file}: {form}")
     return tree
 
 
@@ -311,19 +325,21 @@ def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: node}
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
+def _first_problem(error: ValidationError, root: type[BaseModel] = Job) -> str:
+    # A key that is not known may be the one that is missing, misspelt: it is named first.
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where = [str(part) for part in problem["loc"] if part not in _PROVIDER_NAMES]
     dotted = ".".join(where) or "job"
     context = problem.get("ctx", {})
     kind = problem["type"]
     if kind == "extra_forbidden":
-        known = _known_keys([str(part) for part in problem["loc"][:-1]])
+        known = _known_keys([str(part) for part in problem["loc"][:-1]], root)
         similar_names = difflib.get_close_matches(where[-1], known, 1)
         hint = f"did you mean {similar_names[0]}?" if similar_names else f"allowed: {', '.join(known)}"
         return f"{dotted}: unknown key; {hint}"
     if kind == "missing":
-        return f"{dotted}: is required; see `nightmail schema` for its form"
+        form = "`nightmail schema`" if root is Job else "the comment at the top of the file"
+        return f"{dotted}: is required; see {form} for its form"
     if kind in ("literal_error", "union_tag_invalid"):
         allowed = context.get("expected") or context.get("expected_tags")
         given = context.get("tag", problem["input"])
@@ -347,10 +363,12 @@ def _message(text: str) -> str:
     return ours if ours != text else text[0].lower() + text[1:]
 
 
-def _known_keys(where: list[str]) -> list[str]:
-    """The keys that are allowed at this path of the job file."""
-    models: list[type[BaseModel]] = [Job]
+def _known_keys(where: list[str], root: type[BaseModel]) -> list[str]:
+    """The keys that are allowed at this path of the file that `root` describes."""
+    models: list[type[BaseModel]] = [root]
     for name in where:
+        if name.isdigit():  # an item of a list
+            continue
         if name in _PROVIDER_NAMES:
             models = [m for m in models if name in get_args(m.model_fields["name"].annotation)]
             continue

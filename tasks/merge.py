@@ -44,7 +44,7 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     posted = kept_copy(run.folder, replace(chunk, attempt=chunk.attempt + 1, posting=1))
     if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
         return _prepared(run, chunk, spent, posted.requests, posted.bytes, posted.tokens_estimate)
-    if stats.to_ask and not run.giving_up:
+    if stats.to_ask and _may_go_on(run, chunk):
         if stats.unpaid:
             run.pause(
                 f"the account could not pay for {stats.unpaid:,} rows of chunk {chunk.number}: {_example(stats)}"
@@ -57,6 +57,10 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     return run.ledger.move(
         chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column, earlier)
     )
+
+
+def _may_go_on(run: Run, chunk: ChunkRecord) -> bool:
+    return not run.giving_up and chunk.not_posted is None
 
 
 def merge_again(run: Run, chunk: ChunkRecord) -> None:
@@ -86,8 +90,8 @@ def _write(
         lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
-            error = ("batch_cancelled", "the run gave up before this was posted")
-            attempts = [Attempt(error=error, counts=False)]
+            reason = chunk.not_posted or "the run gave up before this was posted"
+            attempts = [Attempt(error=("batch_cancelled", reason), counts=False)]
         earlier = _earlier_rows(run, chunk, lines)
         answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tasks.ledger.records import BatchRecord, ChunkRecord, describe_error
-from tasks.ledger.transitions import ChunkState, poll_delay
+from tasks.ledger.transitions import QUEUE_FULL, ChunkState, poll_delay
 from tasks.orchestration.step import step
 from tasks.providers.base import BatchStatus, ServiceBatch
+from tasks.runs.holding_back import stated_limit
 from tasks.runs.session import Run
 from tasks.runs.submission import known_batch
 
@@ -26,6 +27,8 @@ def poll(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     now = run.clock.now()
     values = _values(batch, seen, now)
     if seen.status.ended and not _files_may_follow(seen, values["history"], now):
+        if seen.error_code == QUEUE_FULL:
+            run.ledger.learn_quota(batch, stated_limit(seen.error_message or ""))
         values |= {
             "ended_at": now - _ended_ago(run, seen),
             "error_code": seen.error_code,

@@ -23,6 +23,8 @@ from tasks.reuse.fingerprint import Fingerprints
 from tasks.reuse.job_index import look_up
 from tasks.reuse.look_up import LookUp
 from tasks.reuse.planned import ReuseCount
+from tasks.runs.approval import too_dear
+from tasks.runs.budgets import budget_states, check_budgets
 from tasks.runs.chunk_files import write_chunks
 from tasks.runs.estimates import estimate
 from tasks.runs.history import history_of
@@ -157,6 +159,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
 def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
+    check_budgets(job, resolved.now)
     ledger = ledger_to_read(home)
     index_notes: list[str] = []
     limits = job.provider.limits
@@ -201,11 +204,13 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
             *request_plan.dataset.notes,
             *request_plan.notes,
             *index_notes,
+            *([f"it waits for approval: {reason}"] if (reason := too_dear(job.budget, estimated)) else []),
             *([f"the first skipped row: {example}"] if example else []),
         ),
         estimate=estimated,
         reuse=planned_reuse,
         duplicates=reuse.duplicates(job, estimated, totals["requests"]),
+        budgets=budget_states(job, ledger, "", resolved.now),
         first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
     )
 

@@ -15,6 +15,7 @@ from tasks.merge import merge_again
 from tasks.orchestration.step import step
 from tasks.reuse.job_index import add_run
 from tasks.runs import answer_files, vectors
+from tasks.runs.budgets import budget_states
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.report_page import make_page
 from tasks.runs.session import Run
@@ -128,6 +129,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         reused=_reused(stats) if run.job.reuse else None,
         estimate=estimated,
         estimate_deviation=_deviation(estimated, tokens),
+        budgets=budget_states(run.job, run.all_runs, run.id, finished),
         retryable=sum(chunk["unanswered"] for chunk in stats),
         errors=top_errors(stats),
         error_budget=run.job.run.error_budget,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import BILLING_REFUSED, QUEUE_FULL, SAME_FILE_POSTINGS, ChunkState, poll_delay
 from tasks.orchestration.step import step
+from tasks.runs.approval import missing_approval
 from tasks.runs.chunk_files import requests_name
-from tasks.runs.postings import keep_copy
+from tasks.runs.holding_back import hold_back, next_budget_look
+from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.priming import wait_for_cache
 from tasks.runs.session import Run
 from tasks.runs.submission import (
@@ -18,7 +19,8 @@ from tasks.runs.submission import (
     begun_posting,
     confirm,
     file_name,
-    intend,
+    intend_if_admitted,
+    move_if_admitted,
     new_batch,
     submission_of,
 )
@@ -33,10 +35,14 @@ def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """
     begun = begun_posting(run, chunk)
     if begun is None:
-        postponed = wait_for_cache(run, chunk) or _wait_for_room(run, chunk)
-        if postponed is not None:
+        if (reason := missing_approval(run)) is not None:
+            return run.ledger.postpone(chunk, next_budget_look(run), reason)
+        if (postponed := wait_for_cache(run, chunk)) is not None:
             return postponed
-        chunk = intend(run, chunk)
+        intended = intend_if_admitted(run, chunk)
+        if not isinstance(intended, ChunkRecord):
+            return hold_back(run, chunk, intended)
+        chunk = intended
     else:
         chunk = _find_upload(run, begun)
         adopted = adopt(run, chunk)
@@ -65,19 +71,8 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
     next_batch = new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
     detail = f"posting the same file again: {reason}"
-    return run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch=next_batch, **values)
-
-
-def _wait_for_room(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
-    cap = run.job.limits.max_enqueued_tokens
-    if cap is None:
-        return None
-    enqueued = run.all_runs.enqueued_tokens(run.service.account, run.job.prompt.model)
-    if enqueued == 0 or enqueued + chunk.tokens_estimate <= cap:
-        return None
-    until = run.clock.now() + timedelta(seconds=run.job.pace.first_seconds)
-    reason = f"waiting for room: about {enqueued:,} of {cap:,} tokens are enqueued (estimate)"
-    return run.ledger.postpone(chunk, until, reason)
+    moved = move_if_admitted(run, chunk, ChunkState.UPLOADED, detail, next_batch, **values)
+    return moved if isinstance(moved, ChunkRecord) else hold_back(run, chunk, moved)
 
 
 def _find_upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
@@ -90,7 +85,10 @@ def _find_upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
 
 
 def _upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
-    name = file_name(run.ledger.batch(chunk))
+    batch = run.ledger.batch(chunk)
+    name = file_name(batch)
+    if kept_copy(run.folder, chunk) is None:
+        keep_copy(run.folder, batch)
     run.ledger.check()
     with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
         file_id = run.service.upload(name, file)

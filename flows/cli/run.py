@@ -158,6 +158,28 @@ def render(
 
 
 @app.command
+def approve(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
+    """Let a run post that waits for a person because of its price (`budget.approve_above_usd`)."""
+    import getpass
+    import socket
+
+    from tasks.approve import approve_run
+    from tasks.orchestration.blocks import load_home
+    from tasks.orchestration.server_runs import NoServer, OnServer
+
+    by, places, clock = f"{getpass.getuser()} on {socket.gethostname()}", load_home(os.environ), SystemClock()
+    if prefect_server():
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            line = approve_run(places, clock, run, by, OnServer(client))
+    else:
+        line = approve_run(places, clock, run, by, NoServer())
+    sys.stdout.write(line + "\n")
+    return ALL_ANSWERED
+
+
+@app.command
 def cancel(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     """Cancel a run's open batches, so that they cost nothing more. `nightmail run` resumes it later."""
     from tasks.cancel import cancel_run

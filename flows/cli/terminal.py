@@ -22,6 +22,7 @@ from configs.foreign_text import printable
 from configs.progress import Progress, Reporter, SilentReporter
 from flows.cli.text_table import table_lines
 from tasks.ledger.leases import describe_owner
+from tasks.stages.report.budget_state import BudgetState, budget_lines
 from tasks.stages.report.estimate_text import revision_text
 from tasks.stages.report.tables import as_csv, as_markdown
 
@@ -196,6 +197,10 @@ def show_run(run: Mapping[str, Any]) -> None:
             write(f"{name} {path}\n")
     if line := _estimated(run):
         write(f"estimate {line}\n")
+    if run["approved_by"]:
+        write(f"approved by {printable(run['approved_by'])}\n")
+    for state in run["budgets"]:
+        write(f"spent of {budget_lines([BudgetState.model_validate(state)])[0]}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(
         columns,

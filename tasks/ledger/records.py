@@ -47,6 +47,8 @@ class RunRecord:
     pause_reason: str | None = None
     prompt_key: str | None = None
     prompt_kind: str | None = None
+    approved_at: datetime | None = None
+    approved_by: str | None = None
 
     @property
     def title(self) -> str:
@@ -76,6 +78,7 @@ class ChunkRecord:
     silence_warned_at: datetime | None = None
     at_risk_since: datetime | None = None
     stats: dict[str, Any] | None = None
+    not_posted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ class BatchRecord:
     cache_write_usd: float | None = None
     cache_saved_usd: float | None = None
     tidied_at: datetime | None = None
+    provider: str | None = None
+    reserved_tokens: int | None = None
+    reserved_usd: float | None = None
+    left_queue_at: datetime | None = None
 
     @property
     def was_read_whole(self) -> bool:

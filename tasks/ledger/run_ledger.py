@@ -14,6 +14,8 @@ from sqlalchemy.exc import IntegrityError as DuplicateRow
 
 from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost
+from tasks.ledger import admission
+from tasks.ledger.caps import Refusal, SpendingCap
 from tasks.ledger.reading import current_batch, query_batches, query_runs, read_batches, read_chunks
 from tasks.ledger.records import BatchRecord, ChunkRecord, IndexRecord, RunRecord
 from tasks.ledger.schema import batches, chunks, events, reuse_indexes, runs
@@ -91,7 +93,7 @@ class RunLedger:
         """
         with self._change() as connection:
             for chunk in waiting:
-                self._set_chunk(connection, chunk, {"state": ChunkState.COLLECTED})
+                self._set_chunk(connection, chunk, {"state": ChunkState.COLLECTED, "not_posted": None})
                 self._log(connection, ChunkState.COLLECTED, reason, chunk)
                 if retry:
                     of_chunk = (batches.c.run_id == self.run_id) & (batches.c.chunk == chunk.number)
@@ -128,6 +130,12 @@ class RunLedger:
         """One of them as it is now."""
         return read_chunks(self._transactions, self.run_id, chunks.c.number == number)[0]
 
+    def others_on_their_way(self, chunk: ChunkRecord) -> bool:
+        """Whether another chunk of the run is posted, or its answers are not merged yet."""
+        still = chunks.c.state.not_in((ChunkState.PREPARED, ChunkState.MERGED))
+        query = sa.select(chunks.c.number).where(chunks.c.run_id == self.run_id, still)
+        return bool(self._transactions.read(query.where(chunks.c.number != chunk.number).limit(1)))
+
     def first_stat(self, name: str) -> int | None:
         """The whole number that the first merged chunk to have one notes under that name in its `stats`."""
         value = chunks.c.stats[name].as_integer()
@@ -156,16 +164,39 @@ class RunLedger:
 
         Progress ends a wait and a row of faults: what tells of them is cleared unless given.
         """
-        if to not in MOVES[chunk.state]:
-            raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
-        values = {**_NOT_WAITING, **chunk_values, "state": to}
         with self._change() as connection:
-            self._set_chunk(connection, chunk, values)
-            if batch is not None:
-                connection.execute(batches.insert().values(**asdict(batch)))
-            self._set_batch(connection, chunk, batch_values)
-            self._log(connection, to, detail, chunk)
-        return replace(chunk, **values)
+            return self._move(connection, chunk, to, detail, batch, batch_values, chunk_values)
+
+    def move_if_admitted(
+        self,
+        chunk: ChunkRecord,
+        to: ChunkState,
+        detail: str,
+        *,
+        batch: BatchRecord,
+        configured: int | None,
+        caps: tuple[SpendingCap, ...],
+        next_look: datetime,
+        **chunk_values: Any,
+    ) -> ChunkRecord | Refusal:
+        """`move` with a batch that is new, if the account's quota and all budgets have room for it; else why not.
+
+        All runs' batches are counted, in the transaction that adds this one. `configured` is the job's own limit of enqueued
+        tokens; whoever waits for room says when it looks again.
+        """
+        with self._change() as connection:
+            admission.lock(connection)
+            now = self._clock.now()  # others may have been posted while this waited for its turn
+            intended = replace(batch, intended_at=now)
+            refusal = admission.admit(connection, intended, configured, caps, now, next_look)
+            if refusal is not None:
+                return refusal
+            return self._move(connection, chunk, to, detail, intended, None, chunk_values)
+
+    def learn_quota(self, batch: BatchRecord, stated: int | None) -> None:
+        """The service refused an open batch because its queue is full; `stated` is the limit that it named."""
+        with self._change() as connection:
+            admission.learn(connection, batch, stated, self._clock.now())
 
     def postpone(
         self,
@@ -271,6 +302,26 @@ class RunLedger:
             self._log(connection, kind, detail)
 
     # How it is done
+
+    def _move(
+        self,
+        connection: Connection,
+        chunk: ChunkRecord,
+        to: ChunkState,
+        detail: str,
+        batch: BatchRecord | None,
+        batch_values: Mapping[str, Any] | None,
+        chunk_values: Mapping[str, Any],
+    ) -> ChunkRecord:
+        if to not in MOVES[chunk.state]:
+            raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
+        values = {**_NOT_WAITING, **chunk_values, "state": to}
+        self._set_chunk(connection, chunk, values)
+        if batch is not None:
+            connection.execute(batches.insert().values(**asdict(batch)))
+        self._set_batch(connection, chunk, batch_values)
+        self._log(connection, to, detail, chunk)
+        return replace(chunk, **values)
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:

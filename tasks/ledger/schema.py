@@ -80,6 +80,8 @@ runs = Table(
     # Requests of which other runs are counted alike by their vendor: the same but for the rows' texts; the same in kind.
     Column("prompt_key", String(32), index=True),
     Column("prompt_kind", String(32), index=True),
+    Column("approved_at", UtcDateTime),  # somebody let it post although its price is high
+    Column("approved_by", String(200)),
     UniqueConstraint("job", "key", "generation"),
 )
 
@@ -105,6 +107,7 @@ chunks = Table(
     Column("silence_warned_at", UtcDateTime),  # somebody was told that it takes longer than the job allows
     Column("at_risk_since", UtcDateTime),  # its batch may expire, and all its answers with it
     Column("stats", JSON),  # of the merge
+    Column("not_posted", Text),  # which budget kept what was left from being posted
     ForeignKeyConstraint(["run_id"], ["runs.id"]),
 )
 
@@ -155,9 +158,15 @@ batches = Table(
     Column("cache_write_usd", Float),  # what writing them cost more than as plain input
     Column("cache_saved_usd", Float),  # what reading `cached_tokens` cost less
     Column("tidied_at", UtcDateTime),  # provider files deleted
+    Column("provider", String(32)),  # its name in the job
+    # What it counts for in budgets until its tokens and cost are known.
+    Column("reserved_tokens", BigInteger),
+    Column("reserved_usd", Float),
+    Column("left_queue_at", UtcDateTime),  # another run has seen that it ended: its own was cancelled
     ForeignKeyConstraint(["run_id", "chunk"], ["chunks.run_id", "chunks.number"]),
 )
 Index("batches_by_account", batches.c.account, batches.c.model, batches.c.ended_at)
+Index("batches_by_intent", batches.c.intended_at)
 
 events = Table(
     "events",
@@ -180,6 +189,37 @@ sweeps = Table(
     Column("lease_owner", String(128)),
     Column("lease_until", UtcDateTime),
     Column("completed_at", UtcDateTime),  # the last that looked at everything
+)
+
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("id", Integer, primary_key=True),  # there is one row: whoever writes it posts next
+    Column("asked", BigInteger, nullable=False),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("account", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("source", String(32), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("learned_at", UtcDateTime, nullable=False),
+)
+
+waiters = Table(
+    "waiters",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("account", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("looks", Integer, nullable=False),  # so often there was no room
+    Column("next_look_at", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(["run_id", "chunk"], ["chunks.run_id", "chunks.number"], ondelete="CASCADE"),
 )
 
 reuse_indexes = Table(

@@ -15,6 +15,8 @@ from sqlalchemy.exc import IntegrityError as DuplicateRow
 
 from configs.clock import Clock
 from configs.errors import RunBusy
+from tasks.ledger import admission
+from tasks.ledger.caps import SpendingCap
 from tasks.ledger.database import open_database
 from tasks.ledger.leases import describe_owner
 from tasks.ledger.reading import query_batches, query_runs, read_batches, read_chunks
@@ -23,7 +25,7 @@ from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.schema import batches, events, reuse_indexes, runs
 from tasks.ledger.schema import chunks as chunks_table
 from tasks.ledger.transactions import Transactions
-from tasks.ledger.transitions import INACTIVE, RunState
+from tasks.ledger.transitions import INACTIVE, ChunkState, RunState
 
 _LONGEST_UPLOAD = timedelta(days=1)  # from the intent to the batch
 
@@ -92,6 +94,20 @@ class Ledger:
             raise RunBusy(
                 f"{job} {key}: another process is starting this run; look with `nightmail status`"
             ) from error
+
+    def approve(self, run_id: str, by: str) -> None:
+        """Note that a person lets the run post although its price is high; what waits for that is due now."""
+        now = self._clock.now()
+        event = {"run_id": run_id, "at": now, "kind": "approved", "detail": f"by {by}"}
+        with self._transactions.write() as connection:
+            connection.execute(
+                runs.update().where(runs.c.id == run_id).values(approved_at=now, approved_by=by[:200])
+            )
+            unposted = (chunks_table.c.run_id == run_id) & (chunks_table.c.state == ChunkState.PREPARED)
+            connection.execute(
+                chunks_table.update().where(unposted).values(not_before=None, waiting_for=None)
+            )
+            connection.execute(events.insert().values(**event))
 
     def supersede(self, run_id: str) -> None:
         """End a restored run that nobody has claimed, because its redo was restored too: `clean` looks after it."""
@@ -201,13 +217,22 @@ class Ledger:
         query = batches.select().join(runs, runs.c.id == batches.c.run_id).where(ours & known & first)
         return query_batches(self._transactions, query.order_by(batches.c.ended_at.desc()).limit(limit))
 
-    def enqueued_tokens(self, account: str, model: str) -> int:
-        """Estimated prompt tokens in all open batches of (account, model), over all runs but the inactive ones."""
-        is_open = (batches.c.account == account) & (batches.c.model == model) & batches.c.ended_at.is_(None)
-        inactive = runs.c.state.in_(INACTIVE)  # nobody sees their batches end
-        query = sa.select(sa.func.coalesce(sa.func.sum(batches.c.tokens_estimate), 0))
-        query = query.join(runs, runs.c.id == batches.c.run_id).where(is_open & ~inactive)
-        return int(self._transactions.read(query)[0][0])
+    def spent(self, cap: SpendingCap, run_id: str) -> float:
+        """What counts against the cap now: what batches have cost, and what those in flight may."""
+        return admission.count_spent(cap, self._transactions.read(admission.spent_query(cap, run_id)))
+
+    def forsaken_batches(self, account: str, model: str) -> tuple[BatchRecord, ...]:
+        """Open batches of (account, model) whose runs are over, so that nobody sees them end: oldest first."""
+        is_open = admission.is_open(account, model, self._clock.now()) & batches.c.batch_id.is_not(None)
+        over = sa.select(runs.c.id).where(runs.c.state.in_(INACTIVE))
+        query = batches.select().where(is_open, batches.c.run_id.in_(over))
+        return query_batches(self._transactions, query.order_by(batches.c.intended_at))
+
+    def note_left_queue(self, batch: BatchRecord) -> None:
+        """A batch whose run is over has ended: it takes no more room. What it answered is still that run's to fetch."""
+        this = (batches.c.submission_key == batch.submission_key) & batches.c.ended_at.is_(None)
+        with self._transactions.write() as connection:
+            connection.execute(batches.update().where(this).values(left_queue_at=self._clock.now()))
 
     def _first_run(self, query: sa.Select[Any]) -> RunRecord | None:
         return next(iter(query_runs(self._transactions, query.limit(1))), None)

@@ -31,6 +31,7 @@ _OURS = FlowRunFilterTags(all_=["nightmail"])
 _AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _PAGE = 200
+PROCESS_GONE = "its process is gone; it goes on from where it was"
 _REMEMBERED = timedelta(days=1)
 """A flow run that crashed before that, and of which the ledger does not know, is nobody's any more."""
 
@@ -64,8 +65,8 @@ class FlowRuns(Protocol):
     def see(self, origin: str) -> Seen | None:
         """That flow run; None when there is no such flow run."""
 
-    def wake(self, seen: Seen) -> bool:
-        """Let a worker take it up now; False, and nothing done, when it is not as it was seen any more."""
+    def wake(self, seen: Seen, why: str = PROCESS_GONE) -> bool:
+        """Let a worker take it up now, and say why; False, and nothing done, when it is not as it was seen any more."""
 
     def end(self, seen: Seen) -> bool:
         """Say that it is cancelled; False, and nothing done, when it is not as it was seen any more."""
@@ -89,7 +90,7 @@ class NoServer:
     def see(self, origin: str) -> Seen | None:  # noqa: ARG002
         return None
 
-    def wake(self, seen: Seen) -> bool:  # noqa: ARG002
+    def wake(self, seen: Seen, why: str = PROCESS_GONE) -> bool:  # noqa: ARG002
         return False
 
     def end(self, seen: Seen) -> bool:  # noqa: ARG002
@@ -135,8 +136,8 @@ class OnServer:
             return None
         return next(self._seen(run), None)
 
-    def wake(self, seen: Seen) -> bool:
-        return self._set(seen, AwaitingRetry(message="its process is gone; it goes on from where it was"))
+    def wake(self, seen: Seen, why: str = PROCESS_GONE) -> bool:
+        return self._set(seen, AwaitingRetry(message=why))
 
     def end(self, seen: Seen) -> bool:
         return self._set(seen, Cancelled(message="its process is gone, and nobody wants it to go on"))

@@ -88,12 +88,22 @@ def _output_range(prompt: Prompt, requests: int, history: History | None) -> tup
             expected,
             f"{history.answers:,} answers had {mean:,.1f} on average, 95 of 100 at most {longest:,.0f}",
         )
+    name, cap = answer_limit(prompt)
+    if cap is None:
+        return TokenRange(low=0), "unknown: the job sets no limit of the answers"
+    return TokenRange(low=0, high=cap * requests), f"at most {name} for each request"
+
+
+def answer_limit(prompt: Prompt) -> tuple[str | None, int | None]:
+    """The parameter that limits an answer, and how many tokens one request's answers have at most; None without such a limit."""
+    if prompt.endpoint in _SILENT:
+        return None, 0
     params = prompt.params | dict(prompt.params.get("generationConfig") or {})
     found = [(name, params[name]) for name in _CAPS if type(params.get(name)) is int]
     if not found or prompt.endpoint.startswith(("/v1/images", "/v1/videos")):
-        return TokenRange(low=0), "unknown: the job sets no limit of the answers"
+        return None, None
     name, cap = found[0]
-    return TokenRange(low=0, high=cap * prompt.choices * requests), f"at most {name} for each request"
+    return name, cap * prompt.choices
 
 
 def _sum(prompt: TokenRange, output: TokenRange) -> TokenRange:

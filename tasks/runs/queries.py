@@ -119,6 +119,9 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
         **_run_row(run, chunks),
         "generation": run.generation,
         "folder": run.folder,
+        "approved_at": run.approved_at,
+        "approved_by": run.approved_by,
+        "budgets": _budgets(ledger, run),
         "receipt": receipt_of(run),
         "estimate": run.estimate,
         "revision": revision(run, chunks, batches),
@@ -126,6 +129,14 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
         "batches": [_batch_row(batch, run) for batch in batches],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
+
+
+def _budgets(ledger: Ledger, run: RunRecord) -> list[dict[str, Any]]:
+    from configs.job import Job
+    from tasks.runs.budgets import budget_states  # brings the prices along, and numpy: lists do without
+
+    states = budget_states(Job.model_validate(run.spec), ledger, run.id, SystemClock().now())
+    return [state.as_json() for state in states]
 
 
 def list_batches(home: Home, search: str) -> list[dict[str, Any]]:

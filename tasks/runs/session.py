@@ -24,6 +24,7 @@ from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import LONGEST_PAUSE, RunState, pause_length
 from tasks.providers.base import BatchService
+from tasks.runs.budgets import check_budgets
 from tasks.runs.other_params import asks_with_other_params, retry_hint
 from tasks.runs.receipts import receipt_of
 from tasks.runs.request import ResolvedRun
@@ -136,6 +137,7 @@ def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Cl
     latest = restored or latest
     record = latest if latest is not None and _resumes(resolved, latest) else None
     if record is None:
+        check_budgets(resolved.job, clock.now())
         _check_job_and_dataset(resolved, service.limits)
         with _ONE_OPENS:
             record = _create(resolved, latest, Ledger(home.ledger_url, clock))

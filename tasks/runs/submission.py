@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
-from configs.errors import LostReply, NotFound, TerminalError
+from configs.errors import ConfigError, LostReply, NotFound, TerminalError
+from tasks.ledger.caps import Refusal
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
+from tasks.runs.budgets import reservation, spending_caps
 from tasks.runs.chunk_files import requests_name
 from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
@@ -44,18 +47,51 @@ def begun_posting(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 
 
 def intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
-    """Record that a prepared chunk is about to be posted, first where a lost ledger is not missed."""
+    """Record a posting that the run folder knows and the ledger does not. Caps do not matter: it may have been made."""
     batch = new_batch(run, chunk, chunk.posting)
-    if kept_copy(run.folder, chunk) is None:
-        keep_copy(run.folder, batch)
-    detail = f"posting {chunk.requests:,} requests as {batch.submission_key}"
-    return run.ledger.move(chunk, ChunkState.INTENDED, detail, batch=batch)
+    return run.ledger.move(chunk, ChunkState.INTENDED, _intent(chunk, batch), batch=batch)
+
+
+def intend_if_admitted(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
+    """Record that a prepared chunk is about to be posted, if quota and budgets have room for it; else why not."""
+    batch = new_batch(run, chunk, chunk.posting)
+    return move_if_admitted(run, chunk, ChunkState.INTENDED, _intent(chunk, batch), batch)
+
+
+def move_if_admitted(
+    run: Run, chunk: ChunkRecord, to: ChunkState, detail: str, batch: BatchRecord, **values: Any
+) -> ChunkRecord | Refusal:
+    """The chunk with its new batch, if quota and budgets have room for it; else why not.
+
+    TerminalError for budgets that cannot be kept, such as those of a file that is wrong by now: nothing more is posted.
+    """
+    try:
+        caps = spending_caps(run.job, run.clock.now())
+    except ConfigError as error:
+        raise TerminalError(f"{run.title}: {error}") from error
+    return run.ledger.move_if_admitted(
+        chunk,
+        to,
+        detail,
+        batch=batch,
+        configured=run.job.limits.max_enqueued_tokens,
+        caps=caps,
+        next_look=run.clock.now() + timedelta(seconds=run.job.pace.first_seconds),
+        **values,
+    )
+
+
+def _intent(chunk: ChunkRecord, batch: BatchRecord) -> str:
+    return f"posting {chunk.requests:,} requests as {batch.submission_key}"
 
 
 def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
     """The record of a posting. One that the ledger does not remember was intended when its copy says."""
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     copy = kept_copy(run.folder, replace(chunk, posting=posting))
+    reserved_tokens, reserved_usd = reservation(
+        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests
+    )
     return BatchRecord(
         run_id=run.id,
         chunk=chunk.number,
@@ -69,6 +105,9 @@ def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = 
         tokens_estimate=chunk.tokens_estimate,
         intended_at=copy.intended_at if copy else run.clock.now(),
         file_id=file_id,
+        provider=run.job.provider.name,
+        reserved_tokens=reserved_tokens,
+        reserved_usd=reserved_usd,
     )
 
 

@@ -37,9 +37,12 @@ class Deployed:
             flow_id=self.client.create_flow(flow),
             name=name,
             work_pool_name="nightmail",
-            path=str(ROOT),
             entrypoint=f"flows/{flow.name}.py:{flow.name}",
-            **{"parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(), **more},
+            **{
+                "path": str(ROOT),
+                "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+                **more,
+            },
         )
 
     def start(self, deployment: UUID, state: State[Any] | None = None, **parameters: Any) -> UUID:
@@ -75,7 +78,8 @@ class Deployed:
     @property
     def environ(self) -> dict[str, str]:
         """What the flow's process needs of this test."""
-        return {name: os.environ[name] for name in ("NIGHTMAIL_HOME", "TEST_KEY")}
+        names = ("NIGHTMAIL_HOME", "TEST_KEY", "PYTHONPATH")
+        return {name: os.environ[name] for name in names if name in os.environ}
 
     def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:
         """The flow run, once it is so."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, computed_field
 
+from tasks.stages.report.budget_state import BudgetState
 from tasks.stages.report.document import Document
 from tasks.stages.report.estimate import CostRange, Estimate
 
@@ -66,6 +67,9 @@ class Plan(Document):
     )
     duplicates: Duplicates | None = Field(
         None, description="Rows that ask what another row of the run asks; null where there are none."
+    )
+    budgets: tuple[BudgetState, ...] = Field(
+        (), description="The budgets that would hold for its batches, as they stand now."
     )
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from configs import trials
 from configs.foreign_text import printable
+from tasks.stages.report.budget_state import budget_lines
 from tasks.stages.report.estimate import CostRange
 from tasks.stages.report.estimate_text import answers_text, cost_lines
 from tasks.stages.report.formatting import count_with_noun, markdown_code, markdown_text
@@ -48,6 +49,7 @@ def plan_as_markdown(plan: Plan) -> str:
         **({"reuse": reuse} if (reuse := reuse_text(plan)) else {}),
         **({"duplicates": duplicates} if (duplicates := duplicates_text(plan)) else {}),
         **dict(line.split(maxsplit=1) for line in cost_lines(plan.estimate)),
+        **({"budgets": "; ".join(budget_lines(plan.budgets))} if plan.budgets else {}),
         "source": markdown_code(plan.source),
         "output": markdown_code(plan.output),
     }
@@ -82,6 +84,7 @@ def plan_as_text(plan: Plan) -> str:
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
             f"  answers  {answers_text(estimate)}",
             *cost_lines(estimate),
+            *(f"  spent    {line}" for line in budget_lines(plan.budgets)),
             *([f"  reuse    {reuse}"] if (reuse := reuse_text(plan)) else []),
             *([f"  repeated {duplicates}"] if (duplicates := duplicates_text(plan)) else []),
             *(f"  skipped  {count:,} × {printable(reason)}" for reason, count in plan.skips.items()),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainSerializer, WithJsonSchema, model_serializer, model_validator
 
 from configs.trials import is_trial
+from tasks.stages.report.budget_state import BudgetState
 from tasks.stages.report.document import Document
 from tasks.stages.report.estimate import Estimate
 from tasks.stages.row_status import RowStatus
@@ -167,6 +168,9 @@ class Receipt(Document):
     estimate_deviation: float | None = Field(
         None,
         description="`tokens.input` against `estimate.prompt_tokens`: 0.02 is 2 % more; null where it cannot be told.",
+    )
+    budgets: tuple[BudgetState, ...] = Field(
+        (), description="The budgets that hold for the run's batches, as they stood when it was published."
     )
     retryable: int = Field(
         0, description="Rows that may get a better answer, or one at all, when asked again, by `retry.on`."

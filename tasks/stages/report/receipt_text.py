@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from configs.foreign_text import printable
+from tasks.stages.report.budget_state import budget_lines
 from tasks.stages.report.formatting import count_with_noun, duration, markdown_code, markdown_text
 from tasks.stages.report.receipt import Receipt
 
@@ -79,6 +80,7 @@ def as_markdown(receipt: Receipt) -> str:
         lines += ["", f"Reused: {reused}."]
     if cache := cache_text(receipt):
         lines += ["", f"Prompt cache: {cache}."]
+    lines += [f"\nSpent of {markdown_text(line)}." for line in budget_lines(receipt.budgets)]
     if odd_text := odd_lines_text(receipt):
         lines += ["", f"Odd lines in the results: {odd_text}."]
     if budget_text := budget_line(receipt):
@@ -106,6 +108,7 @@ def as_text(receipt: Receipt) -> str:
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
         *([f"  cache    {cache}"] if (cache := cache_text(receipt)) else []),
+        *(f"  spent    {line}" for line in budget_lines(receipt.budgets)),
         *([f"  reused   {reused}"] if (reused := reused_text(receipt)) else []),
         f"  time     {duration(receipt.seconds)}",
         *([f"  lines    {odd_text}"] if (odd_text := odd_lines_text(receipt)) else []),

@@ -37,6 +37,7 @@ from rigs.workspace import Workspace
         ("batches", "--csv", "--markdown"),
         ("status", "no/run"),
         ("cancel", "no/run"),
+        ("approve", "no/run"),
         ("check", "nowhere.jsonl"),
     ],
 )
@@ -78,5 +79,17 @@ def test_the_reader_of_a_pipe_may_leave(workspace: Workspace) -> None:
 def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert nightmail("--help") == 0
     said = capsys.readouterr().out
-    for word in ("run", "plan", "render", "check", "status", "batches", "cancel", "serve", "schema", "130"):
+    for word in (
+        "run",
+        "plan",
+        "render",
+        "check",
+        "status",
+        "batches",
+        "cancel",
+        "approve",
+        "serve",
+        "schema",
+        "130",
+    ):
         assert word in said

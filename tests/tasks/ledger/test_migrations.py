@@ -185,7 +185,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, state: ChunkState, *, before: bool)
 
         return call
 
-    monkeypatch.setattr(RunLedger, "move", ending(RunLedger.move, lambda _run, _chunk, to, *_: to))
+    for name in ("move", "move_if_admitted"):
+        monkeypatch.setattr(
+            RunLedger, name, ending(getattr(RunLedger, name), lambda _run, _chunk, to, *_: to)
+        )
     prepared = ending(RunLedger.replace_chunks, lambda *_: S.PREPARED)
     monkeypatch.setattr(RunLedger, "replace_chunks", prepared)
 
@@ -216,6 +219,19 @@ def test_a_plan_leaves_a_ledger_of_the_version_before_as_it_is(workspace: Worksp
     migrate(url, "0001")
     assert workspace.run(key="next", dry_run=True)["rows"] == 10
     assert database.revisions(url)[0] == "0001"
+
+
+def test_batches_of_the_version_before_say_their_provider_and_reserve_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        stop_at(patched, S.SUBMITTED, before=False)
+        workspace.run()
+    migrate(workspace.home.ledger_url, "0006")
+    assert "provider" not in columns(workspace.home.ledger_url, "batches")
+    (batch,) = workspace.batches()
+    assert (batch.provider, batch.reserved_usd, batch.reserved_tokens) == ("openai", None, None)
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
 
 
 @pytest.mark.parametrize("state", [S.ENDED, S.COLLECTED])

@@ -33,6 +33,7 @@ READS = {
     "chunks",
     "chunk",
     "first_stat",
+    "others_on_their_way",
     "batches",
     "batches_of",
     "batch",
@@ -46,6 +47,10 @@ WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] 
     "update_run": lambda run, _chunk, _batch, _now: run.update_run(state=RunState.FINISHED),
     "replace_chunks": lambda run, _chunk, _batch, _now: run.replace_chunks((), state=RunState.RUNNING),
     "move": lambda run, chunk, batch, _now: run.move(chunk, S.INTENDED, "x", batch=batch),
+    "move_if_admitted": lambda run, chunk, batch, now: run.move_if_admitted(
+        chunk, S.INTENDED, "x", batch=batch, configured=1, caps=(), next_look=now
+    ),
+    "learn_quota": lambda run, _chunk, batch, _now: run.learn_quota(batch, 1),
     "postpone": lambda run, chunk, _batch, now: run.postpone(chunk, now, "x"),
     "postpone_after_fault": lambda run, chunk, _batch, now: run.postpone_after_fault(chunk, now, "x"),
     "update_batch": lambda run, chunk, _batch, now: run.update_batch(chunk, create_sent_at=now),

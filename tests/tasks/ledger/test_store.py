@@ -75,18 +75,20 @@ def posting(chunk: ChunkRecord, clock: HandClock, **values: Any) -> BatchRecord:
     return replace(made, **values)
 
 
-def test_enqueued_tokens_are_those_of_open_batches_of_all_runs(
+def test_open_batches_of_runs_that_are_over_are_looked_at_by_others_until_they_have_ended(
     ledger: Ledger, new_run: NewRun, clock: HandClock
 ) -> None:
-    held = []
-    for run_id, key, ended in (("r1", "a", None), ("r2", "b", None), ("r3", "c", clock.now())):
-        held.append(run := new_run(run_id, key))
+    for run_id, key, state in (("r1", "a", RunState.RUNNING), ("r2", "b", RunState.CANCELLED)):
+        run = new_run(run_id, key)
         (chunk,) = run.chunks()
-        run.move(chunk, ChunkState.INTENDED, "x", batch=posting(chunk, clock, ended_at=ended))
-    assert ledger.enqueued_tokens("acc", "m") == 50
-    held[0].update_run(state=RunState.CANCELLED)
-    assert ledger.enqueued_tokens("acc", "m") == 25, "nobody sees the batches of an inactive run end"
-    assert ledger.enqueued_tokens("acc", "other") == 0
+        run.move(chunk, ChunkState.INTENDED, "x", batch=posting(chunk, clock, batch_id=f"b-{key}"))
+        run.update_run(state=state)
+    (forsaken,) = ledger.forsaken_batches("acc", "m")
+    assert forsaken.batch_id == "b-b"
+    assert ledger.forsaken_batches("acc", "other") == ()
+    ledger.note_left_queue(forsaken)
+    assert ledger.forsaken_batches("acc", "m") == ()
+    assert ledger.batches("r2")[0].ended_at is None, "its own run has not seen it end"
 
 
 def test_what_is_posted_under_an_account_is_told_over_all_runs(

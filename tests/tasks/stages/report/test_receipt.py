@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 from pydantic import ValidationError
 
+from tasks.stages.report.budget_state import BudgetState
 from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
 from tasks.stages.report.plan import Plan
 from tasks.stages.report.plan_text import plan_as_markdown, plan_as_text
@@ -41,6 +42,7 @@ FIRST_RECEIPT: dict[str, Any] = {
     "reused": None,
     "estimate": None,
     "estimate_deviation": None,
+    "budgets": [],
     "retryable": 3,
     "errors": [{"code": "server_error", "rows": 3, "example": "The server had an error"}],
     "error_budget": 0.05,
@@ -91,6 +93,7 @@ def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
         "reused",
         "estimate",
         "estimate_deviation",
+        "budgets",
     )
     receipt = Receipt.model_validate({k: v for k, v in FIRST_RECEIPT.items() if k not in later})
     assert (receipt.report, receipt.retryable, receipt.error_budget) == (None, 0, None)
@@ -241,3 +244,11 @@ def test_a_receipt_shows_the_estimate_beside_what_it_came_to(deviation: float | 
     tokens = {"input": 9, "output": 9, "cached": 0, "reasoning": 0}
     estimated = {"estimate": PLAN.estimate.as_json(), "estimate_deviation": deviation}
     assert text in as_text(Receipt.model_validate({**FIRST_RECEIPT, "tokens": tokens, **estimated}))
+
+
+def test_receipt_and_plan_say_how_much_of_each_budget_is_gone() -> None:
+    budgets = (BudgetState(name="budget.run_usd", unit="usd", limit=2.0, spent=1.25),)
+    receipt = Receipt.model_validate(FIRST_RECEIPT).model_copy(update={"budgets": budgets})
+    plan = PLAN.model_copy(update={"budgets": budgets})
+    for text in (as_text(receipt), as_markdown(receipt), plan_as_text(plan), plan_as_markdown(plan)):
+        assert "$1.25 of $2.00" in text

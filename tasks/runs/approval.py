@@ -1,0 +1,33 @@
+"""Whether a run has to wait for a person before it posts, because of its price."""
+
+from __future__ import annotations
+
+from configs.budgets import Budget
+from tasks.runs.session import Run
+from tasks.stages.cost.budget import amount_text
+from tasks.stages.report.estimate import Estimate
+
+
+def missing_approval(run: Run) -> str | None:
+    """Why the run may not post yet, in a line; None when nobody has to be asked, or somebody has agreed."""
+    if run.job.budget.approve_above_usd is None:
+        return None
+    record = run.ledger.read_run()  # somebody may have approved it meanwhile
+    estimated = Estimate.model_validate(record.estimate) if record.estimate else None
+    reason = too_dear(run.job.budget, estimated)
+    if reason is None or record.approved_at is not None:
+        return None
+    return (
+        f"waits for approval: {reason}; nightmail approve {record.job}/{record.key}, or the deployment `approve` in the"
+        " Prefect UI"
+    )
+
+
+def too_dear(budget: Budget, estimated: Estimate | None) -> str | None:
+    """Why somebody has to approve a run of that estimate, with answers as long as they may be; None when nobody has to."""
+    limit = budget.approve_above_usd
+    high = estimated.total_usd.high if estimated else None
+    if limit is None or (high is not None and high <= limit):
+        return None
+    price = f"up to {amount_text(high, usd=True)}" if high is not None else "an unknown sum"
+    return f"it may cost {price}, more than budget.approve_above_usd ({amount_text(limit, usd=True)})"
