@@ -42,6 +42,18 @@ class JumpingClock(SystemClock):
 
 
 @pytest.fixture
+def two_hours_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on runs begin two hours later: what has a limit of a second has lasted longer, however fast it was."""
+
+    def move() -> None:
+        clock = JumpingClock(lambda: True, timedelta(hours=2))
+        clock.sleep(0)
+        monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+
+    return move
+
+
+@pytest.fixture
 def fast_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait hundredths of a second, not seconds, after a transient error."""
     from tasks import advance  # brings Prefect, which takes seconds to import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,7 +26,8 @@ def stopped_after_submitting(
     from flows import enrich as flow  # Prefect takes seconds to import, and few tests need it
     from tasks import advance
 
-    sleep, look = flow.sleep_until, advance._STEPS[Step.POLL]
+    sleep: Callable[..., None] = vars(flow)["sleep_until"]
+    look = advance._STEPS[Step.POLL]
 
     def stop(*given: Any) -> None:
         if len(workspace.batches()) >= batches:

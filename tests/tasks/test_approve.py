@@ -52,7 +52,7 @@ def record(workspace: Workspace) -> RunRecord:
 def stop_when_it_sleeps(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     """Note what the run waits for, and end it there."""
 
-    def end(_wake: datetime, reason: str, _clock: object) -> None:
+    def end(_wake: datetime, reason: str, *_: object) -> None:
         said.append(reason)
         raise KeyboardInterrupt
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from configs.errors import TerminalError
@@ -93,10 +95,11 @@ def test_a_provider_that_counts_more_than_it_gives_stops_the_run_after_the_first
 
 
 def test_what_there_is_is_published_on_request_and_the_rest_stays_at_the_provider(
-    workspace: Workspace, fast_faults: None
+    workspace: Workspace, fast_faults: None, two_hours_later: Callable[[], None]
 ) -> None:
     workspace.faults("missing_lines")
     stopped(workspace)
+    two_hours_later()
     workspace.run(overrides=["run.give_up_after=1s"])
     assert workspace.statuses() == {"succeeded": 9, "failed": 1}
     assert "results_incomplete" in workspace.column("llm_error_code")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -137,11 +138,12 @@ def test_a_flow_run_retries_once_however_often_it_is_woken(
     ],
 )
 def test_what_cannot_be_retried_is_one_line_and_the_run_stays_finished(
-    finished: Workspace, change: str, said: str
+    finished: Workspace, change: str, said: str, two_hours_later: Callable[[], None]
 ) -> None:
     asked = {"retry": True}
     if change == "time":
         finished.change("run.give_up_after", "1s")
+        two_hours_later()
     elif change == "folder":
         for path in (finished.folder / "home/runs").rglob("rows.arrows"):
             path.unlink()

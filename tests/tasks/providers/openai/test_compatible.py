@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, LostReply, NightmailError, NotFound, TerminalError, TransientError
+from configs.errors import (
+    ConfigError,
+    LostReply,
+    NightmailError,
+    NotFound,
+    TerminalError,
+    TransientError,
+    UnreliableReply,
+)
 from configs.home import Home
 from configs.providers.local import LocalProvider
 from configs.providers.openai import OpenAIProvider
@@ -194,7 +202,7 @@ def test_a_download_is_whole_or_fails(scripted: ScriptedOpenAI, announced: int |
         assert sink.getvalue() == b"a\r\nb"
     else:
         found = raised(lambda service: service.download("file-1", sink), scripted.service())
-        assert type(found) is TransientError
+        assert type(found) is UnreliableReply
 
 
 def batch(**values: Any) -> dict[str, Any]:
