@@ -19,6 +19,7 @@ from rigs.postgres import MakeDatabase
 from rigs.prefect_server import PrefectServer, StartPrefectServer
 from rigs.site import Site
 from rigs.webhook import webhook
+from tasks.ledger.database import open_database
 
 pytestmark = pytest.mark.soak
 
@@ -69,6 +70,7 @@ def deployed_site(site: Site) -> Iterator[tuple[Site, queue.Queue[str]]]:
     """The site as `nightmail deploy` makes it, and the alerts; no process of a run stays."""
     with webhook() as (url, told):
         site.deploy(webhook=url)
+        open_database(site.workspace.home.ledger_url)  # made by nobody who is struck meanwhile
         yield site, told
     for worker in site.workers:
         worker.kill()

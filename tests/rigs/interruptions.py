@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -93,7 +94,25 @@ class HeldRun:
         return dict(Counter(table["llm_status"].to_pylist()))
 
     def _freeze(self) -> bool:
-        return bool([send(process, signal.SIGSTOP) for process in self.engines()])
+        """Hold its processes, if there are any; not one that is in the midst of a transaction, which would hold all others."""
+        processes = self.engines()
+        for process in processes:
+            send(process, signal.SIGSTOP)
+        if processes and self._holds_ledger():
+            let_go(processes)
+            return False
+        return bool(processes)
+
+    def _holds_ledger(self) -> bool:
+        path = self.site.workspace.home.folder / "ledger.db"
+        if not path.exists():
+            return False
+        with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as ledger:
+            try:
+                ledger.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     def _has_posted(self) -> bool:
         run = self.record()
