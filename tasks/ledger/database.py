@@ -95,6 +95,11 @@ def _errors_name(url: str) -> Iterator[None]:
     except (SQLAlchemyError, OSError) as error:
         raise_if_damaged(error, url)
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
+        if _sqlite_code(error) == sqlite3.SQLITE_BUSY:
+            raise StorageError(
+                f"ledger {_without_password(url)}: another process has kept it locked for {_BUSY_SECONDS} s; see which one hangs;"
+                " nothing is lost, run the same command again"
+            ) from error
         if _sqlite_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise StorageError(
                 f"ledger {_without_password(url)}: {reason}; make room on its disk; nothing is lost, run the same command again"

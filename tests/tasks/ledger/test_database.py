@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from configs.clock import SystemClock
-from configs.errors import ConfigError
+from configs.errors import ConfigError, StorageError
+from tasks.ledger import database
 from tasks.ledger.database import discard_unused, exists, open_database
 from tasks.ledger.store import Ledger
 from tasks.ledger.transactions import Transactions
@@ -40,6 +42,16 @@ def test_of_two_that_open_a_new_ledger_at_once_the_second_waits(tmp_path: Path) 
         assert not wait([opened], timeout=0.3).done
         other.execute("ROLLBACK")
         assert opened.result(30).dialect.name == "sqlite"
+
+
+def test_a_ledger_that_another_process_keeps_locked_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="another process has kept it locked"):
+            open_database(f"sqlite:///{tmp_path / 'ledger.db'}")
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
