@@ -41,6 +41,7 @@ from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
 _LOOKED_FOR = "it goes on with what is in the run folder, and looks for its batches before it posts"
+_SHOWN = 2_000  # characters of a part of the first prompt in a plan: a picture in a data URL has millions
 
 
 @step("prepare", "prepare")
@@ -211,8 +212,12 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         reuse=planned_reuse,
         duplicates=reuse.duplicates(job, estimated, totals["requests"]),
         budgets=budget_states(job, ledger, "", resolved.now),
-        first_prompt="\n".join(f"[{name}] {text}" for name, text in first),
+        first_prompt="\n".join(f"[{name}] {_shown(text)}" for name, text in first),
     )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters in all)"
 
 
 def _count(

@@ -96,3 +96,10 @@ def test_a_dry_run_writes_nothing_anywhere(workspace: Workspace) -> None:
     assert (plan["rows"], plan["chunks"], plan["requests"]) == (10, 3, 10)
     assert "Say word 0" in plan["first_prompt"]
     assert sorted(workspace.folder.rglob("*")) == before
+
+
+def test_a_plan_shows_the_beginning_of_a_part_that_is_very_long(workspace: Workspace) -> None:
+    workspace.source(1, text=["x" * 1_000_000])
+    plan = workspace.run(dry_run=True)
+    assert plan["first_prompt"].endswith("x ... (1,000,004 characters in all)")
+    assert len(plan["first_prompt"]) < 2_100
