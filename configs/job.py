@@ -143,7 +143,7 @@ class Poll(Frozen):
 
 
 class Retry(Frozen):
-    """When rows without an answer are posted again."""
+    """When rows are posted again: those without an answer, and answered ones by choice."""
 
     max_attempts: int = Field(
         3,

@@ -64,15 +64,19 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         "not_before": run.clock.now() + wait,
         "waiting_for": reason,
     }
-    if batch.error_code == BILLING_REFUSED:
-        run.pause(f"batch {batch.batch_id}: {reason}")
+    is_unpaid = batch.error_code == BILLING_REFUSED
+    if is_unpaid:
         values["not_before"] = None  # the run's pause is the wait
     if batch.error_code not in (QUEUE_FULL, BILLING_REFUSED) and chunk.posting % SAME_FILE_POSTINGS == 0:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
     next_batch = new_batch(run, chunk, chunk.posting + 1, file_id=batch.file_id)
     detail = f"posting the same file again: {reason}"
     moved = move_if_admitted(run, chunk, ChunkState.UPLOADED, detail, next_batch, **values)
-    return moved if isinstance(moved, ChunkRecord) else hold_back(run, chunk, moved)
+    if not isinstance(moved, ChunkRecord):
+        return hold_back(run, chunk, moved)
+    if is_unpaid:
+        run.pause(f"batch {batch.batch_id}: {reason}")
+    return moved
 
 
 def _find_upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:

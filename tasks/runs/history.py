@@ -53,7 +53,8 @@ def revision(
     """
     known = counted(batches)
     waiting = [chunk for chunk in chunks if chunk.state is not ChunkState.MERGED]
-    if not known or not waiting:
+    one_ahead = any(chunk.requests == 1 < chunk.rows and chunk.attempt > 1 for chunk in waiting)
+    if not known or not waiting or one_ahead:  # its chunk's other requests are counted when they follow
         return None
     history = History(known, same_prompt=True)
     requests = sum(chunk.requests for chunk in waiting)

@@ -24,7 +24,11 @@ _AHEAD: Final = 2  # the attempt by which one request of a chunk goes ahead of t
 
 def wait_for_cache(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
     """The chunk as it waits for the cache, or with the one request that goes ahead; None when it may be posted now."""
-    if run.job.prompt.cache != "prime":
+    if run.job.prompt.cache == "mark" or dialect(run.job.provider.dialect).cache is None:
+        return None
+    if run.job.prompt.cache == "none":
+        if _is_marked(run, chunk):  # prepared while the job said otherwise
+            _unmark(run, chunk)
         return None
     if chunk.attempt < _AHEAD and kept_copy(run.folder, _one_ahead(chunk)) is not None:
         return _send_one_ahead(run, chunk)  # as it did before the ledger was lost

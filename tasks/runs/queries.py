@@ -12,7 +12,7 @@ from configs.trials import trial_key
 from tasks.ledger import database
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import ChunkState
+from tasks.ledger.transitions import INACTIVE, ChunkState
 from tasks.runs.history import revision
 from tasks.runs.receipts import receipt_of
 
@@ -155,7 +155,7 @@ def _run_row(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
     merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
     rows = sum(chunk.rows for chunk in chunks)
     waiting_for = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
-    if run.paused_until is not None:
+    if run.paused_until is not None and run.state not in INACTIVE:
         waiting_for = f"paused until {run.paused_until:%Y-%m-%d %H:%M} UTC: {run.pause_reason}"
     receipt = receipt_of(run)
     return {

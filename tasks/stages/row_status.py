@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 
 class _Facts(NamedTuple):
-    """`has_answer`: the model answered, so that the row is paid for and never posted again.
+    """`has_answer`: the model answered, so that the row is paid for, and posted again only where `retry.on` names its status.
     `is_success`: the row counts as answered in the receipt, the exit code and the error budget."""
 
     has_answer: bool
@@ -45,7 +45,11 @@ class RowStatus(StrEnum):
     INVALID = "invalid", _POOR_ANSWER, "the answer does not satisfy the job's schema; its text is kept"
     FAILED = "failed", _NO_ANSWER, "the provider reports an error for the row, or refused the whole batch"
     EXPIRED = "expired", _NO_ANSWER, "the batch's time ran out before the row's turn, in every attempt"
-    CANCELLED = "cancelled", _NO_ANSWER, "the batch was cancelled before the row's turn"
+    CANCELLED = (
+        "cancelled",
+        _NO_ANSWER,
+        "its batch was cancelled before its turn, or it was not posted: a budget was reached, or the run gave up",
+    )
     MISSING = "missing", _NO_ANSWER, "the provider's files do not mention the row"
     SKIPPED = "skipped", _NO_ANSWER, "never posted: its template failed, or it is too large"
     REUSED = "reused", _GOOD_ANSWER, "answered by an earlier run: not posted, and not paid for again"

@@ -66,7 +66,7 @@ def row_statuses() -> str:
     from tasks.stages.row_status import RowStatus
 
     lines = [
-        "| status | meaning | counts as answered | the model answered: not posted again |",
+        "| status | meaning | counts as answered | the model answered: posted again by choice alone |",
         "|---|---|:-:|:-:|",
     ]
     for status in RowStatus:

@@ -15,6 +15,7 @@ from rigs.checkout import ROOT
 from rigs.clock import ImpatientClock
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace
+from tasks.ledger.caps import NoRoom, Quota, QuotaSource
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.current_run import FlowRunInfo
 from tasks.orchestration.reporters import reporting_to
@@ -218,3 +219,24 @@ def test_a_run_that_gives_up_does_not_ask_without_end_for_what_it_may_have_poste
     workspace.service.fault("list", "unpaid:billing_hard_limit_reached", times=2)
     assert workspace.run()["rows"] == {"total": 10, "cancelled": 10}
     assert clock.slept == [15, 30, 60], "it waits between its looks"
+
+
+def test_a_batch_that_has_to_wait_for_room_before_it_is_posted_again_is_no_further_refusal(
+    workspace: Workspace, clock: ImpatientClock, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import submit
+
+    move, asked = submit.move_if_admitted, 0
+
+    def full_at_first(*given: Any, **values: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        full = NoRoom(Quota(1, QuotaSource.JOB), 1, ())
+        return full if asked <= 3 else move(*given, **values)
+
+    monkeypatch.setattr(submit, "move_if_admitted", full_at_first)
+    workspace.faults("fail:insufficient_quota:1")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert asked == 4
+    assert len(notes.seen) == 1
+    assert clock.slept == [15]

@@ -120,6 +120,10 @@ def test_the_first_finished_chunk_revises_the_rest_of_its_run(
     assert found.cost_usd == pytest.approx(receipt["cost_usd"], rel=0.05)
     assert revision(run, [open_chunk], [open_batch]) is None
     assert revision(run, chunks, [first, second]) is None
+    one_ahead = replace(open_chunk, attempt=2, requests=1)
+    assert revision(run, [chunks[0], one_ahead], [first, open_batch]) is None, (
+        "the others of its chunk follow"
+    )
     assert workspace.run() == receipt
     with pytest.raises(SystemExit):
         main(["status", "letters/k"])

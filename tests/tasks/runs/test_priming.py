@@ -183,6 +183,14 @@ def test_a_cache_that_has_run_out_is_filled_again_by_one_request(cold: Anthropic
     everything_was_asked_once_with_two_writes(cold)
 
 
+def test_a_run_that_goes_on_without_a_cache_posts_no_marks(cold: AnthropicWorkspace) -> None:
+    cold.change("prompt.cache", "none")
+    receipt = cold.run()
+    assert cold.statuses() == {"succeeded": 60}
+    assert sizes(cold) == [1, 25, 25, 9]
+    assert receipt["cache"]["written"] == len(SYSTEM)
+
+
 def test_a_process_that_ends_before_the_one_request_is_on_record_has_posted_nothing(
     cold: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
