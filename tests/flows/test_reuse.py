@@ -278,6 +278,44 @@ def test_a_finished_run_asks_its_unanswered_rows_again_although_what_it_took_ove
     assert set(night.column("llm_reused_from")) == {"letters/first", None}
 
 
+MORE = ["retry.on=[truncated]", "prompt.params.max_completion_tokens=500"]
+
+
+@pytest.mark.parametrize("index", ["kept", "made anew"])
+def test_answers_to_other_params_are_not_found_by_the_request_that_was_asked_first(
+    workspace: Workspace, fast_faults: None, index: str
+) -> None:
+    workspace.change("reuse", {"duplicates": True})
+    workspace.change("prompt.params", {"max_completion_tokens": 100})
+    workspace.run(key="first")
+    words = [f"word {n}" for n in range(8)]
+    # The last row takes over what the first run answered under the custom_id of the row that is asked here.
+    workspace.source(10, text=[*words[:3], "new", *words[4:], "new", "word 3"])
+    workspace.faults("length:t-3*1")
+    assert workspace.run(key="second")["rows"] == {"total": 10, "truncated": 2, "reused": 8}
+    workspace.run(key="second", retry=True, overrides=MORE)
+    assert workspace.statuses() == {"succeeded": 2, "reused": 8}
+    shutil.rmtree(folder_of(workspace, "first"))
+    if index == "made anew":
+        workspace.ledger.forget_reuse_index("letters")
+    workspace.change("provider.metadata", {})
+    assert workspace.run(key="third")["rows"] == {"total": 10, "succeeded": 2, "reused": 8}
+    assert posted(workspace, "third") == 1
+
+
+def test_an_answer_to_a_follow_up_that_told_what_was_wrong_is_not_found_and_one_to_the_same_request_is(
+    workspace: Workspace, fast_faults: None
+) -> None:
+    workspace.change("reuse", True)
+    workspace.change("prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    workspace.change("retry", {"on": ["invalid", "transient"], "max_attempts": 2, "tell_errors": True})
+    workspace.faults("invalid_json:t-3*1,row_error:500:t-4*1")
+    assert workspace.run(key="first")["rows"] == {"total": 10, "succeeded": 10}
+    workspace.change("provider.metadata", {})
+    assert workspace.run(key="second")["rows"] == {"total": 10, "succeeded": 1, "reused": 9}
+    assert [n for n, run in enumerate(workspace.column("llm_reused_from")) if run is None] == [3]
+
+
 def test_rows_whose_source_is_gone_before_they_were_merged_stop_the_run(
     night: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
