@@ -25,6 +25,8 @@ _NOT_THE_QUESTION: Final = frozenset(
 )
 """Fields of a request's body that change no answer: who asks, at what pace, and what is kept of it."""
 
+_MARKED_BODY: Final = "params"  # of Anthropic's lines; no other vendor's requests are marked for a cache
+
 _NOTHING: Final = bytes(FINGERPRINT_BYTES)
 
 
@@ -64,18 +66,40 @@ def _salt(job: Job) -> bytes:
     return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).digest()
 
 
+def ask_the_same(one: bytes, other: bytes) -> bool:
+    """Whether two lines of one row differ in nothing that may change the answer; no, where that cannot be told."""
+    try:
+        return _stripped(orjson.loads(one)) == _stripped(orjson.loads(other))
+    except orjson.JSONDecodeError:  # half of a surrogate pair, in an answer that a follow-up quotes
+        return False
+
+
 def _without_fields(line: bytes) -> bytes:
     return one_line(orjson.dumps(_stripped(orjson.loads(line)))) + b"\n"
 
 
 def _stripped(request: dict[str, Any]) -> dict[str, Any]:
     """The request without what changes no answer. Its body is the one field that is an object, in every line format."""
-    return {
+    made = {
         name: _without_cache_marks({k: v for k, v in part.items() if k not in _NOT_THE_QUESTION})
         if isinstance(part, dict)
         else part
         for name, part in request.items()
     }
+    return {**made, _MARKED_BODY: _unlisted(made[_MARKED_BODY])} if _MARKED_BODY in made else made
+
+
+def _unlisted(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with a text for each list of that text alone. Only a list can be marked, so a mark makes one of a text."""
+    made = {**body, "messages": [_with_text(message, "content") for message in body["messages"]]}
+    return _with_text(made, "system")
+
+
+def _with_text(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    match holder.get(name):
+        case [{"type": "text", "text": str(text), **others}] if not others:
+            return {**holder, name: text}
+    return holder
 
 
 def _without_cache_marks(node: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.reuse.asked_otherwise import asked_again, ids_asked_otherwise
 from tasks.reuse.index import Entries, Source
 from tasks.runs.chunk_files import enriched_name, lines_name, merged_chunks
 from tasks.stages import arrow_columns
@@ -37,33 +38,46 @@ class PublishedRun:
     folder: RunFolder
 
     def answers(self) -> Iterator[tuple[list[Source], Entries]]:
-        """Chunk by chunk, the sources and the entries of all rows that have an answer and a fingerprint."""
+        """Chunk by chunk, the sources and the entries of all rows that have an answer and a fingerprint. That is of the first
+        request: rows that were asked something else later are left out."""
+        follow_ups = asked_again(self.folder)
         for number in merged_chunks(self.folder):
             with self.folder.read(lines_name(number)) as file:
                 lines = pq.ParquetFile(file)
                 if "fingerprint" not in lines.schema_arrow.names:
                     return
                 table = lines.read(["fingerprint", "reuse_answered_at", "reuse_usd"])
-            yield self._of_chunk(number, table, *self._outcomes(number))
+            outcomes = self._outcomes(number, follow_ups.get(number, ()))
+            yield self._of_chunk(number, table, *outcomes)
 
-    def _outcomes(self, number: int) -> tuple[Numbers, Numbers]:
-        """Status code and cost of each row."""
+    def _outcomes(self, number: int, follow_ups: Sequence[str]) -> tuple[Numbers, Numbers, Numbers]:
+        """Of each row its status code, its cost, and whether its custom_id was asked something else by a follow-up."""
+        changed = ids_asked_otherwise(self.folder, number, follow_ups)
+        names = ["status", "cost_usd", *(["custom_id"] if changed else [])]
         with self.folder.read(enriched_name(number)) as file:
             enriched = pq.ParquetFile(file)
             prefix = prefix_of(enriched.schema_arrow.names)
-            table = enriched.read([f"{prefix}status", f"{prefix}cost_usd"])
-        words = arrow_columns.combined(table.column(0))
+            table = enriched.read([prefix + name for name in names])
+        words = arrow_columns.combined(table.column(f"{prefix}status"))
         codes = pc.index_in(words, value_set=arrow_columns.strings([str(each) for each in STATUSES]))
-        return arrow_columns.to_numpy(codes), _floats(table.column(1))
+        is_changed = np.zeros(len(words), bool)
+        if changed:
+            ids = arrow_columns.combined(table.column(f"{prefix}custom_id"))
+            is_changed = arrow_columns.to_numpy(
+                pc.is_in(ids, value_set=arrow_columns.strings(sorted(changed)))
+            )
+        return arrow_columns.to_numpy(codes), _floats(table.column(f"{prefix}cost_usd")), is_changed
 
     def _of_chunk(
-        self, number: int, lines: pa.Table, status: Numbers, usd: Numbers
+        self, number: int, lines: pa.Table, status: Numbers, usd: Numbers, asked_otherwise: Numbers
     ) -> tuple[list[Source], Entries]:
         times = arrow_columns.to_numpy(
             arrow_columns.combined(lines.column("reuse_answered_at")).view(pa.int64()), -1
         )
         status = np.where(status == _REUSED, _SUCCEEDED, status)
-        rows = np.flatnonzero(_HAS_ANSWER[status] & _valid(lines.column("fingerprint")))
+        # A row that took its answer over has the custom_id of another run.
+        is_fit = _valid(lines.column("fingerprint")) & ~(asked_otherwise & (times < 0))
+        rows = np.flatnonzero(_HAS_ANSWER[status] & is_fit)
         kinds, source = np.unique(((times + 1) * len(STATUSES) + status)[rows], return_inverse=True)
         halves = _halves(lines.column("fingerprint"))[rows]
         usd = np.where(times >= 0, _floats(lines.column("reuse_usd")), usd)

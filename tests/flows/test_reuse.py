@@ -19,6 +19,7 @@ from configs.errors import ConfigError, IntegrityError
 from configs.home import Home
 from flows.cli import maintain
 from flows.cli.main import main
+from rigs.interrupted import stopped_after_submitting
 from rigs.postgres import MakeDatabase
 from rigs.workspace import Workspace
 from tasks.ledger.transitions import RunState
@@ -278,6 +279,44 @@ def test_a_finished_run_asks_its_unanswered_rows_again_although_what_it_took_ove
     assert set(night.column("llm_reused_from")) == {"letters/first", None}
 
 
+MORE = ["retry.on=[truncated]", "prompt.params.max_completion_tokens=500"]
+
+
+@pytest.mark.parametrize("index", ["kept", "made anew"])
+def test_answers_to_other_params_are_not_found_by_the_request_that_was_asked_first(
+    workspace: Workspace, fast_faults: None, index: str
+) -> None:
+    workspace.change("reuse", {"duplicates": True})
+    workspace.change("prompt.params", {"max_completion_tokens": 100})
+    workspace.run(key="first")
+    words = [f"word {n}" for n in range(8)]
+    # The last row takes over what the first run answered under the custom_id of the row that is asked here.
+    workspace.source(10, text=[*words[:3], "new", *words[4:], "new", "word 3"])
+    workspace.faults("length:t-3*1")
+    assert workspace.run(key="second")["rows"] == {"total": 10, "truncated": 2, "reused": 8}
+    workspace.run(key="second", retry=True, overrides=MORE)
+    assert workspace.statuses() == {"succeeded": 2, "reused": 8}
+    shutil.rmtree(folder_of(workspace, "first"))
+    if index == "made anew":
+        workspace.ledger.forget_reuse_index("letters")
+    workspace.change("provider.metadata", {})
+    assert workspace.run(key="third")["rows"] == {"total": 10, "succeeded": 2, "reused": 8}
+    assert posted(workspace, "third") == 1
+
+
+def test_an_answer_to_a_follow_up_that_told_what_was_wrong_is_not_found_and_one_to_the_same_request_is(
+    workspace: Workspace, fast_faults: None
+) -> None:
+    workspace.change("reuse", True)
+    workspace.change("prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    workspace.change("retry", {"on": ["invalid", "transient"], "max_attempts": 2, "tell_errors": True})
+    workspace.faults("invalid_json:t-3*1,row_error:500:t-4*1")
+    assert workspace.run(key="first")["rows"] == {"total": 10, "succeeded": 10}
+    workspace.change("provider.metadata", {})
+    assert workspace.run(key="second")["rows"] == {"total": 10, "succeeded": 1, "reused": 9}
+    assert [n for n, run in enumerate(workspace.column("llm_reused_from")) if run is None] == [3]
+
+
 def test_rows_whose_source_is_gone_before_they_were_merged_stop_the_run(
     night: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,11 +452,72 @@ def test_clean_keeps_all_folders_of_a_job_while_a_run_of_it_is_under_way(
     assert clean(days=31)["folders"] == []
 
 
+@pytest.fixture
+def going_on(night: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A run that takes answers of the first night is posted and not merged; another has none that it takes."""
+    night.change("prompt.user", "Shout {{ text }}")
+    night.run(key="shouted", limit=5)
+    night.change("prompt.user", "Say {{ text }}")
+    night.change("run.keep", "60d")
+    night.source(**texts())
+    stopped_after_submitting(night, monkeypatch)
+    return night
+
+
+def test_clean_keeps_what_a_cancelled_run_takes_over_when_it_goes_on(
+    going_on: Workspace, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        cancelled_at = datetime.now(UTC) + timedelta(days=20)
+        later.setattr("configs.clock.SystemClock.now", lambda _: cancelled_at)
+        set_state(going_on, "k", RunState.CANCELLED)
+    assert clean(days=79)["folders"] == ["letters/shouted.trial"]
+    assert clean(days=81)["folders"] == ["letters/first", "letters/shouted.trial"]
+    going_on.run()
+    assert going_on.statuses() == {"succeeded": 4, "reused": ROWS - 2}
+    assert clean(days=31)["folders"] == ["letters/first", "letters/shouted.trial"]
+
+
+def test_clean_keeps_what_a_run_takes_over_although_its_job_wants_no_reuse_any_more(
+    going_on: Workspace, clean: Clean
+) -> None:
+    run = going_on.ledger.latest_run("letters", "k")
+    assert run is not None
+    change(going_on, "k", spec={**run.spec, "reuse": None})
+    assert clean(days=31)["folders"] == ["letters/shouted.trial"]
+    next(folder_of(going_on, "k").rglob("lines.parquet")).write_bytes(b"damaged")
+    assert clean(days=31)["folders"] == []
+    shutil.rmtree(folder_of(going_on, "k"))
+    assert clean(days=31)["folders"] == ["letters/first", "letters/shouted.trial"]
+
+
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.CANCELLED])
+def test_a_run_that_a_redo_replaced_before_its_end_keeps_no_folder_unless_a_process_works_on_it(
+    going_on: Workspace, clean: Clean, state: RunState
+) -> None:
+    replaced = going_on.ledger.latest_run("letters", "k")
+    assert replaced is not None
+    set_state(going_on, "k", state)
+    going_on.change("prompt.user", "Whisper {{ text }}")
+    going_on.run(redo=True)
+    assert clean(days=31)["folders"] == ["letters/first", "letters/shouted.trial"]
+    held = going_on.ledger.claim(replaced.id, "elsewhere/x/1/1", 40 * 86_400, lambda _: False)
+    assert "letters/first" not in clean(days=31)["folders"]
+    held.release()
+
+
 def set_state(workspace: Workspace, key: str, state: RunState) -> None:
+    change(workspace, key, state=state)
+
+
+def change(workspace: Workspace, key: str, **values: Any) -> None:
+    """Write values of a run into the ledger."""
     run = workspace.ledger.latest_run("letters", key)
     assert run is not None
     held = workspace.ledger.claim(run.id, "test/x/1/1", 60, lambda _: False)
-    held.update_run(state=state)
+    held.update_run(**values)
+    if values.get("state") is RunState.CANCELLED:
+        held.note("cancelled", "")
     held.release()
 
 

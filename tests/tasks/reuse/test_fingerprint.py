@@ -14,6 +14,7 @@ from tasks.stages.prompt.render import Renderer, Skip
 from tasks.stages.wire.formats import dialect
 
 OPENAI: dict[str, Any] = {"name": "openai"}
+TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
 SCHEMA = {"type": "object", "properties": {"cache_control": {"type": "string"}}}
 
 
@@ -84,6 +85,46 @@ PROVIDERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_what_changes_no_answer_changes_no_fingerprint(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert fingerprints(one) == fingerprints(other)
+
+
+BRIEF = {"type": "text", "text": "Be brief.\u2028"}
+MARKED: list[dict[str, Any]] = [
+    {"system": BRIEF["text"]},
+    {"system": BRIEF["text"], "user": [{"type": "text", "text": "{{ text }}"}]},
+    {"user": [{"type": "text", "text": "Read this:"}, {"type": "text", "text": "{{ text }}"}]},
+    {"system": BRIEF["text"], "params": {"max_tokens": 5, "tools": [TOOL]}},
+    *(
+        {"user": None, "messages": [*before, {"role": "user", "content": "Say {{ text }}"}]}
+        for before in (
+            [{"role": "system", "content": BRIEF["text"]}],
+            [{"role": "system", "content": [BRIEF]}],
+            [{"role": "system", "content": [BRIEF, BRIEF]}],
+            [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
+            [{"role": "user", "content": [BRIEF]}, {"role": "assistant", "content": [BRIEF]}],
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("prompt", MARKED, ids=json.dumps)
+def test_what_is_marked_for_a_cache_asks_what_it_does_without(prompt: dict[str, Any]) -> None:
+    prompt = {"params": {"max_tokens": 5}, **prompt}
+    made = {
+        cache: fingerprints({**prompt, "cache": cache}, {"name": "anthropic", "cache_ttl": "5m"}, ("a", "b"))
+        for cache in ("none", "mark")
+    }
+    made["prime"] = fingerprints({**prompt, "cache": "prime"}, {"name": "anthropic"}, ("a", "b"))
+    assert made["none"] == made["mark"] == made["prime"]
+    assert made["none"][0] != made["none"][1]
+
+
+def test_a_request_that_holds_no_mark_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dear(_: bytes) -> bytes:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("tasks.reuse.fingerprint._without_fields", dear)
+    for provider in PROVIDERS[0], PROVIDERS[8]:
+        assert fingerprints({"system": "Be brief.", "params": {"max_tokens": 5}}, provider)
 
 
 def test_whatever_may_change_an_answer_changes_the_fingerprint() -> None:
