@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -81,6 +83,30 @@ def move_if_admitted(
     )
 
 
+def release(run: Run, chunk: ChunkRecord) -> None:
+    """A posting that was begun has no batch: until it is tried again it takes neither room nor money."""
+    run.ledger.update_batch(chunk, ended_at=run.clock.now())
+
+
+@contextmanager
+def released_if_refused(run: Run, chunk: ChunkRecord) -> Iterator[None]:
+    """Release the posting when the provider refuses it for good. What may have been posted stays reserved."""
+    try:
+        yield
+    except (TerminalError, ConfigError):
+        release(run, chunk)
+        raise
+
+
+def readmit(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
+    """The chunk as it is; one that was released, if quota and budgets have room for it again, else why not."""
+    batch = run.ledger.batch(chunk)
+    if batch.ended_at is None:
+        return chunk
+    again = replace(batch, ended_at=None)
+    return move_if_admitted(run, chunk, chunk.state, f"trying {batch.submission_key} again", again)
+
+
 def _intent(chunk: ChunkRecord, batch: BatchRecord) -> str:
     return f"posting {chunk.requests:,} requests as {batch.submission_key}"
 
@@ -131,6 +157,7 @@ def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str
         "submitted_at": run.service.clock.now() or now,  # by the clock that its window is told by
         "adopted": verb == "adopted",
         "expires_at": service_batch.expires_at,
+        "ended_at": None,  # of a posting that was released
     }
     return run.ledger.move(
         chunk,
