@@ -82,7 +82,7 @@ def _over_budget(run: Run, chunk: ChunkRecord, refusal: OverBudget) -> ChunkReco
     text = _reached_text(run, refusal)
     on_reach = run.job.budget.on_reach
     # What is on its way may cost less than it has reserved.
-    if on_reach == "wait" or (on_reach == "stop" and run.ledger.others_on_their_way(chunk)):
+    if on_reach == "wait" or run.ledger.others_on_their_way(chunk):
         next_look = next_budget_look(run)
         return run.ledger.postpone(chunk, min(next_look, refusal.cap.until or next_look), text)
     if on_reach == "publish":

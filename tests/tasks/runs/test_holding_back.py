@@ -313,3 +313,13 @@ def test_a_cancelled_run_reserves_nothing_for_what_was_never_posted_and_goes_on_
 
 def stop(*_: Any, **__: Any) -> None:
     raise Stop
+
+
+def test_answers_are_published_only_when_what_is_on_its_way_has_left_no_room_for_more(
+    priced: Workspace,
+) -> None:
+    priced.change("budget", {"run_usd": 1.95, "on_reach": "publish"})
+    receipt = priced.run()
+    assert receipt["cost_usd"] == pytest.approx(1.2)
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    everything_once(priced)
