@@ -14,8 +14,9 @@ from tasks.ledger.caps import Refusal
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
-from tasks.runs.budgets import reservation, spending_caps
+from tasks.runs.budgets import spending_caps
 from tasks.runs.chunk_files import requests_name
+from tasks.runs.estimates import reservation
 from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
 
@@ -68,7 +69,7 @@ def move_if_admitted(
     TerminalError for budgets that cannot be kept, such as those of a file that is wrong by now: nothing more is posted.
     """
     try:
-        caps = spending_caps(run.job, run.clock.now())
+        caps = spending_caps(run.job, run.clock.now(), run.estimate)
     except ConfigError as error:
         raise TerminalError(f"{run.title}: {error}") from error
     return run.ledger.move_if_admitted(
@@ -115,8 +116,9 @@ def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = 
     """The record of a posting. One that the ledger does not remember was intended when its copy says."""
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     copy = kept_copy(run.folder, replace(chunk, posting=posting))
+    margin = {"margin": run.estimate.input_margin} if run.estimate else {}
     reserved_tokens, reserved_usd = reservation(
-        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests
+        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests, **margin
     )
     return BatchRecord(
         run_id=run.id,

@@ -323,3 +323,20 @@ def test_answers_are_published_only_when_what_is_on_its_way_has_left_no_room_for
     assert receipt["cost_usd"] == pytest.approx(1.2)
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     everything_once(priced)
+
+
+def test_a_batch_reserves_its_prompts_as_high_as_the_estimate_may_be_off(priced: Workspace) -> None:
+    priced.source(5)
+    priced.run()
+    (batch,) = priced.batches()  # nobody knows the tokenizer of m
+    assert batch.reserved_tokens == round(1.4 * batch.tokens_estimate) + 5 * 10
+
+
+def test_a_budget_that_pictures_make_useless_is_an_error_before_anything_is_posted(priced: Workspace) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a.example/{{ id }}.png"}}
+    priced.change("prompt.user", [{"type": "text", "text": "What is it?"}, picture])
+    priced.change("budget", {"run_usd": 9.0})
+    for options in ({"dry_run": True}, {}):
+        with pytest.raises(ConfigError, match=r"budget\.run_usd: how many tokens pictures are to m"):
+            priced.run(**options)
+    assert priced.ledger.latest_run("letters", "k") is None
