@@ -124,7 +124,7 @@ def test_earlier_batches_of_other_prompts_narrow_nothing_and_say_nothing_of_answ
 def test_what_prompts_are_reserved_as_goes_by_how_uncertain_their_count_is(
     made: dict[str, Any], margin: float
 ) -> None:
-    limit = {"params": {"max_tokens" if "provider" in made else "max_completion_tokens": 50}}
+    limit: dict[str, Any] = {"params": {"max_tokens" if "provider" in made else "max_completion_tokens": 50}}
     assert estimated(**made, **limit).input_margin == pytest.approx(margin)
 
 
