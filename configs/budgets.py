@@ -13,7 +13,7 @@ Usd = Annotated[float, Field(strict=True, ge=0.000001, le=10**9)]
 
 
 class Budget(Frozen):
-    """What a job may cost in USD: what it has cost, and what its open batches may at most. Null means no limit.
+    """What a job may cost in USD: what it has cost, and what its open batches reserve. Null means no limit.
 
     A batch that would go beyond it is not posted; what is posted is collected. Days and months begin at midnight in the
     job's time zone.
@@ -24,13 +24,14 @@ class Budget(Frozen):
     month_usd: Usd | None = Field(None, description="For all runs of the job in a month.")
     approve_above_usd: Usd | None = Field(
         None,
-        description="A run that may cost more, by its estimate with answers as long as they may be, posts nothing until somebody"
+        description="A run that may cost more, by what its batches reserve (answers as long as they may be), posts nothing until somebody"
         " approves it: `nightmail approve RUN`, or the deployment `approve`.",
     )
     on_reach: Literal["wait", "stop", "publish"] = Field(
         "wait",
         description="What a run does that would go beyond this budget or one of configs/budgets.yaml: wait for the next window"
-        " (or a higher budget), stop with an error when its open batches are collected, or publish the answers it has.",
+        " (or for room, or a higher budget); or, when its open batches are collected and there is still no room, stop with an"
+        " error, or publish the answers it has, the other rows as `cancelled`.",
     )
 
     @property

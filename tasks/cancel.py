@@ -19,7 +19,7 @@ from tasks.orchestration.sleep import sleep_until
 from tasks.publish import publish
 from tasks.runs.queries import find_run, open_ledger
 from tasks.runs.session import Run, hold_lease
-from tasks.runs.submission import adopt, begun_posting
+from tasks.runs.submission import adopt, begun_posting, release
 
 
 def cancel_run(
@@ -68,6 +68,7 @@ def _cancel(run: Run, chunk: ChunkRecord) -> str:
             run.clock.sleep(run.job.pace.first_seconds)
             posted = adopt(run, chunk)
     if posted is None:
+        release(run, chunk)
         return f"chunk {chunk.number}: nothing was posted"
     batch = run.ledger.batch(posted)
     if batch.cancel_asked_at is None:

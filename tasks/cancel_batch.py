@@ -7,12 +7,10 @@ from typing import Any
 
 from configs.errors import NotFound
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.transitions import ChunkState
+from tasks.ledger.transitions import BATCH_CANCELLED, ChunkState
 from tasks.orchestration.step import step
 from tasks.runs.session import Run
 from tasks.runs.submission import adopt, begun_posting
-
-_BATCH_CANCELLED = "batch_cancelled"  # the code that rows without an answer get
 
 
 @step("cancel batch", "cancel batch of chunk {chunk.number}")
@@ -52,4 +50,4 @@ def _ended(run: Run, chunk: ChunkRecord, reason: str) -> ChunkRecord:
 
 
 def _end(run: Run, reason: str) -> dict[str, Any]:
-    return {"ended_at": run.clock.now(), "error_code": _BATCH_CANCELLED, "error_message": reason}
+    return {"ended_at": run.clock.now(), "error_code": BATCH_CANCELLED, "error_message": reason}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from configs.errors import IntegrityError
 from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.transitions import ChunkState
+from tasks.ledger.transitions import BATCH_CANCELLED, ChunkState
 from tasks.orchestration.step import step
 from tasks.reuse.earlier_rows import EarlierRows, rows_copied
 from tasks.runs import vectors
@@ -91,7 +91,7 @@ def _write(
         attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
         if not attempts and chunk.requests:
             reason = chunk.not_posted or "the run gave up before this was posted"
-            attempts = [Attempt(error=("batch_cancelled", reason), counts=False)]
+            attempts = [Attempt(error=(BATCH_CANCELLED, reason), counts=False)]
         earlier = _earlier_rows(run, chunk, lines)
         answer_column = _answer_column(run, chunk, attempts, parser, earlier)
         sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))

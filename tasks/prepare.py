@@ -82,6 +82,15 @@ def prepare(run: Run, reporter: Reporter) -> None:
                 _with_progress(request_plan, request_plan.row_slices(), reporter),
             )
         )
+        estimated = estimate(
+            run.job,
+            run.clock.now(),
+            sum(chunk.tokens_estimate for chunk in chunks),
+            sum(chunk.requests for chunk in chunks),
+            request_plan.sample.summary(),
+            history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
+        )
+        check_budgets(run.job, run.clock.now(), estimated)
     except ConfigError:
         run.folder.remove("")
         run.ledger.delete_run()
@@ -89,24 +98,19 @@ def prepare(run: Run, reporter: Reporter) -> None:
     dataset = request_plan.dataset
     for line in dataset.bad_lines:
         run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
-    estimated = estimate(
-        run.job,
-        run.clock.now(),
-        sum(chunk.tokens_estimate for chunk in chunks),
-        sum(chunk.requests for chunk in chunks),
-        request_plan.sample.summary(),
-        history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
-    ).as_json()
-    write_run_file(run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated)
+    write_run_file(
+        run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated.as_json()
+    )
     run.ledger.replace_chunks(
         chunks,
         state=RunState.RUNNING,
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
-        estimate=estimated,
+        estimate=estimated.as_json(),
         prompt_key=request_plan.prompt_key,
         prompt_kind=request_plan.prompt_kind if _is_counted(run.job, request_plan) else None,
     )
+    run.reload()
     reporter.note(_prepared_text(run.job, chunks))
 
 
@@ -154,6 +158,7 @@ def _take_over(run: Run, reporter: Reporter) -> None:
         bad_lines=prepared.bad_lines,
         estimate=prepared.estimate,
     )
+    run.reload()
     reporter.note(f"warning: the ledger is older than this run; {_LOOKED_FOR}")
 
 
@@ -181,6 +186,7 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         request_plan.sample.summary(),
         history,
     )
+    check_budgets(job, resolved.now, estimated)
     planned_reuse = reuse.reuse(job, resolved.now, estimated, history) if job.reuse else None
     return Plan(
         job=job.name,

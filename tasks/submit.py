@@ -22,6 +22,8 @@ from tasks.runs.submission import (
     intend_if_admitted,
     move_if_admitted,
     new_batch,
+    readmit,
+    released_if_refused,
     submission_of,
 )
 
@@ -48,6 +50,10 @@ def submit(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         adopted = adopt(run, chunk)
         if adopted is not None:
             return adopted
+        readmitted = readmit(run, chunk)
+        if not isinstance(readmitted, ChunkRecord):
+            return hold_back(run, chunk, readmitted)
+        chunk = readmitted
     if chunk.state is ChunkState.INTENDED:
         chunk = _upload(run, chunk)
     return _create(run, chunk)
@@ -94,7 +100,7 @@ def _upload(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     if kept_copy(run.folder, chunk) is None:
         keep_copy(run.folder, batch)
     run.ledger.check()
-    with run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
+    with released_if_refused(run, chunk), run.folder.read(requests_name(chunk.number, chunk.attempt)) as file:
         file_id = run.service.upload(name, file)
     return _uploaded(run, chunk, name, file_id)
 
@@ -108,6 +114,7 @@ def _create(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batch = replace(run.ledger.batch(chunk), create_sent_at=run.clock.now())
     keep_copy(run.folder, batch)
     run.ledger.update_batch(chunk, create_sent_at=batch.create_sent_at)
-    created = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
+    with released_if_refused(run, chunk):
+        created = run.service.create(submission_of(run, chunk, batch), batch.file_id or "")
     run.end_pause(f"the provider took batch {created.id}")
     return confirm(run, chunk, created, "created")

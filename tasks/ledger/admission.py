@@ -28,6 +28,12 @@ _MAY_BE_POSTED = timedelta(days=1)  # from an intent whose batch nobody has seen
 _LATE = timedelta(hours=1)  # services end batches late
 
 
+# It ended before it came to be, or was refused as a whole: nothing was asked, as far as no answers are booked.
+never_asked = batches.c.ended_at.is_not(None) & (
+    batches.c.batch_id.is_(None) | (batches.c.status == "failed")
+)
+
+
 def admit(
     connection: Connection,
     batch: BatchRecord,
@@ -205,7 +211,4 @@ def _tokens() -> sa.ColumnElement[Any]:
 
 def _counted(booked: sa.ColumnElement[Any], reserved: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """What a batch counts for: what is booked, nothing where nothing was asked, else what is reserved."""
-    never_asked = batches.c.ended_at.is_not(None) & (
-        batches.c.batch_id.is_(None) | (batches.c.status == "failed")
-    )
     return sa.case((batches.c.input_tokens.is_not(None), booked), (never_asked, 0), else_=reserved)

@@ -12,6 +12,14 @@ from tasks.ledger.schema import batches, chunks
 from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import ChunkState, RunState
 
+# Of the chunk that it is joined with.
+is_current_batch = sa.and_(
+    chunks.c.run_id == batches.c.run_id,
+    chunks.c.number == batches.c.chunk,
+    chunks.c.attempt == batches.c.attempt,
+    chunks.c.posting == batches.c.posting,
+)
+
 
 def query_runs(transactions: Transactions, query: sa.Select[Any]) -> tuple[RunRecord, ...]:
     """Runs in the order of the query."""

@@ -16,7 +16,14 @@ from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost
 from tasks.ledger import admission
 from tasks.ledger.caps import Refusal, SpendingCap
-from tasks.ledger.reading import current_batch, query_batches, query_runs, read_batches, read_chunks
+from tasks.ledger.reading import (
+    current_batch,
+    is_current_batch,
+    query_batches,
+    query_runs,
+    read_batches,
+    read_chunks,
+)
 from tasks.ledger.records import BatchRecord, ChunkRecord, IndexRecord, RunRecord
 from tasks.ledger.schema import batches, chunks, events, reuse_indexes, runs
 from tasks.ledger.transactions import Transactions
@@ -131,9 +138,10 @@ class RunLedger:
         return read_chunks(self._transactions, self.run_id, chunks.c.number == number)[0]
 
     def others_on_their_way(self, chunk: ChunkRecord) -> bool:
-        """Whether another chunk of the run is posted, or its answers are not merged yet."""
+        """Whether another chunk of the run is posted, or its answers are not merged yet; not one that was refused."""
         still = chunks.c.state.not_in((ChunkState.PREPARED, ChunkState.MERGED))
-        query = sa.select(chunks.c.number).where(chunks.c.run_id == self.run_id, still)
+        refused = sa.exists().where(is_current_batch, admission.never_asked)
+        query = sa.select(chunks.c.number).where(chunks.c.run_id == self.run_id, still & ~refused)
         return bool(self._transactions.read(query.where(chunks.c.number != chunk.number).limit(1)))
 
     def first_stat(self, name: str) -> int | None:
@@ -179,7 +187,7 @@ class RunLedger:
         next_look: datetime,
         **chunk_values: Any,
     ) -> ChunkRecord | Refusal:
-        """`move` with a batch that is new, if the account's quota and all budgets have room for it; else why not.
+        """`move` with a batch that is new or was refused, if the account's quota and all budgets have room for it; else why not.
 
         All runs' batches are counted, in the transaction that adds this one. `configured` is the job's own limit of enqueued
         tokens; whoever waits for room says when it looks again.
@@ -247,15 +255,7 @@ class RunLedger:
     def posted_batches(self) -> dict[int, BatchRecord]:
         """By chunk, the batches that the run waits for or is about to collect."""
         posted = chunks.c.state.in_((ChunkState.SUBMITTED, ChunkState.ENDED))
-        query = batches.select().join(
-            chunks,
-            sa.and_(
-                chunks.c.run_id == batches.c.run_id,
-                chunks.c.number == batches.c.chunk,
-                chunks.c.attempt == batches.c.attempt,
-                chunks.c.posting == batches.c.posting,
-            ),
-        )
+        query = batches.select().join(chunks, is_current_batch)
         found = query_batches(self._transactions, query.where(batches.c.run_id == self.run_id, posted))
         return {batch.chunk: batch for batch in found}
 
@@ -317,7 +317,9 @@ class RunLedger:
             raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
         values = {**_NOT_WAITING, **chunk_values, "state": to}
         self._set_chunk(connection, chunk, values)
-        if batch is not None:
+        if batch is not None:  # one that was refused is there, and admitted anew
+            this = batches.c.submission_key == batch.submission_key
+            connection.execute(batches.delete().where(this, admission.never_asked))
             connection.execute(batches.insert().values(**asdict(batch)))
         self._set_batch(connection, chunk, batch_values)
         self._log(connection, to, detail, chunk)

@@ -33,8 +33,11 @@ class ChunkState(StrEnum):
 MOVES: dict[ChunkState, frozenset[ChunkState]] = {
     ChunkState.PREPARED: frozenset({ChunkState.INTENDED, ChunkState.COLLECTED}),
     # To submitted: a ledger that is older than its run finds the batch at the provider.
-    ChunkState.INTENDED: frozenset({ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.COLLECTED}),
-    ChunkState.UPLOADED: frozenset({ChunkState.SUBMITTED, ChunkState.COLLECTED}),
+    # To itself: a posting that was refused is admitted anew.
+    ChunkState.INTENDED: frozenset(
+        {ChunkState.INTENDED, ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.COLLECTED}
+    ),
+    ChunkState.UPLOADED: frozenset({ChunkState.UPLOADED, ChunkState.SUBMITTED, ChunkState.COLLECTED}),
     ChunkState.SUBMITTED: frozenset({ChunkState.SUBMITTED, ChunkState.ENDED}),
     ChunkState.ENDED: frozenset({ChunkState.COLLECTED, ChunkState.UPLOADED, ChunkState.PREPARED}),
     ChunkState.COLLECTED: frozenset({ChunkState.MERGED, ChunkState.PREPARED}),
@@ -93,6 +96,7 @@ QUEUE_FULL = (
 # Nor is an account that cannot pay: the same file, when the run's pause is over.
 BILLING_REFUSED = BillingRefused.CODE
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=15), timedelta(hours=4)
+BATCH_CANCELLED = "batch_cancelled"  # the code that rows get whose batch was ended, or never posted
 FILE_NOT_FOUND = "file_not_found"  # seen right after an upload: the same file, then another upload
 OVERDUE_AFTER = timedelta(hours=1)  # services finish late; one that is stuck does not finish
 CANCEL_TAKES = timedelta(minutes=30)  # OpenAI says up to ten

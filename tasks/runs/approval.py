@@ -13,8 +13,7 @@ def missing_approval(run: Run) -> str | None:
     if run.job.budget.approve_above_usd is None:
         return None
     record = run.ledger.read_run()  # somebody may have approved it meanwhile
-    estimated = Estimate.model_validate(record.estimate) if record.estimate else None
-    reason = too_dear(run.job.budget, estimated)
+    reason = too_dear(run.job.budget, run.estimate)
     if reason is None or record.approved_at is not None:
         return None
     return (
@@ -26,8 +25,8 @@ def missing_approval(run: Run) -> str | None:
 def too_dear(budget: Budget, estimated: Estimate | None) -> str | None:
     """Why somebody has to approve a run of that estimate, with answers as long as they may be; None when nobody has to."""
     limit = budget.approve_above_usd
-    high = estimated.total_usd.high if estimated else None
-    if limit is None or (high is not None and high <= limit):
+    most = estimated.most_usd if estimated else None
+    if limit is None or (most is not None and most <= limit):
         return None
-    price = f"up to {amount_text(high, usd=True)}" if high is not None else "an unknown sum"
+    price = f"up to {amount_text(most, usd=True)}" if most is not None else "an unknown sum"
     return f"it may cost {price}, more than budget.approve_above_usd ({amount_text(limit, usd=True)})"

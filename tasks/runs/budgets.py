@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from fnmatch import fnmatchcase
-from math import ceil
 
 from configs.budgets import HouseBudget
 from configs.errors import ConfigError
@@ -12,20 +11,21 @@ from configs.job import Job
 from configs.load import load_budgets
 from tasks.ledger.caps import Matches, SpendingCap
 from tasks.ledger.store import Ledger
-from tasks.runs.estimates import answer_limit
+from tasks.runs.estimates import reservation
 from tasks.runs.prices import price_of
 from tasks.stages.cost.budget import window_end, window_start
 from tasks.stages.report.budget_state import BudgetState
+from tasks.stages.report.estimate import Estimate
 
-_INPUT_MARGIN = 1.05  # an estimate is within 5 % of what is billed
+_APPROVAL = "budget.approve_above_usd"  # a person may approve an unknown sum
 
 
-def spending_caps(job: Job, now: datetime) -> tuple[SpendingCap, ...]:
+def spending_caps(job: Job, now: datetime, estimated: Estimate | None) -> tuple[SpendingCap, ...]:
     """The budgets that hold for the job's batches now: its own, and the house-wide ones that match.
 
     ConfigError for one that cannot be kept.
     """
-    check_budgets(job, now)
+    check_budgets(job, now, estimated)
     return _caps(job, now)
 
 
@@ -75,27 +75,13 @@ def budget_states(job: Job, ledger: Ledger | None, run_id: str, now: datetime) -
     )
 
 
-def reservation(
-    job: Job, moment: datetime, prompt_tokens: int, requests: int
-) -> tuple[int | None, float | None]:
-    """Tokens and USD that a batch may take, which count as spent until it has ended; None for what is unknown."""
-    _, answer = answer_limit(job.prompt)
-    price = price_of(job, moment)
-    if requests == 0 or (price is not None and price.is_free and answer is None):
-        return None, 0.0
-    if answer is None:
-        return None, None
-    prompts = ceil(prompt_tokens * _INPUT_MARGIN)
-    usd = price.cost_usd(ceil(prompts / requests), answer) * requests if price is not None else None
-    return prompts + answer * requests, usd
-
-
-def check_budgets(job: Job, now: datetime) -> None:
-    """ConfigError for a budget that could not be kept, because nobody knows what a batch may cost."""
+def check_budgets(job: Job, now: datetime, estimated: Estimate | None = None) -> None:
+    """ConfigError for a budget that could not be kept, because nobody knows what a batch may cost; with the run's estimate,
+    also where its prompts hold what cannot be counted."""
     names = [budget.name for budget in _house_budgets(job) if budget.usd is not None]
     own = [key for key, _, _ in job.budget.windows]
     if job.budget.approve_above_usd is not None:
-        own.append("budget.approve_above_usd")
+        own.append(_APPROVAL)
     in_usd = own + [f"budget {name!r} of configs/budgets.yaml" for name in names]
     in_tokens = [
         f"budget {budget.name!r} of configs/budgets.yaml"
@@ -112,6 +98,12 @@ def check_budgets(job: Job, now: datetime) -> None:
         raise ConfigError(
             f"{(in_usd + in_tokens)[0]}: how long an answer may be is unknown, so it cannot be kept; limit it, e.g. by"
             " prompt.params.max_completion_tokens (max_tokens, max_output_tokens), or remove the budget"
+        )
+    limited = [name for name in in_usd if usd and name != _APPROVAL] + in_tokens
+    if limited and estimated is not None and estimated.uncounted:
+        raise ConfigError(
+            f"{limited[0]}: how many tokens {' and '.join(estimated.uncounted)} are to {job.prompt.model} at"
+            f" {job.provider.name} is unknown, so it cannot be kept; remove the budget, or leave them out of the prompt"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
 from typing import Final
 
 from configs.job import Job
@@ -16,6 +17,7 @@ from tasks.stages.report.estimate_text import method_text
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
 _SILENT: Final = ("/v1/embeddings", "/v1/moderations")
+_LEAST_MARGIN: Final = 1.05  # a count is within 5 % of what is billed
 _STAND_IN: Final = (0.8, 1.4)
 """Of a count by another model's tokenizer. Unmeasured: newer tokenizers of Anthropic's are said to make a third more."""
 
@@ -37,6 +39,8 @@ def estimate(
     output, output_method = _output_range(job.prompt, requests, history)
     prompt_tokens = counted_tokens if prompt.expected is None else prompt.expected
     whole = not sample.uncounted
+    margin = max(_LEAST_MARGIN, (prompt.high or 0) / max(1, counted_tokens))
+    _, most_usd = reservation(job, moment, counted_tokens, requests, margin)
     prompt_cost = usd_of(price, prompt_tokens if whole or (price and price.is_free) else None, 0, requests)
     return Estimate(
         prompt_tokens=prompt_tokens,
@@ -48,6 +52,9 @@ def estimate(
         total=_sum(prompt, output),
         total_usd=_cost(price, prompt, output, requests),
         realtime_usd=_cost(realtime, prompt, output, requests),
+        most_usd=most_usd if whole or not most_usd else None,
+        input_margin=margin,
+        uncounted=tuple(sample.uncounted),
         price_source=price and price.source,
         price_date=price and price.dated,
     )
@@ -104,6 +111,24 @@ def answer_limit(prompt: Prompt) -> tuple[str | None, int | None]:
         return None, None
     name, cap = found[0]
     return name, cap * prompt.choices
+
+
+def reservation(
+    job: Job, moment: datetime, prompt_tokens: int, requests: int, margin: float = _LEAST_MARGIN
+) -> tuple[int | None, float | None]:
+    """Tokens and USD that requests with so many counted tokens may take at most, which count as spent until their batch
+    has ended; None for what is unknown. `margin` is the estimate's."""
+    _, answer = answer_limit(job.prompt)
+    price = price_of(job, moment)
+    if requests == 0 or (price is not None and price.is_free and answer is None):
+        return None, 0.0
+    if answer is None:
+        return None, None
+    prompts = ceil(prompt_tokens * margin)
+    if price is not None and job.prompt.cache != "none":
+        price = price.with_cache_writes
+    usd = price.cost_usd(ceil(prompts / requests), answer) * requests if price is not None else None
+    return prompts + answer * requests, usd
 
 
 def _sum(prompt: TokenRange, output: TokenRange) -> TokenRange:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from configs.errors import NotFound, TerminalError, TransientError
 from tasks.ledger.caps import Holder, NoRoom, OverBudget, Quota, QuotaSource, Refusal
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.transitions import ChunkState
+from tasks.ledger.transitions import BATCH_CANCELLED, ChunkState
 from tasks.runs.session import Run
 from tasks.stages.cost.budget import reached_text
 
@@ -81,16 +81,20 @@ def _look_at_forsaken(run: Run, refusal: NoRoom) -> None:
 def _over_budget(run: Run, chunk: ChunkRecord, refusal: OverBudget) -> ChunkRecord:
     text = _reached_text(run, refusal)
     on_reach = run.job.budget.on_reach
+    # What is on its way may cost less than it has reserved.
+    if on_reach == "wait" or run.ledger.others_on_their_way(chunk):
+        next_look = next_budget_look(run)
+        return run.ledger.postpone(chunk, min(next_look, refusal.cap.until or next_look), text)
     if on_reach == "publish":
-        return run.ledger.move(chunk, ChunkState.COLLECTED, f"not posted: {text}", not_posted=text)
-    if on_reach == "stop" and not run.ledger.others_on_their_way(chunk):
-        raise TerminalError(
-            f"{run.title}: {text}; what was posted is collected. The same command goes on when there is room, e.g. with a"
-            " higher budget; --set budget.on_reach=publish publishes the answers there are",
-            code="budget_reached",
-        )
-    next_look = next_budget_look(run)
-    return run.ledger.postpone(chunk, min(next_look, refusal.cap.until or next_look), text)
+        is_released = chunk.state in (ChunkState.INTENDED, ChunkState.UPLOADED)
+        values = {"error_code": BATCH_CANCELLED, "error_message": text} if is_released else None
+        detail = f"not posted: {text}"
+        return run.ledger.move(chunk, ChunkState.COLLECTED, detail, batch_values=values, not_posted=text)
+    raise TerminalError(
+        f"{run.title}: {text}; what was posted is collected. The same command goes on when there is room, e.g. with a"
+        " higher budget; --set budget.on_reach=publish publishes the answers there are",
+        code="budget_reached",
+    )
 
 
 def next_budget_look(run: Run) -> datetime:

@@ -32,6 +32,7 @@ from tasks.runs.run_file import RunFile, read_run_file
 from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits
 from tasks.stages.read import source_fingerprint
+from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.receipt import Receipt
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder, join
@@ -78,6 +79,11 @@ class Run:
         self.stopping = stopping
         self.restored = False  # just now, into a ledger that did not know it
         self.clocks_compared = False  # this process has seen the provider's clock
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Of its tokens and cost, once its requests are made."""
+        return Estimate.model_validate(self.record.estimate) if self.record.estimate else None
 
     @property
     def giving_up(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,8 +14,9 @@ from tasks.ledger.caps import Refusal
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
-from tasks.runs.budgets import reservation, spending_caps
+from tasks.runs.budgets import spending_caps
 from tasks.runs.chunk_files import requests_name
+from tasks.runs.estimates import reservation
 from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
 
@@ -66,7 +69,7 @@ def move_if_admitted(
     TerminalError for budgets that cannot be kept, such as those of a file that is wrong by now: nothing more is posted.
     """
     try:
-        caps = spending_caps(run.job, run.clock.now())
+        caps = spending_caps(run.job, run.clock.now(), run.estimate)
     except ConfigError as error:
         raise TerminalError(f"{run.title}: {error}") from error
     return run.ledger.move_if_admitted(
@@ -81,6 +84,30 @@ def move_if_admitted(
     )
 
 
+def release(run: Run, chunk: ChunkRecord) -> None:
+    """A posting that was begun has no batch: until it is tried again it takes neither room nor money."""
+    run.ledger.update_batch(chunk, ended_at=run.clock.now())
+
+
+@contextmanager
+def released_if_refused(run: Run, chunk: ChunkRecord) -> Iterator[None]:
+    """Release the posting when the provider refuses it for good. What may have been posted stays reserved."""
+    try:
+        yield
+    except (TerminalError, ConfigError):
+        release(run, chunk)
+        raise
+
+
+def readmit(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
+    """The chunk as it is; one that was released, if quota and budgets have room for it again, else why not."""
+    batch = run.ledger.batch(chunk)
+    if batch.ended_at is None:
+        return chunk
+    again = replace(batch, ended_at=None)
+    return move_if_admitted(run, chunk, chunk.state, f"trying {batch.submission_key} again", again)
+
+
 def _intent(chunk: ChunkRecord, batch: BatchRecord) -> str:
     return f"posting {chunk.requests:,} requests as {batch.submission_key}"
 
@@ -89,8 +116,9 @@ def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = 
     """The record of a posting. One that the ledger does not remember was intended when its copy says."""
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     copy = kept_copy(run.folder, replace(chunk, posting=posting))
+    margin = {"margin": run.estimate.input_margin} if run.estimate else {}
     reserved_tokens, reserved_usd = reservation(
-        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests
+        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests, **margin
     )
     return BatchRecord(
         run_id=run.id,
@@ -131,6 +159,7 @@ def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str
         "submitted_at": run.service.clock.now() or now,  # by the clock that its window is told by
         "adopted": verb == "adopted",
         "expires_at": service_batch.expires_at,
+        "ended_at": None,  # of a posting that was released
     }
     return run.ledger.move(
         chunk,

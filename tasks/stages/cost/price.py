@@ -6,7 +6,7 @@ An unknown price is None, never a guess.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -59,6 +59,12 @@ class Price:
         """Whether every token is free."""
         return not self.tiers and self.input == self.output == self.cached_input == 0
 
+    @property
+    def with_cache_writes(self) -> Price:
+        """The prices if all input were written to the cache in the dearest way that has a price."""
+        tiers = tuple(replace(tier, input=_dearest_input(tier)) for tier in self.tiers)
+        return replace(self, input=_dearest_input(self), tiers=tiers)
+
     def cost_usd(self, input_tokens: int, output_tokens: float = 0, cached_tokens: int = 0) -> float:
         """The cost of ONE request; `input_tokens` is the whole prompt, `cached_tokens` the part read from cache.
 
@@ -106,6 +112,10 @@ class Price:
             rate = rates[np.searchsorted([tier.above for tier in self.tiers], input_tokens, side="left")]
         usd: _Usd = amount * rate * _PER_TOKEN
         return usd
+
+
+def _dearest_input(rates: Price | Tier) -> float:
+    return max(rates.input, rates.cache_write or 0.0, rates.cache_write_1h or 0.0)
 
 
 FREE = Price(0.0, 0.0, 0.0, "runs on this machine")

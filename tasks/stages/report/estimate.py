@@ -47,5 +47,13 @@ class Estimate(Document):
     total: TokenRange = Field(TokenRange(), description="Tokens of prompts and answers.")
     total_usd: CostRange = Field(CostRange(), description="Price of prompts and answers as batches.")
     realtime_usd: CostRange = Field(CostRange(), description="What the same would cost in real time.")
+    most_usd: float | None = Field(
+        None,
+        description="What it may cost at most: answers as long as the job lets them be, as budgets reserve it; null when unknown.",
+    )
+    input_margin: float = Field(
+        1.05, description="Prompts are reserved as so many times what was counted of them."
+    )
+    uncounted: tuple[str, ...] = Field((), description="Kinds of media whose tokens nobody can count.")
     price_source: str | None = Field(None, description="Where the batch price comes from.")
     price_date: str | None = Field(None, description="Since when it holds, where that is known.")

@@ -332,3 +332,30 @@ def test_a_run_that_was_killed_after_its_intent_keeps_its_reservation(
     ask(new_run("r1", "a"), clock, caps=(cap,), reserved_usd=4.0)
     ledger.claim("r1", "successor", 60, lambda _: True)  # the process died, another has taken over
     assert not admitted(ask(new_run("r2", "b"), clock, caps=(cap,), reserved_usd=2.0))
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "counts"),
+    [
+        (S.PREPARED, {}, False),
+        (S.UPLOADED, {}, True),
+        (S.UPLOADED, {"ended_at": True}, False),
+        (S.SUBMITTED, {"batch_id": "b"}, True),
+        (S.ENDED, {"batch_id": "b", "ended_at": True, "status": "completed"}, True),
+        (S.ENDED, {"batch_id": "b", "ended_at": True, "status": "failed"}, False),
+        (S.MERGED, {"batch_id": "b", "ended_at": True, "status": "completed"}, False),
+    ],
+    ids=["prepared", "perhaps posted", "refused", "posted", "ended", "queue was full", "merged"],
+)
+def test_what_a_chunk_that_waits_for_money_may_still_hope_for(
+    new_run: NewRun, clock: HandClock, state: S, values: dict[str, Any], counts: bool
+) -> None:
+    run = new_run(chunks=2)
+    if state is not S.PREPARED:
+        ask(run, clock)
+        values = {name: clock.now() if value is True else value for name, value in values.items()}
+        run.update_batch(run.chunk(1), **values)
+        path = list(S)[list(S).index(S.INTENDED) + 1 : list(S).index(state) + 1]
+        for each in path:
+            run.move(run.chunk(1), each, "x")
+    assert run.others_on_their_way(run.chunk(2)) is counts

@@ -11,11 +11,18 @@ from configs.budgets import HouseBudget
 from configs.errors import ConfigError
 from configs.job import Job
 from tasks.runs import budgets, prices
-from tasks.runs.budgets import budget_states, check_budgets, reservation, spending_caps
+from tasks.runs.budgets import budget_states, check_budgets, spending_caps
+from tasks.runs.estimates import reservation
 from tasks.stages.report.budget_state import budget_lines
+from tasks.stages.report.estimate import Estimate
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
-PRICES = {"prices": [{"model": "known", "input": 10, "output": 100}]}
+PRICES = {
+    "prices": [
+        {"model": "known", "input": 10, "output": 100},
+        {"model": "writes", "input": 10, "output": 100, "cache_write": 12.5, "cache_write_1h": 20},
+    ]
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +46,11 @@ def job(
 
 
 CAPPED = {"params": {"max_completion_tokens": 50}}
+ANTHROPIC = job(provider="anthropic", model="writes", params={"max_tokens": 50})
+
+
+def caching(mode: str) -> Job:
+    return job(provider="anthropic", model="writes", params={"max_tokens": 50}, cache=mode)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +63,21 @@ CAPPED = {"params": {"max_completion_tokens": 50}}
         (job(model="unknown", **CAPPED), 1_550, None),
         (job(provider="local", model="echo"), None, 0.0),
         (job(endpoint="/v1/embeddings"), 1_050, 1_050 * 10 / 1e6),
+        (ANTHROPIC, 1_550, (1_050 * 10 + 500 * 100) / 1e6),
+        (caching("mark"), 1_550, (1_050 * 20 + 500 * 100) / 1e6),
+        (caching("prime"), 1_550, (1_050 * 20 + 500 * 100) / 1e6),
     ],
-    ids=["capped", "two answers each", "no cap", "no price", "free", "no answers"],
+    ids=[
+        "capped",
+        "two answers each",
+        "no cap",
+        "no price",
+        "free",
+        "no answers",
+        "no cache",
+        "marked",
+        "primed",
+    ],
 )
 def test_a_batch_reserves_its_prompts_and_the_longest_answers(
     made: Job, tokens: int | None, usd: float | None
@@ -68,7 +93,7 @@ def test_a_cap_holds_for_what_matches_in_the_jobs_zone(monkeypatch: pytest.Monke
         HouseBudget(name="ours", tokens=9, window="week", job="let*", model="kn?wn"),
     )
     monkeypatch.setattr(budgets, "load_budgets", lambda: house)
-    own, shared = spending_caps(job({"day_usd": 2.0}, **CAPPED), AT)
+    own, shared = spending_caps(job({"day_usd": 2.0}, **CAPPED), AT, None)
     assert (own.name, own.usd, own.limit) == ("budget.day_usd", 2.0, 2.0)
     assert own.since == datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
     assert own.until == datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
@@ -111,6 +136,42 @@ def test_a_budget_that_nobody_could_keep_is_an_error(
     else:
         with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
             check_budgets(made, AT)
+
+
+PICTURES = Estimate(prompt_tokens=9, method="x", cost_usd=None, uncounted=("pictures", "sounds"))
+
+
+@pytest.mark.parametrize(
+    ("made", "house", "said"),
+    [
+        (
+            job({"run_usd": 1.0}, **CAPPED),
+            (),
+            r"budget\.run_usd: how many tokens pictures and sounds are to known",
+        ),
+        (job(**CAPPED), (TOKENS,), r"budget 't' of configs/budgets\.yaml: how many tokens pictures"),
+        (job(provider="local", model="echo", **CAPPED), (DOLLARS, TOKENS), "budget 't' of"),
+        (job(provider="local", model="echo"), (DOLLARS,), None),
+        (job({"approve_above_usd": 1.0}, **CAPPED), (), None),
+        (job(**CAPPED), (), None),
+    ],
+    ids=["dollars", "tokens", "tokens of a free model", "a free model", "a person may", "no budget"],
+)
+def test_a_budget_is_no_use_for_prompts_with_what_nobody_can_count(
+    monkeypatch: pytest.MonkeyPatch, made: Job, house: tuple[HouseBudget, ...], said: str | None
+) -> None:
+    monkeypatch.setattr(budgets, "load_budgets", lambda: house)
+    if said is None:
+        check_budgets(made, AT, PICTURES)
+    else:
+        with pytest.raises(ConfigError, match=said):
+            check_budgets(made, AT, PICTURES)
+
+
+def test_a_reservation_goes_by_the_estimates_own_uncertainty() -> None:
+    tokens, usd = reservation(job(**CAPPED), AT, 1_000, 10, 1.4)
+    assert tokens == 1_900
+    assert usd == pytest.approx((1_400 * 10 + 500 * 100) / 1e6)
 
 
 def test_a_state_says_how_much_is_gone_and_until_when() -> None:

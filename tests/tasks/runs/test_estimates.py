@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from configs.budgets import Budget
 from configs.job import Job
 from rigs.workspace import Workspace
+from tasks.runs.approval import too_dear
 from tasks.runs.estimates import estimate
 from tasks.stages.cost.calibration import CountedBatch, History
 from tasks.stages.prompt.token_sample import SampleSummary
@@ -101,6 +104,43 @@ def test_earlier_batches_of_other_prompts_narrow_nothing_and_say_nothing_of_answ
     assert found.prompt == TokenRange(low=59_000, expected=85_000, high=101_000)
     assert found.output == TokenRange(low=0, high=5_000)
     assert "schema and tools as JSON" in found.method
+
+
+@pytest.mark.parametrize(
+    ("made", "margin"),
+    [
+        ({}, 1.05),
+        ({"model": "claude-sonnet-4-5", "provider": "anthropic"}, 1.414),
+        ({"history": History([replace(BATCHES[0], input_tokens=20_000)], same_prompt=True)}, 2.02),
+        ({"history": History(BATCHES, same_prompt=True)}, 1.05),
+    ],
+    ids=[
+        "its own tokenizer",
+        "another one in its place",
+        "the provider counts more",
+        "the provider counts fewer",
+    ],
+)
+def test_what_prompts_are_reserved_as_goes_by_how_uncertain_their_count_is(
+    made: dict[str, Any], margin: float
+) -> None:
+    limit: dict[str, Any] = {"params": {"max_tokens" if "provider" in made else "max_completion_tokens": 50}}
+    assert estimated(**made, **limit).input_margin == pytest.approx(margin)
+
+
+def test_the_most_a_run_may_cost_goes_by_the_limit_of_its_answers_and_not_by_earlier_ones() -> None:
+    found = estimated(history=History(BATCHES, same_prompt=True), **CAP)
+    assert found.most_usd == pytest.approx(0.105 * 0.375 + 0.005 * 2.25)
+    assert found.total_usd.high is not None
+    assert found.total_usd.high < 0.045 < found.most_usd
+    assert "up to $0.0506" in str(too_dear(Budget(approve_above_usd=0.045), found))
+    assert too_dear(Budget(approve_above_usd=0.051), found) is None
+
+
+def test_nobody_knows_the_most_that_uncounted_media_cost() -> None:
+    found = estimated(uncounted={"pictures": 6}, **CAP)
+    assert (found.most_usd, found.uncounted) == (None, ("pictures",))
+    assert "an unknown sum" in str(too_dear(Budget(approve_above_usd=1.0), found))
 
 
 def test_history_makes_no_unknown_picture_known() -> None:

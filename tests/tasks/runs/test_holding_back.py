@@ -259,3 +259,84 @@ def test_a_budgets_file_that_breaks_under_a_run_keeps_nothing_posted_from_being_
     assert priced.run()["rows"] == {"total": 5, "succeeded": 5}
     with pytest.raises(ConfigError, match="windw"):
         priced.run(key="k2")
+
+
+@pytest.mark.parametrize("op", ["upload", "create"])
+def test_a_posting_that_is_refused_for_good_reserves_nothing_and_is_admitted_anew(
+    priced: Workspace, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    priced.source(5)
+    priced.change("budget", {"day_usd": 1.1, "on_reach": "stop"})
+    priced.service.fault(op, "status:400")
+    with pytest.raises(TerminalError, match="HTTP 400"):
+        priced.run(key="k1")
+    assert priced.run(key="k2")["rows"] == {"total": 5, "succeeded": 5}
+    with pytest.raises(TerminalError, match=r"budget\.day_usd is reached"):
+        priced.run(key="k1")
+    assert batch_of(priced, "k1").batch_id is None
+    tomorrow = datetime.now(UTC)
+    monkeypatch.setattr(budgets, "window_start", lambda *_: tomorrow)
+    assert priced.run(key="k1")["rows"] == {"total": 5, "succeeded": 5}
+    (batch,) = priced.batches_of("k1")
+    assert batch.intended_at > tomorrow
+    assert batch.cost_usd is not None
+
+
+def test_a_refused_posting_that_finds_no_room_again_is_published_as_cancelled(priced: Workspace) -> None:
+    priced.source(5)
+    priced.change("budget", {"day_usd": 1.1, "on_reach": "publish"})
+    priced.service.fault("create", "status:400")
+    with pytest.raises(TerminalError, match="HTTP 400"):
+        priced.run()
+    priced.run(key="k2", overrides=["output.path=out/other"])
+    assert priced.run()["rows"] == {"total": 5, "cancelled": 5}
+
+
+@pytest.mark.parametrize("how", ["killed", "refused for billing"])
+def test_a_cancelled_run_reserves_nothing_for_what_was_never_posted_and_goes_on_later(
+    priced: Workspace, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    priced.source(5)
+    priced.change("budget", {"day_usd": 1.9, "on_reach": "stop"})
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        if how == "killed":
+            kill_at(patched, "upload")
+        else:
+            priced.service.fault("create", "unpaid:billing_hard_limit_reached")
+            patched.setattr("flows.enrich.sleep_until", stop)
+        priced.run(key="k1")
+    lines = cancel_run(priced.home, os.environ, SystemClock(), "letters/k1", SilentReporter())
+    assert lines[0] == "chunk 1: nothing was posted"
+    assert priced.run(key="k2")["rows"] == {"total": 5, "succeeded": 5}
+    assert priced.run(key="k1")["rows"] == {"total": 5, "succeeded": 5}
+
+
+def stop(*_: Any, **__: Any) -> None:
+    raise Stop
+
+
+def test_answers_are_published_only_when_what_is_on_its_way_has_left_no_room_for_more(
+    priced: Workspace,
+) -> None:
+    priced.change("budget", {"run_usd": 1.95, "on_reach": "publish"})
+    receipt = priced.run()
+    assert receipt["cost_usd"] == pytest.approx(1.2)
+    assert receipt["rows"] == {"total": 10, "succeeded": 10}
+    everything_once(priced)
+
+
+def test_a_batch_reserves_its_prompts_as_high_as_the_estimate_may_be_off(priced: Workspace) -> None:
+    priced.source(5)
+    priced.run()
+    (batch,) = priced.batches()  # nobody knows the tokenizer of m
+    assert batch.reserved_tokens == round(1.4 * batch.tokens_estimate) + 5 * 10
+
+
+def test_a_budget_that_pictures_make_useless_is_an_error_before_anything_is_posted(priced: Workspace) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a.example/{{ id }}.png"}}
+    priced.change("prompt.user", [{"type": "text", "text": "What is it?"}, picture])
+    priced.change("budget", {"run_usd": 9.0})
+    for options in ({"dry_run": True}, {}):
+        with pytest.raises(ConfigError, match=r"budget\.run_usd: how many tokens pictures are to m"):
+            priced.run(**options)
+    assert priced.ledger.latest_run("letters", "k") is None
