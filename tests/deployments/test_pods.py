@@ -56,6 +56,7 @@ def test_a_pod_gets_the_settings_of_pool_and_deployment(
     assert container["resources"]["limits"] == {"memory": "2Gi"}
 
 
+@pytest.mark.soak
 def test_a_pod_that_is_told_to_go_hands_its_run_back(
     template: dict[str, Any],
     prefect_server: PrefectServer,

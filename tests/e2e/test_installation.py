@@ -151,6 +151,7 @@ def test_a_run_over_its_error_budget_is_told(
     assert "over its error budget" in told["text"]
 
 
+@pytest.mark.soak
 def test_a_backfill_buys_every_date_once_and_goes_past_the_one_that_fails(
     site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.enrich import enrich
+from rigs.checkout import ROOT
 from rigs.command_line import nightmail, until
 from rigs.deployed import Deployed
 from rigs.prefect_server import PrefectServer, latest_run, logged
@@ -112,7 +113,9 @@ def test_in_a_deployment_the_line_is_all(deployed: Deployed, name: str) -> None:
     assert "\n" not in line
     until(lambda: (40, line) in logged(deployed.client, run))
     assert [text for level, text in logged(deployed.client, run) if level >= 40] == [line]
-    assert "Traceback" not in deployed.log
+    # The worker has tracebacks of its own, such as that of a connection it lost on a busy machine.
+    ours = tuple(f'File "{ROOT / room}' for room in ("flows", "tasks", "configs"))
+    assert not [frame for frame in deployed.log.splitlines() if frame.strip().startswith(ours)]
 
 
 def test_a_run_that_is_cancelled_or_interrupted_at_a_terminal_says_so_in_a_line(

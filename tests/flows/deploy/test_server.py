@@ -156,6 +156,7 @@ def test_a_run_is_looked_at_and_waked_after_three_silent_heartbeats() -> None:
     assert rule["trigger"]["within"] >= SILENT.total_seconds() >= 3 * beat, "or the look comes too early"
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_what_an_earlier_version_set_up_is_undone(
     prefect_client: SyncPrefectClient, set_up: Callable[..., list[str]]
