@@ -36,6 +36,7 @@ from tasks.runs.session import Run, shard_limits
 from tasks.stages.plan import RequestPlan, RowSlice
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.recall import Recall
+from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.plan import Plan
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
@@ -61,19 +62,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
     try:
         write_run_file(run.folder, run.record)
         run.folder.remove("chunks")
-        request_plan = RequestPlan(
-            run.job, shard_limits(run.job, run.service.limits), run.service.limits.custom_id
-        )
-        if run.job.reuse is not None:
-            request_plan.recall = _recall(
-                run.job,
-                request_plan,
-                run.all_runs,
-                run.runs_url,
-                run.record.created_at,
-                reporter.note,
-                redo=run.record.redo,
-            )
+        request_plan = _request_plan(run, reporter)
         chunks = tuple(
             write_chunks(
                 run.folder,
@@ -82,14 +71,7 @@ def prepare(run: Run, reporter: Reporter) -> None:
                 _with_progress(request_plan, request_plan.row_slices(), reporter),
             )
         )
-        estimated = estimate(
-            run.job,
-            run.clock.now(),
-            sum(chunk.tokens_estimate for chunk in chunks),
-            sum(chunk.requests for chunk in chunks),
-            request_plan.sample.summary(),
-            history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
-        )
+        estimated = _estimate(run, request_plan, chunks)
         check_budgets(run.job, run.clock.now(), estimated)
     except ConfigError:
         run.folder.remove("")
@@ -112,6 +94,33 @@ def prepare(run: Run, reporter: Reporter) -> None:
     )
     run.reload()
     reporter.note(_prepared_text(run.job, chunks))
+
+
+def _request_plan(run: Run, reporter: Reporter) -> RequestPlan:
+    job = run.job
+    request_plan = RequestPlan(job, shard_limits(job, run.service.limits), run.service.limits.custom_id)
+    if job.reuse is not None:
+        request_plan.recall = _recall(
+            job,
+            request_plan,
+            run.all_runs,
+            run.runs_url,
+            run.record.created_at,
+            reporter.note,
+            redo=run.record.redo,
+        )
+    return request_plan
+
+
+def _estimate(run: Run, request_plan: RequestPlan, chunks: tuple[ChunkRecord, ...]) -> Estimate:
+    return estimate(
+        run.job,
+        run.clock.now(),
+        sum(chunk.tokens_estimate for chunk in chunks),
+        sum(chunk.requests for chunk in chunks),
+        request_plan.sample.summary(),
+        history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
+    )
 
 
 def _is_counted(job: Job, request_plan: RequestPlan) -> bool:

@@ -13,7 +13,7 @@ from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.ids import DuplicateFinder
 from tasks.stages.prompt.recall import Recalled
-from tasks.stages.report.estimate import CostRange, Estimate
+from tasks.stages.report.estimate import CostRange, Estimate, add_ranges
 from tasks.stages.report.plan import Duplicates, PlannedReuse
 
 
@@ -34,7 +34,7 @@ class ReuseCount:
         counted = self._reused
         summary = counted.sample.summary()
         saved = estimate(job, now, tokens.to_tokens(counted.units), counted.requests, summary, history)
-        return PlannedReuse(rows=counted.requests, total_usd=_sum(posted.total_usd, saved.total_usd))
+        return PlannedReuse(rows=counted.requests, total_usd=add_ranges(posted.total_usd, saved.total_usd))
 
     def duplicates(self, job: Job, posted: Estimate, requests: int) -> Duplicates | None:
         """The rows that ask what one before them asks; None where there are none. `posted` is the estimate of `requests`."""
@@ -44,17 +44,6 @@ class ReuseCount:
             return None
         once = job.reuse is not None and job.reuse.duplicates
         return Duplicates(rows=rows, usd=_share(posted.total_usd, rows / requests), asked_once=once)
-
-
-def _sum(one: CostRange, other: CostRange) -> CostRange:
-    def add(left: float | None, right: float | None) -> float | None:
-        return None if left is None or right is None else left + right
-
-    return CostRange(
-        low=add(one.low, other.low),
-        expected=add(one.expected, other.expected),
-        high=add(one.high, other.high),
-    )
 
 
 def _share(cost: CostRange, share: float) -> CostRange:

@@ -8,21 +8,23 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
-from tasks.stages.arrow_columns import strings
+from tasks.stages import arrow_columns
 from tasks.stages.plan import RowSlice
 from tasks.stages.prompt import tokens
-from tasks.stages.prompt.recall import RECALL_COLUMNS
+from tasks.stages.prompt.recall import RECALL_COLUMNS, Numbers
 from tasks.storage.run_folder import RunFolder
 
 # What is handed to the writer at once: bounds memory, whatever the size of a row.
 _SNAPSHOT_ROWS = 4_096
 _SNAPSHOT_BYTES = 2 << 20
 _LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
+_WHY_NOT_POSTED = ("skip_code", "reuse_run", "same_as")
 _RECALLED_LINES = pa.schema([*_LINES, *(pa.field(name, kind) for name, kind in RECALL_COLUMNS)])
 
 
@@ -59,11 +61,18 @@ def merged_chunks(folder: RunFolder) -> list[int]:
 def posted_ids(lines: BinaryIO) -> frozenset[str]:
     """The custom_ids that the first attempt of a chunk posts, from its file of lines."""
     file = pq.ParquetFile(lines)
-    reasons = [name for name in ("skip_code", "reuse_run", "same_as") if name in file.schema_arrow.names]
-    table = file.read(["custom_id", *reasons])
-    for reason in reasons:
-        table = table.filter(table.column(reason).is_null())
-    return frozenset(table.column("custom_id").to_pylist())
+    names = file.schema_arrow.names
+    table = file.read([name for name in ("custom_id", *_WHY_NOT_POSTED) if name in names])
+    return frozenset(table.column("custom_id").filter(arrow_columns.mask(is_posted(table))).to_pylist())
+
+
+def is_posted(lines: pa.Table) -> Numbers:
+    """Of each row whether the first attempt posts it: those that are skipped, answered before or copies have no request."""
+    posted = np.ones(lines.num_rows, bool)
+    for reason in _WHY_NOT_POSTED:
+        if reason in lines.column_names:
+            posted &= arrow_columns.to_numpy(arrow_columns.combined(lines.column(reason)).is_null())
+    return posted
 
 
 def line_id(line: bytes) -> str:
@@ -198,7 +207,7 @@ def _lines(row_slice: RowSlice) -> pa.RecordBatch:
     for row, skip in row_slice.piece.skipped:
         codes[row - row_slice.piece.start] = skip.code
         messages[row - row_slice.piece.start] = skip.message
-    columns = [strings(values) for values in (row_slice.ids, codes, messages)]
+    columns = [arrow_columns.strings(values) for values in (row_slice.ids, codes, messages)]
     copies = [(row - row_slice.piece.start, first) for row, first in row_slice.piece.copies]
     if row_slice.recalled is None:
         return pa.RecordBatch.from_arrays(columns, schema=_LINES)

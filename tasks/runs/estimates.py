@@ -12,7 +12,7 @@ from tasks.runs.prices import price_of, realtime_price_of
 from tasks.stages.cost.calibration import History
 from tasks.stages.cost.price import Price
 from tasks.stages.prompt.token_sample import SampleSummary
-from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
+from tasks.stages.report.estimate import CostRange, Estimate, TokenRange, add_ranges
 from tasks.stages.report.estimate_text import method_text
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
@@ -49,7 +49,7 @@ def estimate(
         prompt=prompt,
         output=output,
         output_method=output_method,
-        total=_sum(prompt, output),
+        total=add_ranges(prompt, output),
         total_usd=_cost(price, prompt, output, requests),
         realtime_usd=_cost(realtime, prompt, output, requests),
         most_usd=most_usd if whole or not most_usd else None,
@@ -129,17 +129,6 @@ def reservation(
         price = price.with_cache_writes
     usd = price.cost_usd(ceil(prompts / requests), answer) * requests if price is not None else None
     return prompts + answer * requests, usd
-
-
-def _sum(prompt: TokenRange, output: TokenRange) -> TokenRange:
-    def add(one: int | None, other: int | None) -> int | None:
-        return None if one is None or other is None else one + other
-
-    return TokenRange(
-        low=add(prompt.low, output.low),
-        expected=add(prompt.expected, output.expected),
-        high=add(prompt.high, output.high),
-    )
 
 
 def _cost(price: Price | None, prompt: TokenRange, output: TokenRange, requests: int) -> CostRange:

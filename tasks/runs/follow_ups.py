@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from configs.job import Job
 from tasks.ledger.records import ChunkRecord
-from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, rows_name
+from tasks.runs.chunk_files import enriched_name, is_posted, line_id, lines_name, requests_name, rows_name
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.arrow_columns import mask, strings, to_numpy
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip, one_line
@@ -73,10 +73,7 @@ def _rendered_anew(
 def _asked_ids(lines: pa.Table, wanted: frozenset[str]) -> pa.Array:
     """The custom_id of every row that is wanted, null elsewhere; a row that was never posted may share an id."""
     ids = lines.column("custom_id").combine_chunks()
-    is_asked = to_numpy(pc.is_in(ids, value_set=strings(sorted(wanted))))
-    for reason in ("skip_code", "reuse_run"):
-        if reason in lines.column_names:
-            is_asked &= to_numpy(lines.column(reason).combine_chunks().is_null())
+    is_asked = to_numpy(pc.is_in(ids, value_set=strings(sorted(wanted)))) & is_posted(lines)
     return pc.if_else(mask(is_asked), ids, pa.scalar(None, ids.type))
 
 

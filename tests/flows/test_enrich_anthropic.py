@@ -20,8 +20,7 @@ from configs.home import Home
 from configs.progress import SilentReporter
 from fakes.anthropic_fake import AnthropicFake
 from flows.cli.main import main
-from rigs.clock import ImpatientClock
-from rigs.vendor_fakes import AnthropicWorkspace, anthropic_job
+from rigs.vendor_fakes import AnthropicWorkspace, anthropic_job, poor_answers_asked_again
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 
@@ -369,22 +368,6 @@ def test_clean_knows_batches_by_the_ledger_since_they_carry_no_key(
 def test_poor_answers_are_asked_again_by_choice_and_what_the_account_could_not_pay_for_after_a_pause(
     letters: AnthropicWorkspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = ImpatientClock()
-    monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
-    letters.change(
-        "prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    )
-    letters.change(
-        "retry", {"on": ["invalid", "truncated", "refused"], "max_attempts": 2, "tell_errors": True}
-    )
-    words = {"t-1": "invalid", "t-2": "truncated", "t-3": "refused", "t-4": "unpaid"}
-    letters.fake.script = {name: (word, "succeeded") for name, word in words.items()}
-    letters.run()
-    assert letters.statuses() == {"succeeded": 10}
-    assert letters.column("llm_attempts") == [1, 2, 2, 2, *[1] * 6]
-    assert clock.slept == [15]
-    file = next(letters.home.folder.glob("runs/letters/k/chunks/00001/requests-2.jsonl"))
-    told, *others = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
-    assert len(others) == 3
+    told = poor_answers_asked_again(letters, monkeypatch)
     assert [message["role"] for message in told["params"]["messages"]] == ["user", "assistant", "user"]
     assert told["params"]["messages"][1]["content"] == "Sure: it is fine."

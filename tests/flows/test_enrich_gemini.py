@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import signal
 import subprocess
@@ -17,8 +16,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.progress import SilentReporter
 from fakes.gemini_fake import KEY, GeminiFake
-from rigs.clock import ImpatientClock
-from rigs.vendor_fakes import GeminiWorkspace
+from rigs.vendor_fakes import GeminiWorkspace, poor_answers_asked_again
 from rigs.workspace import Workspace
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.orchestration.reporters import reporting_to
@@ -328,22 +326,6 @@ def test_nothing_of_ours_stays_at_google_but_results_that_it_cannot_delete(lette
 def test_poor_answers_are_asked_again_by_choice_and_what_the_account_could_not_pay_for_after_a_pause(
     letters: GeminiWorkspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = ImpatientClock()
-    monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
-    letters.change(
-        "prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    )
-    letters.change(
-        "retry", {"on": ["invalid", "truncated", "refused"], "max_attempts": 2, "tell_errors": True}
-    )
-    words = {"t-1": "invalid", "t-2": "truncated", "t-3": "refused", "t-4": "unpaid"}
-    letters.fake.script = {name: (word, "succeeded") for name, word in words.items()}
-    letters.run()
-    assert letters.statuses() == {"succeeded": 10}
-    assert letters.column("llm_attempts") == [1, 2, 2, 2, *[1] * 6]
-    assert clock.slept == [15]
-    file = next(letters.home.folder.glob("runs/letters/k/chunks/00001/requests-2.jsonl"))
-    told, *others = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
-    assert len(others) == 3
+    told = poor_answers_asked_again(letters, monkeypatch)
     assert [turn.get("role", "user") for turn in told["request"]["contents"]] == ["user", "model", "user"]
     assert told["request"]["contents"][1]["parts"] == [{"text": "Sure: it is fine."}]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rigs.clock import ImpatientClock
 from rigs.workspace import Workspace
 
 if TYPE_CHECKING:  # a vendor's fake brings its SDK, and few tests need it
@@ -40,6 +42,32 @@ class GeminiWorkspace(Workspace):
     """A workspace whose job goes to Gemini."""
 
     fake: GeminiFake
+
+
+def poor_answers_asked_again(
+    letters: AnthropicWorkspace | GeminiWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """A run in which poor answers are asked again by choice, and one row when the account can pay; the request that tells of
+    the invalid answer."""
+    clock = ImpatientClock()
+    monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+    letters.change(
+        "prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    )
+    letters.change(
+        "retry", {"on": ["invalid", "truncated", "refused"], "max_attempts": 2, "tell_errors": True}
+    )
+    words = {"t-1": "invalid", "t-2": "truncated", "t-3": "refused", "t-4": "unpaid"}
+    letters.fake.script = {name: (word, "succeeded") for name, word in words.items()}
+    letters.run()
+    assert letters.statuses() == {"succeeded": 10}
+    assert letters.column("llm_attempts") == [1, 2, 2, 2, *[1] * 6]
+    assert clock.slept == [15]
+    file = next(letters.home.folder.glob("runs/letters/k/chunks/00001/requests-2.jsonl"))
+    told, *others = [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
+    assert len(others) == 3
+    request: dict[str, Any] = told
+    return request
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from pydantic import Field
 
 from tasks.stages.report.document import Document
@@ -21,6 +23,19 @@ class CostRange(Document):
     low: float | None = Field(None, description="At least.")
     expected: float | None = Field(None, description="About.")
     high: float | None = Field(None, description="At most.")
+
+
+_Range = TypeVar("_Range", TokenRange, CostRange)
+
+
+def add_ranges(one: _Range, other: _Range) -> _Range:
+    """The sum of both; null where either is."""
+
+    def add(left: Any, right: Any) -> Any:
+        return None if left is None or right is None else left + right
+
+    others = other.as_json()
+    return type(one)(**{name: add(value, others[name]) for name, value in one.as_json().items()})
 
 
 class Revision(Document):
