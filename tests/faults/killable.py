@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,8 @@ def obey(order: dict[str, Any]) -> int:
         session.LEASE_SECONDS = order["lease_seconds"]
         # A heartbeat could be frozen inside a transaction, and then nobody gets past SQLite's lock.
         session._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
-    advance.fault_delay = lambda *_: __import__("datetime").timedelta(seconds=0.02)  # type: ignore[assignment]
-    session.pause_length = lambda *_: __import__("datetime").timedelta(seconds=0.1)  # type: ignore[assignment]
+    advance.fault_delay = lambda *_: timedelta(seconds=0.02)  # type: ignore[assignment]
+    session.pause_length = lambda *_: timedelta(seconds=0.1)  # type: ignore[assignment]
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
 
     def strike(what: str) -> None:

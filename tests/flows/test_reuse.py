@@ -380,7 +380,7 @@ def test_what_several_rows_ask_is_asked_once_and_all_get_its_outcome(
     assert retried["rows"] == {"total": 10, "succeeded": 6, "truncated": 2, "failed": 2}
     assert retried["retryable"] == 0
     answers = workspace.column("llm_answer")
-    assert all(word in answer for word, answer in zip(words[:6], answers, strict=False) if answer)
+    assert [answer[-2:] for answer in answers[:2]] == [" a", " b"]
     for row, word in enumerate(words):
         same = words.index(word)
         for column in ("answer", "status", "error_code", "finish_reason", "custom_id", "batch_id"):

@@ -128,10 +128,12 @@ def test_a_run_publishes_at_its_budget_and_a_retry_asks_what_was_not_posted(pric
 
 
 def test_follow_up_attempts_count_against_the_budget(priced: Workspace) -> None:
-    priced.faults("row_error:500:t-3*9")
-    priced.change("budget", {"run_usd": 2.0, "on_reach": "publish"})
-    assert priced.run()["rows"] == {"total": 10, "succeeded": 9, "failed": 1}
-    assert sum(batch.cost_usd or 0 for batch in priced.batches()) <= 2.0
+    priced.source(5)
+    priced.change("retry", {"on": ["truncated"], "max_attempts": 2})
+    priced.faults("length:t-0|t-1|t-2|t-3|t-4*1")
+    priced.change("budget", {"run_usd": 1.0, "on_reach": "publish"})
+    assert priced.run()["rows"] == {"total": 5, "truncated": 5}, "they keep what they had"
+    assert priced.paid() == {"1/1": 1}
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
