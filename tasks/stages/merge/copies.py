@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.stages import arrow_columns
-from tasks.stages.merge.lines import STATUSES, TOKENS, Numbers
+from tasks.stages.merge.lines import STATUSES, Numbers
 from tasks.stages.merge.merge_chunk import ErrorCount, MergeStats, writer_options
 from tasks.stages.merge.taken_over import EarlierAnswers, put_among, status_codes
 from tasks.stages.row_status import RowStatus
@@ -60,9 +60,7 @@ def fill_copies(
 
 def _filled(table: pa.Table, copies: Numbers, taken: dict[str, pa.Array], prefix: str) -> pa.Table:
     columns = {name: arrow_columns.combined(table.column(name)) for name in table.column_names}
-    put_among(columns, copies, {prefix + name: column for name, column in taken.items()})
-    for name in TOKENS:
-        columns[prefix + name] = pc.if_else(arrow_columns.mask(copies), 0, columns[prefix + name])
+    put_among(columns, copies, taken, prefix)
     return pa.Table.from_arrays(list(columns.values()), schema=table.schema)
 
 

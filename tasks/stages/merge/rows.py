@@ -67,12 +67,8 @@ class ChunkRows:
         self.skip_code = _texts(lines.column("skip_code"))
         self.skip_message = _texts(lines.column("skip_message"))
         self.skipped: Numbers = arrow_columns.to_numpy(self.skip_code.is_valid())
-        self.reused: Numbers = np.zeros(len(self.ids), bool)
-        if "reuse_run" in lines.column_names:
-            self.reused = arrow_columns.to_numpy(arrow_columns.combined(lines.column("reuse_run")).is_valid())
-        self.copies: Numbers = np.zeros(len(self.ids), bool)
-        if "same_as" in lines.column_names:
-            self.copies = arrow_columns.to_numpy(arrow_columns.combined(lines.column("same_as")).is_valid())
+        self.reused = _has_value(lines, "reuse_run")
+        self.copies = _has_value(lines, "same_as")
         self._not_asked = self.skipped | self.reused | self.copies
         self._asked = np.flatnonzero(~self._not_asked)
         self._asked_ids = self.ids.take(arrow_columns.indices(self._asked))
@@ -373,6 +369,14 @@ def _mark_invalid(columns: dict[str, pa.Array], status: Numbers, problems: Probl
     status[list(problems)] = INVALID
     columns["error_code"] = pc.coalesce(columns["error_code"], arrow_columns.few_strings(codes))
     columns["error_message"] = pc.coalesce(columns["error_message"], arrow_columns.strings(messages))
+
+
+def _has_value(lines: pa.Table, name: str) -> Numbers:
+    """Mask of the rows that have a value in a column; not every job's lines have it."""
+    if name not in lines.column_names:
+        return np.zeros(lines.num_rows, bool)
+    has_value: Numbers = arrow_columns.to_numpy(arrow_columns.combined(lines.column(name)).is_valid())
+    return has_value
 
 
 def _texts(column: pa.ChunkedArray) -> pa.Array:

@@ -41,13 +41,17 @@ class EarlierAnswers(Protocol):
         """The columns of those of the chunk's rows lo..hi that take an answer over; there is at least one."""
 
 
-def put_among(columns: dict[str, pa.Array], takers: Numbers, taken: dict[str, pa.Array]) -> None:
-    """Put the taken columns of the `takers` (a mask) among `columns`."""
+def put_among(
+    columns: dict[str, pa.Array], takers: Numbers, taken: dict[str, pa.Array], prefix: str = ""
+) -> None:
+    """Put the taken columns of the `takers` (a mask) among `columns`, whose names begin with `prefix`; they took no tokens."""
     places = np.arange(len(takers))
     places[takers] = len(takers) + np.arange(int(takers.sum()))
     for name, column in taken.items():
-        both = pa.concat_arrays([columns[name], column])
-        columns[name] = both.take(arrow_columns.indices(places))
+        both = pa.concat_arrays([columns[prefix + name], column])
+        columns[prefix + name] = both.take(arrow_columns.indices(places))
+    for name in TOKENS:
+        columns[prefix + name] = pc.if_else(arrow_columns.mask(takers), 0, columns[prefix + name])
 
 
 def take_over(
@@ -58,12 +62,7 @@ def take_over(
     A good answer makes its row `reused`; one that was truncated, refused or invalid stays so.
     """
     put_among(columns, reused, {name: column for name, column in taken.items() if name != "status"})
-    for name in TOKENS:
-        columns[name] = pc.if_else(arrow_columns.mask(reused), 0, columns[name])
-    words: Any = pc.index_in(
-        taken["status"], value_set=arrow_columns.strings([str(each) for each in STATUSES])
-    )
-    codes = arrow_columns.to_numpy(words)
+    codes = status_codes(taken["status"])
     status[reused] = np.where(codes == STATUSES.index(RowStatus.SUCCEEDED), REUSED, codes)
 
 

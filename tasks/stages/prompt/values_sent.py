@@ -271,4 +271,4 @@ FILTERS: Final[dict[str, Callable[..., str]]] = {
     SentAs.HTTPS_URL: to_https_url,
     SentAs.BASE64: to_base64,
 }
-"""The filters by name; those of addresses and bytes are given the rendered text."""
+"""The filters by name; those that take one argument are given the rendered text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tasks.stages.arrow_columns import JSON_TEXT, strings
 from tasks.stages.read.parquet_variant import json_of_variants
+from tasks.stages.read.widening import is_list
 
 _READ_AS = {
     "ENUM": "text",
@@ -26,11 +27,6 @@ _READ_AS = {
 _SHOWN = {"TIME": "TIME with a zone"}
 _VARIANT = re.compile(r"^  \w+ group field_id=-?\d+ (.+) \(Variant\(\d+\)\) \{$", re.MULTILINE)
 _INTERVAL = struct.Struct("<III")  # months, days, milliseconds
-_LISTS: tuple[Callable[[Any], bool], ...] = (
-    pa.types.is_list,
-    pa.types.is_large_list,
-    pa.types.is_fixed_size_list,
-)
 
 
 def annotated_schema(file: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
@@ -99,7 +95,7 @@ def _with_text(type_: Any, kinds: Iterator[str]) -> Any:
     if pa.types.is_map(type_):
         key = type_.key_field.with_type(_with_text(type_.key_type, kinds))
         return pa.map_(key, type_.item_field.with_type(_with_text(type_.item_type, kinds)))
-    if any(is_list(type_) for is_list in _LISTS):
+    if is_list(type_):
         return pa.list_(type_.value_field.with_type(_with_text(type_.value_type, kinds)))
     if isinstance(type_, pa.BaseExtensionType):
         for _ in range(_leaves(type_)):

@@ -99,7 +99,7 @@ def _finest(types: tuple[Any, Any]) -> str:
 
 def _nested(one: Any, other: Any) -> Any:
     types, pair = pa.types, (one, other)
-    if all(map(_is_list, pair)):
+    if all(map(is_list, pair)):
         return _list(one, other)
     if all(map(types.is_map, pair)):
         key, item = widened(one.key_type, other.key_type), widened(one.item_type, other.item_type)
@@ -117,7 +117,8 @@ def _struct(one: Any, other: Any) -> Any:
     return None if None in fields.values() else pa.struct(list(fields.items()))
 
 
-def _is_list(type_: Any) -> bool:
+def is_list(type_: Any) -> bool:
+    """Whether a type is one of Parquet's lists."""
     types = pa.types
     return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
 

@@ -52,7 +52,7 @@ def marked(body: dict[str, Any], ttl: str) -> dict[str, Any]:
     blocks, place = found
     if _MARK not in blocks[place]:
         blocks[place] = {**blocks[place], _MARK: _mark(ttl)}
-    return {**made, **_unlisted(made, blocks)}
+    return _unlisted(made, blocks)
 
 
 def _unlisted(made: dict[str, Any], marked_blocks: list[Any]) -> dict[str, Any]:
@@ -78,14 +78,14 @@ def _alike(blocks: Any) -> int:
     """How many of the blocks are the same for every row, from the first on."""
     if not isinstance(blocks, list):
         return 0
-    return next((i for i, block in enumerate(blocks) if has_holes(block)), len(blocks))
+    return next((i for i, block in enumerate(blocks) if _has_holes(block)), len(blocks))
 
 
-def has_holes(node: Any) -> bool:
+def _has_holes(node: Any) -> bool:
     """Whether a part of a request tree differs from row to row."""
     if isinstance(node, dict):
-        return any(map(has_holes, node.values()))
-    return isinstance(node, Template) or (isinstance(node, list) and any(map(has_holes, node)))
+        return any(map(_has_holes, node.values()))
+    return isinstance(node, Template) or (isinstance(node, list) and any(map(_has_holes, node)))
 
 
 def _can_hold(block: Any) -> bool:
@@ -103,7 +103,7 @@ def _shared_texts(request: dict[str, Any]) -> list[str]:
             texts.append(blocks)
         for block in blocks if isinstance(blocks, list) else ():
             text = block.get("text") if isinstance(block, dict) else None
-            texts.append(text if isinstance(text, str) else "" if has_holes(block) else _json(block))
+            texts.append(text if isinstance(text, str) else "" if _has_holes(block) else _json(block))
             if isinstance(block, dict) and _MARK in block:
                 return texts
     return texts

@@ -46,9 +46,7 @@ def _chat_part(part: dict[str, Any], role: str) -> dict[str, Any]:  # noqa: ARG0
     if part["type"] in _TEXTS:
         return {**part, "type": "text"}
     if part["type"] in _PICTURES and "file_id" not in part:
-        image = part.get("image_url")
-        options = image if isinstance(image, dict) else {"url": image, **_options(part)}
-        return {"type": "image_url", "image_url": options}
+        return {"type": "image_url", "image_url": _picture(part)}
     return part
 
 
@@ -57,13 +55,16 @@ def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
     if part["type"] in _TEXTS:
         return {**part, "type": "output_text" if role == "assistant" else "input_text"}
     if part["type"] == "image_url":
-        image = part.get("image_url")
-        options = image if isinstance(image, dict) else {"url": image, **_options(part)}
+        options = _picture(part)
         return {"type": "input_image", "image_url": options.get("url")} | {
             name: value for name, value in options.items() if name != "url"
         }
     return part
 
 
-def _options(part: dict[str, Any]) -> dict[str, Any]:
-    return {"detail": part["detail"]} if "detail" in part else {}
+def _picture(part: dict[str, Any]) -> dict[str, Any]:
+    """The address and what is said of it, wherever they stand."""
+    image = part.get("image_url")
+    if isinstance(image, dict):
+        return image
+    return {"url": image, **({"detail": part["detail"]} if "detail" in part else {})}

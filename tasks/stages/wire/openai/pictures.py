@@ -20,7 +20,7 @@ SENT_AS: Final = {
 
 def check_address(url: Any, where: str) -> None:
     """ConfigError for an address of a picture that no row could make right."""
-    _check(url, where, SentAs.URL)
+    _check("image_url", url, where)
 
 
 def with_addresses(node: Any, where: str) -> Any:
@@ -36,7 +36,7 @@ def problem_of(key: str, url: Any) -> str | None:
     """Why what stands in a field of `SENT_AS` is no address; None when it is one."""
     if not isinstance(url, str):
         return "must be text: https://... or data:image/png;base64,..."
-    return refuse_url(url) if SENT_AS.get(key, SentAs.URL) is SentAs.URL else refuse_media_url(url)
+    return refuse_url(url) if SENT_AS[key] is SentAs.URL else refuse_media_url(url)
 
 
 def _field(key: str, value: Any, where: str) -> Any:
@@ -55,12 +55,11 @@ def _address(key: str, value: Any, where: str) -> Any:
         return {**value, "url": _address(key, value.get("url"), f"{where}.url")}
     if isinstance(value, Template):
         return replace(value, sent_as=SENT_AS[key])
-    _check(value, where, SENT_AS[key])
+    _check(key, value, where)
     return value
 
 
-def _check(url: Any, where: str, sent_as: SentAs) -> None:
-    key = next(name for name, each in SENT_AS.items() if each is sent_as)
+def _check(key: str, url: Any, where: str) -> None:
     is_hole = isinstance(url, str) and is_template(url)
     if not is_hole and (problem := problem_of(key, url)):
         raise ConfigError(f"{where}: {problem}")

@@ -78,10 +78,7 @@ def _param_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]
 
 def schema_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
     """What is wrong with the schemas of a body: that of its answers, and those of its tools."""
-    where, shape = "response_format", body.get("response_format")
-    if endpoint == "/v1/responses":
-        text = body.get("text")
-        where, shape = "text.format", text.get("format") if isinstance(text, Mapping) else None
+    where, shape = _shape(endpoint, body)
     if isinstance(shape, Mapping) and shape.get("type") == "json_schema":
         named = shape if endpoint == "/v1/responses" else shape.get("json_schema")
         yield from _named_refusals(named, "schema", where)
@@ -89,6 +86,14 @@ def schema_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]
     for number, tool in enumerate(tools if isinstance(tools, list) else ()):
         if isinstance(tool, Mapping) and tool.get("type") == "function":
             yield from _named_refusals(tool.get("function", tool), "parameters", f"tools[{number}]")
+
+
+def _shape(endpoint: str, body: Mapping[str, Any]) -> tuple[str, Any]:
+    """Where a body says the form of its answers, and what it says."""
+    if endpoint != "/v1/responses":
+        return "response_format", body.get("response_format")
+    text = body.get("text")
+    return "text.format", text.get("format") if isinstance(text, Mapping) else None
 
 
 def _named_refusals(named: Any, key: str, where: str) -> Iterator[Refusal]:
@@ -110,7 +115,8 @@ def _schema_problem(schema: bytes, *, strict: bool) -> str | None:
 
 def _json_mode_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refusal]:
     """https://platform.openai.com/docs/guides/structured-outputs#json-mode: the context must hold the word."""
-    place, said = ("text.format", "input") if endpoint == "/v1/responses" else ("response_format", "messages")
+    place, _ = _shape(endpoint, body)
+    said = "input" if endpoint == "/v1/responses" else "messages"
     if not asks_for_json(endpoint, body):
         return
     context = orjson.dumps([body.get(said), body.get("instructions")])
@@ -123,12 +129,7 @@ def _json_mode_refusals(endpoint: str, body: Mapping[str, Any]) -> Iterator[Refu
 
 def asks_for_json(endpoint: str, body: Mapping[str, Any]) -> bool:
     """Whether a body asks for JSON without a schema."""
-    text = body.get("text")
-    shape = (
-        body.get("response_format")
-        if endpoint != "/v1/responses"
-        else isinstance(text, Mapping) and text.get("format")
-    )
+    _, shape = _shape(endpoint, body)
     return isinstance(shape, Mapping) and shape.get("type") == "json_object"
 
 
