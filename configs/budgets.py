@@ -24,8 +24,8 @@ class Budget(Frozen):
     month_usd: Usd | None = Field(None, description="For all runs of the job in a month.")
     approve_above_usd: Usd | None = Field(
         None,
-        description="A run that may cost more, by what its batches reserve (answers as long as they may be), posts nothing until somebody"
-        " approves it: `nightmail approve RUN`, or the deployment `approve`.",
+        description="A run that may cost more (answers as long as they may be; without a limit, as earlier ones), posts nothing until somebody"
+        " approves it: `nightmail approve RUN`, or in the Prefect UI Resume or the deployment `approve`.",
     )
     on_reach: Literal["wait", "stop", "publish"] = Field(
         "wait",

@@ -10,6 +10,7 @@
     │   └── UnreliableReply  what came cannot be the answer: ask again a bounded number of times, then stop
     ├── TerminalError      repeating it cannot help
     │   └── NotFound       the provider does not have that file or batch (any more)
+    ├── NotGenuine         a webhook that its provider has not signed, or not of late: nothing is done
     ├── StorageError       the ledger or the run folder cannot be read or written now: stop, run again later
     ├── RunBusy            another process is working on this run, exit 3
     ├── LeaseLost          this process no longer owns the run and must write nothing more
@@ -81,6 +82,10 @@ class TerminalError(NightmailError):
 
 class NotFound(TerminalError):
     """The provider does not have that file or batch."""
+
+
+class NotGenuine(NightmailError):
+    """A webhook is not signed with the provider's secret, or was signed too long ago."""
 
 
 class StorageError(NightmailError):

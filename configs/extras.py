@@ -30,3 +30,4 @@ class Extra:
 
 AWS = Extra("aws", "prefect-aws", "prefect_aws")
 POSTGRES = Extra("postgres", "psycopg", "psycopg")
+DASK = Extra("dask", "distributed", "distributed")

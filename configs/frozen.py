@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -20,6 +21,13 @@ def seconds(duration: str) -> float:
 def _countable(duration: str) -> str:
     seconds(duration)
     return duration
+
+
+def known_zone(name: str) -> str:
+    """The name of a time zone; ValueError for one that there is not."""
+    if name != "UTC" and name not in available_timezones():
+        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Asia/Tokyo")
+    return name
 
 
 # Every number of the job file has a lower and an upper bound: what is counted fits into 64 bits, what is waited for into a

@@ -6,10 +6,10 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from configs.budgets import HouseBudget, HouseBudgets
 from configs.errors import ConfigError
 from configs.foreign_text import secret_in_url
-from configs.job import Job
+from configs.job import Job, SourceFiles
+from configs.places import absolute, folder_of, is_url
 from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
 from configs.trials import is_trial, key_without_mark
 
@@ -31,6 +32,7 @@ _CHECKOUT = Path(__file__).resolve().parents[1]
 _DEEPEST = 200  # orjson writes 254 levels
 _TOO_DEEP = f"is nested more than {_DEEPEST} levels deep; write it flatter"
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+_REQUEST_FILE = re.compile(r"\.(jsonl|ndjson)(\.(gz|zst|bz2|xz))?$", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(date|year|month|day|key|job)\}(?!\})")
 
 
@@ -49,20 +51,25 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
-    """Load a job file, apply overrides (`a.b=value` items, values in YAML) and validate it.
+def load_job(
+    path: str | Path, overrides: Iterable[str] = (), read: Callable[[str], str] | None = None
+) -> Job:
+    """Load a job file, apply overrides (`a.b=value` items, values in YAML) and validate it. A file of ready requests is a job
+    by itself (see `requests_job`).
 
-    Prompt files are read in and relative paths made absolute, so the result stands on its own.
+    Prompt files are read in and relative paths made absolute, so the result stands on its own. `read` gives the text behind
+    a URL; without it, only files of this machine are read (`tasks.storage.job_files.load_job_file` reads both).
     Raises ConfigError naming file, key and what is allowed.
     """
-    file = Path(path)
-    tree = _read_yaml(file)
+    file = str(path)
+    read = _read_text if read is None or not is_url(file) else read
+    tree = requests_job(file) if is_request_file(file) else _parse_yaml(read(file), file)
     for item in overrides:
         _override(tree, item)
-    base = file.resolve().parent
+    base = folder_of(file)
     try:
         if isinstance(tree.get("prompt"), dict):
-            tree["prompt"] = _inline_files(tree["prompt"], base, file)
+            tree["prompt"] = _inline_files(tree["prompt"], base, file, read)
         _refuse_deep_values(tree, file)
     except RecursionError as error:
         raise ConfigError(f"{file}: {_TOO_DEEP}") from error
@@ -70,21 +77,45 @@ def load_job(path: str | Path, overrides: Iterable[str] = ()) -> Job:
         job = Job.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(f"{file}: {_first_problem(error)}") from error
-    for key, url in (("source.path", job.source.path), ("output.path", job.output.path)):
+    files = job.source.files
+    urls = [("source.path", job.source.path), ("output.path", job.output.path)]
+    for key, url in [*urls, *(("source.files.roots", root) for root in files.roots)]:
         secret = secret_in_url(url)
         if secret:
             raise ConfigError(
                 f"{file}: {key}: the URL holds {secret}, and the ledger keeps job files; give credentials through the"
                 " environment of the storage, or download the file first"
             )
-    output = _absolute(job.output.path, base)
+    output = absolute(job.output.path, base)
     _refuse_package_folder(output, file)
+    roots = tuple(absolute(root, base) for root in files.roots)
+    placed = {
+        "path": absolute(job.source.path, base),
+        "files": files.model_copy(update={"roots": roots}),
+    }
     return job.model_copy(
         update={
-            "source": job.source.model_copy(update={"path": _absolute(job.source.path, base)}),
+            "source": job.source.model_copy(update=placed),
             "output": job.output.model_copy(update={"path": output}),
         }
     )
+
+
+def is_request_file(path: str) -> bool:
+    """Whether a path is that of a file of ready requests and not of a job file, by its ending."""
+    return bool(_REQUEST_FILE.search(path))
+
+
+def requests_job(path: str) -> dict[str, Any]:
+    """The content of the job file that a file of ready requests stands for: it names the job, and the output is beside it."""
+    whole = absolute(path, str(Path.cwd()))
+    beside = _REQUEST_FILE.sub("", whole)
+    name = re.sub(r"[^a-z0-9_-]+", "-", beside.rpartition("/")[2].lower()).strip("-_")[:63]
+    return {
+        "name": name or "requests",
+        "source": {"path": whole, "format": "requests"},
+        "output": {"path": f"{beside}-answers"},
+    }
 
 
 def load_provider(name: str, overrides: Iterable[str] = ()) -> AnyProvider:
@@ -131,7 +162,8 @@ def resolve(job: Job, day: date, key: str) -> Job:
         "key": key,
         "job": job.name,
     }
-    paths = (job.source.path, job.output.path)
+    files = job.source.files
+    paths = (job.source.path, job.output.path, *files.roots)
     for text in paths:
         unknown = re.search(r"\{([^{}]*)\}", _PLACEHOLDER.sub("", text))
         if unknown:
@@ -141,9 +173,14 @@ def resolve(job: Job, day: date, key: str) -> Job:
     prompt = job.prompt.model_dump(mode="json", by_alias=True)
     schema = prompt.pop("schema")
     filled = type(job.prompt).model_validate({**_fill_placeholders(prompt, names), "schema": schema})
+    roots = tuple(_fill_placeholders(root, names) for root in files.roots)
+    placed = {
+        "path": _fill_placeholders(job.source.path, names),
+        "files": files.model_copy(update={"roots": roots}),
+    }
     return job.model_copy(
         update={
-            "source": job.source.model_copy(update={"path": _fill_placeholders(job.source.path, names)}),
+            "source": job.source.model_copy(update=placed),
             "output": job.output.model_copy(update={"path": _fill_placeholders(job.output.path, names)}),
             "prompt": filled,
         }
@@ -153,18 +190,41 @@ def resolve(job: Job, day: date, key: str) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """The part of a job that determines its output; if it differs, an existing run cannot be resumed.
 
-    Polling, retries, reuse, limits and budget are not part of it: they may change while a run sleeps. Nor is the prompt cache,
-    which changes what an answer costs alone.
+    Polling, retries, reuse, limits, budget, deadline and execution are not part of it: they may change while a run sleeps.
+    Nor is the prompt cache, which changes what an answer costs alone, the description, or the schedule.
     """
-    besides = dict.fromkeys(("poll", "retry", "reuse", "run", "limits", "budget", "timezone"), True)
+    besides = dict.fromkeys(
+        (
+            "description",
+            "poll",
+            "retry",
+            "reuse",
+            "run",
+            "limits",
+            "budget",
+            "deadline",
+            "execution",
+            "timezone",
+            "schedule",
+        ),
+        True,
+    )
     tree = job.model_dump(mode="json", by_alias=True, exclude={**besides, "prompt": {"cache"}})
+    if not job.output.include:  # as in runs that began before there was such a key
+        del tree["output"]["include"]
+    if job.source.files == SourceFiles():
+        del tree["source"]["files"]
     tree["provider"] = {k: v for k, v in tree["provider"].items() if k in job.provider.identity_keys}
     return tree
 
 
+# Keys that identities of earlier versions lack, and what their runs do.
+_LATER_KEYS: Final = {"output.result_lines": False}
+
+
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The dotted keys that differ between two identities."""
-    old, new = _flatten(before), _flatten(after)
+    old, new = _LATER_KEYS | _flatten(before), _LATER_KEYS | _flatten(after)
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -182,7 +242,7 @@ def load_budgets() -> tuple[HouseBudget, ...]:
     """The entries of `configs/budgets.yaml`; none when there is no such file. ConfigError names the key that is wrong."""
     if not _BUDGETS.exists():
         return ()
-    tree = _read_yaml(_BUDGETS, _BUDGETS_FORM)
+    tree = _parse_yaml(_read_text(str(_BUDGETS)), str(_BUDGETS), _BUDGETS_FORM)
     try:
         return HouseBudgets.model_validate(tree).budgets
     except ValidationError as error:
@@ -190,9 +250,10 @@ def load_budgets() -> tuple[HouseBudget, ...]:
         raise ConfigError(f"{_BUDGETS}: {problem}; correct the file, nothing was posted") from error
 
 
-def _read_yaml(file: Path, form: str = _JOB_FORM) -> dict[str, Any]:
+def _read_text(name: str) -> str:
+    file = Path(name)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         similar_names = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], 1)
         hint = (
@@ -205,6 +266,9 @@ def _read_yaml(file: Path, form: str = _JOB_FORM) -> dict[str, Any]:
         raise ConfigError(
             f"{file}: cannot be read as UTF-8 text ({error}); check the path and its permissions"
         ) from error
+
+
+def _parse_yaml(text: str, file: str, form: str = _JOB_FORM) -> dict[str, Any]:
     try:
         tree = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader subclass
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of 5,000 digits
@@ -241,23 +305,23 @@ def _override(tree: dict[str, Any], item: str) -> None:
     node[leaf] = parsed
 
 
-def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
+def _inline_files(node: Any, base: str, job_file: str, read: Callable[[str], str]) -> Any:
     """Replace every `{file: path}` below the prompt by that file's content (parsed for .json)."""
     if isinstance(node, list):
-        return [_inline_files(child, base, job_file) for child in node]
+        return [_inline_files(child, base, job_file, read) for child in node]
     if not isinstance(node, dict):
         return node
     if set(node) != {"file"} or not isinstance(node["file"], str):
-        return {key: _inline_files(child, base, job_file) for key, child in node.items()}
-    path = base / node["file"]
+        return {key: _inline_files(child, base, job_file, read) for key, child in node.items()}
+    path = absolute(node["file"], base)
     # Whoever may start a run may set this: without a limit, every file that the process can read.
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(base)):
+    if not _is_below(path, base):
         raise ConfigError(
             f"{job_file}: prompt file {node['file']} is outside of {base}, the job file's folder; copy it there"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text) if path.suffix == ".json" else text
+        text = read(path) if is_url(path) else Path(path).read_text(encoding="utf-8-sig")
+        return json.loads(text) if path.endswith(".json") else text
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{job_file}: prompt file {path} cannot be read ({error}); paths are relative to the job file"
@@ -268,7 +332,13 @@ def _inline_files(node: Any, base: Path, job_file: Path) -> Any:
         ) from error
 
 
-def _refuse_deep_values(tree: dict[str, Any], file: Path) -> None:
+def _is_below(path: str, folder: str) -> bool:
+    if is_url(folder):
+        return path.startswith(folder + "/")
+    return not is_url(path) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _refuse_deep_values(tree: dict[str, Any], file: str) -> None:
     """ConfigError for what no writer of JSON could send."""
     for section, content in tree.items():
         level: list[Any] = [content]
@@ -282,11 +352,7 @@ def _children(node: Any) -> Iterable[Any]:
     return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
-def _absolute(path: str, base: Path) -> str:
-    return path if "://" in path else os.path.normpath(base / path)
-
-
-def _refuse_package_folder(output: str, job_file: Path) -> None:
+def _refuse_package_folder(output: str, job_file: str) -> None:
     """ConfigError for an output below a folder that pip installs packages into, symbolic links followed.
 
     A wheel of this project brings its sample jobs there. Reading their data is harmless, writing is not.

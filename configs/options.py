@@ -29,7 +29,8 @@ class Option:
 
     help: str
     flags: tuple[str, ...] = ()  # at the command line; `--its-name` where there are none
-    choices: Callable[[], Sequence[Any]] | None = None  # looked up when a form is made, not at import
+    # Looked up when a form is made; what it returns None for takes any value.
+    choices: Callable[[], Sequence[Any] | None] | None = None
     minimum: int | None = None
     shown_with_none: bool = False
 
@@ -37,8 +38,9 @@ class Option:
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """The JSON Schema of the form's field. It does not restrict what the flow accepts."""
-        if self.choices:
-            return {"enum": self.choices(), "description": self.help}
+        choices = self.choices() if self.choices else None
+        if choices is not None:
+            return {"enum": choices, "description": self.help}
         schema = handler(core_schema)
         if not self.shown_with_none:
             schema = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)

@@ -56,7 +56,7 @@ class Message(Frozen):
 
 
 class Prompt(Frozen):
-    """What is asked of every row. Strings are Jinja2 templates over the row's columns.
+    """What is asked of every row; required unless source.format is requests. Strings are Jinja2 templates over the columns.
 
     `user` is the text of every endpoint: the user message (chat, responses), the `input` (embeddings,
     moderations) or the `prompt` (completions, images, videos).
@@ -69,6 +69,12 @@ class Prompt(Frozen):
     messages: tuple[Message, ...] = Field(
         (), description="Instead of system and user: several messages, few-shot examples, images."
     )
+    messages_from: str | None = Field(
+        None,
+        min_length=1,
+        description="Instead of user and messages: the column that holds each row's conversation, a list of messages"
+        " (role, content) or its JSON text. Values, not templates; system goes before it.",
+    )
     params: dict[str, Any] = Field({}, description="Further body fields, e.g. max_completion_tokens.")
     answer_schema: dict[str, Any] | None = Field(
         None, alias="schema", description="JSON Schema the answer must satisfy."
@@ -76,7 +82,7 @@ class Prompt(Frozen):
     cache: CacheMode = Field(
         "none",
         description="The provider's prompt cache, for what all rows share: mark asks for it, prime lets one row write it"
-        " before the others are posted. Where it exists: README.",
+        " before the others are posted. Where it exists: Anthropic, in configs/README.md.",
     )
 
     @field_validator("params", "answer_schema")
@@ -112,13 +118,18 @@ class Prompt(Frozen):
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Prompt:
+        if self.messages_from is not None:
+            self._check_conversations()
         if self.messages and (self.user is not None or self.system is not None):
             raise ValueError("give either messages, or system and user, not both")
-        if not self.messages and self.user is None:
-            raise ValueError("user (or messages) is required: it is what the model is asked about each row")
+        if not self.messages and self.user is None and self.messages_from is None:
+            raise ValueError(
+                "user, messages or messages_from is required: it is what the model is asked about each row"
+            )
         chatty = self.endpoint in ("/v1/chat/completions", "/v1/responses")
         for name, value in (
             ("messages", self.messages),
+            ("messages_from", self.messages_from),
             ("system", self.system),
             ("schema", self.answer_schema),
         ):
@@ -140,7 +151,19 @@ class Prompt(Frozen):
             raise ValueError("params.n must be a whole number: it decides the type of the answer column")
         return self
 
+    def _check_conversations(self) -> None:
+        if self.user is not None or self.messages:
+            raise ValueError("give either messages_from, or user or messages, not both")
+        if self.cache != "none":
+            raise ValueError(
+                "cache: rows with messages_from share no beginning that can be marked; remove cache"
+            )
+
     @property
     def choices(self) -> int:
         """Number of answers per row (`params.n`); more than one make the answer column a list."""
         return int(self.params.get("n") or 1)
+
+
+NO_PROMPT: Final = Prompt(model="as its line says", user="")
+"""The prompt of a job that posts ready requests: each line says for itself whom it asks, and what."""

@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shlex
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from configs.home import JOBS_VARIABLE, Home
 from configs.options import Option, options
+from configs.places import is_url
 
 ROOT = Path(__file__).resolve().parents[1]
 DateOrder = Literal["oldest first", "newest first"]
 
 
-def job_files() -> list[str]:
-    """The job files in configs/jobs, as paths from the root of the checkout."""
-    return sorted(f.relative_to(ROOT).as_posix() for f in (ROOT / "configs/jobs").glob("*.y*ml"))
+def job_files(folder: str | Path) -> list[str]:
+    """The job files in a folder of this machine: paths from the root of the checkout where they lie in it, else absolute ones."""
+    # Run from elsewhere, or by another worker's checkout, what is in the checkout has to be found there.
+    files = (Path(folder).absolute() / name.name for name in Path(folder).glob("*.y*ml"))
+    return sorted((f.relative_to(ROOT) if f.is_relative_to(ROOT) else f).as_posix() for f in files)
+
+
+def job_choices() -> list[str] | None:
+    """The jobs for a choice in a form. None, for a field of text, where they are in an object store: Prefect makes the form
+    whenever the flow is imported, and an import asks nobody."""
+    url = os.environ.get(JOBS_VARIABLE) or Home.jobs_url
+    return None if is_url(url) else job_files(url)
 
 
 def provider_names() -> list[str | None]:
@@ -39,7 +51,10 @@ class RunRequest:
     An empty text, 0 and None all mean "not given": Prefect's forms cannot leave a text or number field empty.
     """
 
-    job: Annotated[str, Option("Path of the job file (YAML).", choices=job_files)]
+    job: Annotated[
+        str,
+        Option("Path or URL of the job file (YAML), or of a file of requests (JSONL).", choices=job_choices),
+    ]
     _: KW_ONLY
     date: Annotated[
         datetime.date | None,
@@ -146,4 +161,5 @@ class DateRange:
 def job_path(job: str) -> str:
     """A job file's path as it is or, where the working folder has none, from the root of the checkout."""
     path = Path(job)
-    return job if path.is_absolute() or path.exists() or not (ROOT / path).exists() else str(ROOT / path)
+    known = is_url(job) or path.is_absolute() or path.exists() or not (ROOT / path).exists()
+    return job if known else str(ROOT / path)

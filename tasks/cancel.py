@@ -17,8 +17,9 @@ from tasks.ledger.transitions import ChunkState, RunState
 from tasks.orchestration import blocks
 from tasks.orchestration.sleep import sleep_until
 from tasks.publish import publish
+from tasks.runs.lease import hold_lease
 from tasks.runs.queries import find_run, open_ledger
-from tasks.runs.session import Run, hold_lease
+from tasks.runs.session import Run
 from tasks.runs.submission import adopt, begun_posting, release
 
 
@@ -50,8 +51,9 @@ def cancel_run(
             raise TransientError(
                 f"{failed[0]}; {len(failed)} batches may still cost money, run the same command again"
             )
-        if run.job.run.publish_cancelled and chunks:
+        if run.job.run.publish_cancelled and chunks and not run.record.ranges_missing:
             while wake := advance(run, reporter):
+                run.close_engine()
                 sleep_until(wake, "waiting for the cancelled batches", clock)
             publish(run)
             done.append(f"what was answered is in {run.job.output.path}")
@@ -75,5 +77,5 @@ def _cancel(run: Run, chunk: ChunkRecord) -> str:
         cancel_batch(run, posted)
     else:  # asked before, and noted then: the wait for its end goes on
         with suppress(NotFound):
-            run.service.cancel(batch.batch_id or "")
+            run.service_of(batch).cancel(batch.batch_id or "")
     return f"chunk {chunk.number}: {batch.batch_id} is being cancelled"

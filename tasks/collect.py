@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
@@ -14,6 +15,7 @@ from tasks.runs.answer_files import fetch_videos
 from tasks.runs.chunk_files import line_id, lines_name, posted_ids, requests_name, results_name
 from tasks.runs.postings import keep_copy
 from tasks.runs.session import Run
+from tasks.runs.step_lines import chunk_line
 from tasks.runs.submission import new_batch
 from tasks.stages.merge.lines import read_blocks
 from tasks.stages.merge.wholeness import Counts, ResultTally, judge
@@ -28,7 +30,7 @@ _UNREADABLE = (
 )
 
 
-@step("collect", "collect chunk {chunk.number}")
+@step("collect", "collect chunk {chunk.number}", chunk_line)
 def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Copy the ended batch's output and error files into the run folder.
 
@@ -41,7 +43,7 @@ def collect(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     batch = run.ledger.batch(chunk)
     if chunk.unreliable_replies:
         batch = _look_again(run, chunk, batch)
-    parser = dialect(run.job.provider.dialect).parser_for(run.job.prompt)
+    parser = dialect(run.job.provider.dialect).parser_for(run.job_of(chunk).prompt)
     tally = ResultTally(parser, _posted(run, chunk))
     values = _fetch(run, chunk, batch, tally)
     if not values:
@@ -69,7 +71,9 @@ def _fetch(run: Run, chunk: ChunkRecord, batch: BatchRecord, tally: ResultTally)
         else:
             with run.folder.write(name) as sink:
                 try:
-                    run.service.download(file_id, cast("BinaryIO", _Counted(sink, tally)))
+                    run.service_of(batch).download(
+                        file_id, cast("BinaryIO", _Counted(sink, tally, run.service.guard))
+                    )
                 except TerminalError as error:
                     if not run.giving_up:
                         raise TerminalError(
@@ -85,12 +89,13 @@ def _fetch(run: Run, chunk: ChunkRecord, batch: BatchRecord, tally: ResultTally)
 
 
 class _Counted:
-    """A sink whose lines are counted on their way."""
+    """A sink whose lines are counted on their way, as long as this process may act."""
 
-    def __init__(self, sink: BinaryIO, tally: ResultTally) -> None:
-        self._sink, self._tally = sink, tally
+    def __init__(self, sink: BinaryIO, tally: ResultTally, guard: Callable[[], None]) -> None:
+        self._sink, self._tally, self._guard = sink, tally, guard
 
     def write(self, block: bytes) -> int:
+        self._guard()
         self._tally.write(block)
         return self._sink.write(block)
 
@@ -120,7 +125,7 @@ def _counts(run: Run, batch: BatchRecord) -> Counts:
         return Counts(complete=True, completed=batch.completed, failed=batch.failed)
     # A batch that is dropped with all its answers has none to give; one that nobody saw end counts no further.
     cut_short = batch.status in (BatchStatus.EXPIRED, BatchStatus.CANCELLED)
-    if cut_short and not run.service.limits.all_or_nothing:
+    if cut_short and not run.service_of(batch).limits.all_or_nothing:
         return Counts(complete=False, completed=batch.completed)
     return Counts(complete=False)
 
@@ -128,7 +133,7 @@ def _counts(run: Run, batch: BatchRecord) -> Counts:
 def _look_again(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> BatchRecord:
     """The batch with the counts and files that the provider names now: the reply that named others may have been at fault."""
     try:
-        seen = run.service.retrieve(batch.batch_id or "").confirmed(batch.submission_key)
+        seen = run.service_of(batch).retrieve(batch.batch_id or "").confirmed(batch.submission_key)
     except NotFound:
         return batch
     if not seen.status.ended:

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from functools import partial
+from typing import Any
 
 from configs.errors import IntegrityError
 from configs.foreign_text import printable
 from tasks.ledger.records import BatchRecord, ChunkRecord
-from tasks.ledger.transitions import BATCH_CANCELLED, ChunkState
+from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.step import step
-from tasks.reuse.earlier_rows import EarlierRows, rows_copied
 from tasks.runs import vectors
 from tasks.runs.answer_files import Assets
-from tasks.runs.chunk_files import enriched_name, line_id, lines_name, requests_name, results_name, rows_name
+from tasks.runs.chunk_files import enriched_name, requests_name
 from tasks.runs.follow_ups import follow_up_lines
+from tasks.runs.merge_files import MergeOutcome, MergeWork, merge_files
 from tasks.runs.postings import kept_copy
 from tasks.runs.prices import price_of
 from tasks.runs.session import Run
-from tasks.stages.answers.columns import AnswerColumn, VectorColumn, answer_column_of
-from tasks.stages.answers.files import ImageColumn
-from tasks.stages.answers.schema import checker_of
-from tasks.stages.merge.copies import fill_copies
-from tasks.stages.merge.lines import first_vector_size
-from tasks.stages.merge.merge_chunk import RANGE_BYTES, WHOLE_BYTES, Attempt, MergeStats, merge_chunk
+from tasks.runs.step_lines import chunk_line
+from tasks.stages.answers.columns import keeps_files
+from tasks.stages.merge.merge_chunk import MergeStats
 from tasks.stages.wire.billing import is_billing_refusal
-from tasks.stages.wire.dialect import Parser
-from tasks.stages.wire.formats import dialect
-from tasks.storage.run_folder import RunFolder, join
-from tasks.storage.temporary import mapped, nameless_file
 
 
-@step("merge", "merge chunk {chunk.number}")
+@step("merge", "merge chunk {chunk.number}", chunk_line)
 def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Write the chunk's enriched rows; then it is done, or prepared for another attempt over the rest."""
     batches = _batches_that_count(run, chunk)
-    stats, answer_column, earlier = _write(run, chunk, batches)
+    outcome = _write(run, chunk, batches)
+    stats = outcome.stats
     spent = _spent(stats, batches)
     posted = kept_copy(run.folder, replace(chunk, attempt=chunk.attempt + 1, posting=1))
     if posted is not None:  # the ledger is older than its posting: what it asked stays as it was
@@ -54,9 +45,7 @@ def merge(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         run.ledger.update_run(pauses=0)
         run.reload()
     detail = ", ".join(f"{count:,} {status}" for status, count in stats.by_status.items() if count)
-    return run.ledger.move(
-        chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(stats, answer_column, earlier)
-    )
+    return run.ledger.move(chunk, ChunkState.MERGED, detail, batch_values=spent, stats=_as_json(outcome))
 
 
 def _may_go_on(run: Run, chunk: ChunkRecord) -> bool:
@@ -65,7 +54,7 @@ def _may_go_on(run: Run, chunk: ChunkRecord) -> bool:
 
 def merge_again(run: Run, chunk: ChunkRecord) -> None:
     """Write a merged chunk's enriched rows once more, from its results. IntegrityError when they say something else now."""
-    stats, _, _ = _write(run, chunk, _batches_that_count(run, chunk))
+    stats = _write(run, chunk, _batches_that_count(run, chunk)).stats
     before = (chunk.stats or {}).get("by_status")
     if stats.by_status != before:
         raise IntegrityError(
@@ -80,85 +69,38 @@ def _batches_that_count(run: Run, chunk: ChunkRecord) -> list[BatchRecord]:
     return list({batch.attempt: batch for batch in run.ledger.batches_of(chunk)}.values())
 
 
-def _write(
-    run: Run, chunk: ChunkRecord, batches: list[BatchRecord]
-) -> tuple[MergeStats, AnswerColumn, EarlierRows]:
-    job = run.job
-    parser = dialect(job.provider.dialect).parser_for(job.prompt)
-    with ExitStack() as stack:
-        rows = stack.enter_context(run.folder.read(rows_name(chunk.number)))
-        lines = pq.ParquetFile(stack.enter_context(run.folder.read(lines_name(chunk.number)))).read()
-        attempts = [_attempt(run, chunk, batch, stack) for batch in batches]
-        if not attempts and chunk.requests:
-            reason = chunk.not_posted or "the run gave up before this was posted"
-            attempts = [Attempt(error=(BATCH_CANCELLED, reason), counts=False)]
-        earlier = _earlier_rows(run, chunk, lines)
-        answer_column = _answer_column(run, chunk, attempts, parser, earlier)
-        sink = stack.enter_context(run.folder.write(enriched_name(chunk.number)))
-        has_copies = _has_copies(lines)
-        merged = stack.enter_context(nameless_file()) if has_copies else sink
-        stats = merge_chunk(
-            rows,
-            lines,
-            attempts,
-            merged,
-            parser=parser,
-            answer_column=answer_column,
-            prefix=job.output.prefix,
-            carried=job.source.columns,
-            checker=checker_of(job.prompt),
-            price=price_of(job, run.record.created_at),
-            retry_on=job.retry.on,
-            max_attempts=job.retry.max_attempts,
-            # a line with a picture is a thousand times as long as one with text, and is held several times over
-            whole_bytes=RANGE_BYTES if isinstance(answer_column, ImageColumn) else WHOLE_BYTES,
-            earlier=earlier if earlier.rows else None,
-        )
-        if has_copies:
-            merged.flush()
-            outcomes = rows_copied(lines, lambda: mapped(merged))
-            stats = fill_copies(mapped(merged), lines, outcomes, sink, job.output.prefix, stats)
-    return stats, answer_column, earlier
+def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeOutcome:
+    """Have the chunk's enriched rows written, wherever the job has it, and let them appear."""
+    job = run.job_of(chunk)
+    work = MergeWork(
+        folder_url=run.folder.url,
+        fence=run.ledger.fence,
+        runs_url=run.runs_url,
+        chunk=chunk,
+        batches=tuple(batches),
+        job=job,
+        retry_on=_retry_on(run),
+        price=price_of(job, run.record.created_at),
+        lane_prices={
+            lane: price_of(run.job, run.record.created_at, lane)
+            for lane in {batch.lane for batch in batches}
+            if lane is not None
+        },
+        vector_size=vectors.known_vector_size(run),
+    )
+    if keeps_files(
+        job.prompt
+    ):  # pictures and videos appear under their own names while they are read: the lease's holder does it
+        outcome = run.here.run(partial(merge_files, assets=Assets(run, chunk)), work)
+    else:
+        outcome = run.engine_for().run(merge_files, work)
+    run.folder.adopt(outcome.written, enriched_name(chunk.number))
+    return outcome
 
 
-def _has_copies(lines: pa.Table) -> bool:
-    return "same_as" in lines.column_names and lines.column("same_as").null_count < lines.num_rows
-
-
-def _earlier_rows(run: Run, chunk: ChunkRecord, lines: pa.Table) -> EarlierRows:
-    def opener(folder: str, number: int) -> BinaryIO:
-        return RunFolder(join(run.runs_url, folder)).read_if_there(enriched_name(number))
-
-    return EarlierRows(lines, opener, lambda: run.folder.read_if_there(enriched_name(chunk.number)))
-
-
-def _answer_column(
-    run: Run, chunk: ChunkRecord, attempts: list[Attempt], parser: Parser, earlier: EarlierRows
-) -> AnswerColumn:
-    """What this chunk's answers become. The first vector of a run decides how long all of them are."""
-    answer_column = answer_column_of(run.job.prompt, assets=Assets(run, chunk))
-    if answer_column != VectorColumn(None):
-        return answer_column
-    size = vectors.known_vector_size(run)
-    if size is None:
-        size = first_vector_size((file for attempt in attempts for file in attempt.files), parser)
-    if size is None:
-        size = earlier.vector_size
-    return answer_column_of(run.job.prompt, size)
-
-
-def _attempt(run: Run, chunk: ChunkRecord, batch: BatchRecord, stack: ExitStack) -> Attempt:
-    files = [
-        stack.enter_context(run.folder.read_local_copy(results_name(chunk.number, batch.attempt, index)))
-        for index in range(len(batch.result_files))
-    ]
-    posted = None
-    if batch.attempt > 1:
-        with run.folder.read(requests_name(chunk.number, batch.attempt)) as file:
-            posted = [line_id(line) for line in file]
-    code = batch.error_code or (f"batch_{batch.status}" if batch.status in ("expired", "cancelled") else None)
-    error = (code, batch.error_text) if code else None
-    return Attempt(files, posted, batch.batch_id, error, counts=batch.is_attempt)
+def _retry_on(run: Run) -> tuple[str, ...]:
+    """The reasons for which rows are asked again: after the deadline also that their batch was cancelled for it."""
+    return (*run.job.retry.on, "cancelled") if run.past_deadline else run.job.retry.on
 
 
 def _example(stats: MergeStats) -> str:
@@ -213,6 +155,7 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
         "cached_tokens": newest.cached_tokens,
         "reasoning_tokens": newest.reasoning_tokens,
         "cost_usd": newest.cost_usd,
+        "answered_requests": newest.answered,
         "counted_requests": newest.counted,
         "output_p95": newest.output_p95,
         "cache_write_tokens": newest.cache.written_tokens,
@@ -221,9 +164,10 @@ def _spent(stats: MergeStats, batches: list[BatchRecord]) -> dict[str, Any]:
     }
 
 
-def _as_json(stats: MergeStats, answer_column: AnswerColumn, earlier: EarlierRows) -> dict[str, Any]:
+def _as_json(outcome: MergeOutcome) -> dict[str, Any]:
+    stats = outcome.stats
     return {
-        **(vectors.vector_size_stats(answer_column.size) if isinstance(answer_column, VectorColumn) else {}),
+        **(vectors.vector_size_stats(outcome.vectors.size) if outcome.vectors else {}),
         "rows": stats.rows,
         "by_status": stats.by_status,
         "errors": {error.code: [error.rows, printable(error.example or "")] for error in stats.errors},
@@ -231,5 +175,5 @@ def _as_json(stats: MergeStats, answer_column: AnswerColumn, earlier: EarlierRow
         "duplicate_lines": stats.duplicate_lines,
         "unparsable_lines": stats.unparsable_lines,
         "unanswered": len(stats.unanswered) + stats.unanswered_copies,
-        "reused": [earlier.rows, earlier.saved_usd],
+        "reused": list(outcome.earlier),
     }

@@ -1,11 +1,17 @@
-"""Read, render and shard: from the dataset to one folder per chunk. Nothing is posted before all of it is done."""
+"""Read, render and shard: from the dataset to one folder per chunk.
+
+Nothing is posted before all of it is done; or, of a long source, before all of it is surveyed (`tasks.runs.preparation`).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +19,7 @@ from configs import trials
 from configs.errors import ConfigError, IntegrityError
 from configs.home import Home
 from configs.job import Job
-from configs.progress import Progress, Reporter
+from configs.progress import Reporter
 from configs.providers.billing import has_fees
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.store import Ledger
@@ -22,22 +28,27 @@ from tasks.orchestration.step import step
 from tasks.reuse.fingerprint import Fingerprints
 from tasks.reuse.job_index import look_up
 from tasks.reuse.look_up import LookUp
-from tasks.reuse.planned import ReuseCount
+from tasks.reuse.planned import ReuseCount, added_duplicates, added_reuse
 from tasks.runs.approval import too_dear
-from tasks.runs.budgets import budget_states, check_budgets
-from tasks.runs.chunk_files import write_chunks
-from tasks.runs.estimates import estimate
-from tasks.runs.history import history_of
+from tasks.runs.budgets import budget_states_of, check_budgets
+from tasks.runs.chunk_files import prompt_of
+from tasks.runs.estimates import estimate, planned_deadline
+from tasks.runs.history import history_of_plan
 from tasks.runs.postings import anything_posted
+from tasks.runs.preparation import begin
+from tasks.runs.prepared_ranges import PreparedRange, prepared_ranges, with_progress
 from tasks.runs.queries import ledger_to_read
 from tasks.runs.request import ResolvedRun
 from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
-from tasks.stages.plan import RequestPlan, RowSlice
+from tasks.runs.step_lines import prepared_line
+from tasks.stages.plan import RequestPlan, request_plans
 from tasks.stages.prompt import tokens
 from tasks.stages.prompt.recall import Recall
-from tasks.stages.report.estimate import Estimate
-from tasks.stages.report.plan import Plan
+from tasks.stages.prompt.token_sample import SampleSummary
+from tasks.stages.report.estimate import Estimate, together
+from tasks.stages.report.formatting import count_with_noun
+from tasks.stages.report.plan import Duplicates, Plan, PlannedGroup, PlannedReuse
 from tasks.storage.output import EnrichedOutput
 from tasks.storage.run_folder import RunFolder
 
@@ -45,39 +56,45 @@ _LOOKED_FOR = "it goes on with what is in the run folder, and looks for its batc
 _SHOWN = 2_000  # characters of a part of the first prompt in a plan: a picture in a data URL has millions
 
 
-@step("prepare", "prepare")
-def prepare(run: Run, reporter: Reporter) -> None:
+@step("prepare", "prepare", prepared_line)
+def prepare(run: Run, reporter: Reporter) -> str | None:
     """Lay out all chunks in the run folder and record them, once; a run that has them is left as it is.
 
-    A prepare that was interrupted starts over: nothing of it was posted. If something was, the ledger is older than the
-    folder, and the chunks are the folder's.
+    A long source is only surveyed: `advance_while_preparing` goes on from there. A prepare that was interrupted starts over:
+    nothing of it was posted. If something was, the ledger is older than the folder, and the chunks are the folder's. Returns
+    what it has done, in a line.
     """
     if run.restored:
         reporter.note(f"warning: the ledger did not know this run; {_LOOKED_FOR}")
     if run.record.state in (RunState.RUNNING, RunState.PUBLISHING) or run.ledger.chunks():
-        return
+        return None
     if anything_posted(run.folder):
         _take_over(run, reporter)
-        return
+        return None
     try:
         write_run_file(run.folder, run.record)
         run.folder.remove("chunks")
-        request_plan = _request_plan(run, reporter)
-        chunks = tuple(
-            write_chunks(
-                run.folder,
-                run.id,
-                request_plan.dataset.schema,
-                _with_progress(request_plan, request_plan.row_slices(), reporter),
-            )
+        plans = _request_plans(run, reporter)
+        if begin(run, plans[0]):
+            count = count_with_noun(run.record.ranges or 0, "range", "ranges")
+            return f"surveyed {count} of {run.record.range_rows:,} rows; each is posted as soon as it is prepared"
+        rows = plans[0].dataset.rows_hint
+        # What only reading tells is read in order, by this process.
+        engine = run.here if rows is None else run.engine_for(rows)
+        ranges = tuple(prepared_ranges(run, plans, engine, reporter))
+        chunks = tuple(chunk for each in ranges for chunk in each.chunks)
+        samples = [_sample(ranges, place) for place in range(len(plans))]
+        estimated = together(
+            [
+                _checked_estimate(run, each, chunks, sample)
+                for each, sample in zip(plans, samples, strict=True)
+            ]
         )
-        estimated = _estimate(run, request_plan, chunks)
-        check_budgets(run.job, run.clock.now(), estimated)
     except ConfigError:
         run.folder.remove("")
         run.ledger.delete_run()
         raise
-    dataset = request_plan.dataset
+    dataset = plans[0].dataset
     for line in dataset.bad_lines:
         run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
     write_run_file(
@@ -89,47 +106,55 @@ def prepare(run: Run, reporter: Reporter) -> None:
         source_fingerprint=dataset.fingerprint,
         bad_lines=dataset.bad_line_count,
         estimate=estimated.as_json(),
-        prompt_key=request_plan.prompt_key,
-        prompt_kind=request_plan.prompt_kind if _is_counted(run.job, request_plan) else None,
+        prompt_key=plans[0].prompt_key,
+        prompt_kind=plans[0].prompt_kind if _is_counted(plans[0], samples[0]) else None,
     )
     run.reload()
-    reporter.note(_prepared_text(run.job, chunks))
+    return _prepared_text(run.job, chunks)
 
 
-def _request_plan(run: Run, reporter: Reporter) -> RequestPlan:
-    job = run.job
-    request_plan = RequestPlan(job, shard_limits(job, run.service.limits), run.service.limits.custom_id)
-    if job.reuse is not None:
-        request_plan.recall = _recall(
-            job,
-            request_plan,
-            run.all_runs,
-            run.runs_url,
-            run.record.created_at,
-            reporter.note,
-            redo=run.record.redo,
+def _request_plans(run: Run, reporter: Reporter) -> tuple[RequestPlan, ...]:
+    job, limits = run.job, run.service.limits
+    plans = request_plans(job, shard_limits(job, limits), limits.custom_id)
+    for each in plans if job.reuse is not None else ():
+        each.recall = _recall(
+            each, run.all_runs, run.runs_url, run.record.created_at, reporter.note, redo=run.record.redo
         )
-    return request_plan
+    return plans
 
 
-def _estimate(run: Run, request_plan: RequestPlan, chunks: tuple[ChunkRecord, ...]) -> Estimate:
-    return estimate(
-        run.job,
+def _sample(ranges: Sequence[PreparedRange], plan: int) -> SampleSummary:
+    """What was counted of all ranges of one plan."""
+    return reduce(SampleSummary.plus, (each.sample for each in ranges if each.plan == plan))
+
+
+def _checked_estimate(
+    run: Run, request_plan: RequestPlan, chunks: tuple[ChunkRecord, ...], sample: SampleSummary
+) -> Estimate:
+    """Of the plan's own chunks; ConfigError for a budget that cannot be kept."""
+    ours = [chunk for chunk in chunks if chunk.prompt == prompt_of(request_plan.own_prompt)]
+    estimated = estimate(
+        request_plan.job,
         run.clock.now(),
-        sum(chunk.tokens_estimate for chunk in chunks),
-        sum(chunk.requests for chunk in chunks),
-        request_plan.sample.summary(),
-        history_of(run.all_runs, request_plan.prompt_key, request_plan.prompt_kind),
+        sum(chunk.tokens_estimate for chunk in ours),
+        sum(chunk.requests for chunk in ours),
+        sample,
+        history_of_plan(run.all_runs, request_plan),
     )
+    check_budgets(request_plan.job, run.clock.now(), estimated.answer_p95, estimated.uncounted)
+    return estimated
 
 
-def _is_counted(job: Job, request_plan: RequestPlan) -> bool:
+def _is_counted(request_plan: RequestPlan, sample: SampleSummary) -> bool:
     """Whether all that the provider will count has been counted here: else its tokens say nothing of other prompts."""
-    return not request_plan.sample.summary().uncounted and not has_fees(job.prompt)
+    if request_plan.own_prompt is not None or has_fees(request_plan.job.prompt):
+        return False
+    return not sample.uncounted
 
 
 def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:
-    text = f"prepared {sum(chunk.rows for chunk in chunks):,} rows in {len(chunks)} chunks"
+    rows = count_with_noun(sum(chunk.rows for chunk in chunks), "row", "rows")
+    text = f"prepared {rows} in {count_with_noun(len(chunks), 'chunk', 'chunks')}"
     if job.reuse is None:
         return text
     requests = sum(chunk.requests for chunk in chunks)
@@ -137,7 +162,6 @@ def _prepared_text(job: Job, chunks: tuple[ChunkRecord, ...]) -> str:
 
 
 def _recall(
-    job: Job,
     request_plan: RequestPlan,
     ledger: Ledger | None,
     runs_url: str,
@@ -147,6 +171,7 @@ def _recall(
     redo: bool,
 ) -> Recall:
     """What a run that begins now takes from earlier ones; with `--redo` nothing."""
+    job = request_plan.job
     fingerprints = Fingerprints(job, request_plan.renderer.blank_line)
     if job.reuse is None or redo:
         return LookUp(fingerprints)
@@ -166,6 +191,9 @@ def _take_over(run: Run, reporter: Reporter) -> None:
         source_fingerprint=prepared.source_fingerprint,
         bad_lines=prepared.bad_lines,
         estimate=prepared.estimate,
+        range_rows=prepared.range_rows,
+        ranges=prepared.ranges,
+        ranges_prepared=prepared.ranges_prepared,
     )
     run.reload()
     reporter.note(f"warning: the ledger is older than this run; {_LOOKED_FOR}")
@@ -174,29 +202,24 @@ def _take_over(run: Run, reporter: Reporter) -> None:
 def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
     """What `prepare` and `submit` would do, counted; writes and posts nothing."""
     job = resolved.job
-    check_budgets(job, resolved.now)
     ledger = ledger_to_read(home)
     index_notes: list[str] = []
     limits = job.provider.limits
-    request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
+    plans = request_plans(job, shard_limits(job, limits), limits.custom_id)
     EnrichedOutput(job.output.path, job.name).check_owner()
-    first = request_plan.preview()
-    request_plan.recall = _recall(
-        job, request_plan, ledger, home.runs_url, resolved.now, index_notes.append, redo=resolved.redo
-    )
-    reuse = ReuseCount(request_plan)
-    totals, skips, example = _count(request_plan, reuse, reporter)
-    history = history_of(ledger, request_plan.prompt_key, request_plan.prompt_kind)
-    estimated = estimate(
-        job,
-        resolved.now,
-        tokens.to_tokens(totals["units"]),
-        totals["requests"],
-        request_plan.sample.summary(),
-        history,
-    )
-    check_budgets(job, resolved.now, estimated)
-    planned_reuse = reuse.reuse(job, resolved.now, estimated, history) if job.reuse else None
+    for each in plans:
+        history = history_of_plan(ledger, each)
+        check_budgets(each.job, resolved.now, history.answer_p95 if history else None)
+    first = plans[0].preview()
+    for each in plans:
+        each.recall = _recall(
+            each, ledger, home.runs_url, resolved.now, index_notes.append, redo=resolved.redo
+        )
+    counts = [_counted(each, ledger, resolved.now, reporter) for each in plans]
+    totals = sum((each.totals for each in counts), Counter[str]())
+    skips = sum((each.skips for each in counts), Counter[str]())
+    example = next((each.example for each in counts if each.example), None)
+    estimated = together([each.estimate for each in counts])
     return Plan(
         job=job.name,
         key=resolved.key,
@@ -206,8 +229,8 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         source=job.source.path,
         output=job.output.path,
         provider=job.provider.name,
-        endpoint=job.prompt.endpoint,
-        model=job.prompt.model,
+        endpoint=_joined(each.job.prompt.endpoint for each in plans),
+        model=_joined(each.job.prompt.model for each in plans),
         rows=totals["rows"],
         chunks=totals["chunks"],
         batches=totals["batches"],
@@ -215,19 +238,81 @@ def plan(resolved: ResolvedRun, home: Home, reporter: Reporter) -> Plan:
         bytes=totals["bytes"],
         skipped=sum(skips.values()),
         skips=dict(skips),
-        bad_lines=request_plan.dataset.bad_line_count,
+        bad_lines=plans[0].dataset.bad_line_count,
         notes=(
-            *request_plan.dataset.notes,
-            *request_plan.notes,
-            *index_notes,
+            *plans[0].dataset.notes,
+            *plans[0].notes,
+            *_files_note(plans[0]),
+            *dict.fromkeys(index_notes),
             *([f"it waits for approval: {reason}"] if (reason := too_dear(job.budget, estimated)) else []),
             *([f"the first skipped row: {example}"] if example else []),
         ),
         estimate=estimated,
-        reuse=planned_reuse,
-        duplicates=reuse.duplicates(job, estimated, totals["requests"]),
-        budgets=budget_states(job, ledger, "", resolved.now),
+        reuse=added_reuse([each.reuse for each in counts if each.reuse]),
+        duplicates=added_duplicates([each.duplicates for each in counts if each.duplicates]),
+        deadline=planned_deadline(
+            job, resolved.now, tokens.to_tokens(totals["units"]), totals["requests"], estimated.input_margin
+        ),
+        budgets=budget_states_of((each.job for each in plans), ledger, "", resolved.now),
+        groups=tuple(_planned_group(each) for each in counts) if plans[0].own_prompt else (),
         first_prompt="\n".join(f"[{name}] {_shown(text)}" for name, text in first),
+    )
+
+
+def _files_note(request_plan: RequestPlan) -> list[str]:
+    """How many files the rows bring, once they have been walked."""
+    columns = request_plan.renderer.file_columns
+    if not columns:
+        return []
+    size = f"{request_plan.files_read:,} files of {request_plan.file_bytes:,} bytes"
+    return [f"source.files: the rows bring {size} in {', '.join(columns)}, which go into the requests"]
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What a walk over the requests of one plan has counted: rows, chunks, batches, requests, bytes and token units; skipped
+    rows by reason, and what the first of them was told."""
+
+    job: Job
+    totals: Counter[str]
+    skips: Counter[str]
+    example: str | None
+    estimate: Estimate
+    reuse: PlannedReuse | None
+    duplicates: Duplicates | None
+
+
+def _counted(request_plan: RequestPlan, ledger: Ledger | None, now: datetime, reporter: Reporter) -> _Counts:
+    job = request_plan.job
+    reuse = ReuseCount(request_plan)
+    totals, skips, example = _count(request_plan, reuse, reporter)
+    history = history_of_plan(ledger, request_plan)
+    estimated = estimate(
+        job,
+        now,
+        tokens.to_tokens(totals["units"]),
+        totals["requests"],
+        request_plan.summary(),
+        history,
+    )
+    check_budgets(job, now, estimated.answer_p95, estimated.uncounted)
+    planned_reuse = reuse.reuse(job, now, estimated, history) if job.reuse else None
+    duplicates = reuse.duplicates(job, estimated, totals["requests"])
+    return _Counts(job, totals, skips, example, estimated, planned_reuse, duplicates)
+
+
+def _planned_group(counts: _Counts) -> PlannedGroup:
+    return PlannedGroup(
+        endpoint=counts.job.prompt.endpoint,
+        model=counts.job.prompt.model,
+        batches=counts.totals["batches"],
+        requests=counts.totals["requests"],
+        bytes=counts.totals["bytes"],
+        estimate=counts.estimate,
     )
 
 
@@ -238,13 +323,12 @@ def _shown(text: str) -> str:
 def _count(
     request_plan: RequestPlan, reuse: ReuseCount, reporter: Reporter
 ) -> tuple[Counter[str], Counter[str], str | None]:
-    """Render everything and keep nothing: rows, chunks, batches, requests, bytes and token units; skipped rows by reason, and what
-    the first of them was told."""
+    """Render everything and keep nothing; see `_Counts`."""
     totals: Counter[str] = Counter()
     skips: Counter[str] = Counter()
     example: str | None = None
     has_batch = False
-    for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
+    for row_slice in with_progress(request_plan, request_plan.counted_slices(), reporter):
         piece = row_slice.piece
         if row_slice.recalled is not None:
             reuse.add(row_slice.recalled)
@@ -267,14 +351,17 @@ def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[P
     """Write the request files alone into an empty or new folder; their paths."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is not an empty folder; choose a new one")
-    limits = resolved.job.provider.limits
-    request_plan = RequestPlan(resolved.job, shard_limits(resolved.job, limits), limits.custom_id)
-    request_plan.preview()
+    job, limits = resolved.job, resolved.job.provider.limits
+    plans = request_plans(job, shard_limits(job, limits), limits.custom_id)
+    for each in plans:
+        each.preview()
     folder = RunFolder(str(out.absolute()))
     written: list[Path] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for row_slice in _with_progress(request_plan, request_plan.counted_slices(), reporter):
+        for row_slice in chain.from_iterable(
+            with_progress(each, each.counted_slices(), reporter) for each in plans
+        ):
             if file is None or row_slice.piece.new_chunk:
                 stack.close()
                 name = f"requests-{len(written) + 1:05d}.jsonl"
@@ -282,13 +369,3 @@ def render_files(resolved: ResolvedRun, out: Path, reporter: Reporter) -> list[P
                 written.append(out / name)
             file.write(row_slice.piece.payload)
     return written
-
-
-def _with_progress(
-    request_plan: RequestPlan, row_slices: Iterator[RowSlice], reporter: Reporter
-) -> Iterator[RowSlice]:
-    done, total = 0, request_plan.dataset.rows_hint
-    for row_slice in row_slices:
-        yield row_slice
-        done += row_slice.rows.num_rows
-        reporter.progress(Progress("preparing", done, total, "rows"))

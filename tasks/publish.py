@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +14,20 @@ from tasks.merge import merge_again
 from tasks.orchestration.step import step
 from tasks.reuse.job_index import add_run
 from tasks.runs import answer_files, vectors
-from tasks.runs.budgets import budget_states
+from tasks.runs.budgets import budget_states_of
 from tasks.runs.chunk_files import enriched_name
+from tasks.runs.chunk_job import jobs_by_model
+from tasks.runs.ordered_parts import ordered_parts
 from tasks.runs.report_page import make_page
+from tasks.runs.result_lines import result_files
 from tasks.runs.session import Run
+from tasks.runs.step_lines import published_line
 from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.receipt import (
     BatchCounts,
     CacheUse,
     OddLines,
+    RealTimeUse,
     Receipt,
     ReusedAnswers,
     RowCounts,
@@ -32,12 +36,13 @@ from tasks.stages.report.receipt import (
     top_errors,
 )
 from tasks.storage.output import EnrichedOutput
+from tasks.storage.run_folder import UNFINISHED
 
 _READ_BYTES = 4 << 20
 _READ_COLUMNS = 32
 
 
-@step("publish", "publish")
+@step("publish", "publish", published_line)
 def publish(run: Run) -> None:
     """Publish all chunks as a whole and end the run; a run that is being stopped stays open for its remaining rows.
 
@@ -46,7 +51,7 @@ def publish(run: Run) -> None:
     """
     chunks = run.ledger.chunks()
     if not run.stopping:
-        run.ledger.update_run(state=RunState.PUBLISHING)
+        run.ledger.begin_publishing()
     batches = run.ledger.batches()
     receipt = _receipt(run, chunks, batches)
     output = EnrichedOutput(run.job.output.path, run.job.name, run.id, run.ledger.check, run.ledger.fence)
@@ -55,16 +60,19 @@ def publish(run: Run) -> None:
         if not _is_whole(run, chunk):
             merge_again(run, chunk)
     vectors.unify_vector_types(run, chunks)
-    parts = (partial(run.folder.read, enriched_name(chunk.number)) for chunk in chunks)
+    lines = result_files(run, chunks)
+    receipt = receipt.model_copy(update={"result_lines": tuple(output.lines(kind) for kind, _ in lines)})
     report = output.publish(
-        parts,
+        ordered_parts(run, chunks),
         lambda place: receipt.with_report(place).to_bytes(),
         make_page(run, receipt, chunks, batches),
         answer_files.saved_files(run),
+        lines,
     )
     published = receipt.with_report(report)
     with run.folder.write("receipt.json") as file:
         file.write(published.to_bytes())
+    run.folder.remove(UNFINISHED)  # of processes that were killed in the middle
     add_run(run)
     if run.stopping:
         return
@@ -105,6 +113,7 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
     answering = [batch for batch in batches if batch.input_tokens is not None]
     finished = run.clock.now()
     tokens = _token_sums(answering)
+    jobs = jobs_by_model(run.job, chunks)
     estimated = Estimate.model_validate(record.estimate) if record.estimate else None
     return Receipt(
         job=run.job.name,
@@ -118,18 +127,20 @@ def _receipt(run: Run, chunks: tuple[ChunkRecord, ...], batches: tuple[BatchReco
         run_folder=run.folder.url,
         provider=run.job.provider.name,
         answered_by=run.job.provider.answered_by,
-        model=run.job.prompt.model,
+        model=", ".join(jobs),
         rows=_row_counts(run, chunks),
         bad_lines=record.bad_lines,
+        ranges_left_out=record.ranges_left_out or 0,
         chunks=len(chunks),
         batches=_batch_counts(batches),
         tokens=tokens,
         cost_usd=_cost(answering),
         cache=_cache_use(answering),
+        real_time=_real_time(batches),
         reused=_reused(stats) if run.job.reuse else None,
         estimate=estimated,
         estimate_deviation=_deviation(estimated, tokens),
-        budgets=budget_states(run.job, run.all_runs, run.id, finished),
+        budgets=budget_states_of(jobs.values(), run.all_runs, run.id, finished),
         retryable=sum(chunk["unanswered"] for chunk in stats),
         errors=top_errors(stats),
         error_budget=run.job.run.error_budget,
@@ -199,6 +210,21 @@ def _cache_use(answering: list[BatchRecord]) -> CacheUse | None:
     )
 
 
+def _real_time(batches: tuple[BatchRecord, ...]) -> tuple[RealTimeUse, ...]:
+    """What was posted to real-time calls, by lane."""
+    posted = [batch for batch in batches if batch.lane is not None and batch.batch_id is not None]
+    return tuple(
+        RealTimeUse(
+            lane=lane,
+            batches=len(here),
+            rows=sum(batch.requests for batch in here),
+            cost_usd=_cost([batch for batch in here if batch.input_tokens is not None]),
+        )
+        for lane in sorted({batch.lane for batch in posted if batch.lane})
+        if (here := [batch for batch in posted if batch.lane == lane])
+    )
+
+
 def _reused(stats: list[dict[str, Any]]) -> ReusedAnswers:
     counts = [chunk.get("reused", (0, 0.0)) for chunk in stats]
     saved = [usd for _, usd in counts]
@@ -217,15 +243,15 @@ def _tidy(run: Run) -> None:
     What cannot be deleted now is noted; the run is finished all the same.
     """
     files = {
-        file
+        file: batch
         for batch in run.ledger.batches()
         if batch.tidied_at is None and batch.was_read_whole
         for file in (batch.file_id, *batch.result_files)
         if file
     }
-    for file in sorted(files):
+    for file, batch in sorted(files.items(), key=lambda each: each[0]):
         try:
-            run.service.delete_file(file)
+            run.service_of(batch).delete_file(file)
         except NightmailError as error:
             run.ledger.note("untidy", f"{file} is still at the provider: {error}")
             return

@@ -13,7 +13,11 @@ settings.load_profile("nightmail")
 
 pytest_plugins = [
     "rigs.batch_service",
+    "rigs.browser",
     "rigs.clock",
+    "rigs.moved_clock",
+    "rigs.dask_cluster",
+    "rigs.real_time",
     "rigs.postgres",
     "rigs.prefect_server",
     "rigs.workspace",

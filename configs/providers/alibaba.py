@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from configs.deadline import Lane
 from configs.frozen import Window, seconds
 from configs.prompt import Prompt
 from configs.providers.base import FreeTrial, HostedProviderSettings, Metadata
@@ -38,6 +39,8 @@ class AlibabaProvider(HostedProviderSettings):
     free_trial: ClassVar[FreeTrial | None] = FreeTrial("batch-test-model", "/v1/chat/ds-test")
     # "Batch calls cost half of real-time calls", and have no discount for cached input.
     price_seller: ClassVar[str | None] = "alibaba"
+    lanes: ClassVar[tuple[Lane, ...]] = ("standard",)
+    lane_connector: ClassVar[str | None] = "openai.lane"
     batch_share: ClassVar[float | None] = 0.5
     why_no_cache: ClassVar[str] = "bills cached input of batches like any other"
     name: Literal["alibaba"]

@@ -23,6 +23,8 @@ class AzureProvider(KeyedProviderSettings):
     endpoints: ClassVar[frozenset[str] | None] = frozenset({"/v1/chat/completions", "/v1/responses"})
     ends_in_time: ClassVar[bool] = False  # "jobs that take longer than 24 hours continue until cancelled"
     why_no_cache: ClassVar[str] = CACHES_BY_ITSELF
+    # A Global Batch deployment takes batches and nothing else.
+    why_no_lanes: ClassVar[str] = "answers no real-time calls at a batch deployment"
     # No price_seller: its models are deployments, which go by any name.
     name: Literal["azure"]
     endpoint: str = Field(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from configs.deadline import Lane
 from configs.extras import Extra
 from configs.foreign_text import secret_in_url
 from configs.frozen import Frozen
@@ -51,6 +52,14 @@ class FreeTrial:
     endpoint: str
 
 
+@dataclass(frozen=True)
+class Webhooks:
+    """How a service tells by itself that a batch has ended."""
+
+    connector: str  # module of `tasks.providers` with `connect(secret, clock)`
+    secret_env: str  # environment variable with the secret that it signs with
+
+
 _VARIABLE = r"[A-Z_][A-Z0-9_]{0,99}"  # capitals, as every vendor writes them: most keys are no such word
 
 
@@ -76,6 +85,10 @@ class ProviderSettings(Frozen):
     extra: ClassVar[Extra | None] = None  # the optional part of the installation that brings its SDK
     cache_modes: ClassVar[frozenset[CacheMode]] = frozenset({"none"})
     why_no_cache: ClassVar[str] = "has no prompt cache that requests can ask for"
+    lanes: ClassVar[tuple[Lane, ...]] = ()  # of its real-time calls, that a `deadline` may name
+    why_no_lanes: ClassVar[str] = "is asked by batches alone"
+    lane_connector: ClassVar[str | None] = None  # module of `tasks.providers` that makes those calls
+    webhooks: ClassVar[Webhooks | None] = None
 
     @field_validator("api_key_env", check_fields=False)
     @classmethod
@@ -118,6 +131,20 @@ class ProviderSettings(Frozen):
             return f"prompt.endpoint: {self.title} has no {prompt.endpoint} in batches; it has {known}"
         if prompt.cache not in self.cache_modes:
             return f"prompt.cache: {prompt.cache}: {self.title} {self.why_no_cache}; remove it"
+        return None
+
+    def no_lane(self, lane: Lane, prompt: Prompt) -> str | None:
+        """Why rows of the prompt cannot be asked by real-time calls after a `deadline`, in one line; None when they can."""
+        if not self.lanes:
+            return (
+                f"deadline: {self.title} {self.why_no_lanes}; remove it, or end the wait by run.give_up_after"
+            )
+        if lane not in self.lanes:
+            return f"deadline.lane: {self.title} has no {lane} calls; write {' or '.join(self.lanes)}"
+        if prompt.endpoint.startswith(("/v1/images", "/v1/videos")):
+            return f"deadline: answers of {prompt.endpoint} are files, which come in batches alone; remove it"
+        if lane == "flex" and "service_tier" in prompt.params:
+            return "prompt.params.service_tier: deadline.lane sets it too; remove one of the two"
         return None
 
 

@@ -31,13 +31,21 @@ _MEDIA_PARAMS: Final = (
     *("audio", "modalities", "responseModalities", "response_modalities"),
     *("speechConfig", "speech_config", "speed", "inference_geo"),
 )
+ANSWER_CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
+"""The params that limit an answer, by any vendor's name."""
+BILLED_PARAMS: Final = (
+    *("service_tier", "tools"),
+    *_FEE_PARAMS,
+    *_MEDIA_PARAMS,
+)
+"""The params that decide at which rates a request is billed."""
 
 
 def has_fees(prompt: Prompt) -> bool:
     """Whether it asks for what has a fee of its own, such as a search: no price of tokens says what it costs."""
     tools = prompt.params.get("tools") or []
     return any(prompt.params.get(name) for name in _FEE_PARAMS) or any(
-        map(_has_fee, tools if isinstance(tools, list) else [tools])
+        map(has_fee, tools if isinstance(tools, list) else [tools])
     )
 
 
@@ -55,7 +63,8 @@ def has_other_rates(prompt: Prompt) -> bool:
     return any("text" not in part and _MEDIA.search(json.dumps(part, default=str)) for part in parts)
 
 
-def _has_fee(tool: Any) -> bool:
+def has_fee(tool: Any) -> bool:
+    """Whether one of a request's tools is run by the provider, for a fee."""
     if not isinstance(tool, dict):
         return bool(tool)  # a template, or nothing that can be told
     kind = tool.get("type")

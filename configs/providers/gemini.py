@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from configs.extras import Extra
-from configs.providers.base import Dialect, HostedProviderSettings
+from configs.providers.base import Dialect, HostedProviderSettings, Webhooks
 from configs.providers.limits import ServiceLimits
 
 
@@ -34,6 +34,8 @@ class GeminiProvider(HostedProviderSettings):
     why_no_cache: ClassVar[str] = (
         "caches prompts by itself, and params.cachedContent names a cache of your own"
     )
+    # https://ai.google.dev/gemini-api/docs/webhooks
+    webhooks: ClassVar[Webhooks | None] = Webhooks("gemini.webhooks", "GEMINI_WEBHOOK_SECRET")
     extra: ClassVar[Extra | None] = Extra("gemini", "google-genai", "google.genai")
     # No window can be chosen. Google aims at 24 hours, and drops a batch that is still open after 48.
     completion_window: ClassVar[str] = "48h"

@@ -20,6 +20,7 @@ class LocalProvider(ProviderSettings):
     connector: ClassVar[str] = "openai.local"
     limits: ClassVar[ServiceLimits] = OPENAI_LIMITS
     identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "upstream"})
+    why_no_lanes: ClassVar[str] = "asks its upstream in real time already, and echoes at once"
     free_trial: ClassVar[FreeTrial | None] = FreeTrial("any-model", "/v1/chat/completions")
     name: Literal["local"] = "local"
     upstream: str | None = Field(

@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from configs.deadline import Lane
 from configs.frozen import Window
 from configs.prompt import Prompt
-from configs.providers.base import MAX_METADATA_ENTRIES, HostedProviderSettings, Metadata
+from configs.providers.base import MAX_METADATA_ENTRIES, HostedProviderSettings, Metadata, Webhooks
 from configs.providers.limits import ServiceLimits
 
 # 50,000 requests and 200 MB, says the guide. What is enforced is 209,715,200 bytes; 200,000,000 is safe under both readings.
 OPENAI_LIMITS = ServiceLimits(max_requests=50_000, max_bytes=200_000_000, enforced_bytes=209_715_200)
+
+FILE_PURPOSE, UPLOAD_PATH = "batch", "/files"  # https://platform.openai.com/docs/api-reference/files/create
 
 # https://platform.openai.com/docs/guides/prompt-caching
 CACHES_BY_ITSELF = (
@@ -29,10 +32,25 @@ class OpenAIProvider(HostedProviderSettings):
     limits: ClassVar[ServiceLimits] = OPENAI_LIMITS
     price_seller: ClassVar[str | None] = "openai"
     why_no_cache: ClassVar[str] = CACHES_BY_ITSELF
+    # https://platform.openai.com/docs/guides/flex-processing
+    lanes: ClassVar[tuple[Lane, ...]] = ("standard", "flex")
+    lane_connector: ClassVar[str | None] = "openai.lane"
+    # https://platform.openai.com/docs/guides/webhooks
+    webhooks: ClassVar[Webhooks | None] = Webhooks("openai.webhooks", "OPENAI_WEBHOOK_SECRET")
     name: Literal["openai"]
     base_url: str | None = Field(None, description="null is api.openai.com.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     completion_window: Window = "24h"
+    file_purpose: str = Field(
+        FILE_PURPOSE,
+        pattern=r"^[a-z0-9_-]{1,64}$",
+        description="Purpose that request files are uploaded for; Together's is `batch-api`.",
+    )
+    upload_path: str = Field(
+        UPLOAD_PATH,
+        pattern=r"^(/[A-Za-z0-9_-]+)+$",
+        description="Where below base_url files are uploaded; at Together `/files/upload`.",
+    )
     metadata: Metadata = Field({}, max_length=MAX_METADATA_ENTRIES)
 
     @field_validator("completion_window")

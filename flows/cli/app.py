@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter, validators
 
@@ -19,6 +19,9 @@ from configs.clock import interruptible_by
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.options import Option, parameters_from
+
+if TYPE_CHECKING:
+    from tasks.orchestration.other_runs import FlowRuns
 
 R = TypeVar("R")
 
@@ -33,20 +36,25 @@ Start with the quick start, which needs no key and no network:
 
     nightmail run configs/jobs/quickstart.yaml
 
-Exit codes: 0 all rows answered, 1 finished with rows unanswered, 2 usage or configuration error,
-3 not finished yet (run the same command again), 130 interrupted (likewise).
+Exit codes: 0 all rows answered; 1 finished, with rows unanswered; 2 an error
+in the command, job or data; 3 not finished yet (run the same command again);
+130 interrupted (likewise).
 
-State lives in NIGHTMAIL_HOME (default .nightmail); NIGHTMAIL_LEDGER_URL and NIGHTMAIL_RUNS_URL move it to
-PostgreSQL and S3. Put --debug anywhere for tracebacks.""",
+State lives in NIGHTMAIL_HOME (default .nightmail); NIGHTMAIL_LEDGER_URL and
+NIGHTMAIL_RUNS_URL move it to PostgreSQL and S3. Put --debug anywhere for
+tracebacks.""",
     help_format="plaintext",
     version=lambda: version("nightmail"),
     version_flags=["--version"],
+    default_parameter=Parameter(show_default=lambda value: value or None),  # no `[default: False]`
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 
 AsJson = Annotated[bool, Parameter(name="--json", help="JSON on stdout.", negative=())]
-AsCsv = Annotated[bool, Parameter(name="--csv", help="CSV on stdout; for one run, its chunks.", negative=())]
+AsCsv = Annotated[
+    bool, Parameter(name="--csv", help="CSV on stdout; of `status RUN`, its chunks.", negative=())
+]
 AsMarkdown = Annotated[bool, Parameter(name="--markdown", help="The same as a Markdown table.", negative=())]
 
 
@@ -71,16 +79,14 @@ def _for_cyclopts(parameter: inspect.Parameter, option: Option) -> Any:
 
 
 def prefect_server() -> bool:
-    """Whether a Prefect server is configured; ConfigError if it is, and does not answer.
+    """Whether a Prefect server is configured; ConfigError if it is, and does not answer."""
+    from tasks.orchestration.server_url import server_url
 
-    Imports are inside: Prefect takes most of a second to import, and `nightmail status` needs none of it.
-    """
-    import httpx
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
+    url = server_url()
     if url is None:
         return False
+    import httpx
+
     try:
         httpx.get(f"{url}/health", timeout=10).raise_for_status()
     except httpx.HTTPError as error:
@@ -89,6 +95,22 @@ def prefect_server() -> bool:
             " or unset it (also in the Prefect profile) to run without one"
         ) from error
     return True
+
+
+@contextmanager
+def flow_runs(*, on_server: bool) -> Iterator[FlowRuns]:
+    """The flow runs of the configured Prefect server; without one there are none."""
+    from tasks.orchestration.other_runs import NoServer
+
+    if not on_server:
+        yield NoServer()
+        return
+    from prefect.client.orchestration import get_client
+
+    from tasks.orchestration.server_runs import OnServer
+
+    with get_client(sync_client=True) as client:
+        yield OnServer(client)
 
 
 @contextmanager

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from configs.clock import SystemClock
 from configs.errors import NightmailError
 from configs.progress import Progress, Reporter
 from configs.request import DateRange, RunRequest
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, AsJson, app, options_of, prefect_server
+from flows.cli.app import ALL_ANSWERED, AsJson, app, options_of
+from flows.cli.run import enrich_here
 
 if TYPE_CHECKING:
     from tasks.backfill.date_runs import BackfillProgress
@@ -47,19 +48,18 @@ def backfill(dates: DateRange, request: RunRequest, *, as_json: AsJson = False) 
 
 
 def _make_runner(dates_bar: _DatesProgressBar) -> Callable[[RunRequest], None]:
-    """A function that runs one date: by the flow `enrich`, or its plain function where there is no Prefect server."""
-    from flows.enrich import enrich
+    """A function that runs one date."""
     from tasks.orchestration.reporters import reporting_to
 
-    run_enrich: Any = enrich if prefect_server() else enrich.fn
+    run_enrich = enrich_here()
 
     def run(request: RunRequest) -> None:
-        sys.stderr.write(f"{request.date} ...\n")
+        terminal.say(f"{request.date} ...")
         try:
             with reporting_to(dates_bar.reporter_for(request.date)):
-                run_enrich(**request.parameters)
+                run_enrich(request)
         except NightmailError as error:
-            sys.stderr.write(f"nightmail: {error}\n")
+            terminal.say(f"nightmail: {error}", logging.ERROR)
             raise
         finally:
             dates_bar.remove(request.date)

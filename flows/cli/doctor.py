@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -16,6 +16,9 @@ from configs.errors import ConfigError
 from flows.cli import terminal
 from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, ROWS_UNANSWERED, AsJson, app, home
 from tasks.diagnostics.facts import Fact, Grade, verdict
+
+if TYPE_CHECKING:
+    from tasks.diagnostics.conformance import Conformance
 
 FIT, UNFIT, UNFINISHED = ALL_ANSWERED, ROWS_UNANSWERED, NOT_FINISHED
 _CHAT_ENDPOINT = "/v1/chat/completions"
@@ -40,7 +43,16 @@ def doctor(
         str | None,
         Parameter(help="Environment variable with the key for --base-url; without it no key is sent."),
     ] = None,
-    wait: Annotated[str, Parameter(help="How long the batch may take before it is cancelled.")] = "15m",
+    deep: Annotated[
+        bool,
+        Parameter(
+            help="With --base-url: provoke faults too, and end with a table of what the service honours.",
+            negative=(),
+        ),
+    ] = False,
+    wait: Annotated[
+        str, Parameter(help="How long the batches may take in all before they are cancelled.")
+    ] = "15m",
     overrides: Annotated[
         tuple[str, ...],
         Parameter(
@@ -54,6 +66,8 @@ def doctor(
     """Check this machine; or check a provider, or any compatible service, with a batch of two tiny rows."""
     if provider is not None and base_url is not None:
         raise ConfigError("--base-url and --provider: give one of them")
+    if deep and base_url is None:
+        raise ConfigError("--deep: checks a service by its address; give --base-url")
     if base_url is not None:
         _refuse_unusable(base_url)
     facts: list[Fact] = []
@@ -61,19 +75,20 @@ def doctor(
     def report(fact: Fact) -> None:
         facts.append(fact)
         if not as_json:
-            sys.stdout.write(f"{fact.grade:<5} {fact.name:<14} {' '.join(fact.detail.split())}\n")
+            sys.stdout.write(f"{fact.grade:<5} {fact.name:<16} {' '.join(fact.detail.split())}\n")
             sys.stdout.flush()
 
     wait_for = _limited_wait(wait)
     finished = True
     if base_url is not None:
-        finished = _probe_service(base_url, model, endpoint, api_key_env, report, wait_for)
+        finished = _probe_service(base_url, model, endpoint, api_key_env, report, wait_for, deep=deep)
     elif provider is not None:
         finished = _check_provider(provider, model, endpoint, overrides, report, wait_for)
     else:
         _check_machine(report)
     summary = verdict(facts, of_service=(base_url or provider) is not None)
-    return _show_verdict(facts, summary, finished=finished, as_json=as_json)
+    table = _conformance(facts) if deep else None
+    return _show_verdict(facts, summary, table, finished=finished, as_json=as_json)
 
 
 def _refuse_unusable(url: str) -> None:
@@ -103,6 +118,8 @@ def _probe_service(
     key_variable: str | None,
     report: Callable[[Fact], None],
     wait: Callable[[float], bool],
+    *,
+    deep: bool,
 ) -> bool:
     from configs.providers.base import check_variable_name
     from tasks.diagnostics.openai_probe import probe_service
@@ -116,7 +133,9 @@ def _probe_service(
     if key_variable and not key:
         raise ConfigError(f"--api-key-env {key_variable}: the environment has no such variable; export it")
     _print_cost_notice(url, model or "the first model it lists", endpoint)
-    return probe_service(url, model=model, endpoint=endpoint, key=key, report=report, wait=wait)
+    if deep:
+        _print_deep_notice(model)
+    return probe_service(url, model=model, endpoint=endpoint, key=key, report=report, wait=wait, deep=deep)
 
 
 def _check_provider(
@@ -134,23 +153,45 @@ def _check_provider(
     config = load_provider(name, overrides)
     if model is None and config.trial is not None:
         model, endpoint = config.trial.model, config.trial.endpoint
-        sys.stderr.write(
-            f"This posts one batch of two rows to {name}; they are free ({model} at {endpoint}).\n"
-        )
+        terminal.say(f"This posts one batch of two rows to {name}; they are free ({model} at {endpoint}).")
     elif model is not None:
         _print_cost_notice(name, model, endpoint)
     else:
-        sys.stderr.write(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.\n")
+        terminal.say(f"Nothing is posted to {name}; with --model MODEL a batch of two rows is.")
     trial = Preflight(config, lambda: connect(config, home(), os.environ), SystemClock(), report, wait)
     trial.run(model, endpoint)
     return not trial.unfinished
 
 
 def _print_cost_notice(where: str, model: str, endpoint: str) -> None:
-    sys.stderr.write(
+    terminal.say(
         f"This uploads one file and posts one batch of two tiny rows to {where} ({model} at {endpoint});\n"
-        "it costs those two rows at most, and deletes the files at the end.\n"
+        "it costs those two rows at most, and deletes the files at the end."
     )
+
+
+def _print_deep_notice(model: str | None) -> None:
+    from configs.load import load_prices
+    from tasks.diagnostics.fault_probe import BATCHES, FILES, ROWS
+    from tasks.stages.cost.price import parse_overrides, stated_price
+
+    price = stated_price(parse_overrides(load_prices()), model, "openai") if model else None
+    figures = (
+        f"${price.input:g} and ${price.output:g} a million tokens, in and out ({price.source})"
+        if price
+        else "unknown: configs/prices.yaml has none for this model"
+    )
+    terminal.say(
+        f"With --deep it uploads up to {FILES} files more, posts up to {BATCHES} batches more of {ROWS} tiny rows in all,"
+        " cancels two of them, and breaks\n"
+        f"one connection and one line on purpose. The price of a row is {figures}."
+    )
+
+
+def _conformance(facts: list[Fact]) -> list[Conformance]:
+    from tasks.diagnostics.conformance import conformance
+
+    return conformance(facts)
 
 
 def _limited_wait(wait: str) -> Callable[[float], bool]:
@@ -172,15 +213,30 @@ def _limited_wait(wait: str) -> Callable[[float], bool]:
     return wait_for
 
 
-def _show_verdict(facts: list[Fact], summary: str, *, finished: bool, as_json: bool) -> int:
-    """Print the verdict; returns the exit code."""
+def _show_verdict(
+    facts: list[Fact], summary: str, table: list[Conformance] | None, *, finished: bool, as_json: bool
+) -> int:
+    """Print the table, if there is one, and the verdict; returns the exit code."""
     if as_json:
+        conformance = {} if table is None else {"conformance": [asdict(line) for line in table]}
         terminal.show_json(
-            {"verdict": summary, "finished": finished, "facts": [asdict(fact) for fact in facts]}
+            {
+                "verdict": summary,
+                "finished": finished,
+                "facts": [asdict(fact) for fact in facts],
+                **conformance,
+            }
         )
     else:
+        if table is not None:
+            sys.stdout.write("\n")
+            terminal.show_table(
+                ("honoured", "check", "the service", "if not, Nightmail"),
+                [(line.honoured, line.check, line.feature, line.nightmail) for line in table],
+                wrap="if not, Nightmail",
+            )
         sys.stdout.write(
-            f"\n{summary}\n" + ("" if finished else "not finished: the batch took longer than --wait\n")
+            f"\n{summary}\n" + ("" if finished else "not finished: the batches took longer than --wait\n")
         )
     if any(fact.grade is Grade.BAD for fact in facts):
         return UNFIT

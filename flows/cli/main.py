@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
+from datetime import date
 
-from cyclopts import CycloptsError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 
+from configs.arrow_settings import arrow_settings
 from configs.errors import ConfigError, NightmailError, TerminalError
 from configs.foreign_text import fit_to_show
-from flows.cli import backfill, doctor, maintain, run, show
+from configs.json_log import log_as_asked
+from flows.cli import backfill, console, doctor, jobs, maintain, run, show, stats, submit, webhooks
 from flows.cli.app import (
     ALL_ANSWERED,
     INTERRUPTED,
@@ -22,31 +25,22 @@ from flows.cli.app import (
     interrupt_at_intervals,
     set_interrupts,
 )
+from flows.cli.terminal import say
 
 __all__ = [
     "app",
-    "arrow_settings",
     "backfill",
+    "console",
     "doctor",
+    "jobs",
     "main",
     "maintain",
     "run",
     "show",
+    "stats",
+    "submit",
+    "webhooks",
 ]  # importing a module registers its commands
-
-
-def arrow_settings() -> dict[str, str]:
-    """Environment variables by which Arrow, which reads them when it is imported, holds no more memory than it uses."""
-    # Arrow's default allocator keeps freed memory: a fifth more for the same work, measured by tests/bench/prepare.py.
-    # Of the two others, jemalloc grows a buffer in place: the pages of rows of 100 KB take 100 MB less with it.
-    if sys.platform != "linux":
-        return {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-    # It keeps freed pages for a second, 20 to 40 MB while a chunk is merged (tests/bench/memory.py); giving them back at
-    # once takes a sixth more of the processor, after 50 ms nothing (tests/bench/merge.py).
-    return {
-        "ARROW_DEFAULT_MEMORY_POOL": "jemalloc",
-        "JE_ARROW_MALLOC_CONF": "dirty_decay_ms:50,muzzy_decay_ms:0",
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,31 +63,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(tokens: list[str], *, debug: bool) -> int:
     try:
-        result = app(tokens, exit_on_error=False, print_error=True)
+        log_as_asked(os.environ)
+        result = app(tokens, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else ALL_ANSWERED
-    except CycloptsError:
-        return USAGE  # it has printed what is wrong
+    except CycloptsError as error:
+        say(f"nightmail: {_wrong_usage(error)}", logging.ERROR)
+        return USAGE
     except KeyboardInterrupt:
         set_interrupts()
-        sys.stderr.write("Interrupted; run the same command again to go on.\n")
+        say("Interrupted; run the same command again to go on.", logging.WARNING)
         return INTERRUPTED
     except BrokenPipeError:
         # `| head` closes the pipe early. Without this, Python fails again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ALL_ANSWERED
     except NightmailError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"nightmail: {error}\n")
+        say(f"nightmail: {error}", logging.ERROR, traceback=debug)
         return USAGE if isinstance(error, (ConfigError, TerminalError)) else NOT_FINISHED
     except Exception as error:  # noqa: BLE001 - one line for people; --debug shows the traceback
-        if debug:
-            traceback.print_exc()
         message = fit_to_show(" ".join(str(error).split()))[:300]
-        sys.stderr.write(
-            f"nightmail: unexpected {type(error).__name__}: {message}; --debug shows where. Nothing is lost.\n"
+        say(
+            f"nightmail: unexpected {type(error).__name__}: {message}; --debug shows where. Nothing is lost.",
+            logging.ERROR,
+            traceback=debug,
         )
         return NOT_FINISHED
+
+
+def _wrong_usage(error: CycloptsError) -> str:
+    """What is wrong with the words of a command, and which help explains them, in a line."""
+    text = fit_to_show(" ".join(str(error).split()))
+    argument = error.argument
+    if isinstance(error, MissingArgumentError) and argument:
+        name, kind = argument.names[0], argument.field_info
+        positional = kind.kind is kind.POSITIONAL_OR_KEYWORD
+        text = (
+            f"{name.removeprefix('--').upper()} is missing." if positional else f"{name}: a value is missing."
+        )
+    if isinstance(error, CoercionError) and error.target_type is date:
+        text += " A date is written like 2026-11-30."
+    return f"{text} See {' '.join(['nightmail', *(error.command_chain or ()), '--help'])}"
 
 
 if __name__ == "__main__":

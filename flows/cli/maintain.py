@@ -1,7 +1,8 @@
-"""The commands for operations: deploy, sweep, clean, serve."""
+"""The commands for operations: deploy, sweep, clean, backup, restore, serve."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -15,7 +16,16 @@ from configs.errors import ConfigError
 from configs.foreign_text import fit_to_show
 from configs.frozen import seconds
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, AsJson, app, ended_by_sigterm, home, prefect_server
+from flows.cli.app import (
+    ALL_ANSWERED,
+    NOT_FINISHED,
+    AsJson,
+    app,
+    ended_by_sigterm,
+    flow_runs,
+    home,
+    prefect_server,
+)
 
 
 @app.command
@@ -76,28 +86,22 @@ def _sweep_and_go_on() -> None:
         _sweep_once()
     except Exception as error:  # noqa: BLE001 - a server or a database that is away comes back
         said = fit_to_show(" ".join(str(error).split()))[:300]
-        sys.stderr.write(
-            f"nightmail: this sweep broke off ({type(error).__name__}: {said}); the next looks again\n"
+        terminal.say(
+            f"nightmail: this sweep broke off ({type(error).__name__}: {said}); the next looks again",
+            logging.WARNING,
         )
-        sys.stderr.flush()
 
 
 def _sweep_once() -> None:
-    from prefect.client.orchestration import get_client
-
     from tasks.maintenance.sweep import sweep_up
     from tasks.orchestration.blocks import load_home
-    from tasks.orchestration.server_runs import NoServer, OnServer
 
-    if prefect_server():
-        with get_client(sync_client=True) as client:
-            result = sweep_up(load_home(os.environ), os.environ, SystemClock(), OnServer(client))
-    else:
-        result = sweep_up(load_home(os.environ), os.environ, SystemClock(), NoServer())
+    with flow_runs(on_server=prefect_server()) as others:
+        result = sweep_up(load_home(os.environ), os.environ, SystemClock(), others)
     for line in result.done:
         sys.stdout.write(line + "\n")
     for line in result.noted:
-        sys.stderr.write(f"nightmail: {line}\n")
+        terminal.say(f"nightmail: {line}")
     sys.stdout.flush()
 
 
@@ -133,8 +137,39 @@ def clean(
         what = f" --forget {forget}" if forget else ""
         terminal.show_cleaning(as_data(cleaning), f"nightmail clean{what} --yes")
         for note in cleaning.notes:
-            sys.stderr.write(f"nightmail: {note}\n")
+            terminal.say(f"nightmail: {note}")
     return ALL_ANSWERED if cleaning.complete else NOT_FINISHED
+
+
+@app.command
+def backup(
+    folder: Annotated[Path, Parameter(name="DIR", help="A folder, made if it is not there.")], /
+) -> int:
+    """Write what the ledger holds at this moment to DIR/ledger.db, also while runs work. Run folders are not in it."""
+    from tasks.maintenance.backup import NAME, back_up
+
+    places = home()
+    runs = back_up(places, folder)
+    sys.stdout.write(f"{folder / NAME}: {runs:,} {'run' if runs == 1 else 'runs'}\n")
+    terminal.say(f"nightmail: not in it: the run folders, {places.runs_url}; see deployments/README.md")
+    return ALL_ANSWERED
+
+
+@app.command
+def restore(
+    folder: Annotated[Path, Parameter(name="DIR", help="The folder that `backup` was given.")], /
+) -> int:
+    """Put a backup into the ledger, which must have no runs; then start the runs again that are named."""
+    from tasks.maintenance.backup import restore as restore_from
+    from tasks.orchestration.blocks import load_home
+
+    restored = restore_from(load_home(os.environ), folder, SystemClock())
+    sys.stdout.write(f"{restored.runs:,} {'run' if restored.runs == 1 else 'runs'} restored\n")
+    for title in restored.unfinished:
+        sys.stdout.write(f"not finished: {title}\n")
+    for note in restored.unknown:
+        terminal.say(f"nightmail: {note}", logging.WARNING)
+    return ALL_ANSWERED
 
 
 @app.command

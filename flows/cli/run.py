@@ -21,6 +21,7 @@ from flows.cli.app import (
     ROWS_UNANSWERED,
     AsJson,
     app,
+    flow_runs,
     home,
     options_of,
     prefect_server,
@@ -33,31 +34,28 @@ if TYPE_CHECKING:
 
 # What is done with an earlier run of the same key: plan and render post nothing anyway.
 _OPTIONS_OF_RUN_ONLY = ("redo", "retry", "snapshot", "dry_run")
-_ECHO_NOTICE = """
-These answers are echoes of the embedded service. For real ones:
+_ECHO_NOTICE = "\nThese answers are echoes of the embedded service."
+_ECHO_HINT = """ For real ones:
 
     export OPENAI_API_KEY=sk-...
     nightmail plan JOB --provider openai      what it would post, and the price of the prompts
     nightmail run JOB --provider openai
 
-For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key.
-"""
+For your own rows, copy the job file and change source, prompt and output; `nightmail schema` lists every key."""
 
 
 @app.command
 @options_of(RunRequest)
 def run(request: RunRequest, *, as_json: AsJson = False) -> int:
     """Run a job, or resume it: the same job and key is the same run, resumed where it stopped."""
-    from flows.enrich import enrich
     from tasks.orchestration.reporters import reporting_to
 
     started_at = SystemClock().now()
-    # Without a Prefect server the flow's function is called directly; every step is then a plain call.
-    run_enrich: Callable[..., Any] = enrich if prefect_server() else enrich.fn
+    run_enrich = enrich_here()
     result: Receipt | Plan
     try:
         with terminal.progress_bar() as reporter, reporting_to(reporter):
-            result = run_enrich(**request.parameters)
+            result = run_enrich(request)
     except KeyboardInterrupt:
         set_interrupts()
         finished = _finished_since(started_at, request)
@@ -68,8 +66,20 @@ def run(request: RunRequest, *, as_json: AsJson = False) -> int:
     return _show(result, request, started_at, as_json=as_json)
 
 
+def enrich_here() -> Callable[[RunRequest], Any]:
+    """How this process runs a job: as a flow run where a Prefect server is configured, else without Prefect, by plain calls."""
+    from tasks.enrich import enrich_rows
+
+    if not prefect_server():
+        return enrich_rows
+    from flows.enrich import enrich
+
+    return lambda request: enrich(**request.parameters)
+
+
 def _show(result: Receipt | Plan, request: RunRequest, started_at: datetime, *, as_json: bool) -> int:
     """Print a receipt or a plan, and what to do next; the exit code."""
+    from configs.load import is_request_file
     from tasks.stages.report.plan import Plan
     from tasks.stages.report.plan_text import plan_as_text
     from tasks.stages.report.receipt_text import as_text, retry_line
@@ -80,15 +90,15 @@ def _show(result: Receipt | Plan, request: RunRequest, started_at: datetime, *, 
         sys.stdout.write(plan_as_text(result) + "\n")
     else:
         if result.finished_at < started_at:
-            sys.stderr.write("This run was finished before; nothing was posted. --redo does it again.\n")
+            terminal.say("This run was finished before; nothing was posted. --redo does it again.")
         sys.stdout.write(as_text(result) + "\n")
         if retry_text := retry_line(result):
-            sys.stderr.write(f"{retry_text}: run the same command with --retry.\n")
+            terminal.say(f"{retry_text}: run the same command with --retry.")
         if result.is_trial:
             all_rows = replace(request, redo=False, retry=False).command(limit=None)
-            sys.stderr.write(f"This was a trial, beside the job's output. For all rows: {all_rows}\n")
+            terminal.say(f"This was a trial, beside the job's output. For all rows: {all_rows}")
         if result.answered_by == "echo":
-            sys.stderr.write(_ECHO_NOTICE)
+            terminal.say(_ECHO_NOTICE + ("" if is_request_file(request.job) else _ECHO_HINT))
     return ALL_ANSWERED if isinstance(result, Plan) or not result.rows.unanswered else ROWS_UNANSWERED
 
 
@@ -160,23 +170,21 @@ def render(
 @app.command
 def approve(run: Annotated[str, Parameter(help="Run id, or job/key.")]) -> int:
     """Let a run post that waits for a person because of its price (`budget.approve_above_usd`)."""
+    sys.stdout.write(approve_here(run) + "\n")
+    return ALL_ANSWERED
+
+
+def approve_here(run: str) -> str:
+    """Approve a run as whoever runs this process; what was done, in a line."""
     import getpass
     import socket
 
     from tasks.approve import approve_run
     from tasks.orchestration.blocks import load_home
-    from tasks.orchestration.server_runs import NoServer, OnServer
 
     by, places, clock = f"{getpass.getuser()} on {socket.gethostname()}", load_home(os.environ), SystemClock()
-    if prefect_server():
-        from prefect.client.orchestration import get_client
-
-        with get_client(sync_client=True) as client:
-            line = approve_run(places, clock, run, by, OnServer(client))
-    else:
-        line = approve_run(places, clock, run, by, NoServer())
-    sys.stdout.write(line + "\n")
-    return ALL_ANSWERED
+    with flow_runs(on_server=prefect_server()) as others:
+        return approve_run(places, clock, run, by, others)
 
 
 @app.command

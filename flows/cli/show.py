@@ -1,7 +1,8 @@
-"""The commands that only read: check, status, batches, schema."""
+"""The commands that only read: check, status, rows, batches, schema."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,8 @@ from cyclopts import Parameter
 
 from configs.errors import ConfigError
 from flows.cli import terminal
-from flows.cli.app import ALL_ANSWERED, USAGE, AsCsv, AsJson, AsMarkdown, app, home
+from flows.cli.app import ALL_ANSWERED, NOT_FINISHED, USAGE, AsCsv, AsJson, AsMarkdown, app, home
+from tasks.stages.row_status import RowStatus
 
 if TYPE_CHECKING:
     from tasks.stages.validate import Problem
@@ -111,13 +113,45 @@ def _say_when_swept() -> None:
     from tasks.maintenance.sweep_age import describe_last_sweep
 
     if line := describe_last_sweep(home(), SystemClock()):
-        sys.stderr.write(f"nightmail: {line}\n")
+        terminal.say(f"nightmail: {line}")
+
+
+@app.command
+def rows(
+    run: Annotated[str, Parameter(help="Run id, or job/key.")],
+    *,
+    statuses: Annotated[
+        tuple[RowStatus, ...],
+        Parameter(name="--status", help="Only rows of this status; may be given several times.", negative=()),
+    ] = (),
+    as_csv: Annotated[bool, Parameter(name="--csv", help="CSV instead, with a header.", negative=())] = False,
+) -> int:
+    """Print a run's rows with all columns of its output, as JSON Lines; --status failed prints only those that failed."""
+    from tasks.orchestration.blocks import load_home
+    from tasks.runs.run_rows import run_rows
+    from tasks.stages.report.row_lines import csv_header, csv_lines, json_lines
+
+    found = run_rows(load_home(os.environ), run, statuses)
+    if found.so_far is not None:
+        terminal.say(f"nightmail: {found.so_far}")
+    out = sys.stdout.buffer  # UTF-8, whatever the terminal's encoding is
+    if as_csv and found.columns:
+        out.write(csv_header(found.columns))
+    for batch in found.batches:
+        out.write(csv_lines(batch) if as_csv else json_lines(batch))
+    out.flush()
+    return ALL_ANSWERED if found.so_far is None else NOT_FINISHED
 
 
 @app.command
 def batches(
     *,
-    search: Annotated[str, Parameter(help="Only batches with this text in any column.")] = "",
+    search: Annotated[
+        str,
+        Parameter(
+            help="Only batches with this text in an id, job/key, account, model, lane, status or error."
+        ),
+    ] = "",
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     as_markdown: AsMarkdown = False,
@@ -126,11 +160,17 @@ def batches(
     from tasks.runs.queries import BATCH_COLUMNS, list_batches
 
     chosen_format = terminal.output_format(as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    rows = list_batches(home(), search)
+    rows, found = list_batches(home(), search)
+    if found > len(rows):
+        terminal.say(
+            f"nightmail: the newest {len(rows):,} of {found:,} batches; --search TEXT finds older ones"
+        )
     if chosen_format:
         terminal.show_records(chosen_format, BATCH_COLUMNS, rows)
         return ALL_ANSWERED
     columns = BATCH_COLUMNS[: BATCH_COLUMNS.index("error") + 1]  # what fits a terminal
+    if any(row["lane"] for row in rows):
+        columns += ("lane",)
     terminal.show_table(
         columns,
         [[row[column] for column in columns] for row in rows],
@@ -155,15 +195,21 @@ def batches(
 @app.command
 def schema(
     kind: Annotated[
-        Literal["job", "receipt", "plan"],
-        Parameter(help="Which schema: of job files, receipts or plans."),
+        Literal["job", "receipt", "plan", "stats"],
+        Parameter(help="Which schema: of job files, receipts, plans or statistics."),
     ] = "job",
 ) -> int:
-    """Print the JSON Schema of job files, for completion in editors; or that of receipts or plans."""
+    """Print the JSON Schema of job files, for completion in editors; or that of receipts, plans or statistics."""
     from configs.load import job_schema
     from tasks.stages.report.plan import Plan
     from tasks.stages.report.receipt import Receipt
+    from tasks.usage.document import Usage
 
-    schemas = {"job": job_schema, "receipt": Receipt.json_schema, "plan": Plan.json_schema}
+    schemas = {
+        "job": job_schema,
+        "receipt": Receipt.json_schema,
+        "plan": Plan.json_schema,
+        "stats": Usage.json_schema,
+    }
     terminal.show_json(schemas[kind]())
     return ALL_ANSWERED

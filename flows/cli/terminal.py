@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
+from traceback import print_exc
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -19,22 +21,30 @@ from rich.text import Text
 
 from configs.errors import ConfigError
 from configs.foreign_text import printable
+from configs.json_log import logs_json
 from configs.progress import Progress, Reporter, SilentReporter
 from flows.cli.text_table import table_lines
 from tasks.ledger.leases import describe_owner
+from tasks.orchestration.current_run import flow_run_context
 from tasks.stages.report.budget_state import BudgetState, budget_lines
-from tasks.stages.report.estimate_text import revision_text
+from tasks.stages.report.estimate import Estimate
+from tasks.stages.report.estimate_text import reserved_text, revision_text
 from tasks.stages.report.tables import as_csv, as_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_log = logging.getLogger("nightmail")
 _PLURAL = {"batch": "batches", "file": "files", "folder": "folders"}
 
 
 @contextmanager
 def progress_bar() -> Iterator[Reporter]:
-    """A reporter that draws a progress bar on stderr if that is a terminal, and does nothing otherwise."""
+    """A reporter that draws a progress bar on stderr if that is a terminal, and does nothing otherwise. With
+    NIGHTMAIL_LOG=json it logs what is noted."""
+    if logs_json():
+        yield _LogReporter()
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield SilentReporter()
@@ -54,6 +64,29 @@ def progress_bar() -> Iterator[Reporter]:
     )
     with Bar(*columns, console=console, transient=True) as bar:
         yield _BarReporter(bar)
+
+
+def say(text: str, level: int = logging.INFO, *, traceback: bool = False) -> None:
+    """Tell people something on stderr, as text of a line or more; with NIGHTMAIL_LOG=json a line of the log. With `traceback`
+    that of the current exception is shown too."""
+    if logs_json():
+        _log.log(level, "%s", text.strip().removeprefix("nightmail: "), exc_info=traceback)
+        return
+    if traceback:
+        print_exc()
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()  # whoever reads it may wait for this line, through a pipe
+
+
+class _LogReporter(SilentReporter):
+    """Logs what is noted; in a flow run that has its own log, nothing."""
+
+    def note(self, text: str) -> None:
+        if flow_run_context() is None:
+            warns = text.startswith("warning: ")
+            _log.log(
+                logging.WARNING if warns else logging.INFO, "%s", printable(text.removeprefix("warning: "))
+            )
 
 
 class _BarReporter:
@@ -96,14 +129,16 @@ class OutputFormat(StrEnum):
     JSON = "--json"
     CSV = "--csv"
     MARKDOWN = "--markdown"
+    PROMETHEUS = "--prometheus"
 
 
-def output_format(*, as_json: bool, as_csv: bool, as_markdown: bool) -> OutputFormat | None:
+def output_format(
+    *, as_json: bool, as_csv: bool, as_markdown: bool = False, as_prometheus: bool = False
+) -> OutputFormat | None:
     """The requested format; None for text on a terminal. ConfigError if several are requested."""
+    given = (as_json, as_csv, as_markdown, as_prometheus)
     requested_formats = [
-        chosen_format
-        for chosen_format, given in zip(OutputFormat, (as_json, as_csv, as_markdown), strict=True)
-        if given
+        chosen_format for chosen_format, wanted in zip(OutputFormat, given, strict=True) if wanted
     ]
     if len(requested_formats) > 1:
         raise ConfigError(f"{' and '.join(requested_formats)}: give one of them")
@@ -125,13 +160,15 @@ def show_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
     *,
+    right: Sequence[str] = (),
     shorten: Sequence[str] = (),
     wrap: str = "",
     drop: Sequence[str] = (),
 ) -> None:
     """Print a table on stdout; tab-separated lines, with everything, if that is not a terminal.
 
-    On a terminal that is too narrow the named columns give way, as `table_lines` says; no other is ever cut.
+    Numbers are aligned to the right, and so are the texts of the columns `right`. On a terminal that is too narrow the
+    named columns give way, as `table_lines` says; no other is ever cut.
     """
     console = Console()
     if not console.is_terminal:
@@ -139,7 +176,9 @@ def show_table(
             sys.stdout.write("\t".join(_text(value) for value in row) + "\n")
         return
     numbers = [
-        name for name, value in zip(columns, rows[0] if rows else columns, strict=True) if _is_number(value)
+        name
+        for name, value in zip(columns, rows[0] if rows else columns, strict=True)
+        if name in right or _is_number(value)
     ]
     cells = [[_text(value, "%Y-%m-%d %H:%M") for value in row] for row in rows]
     lines = table_lines(columns, cells, console.width, right=numbers, shorten=shorten, wrap=wrap, drop=drop)
@@ -190,6 +229,8 @@ def show_run(run: Mapping[str, Any]) -> None:
     write(
         f"{run['job']} {run['key']} ({run['run']}): {run['state']}, {run['chunks']} chunks, {run['rows']:,} rows\n"
     )
+    if run["preparing"]:
+        write(f"{run['preparing']}; what is told here is of those alone\n")
     if run["held_by"]:
         write(f"held by {describe_owner(run['held_by'])}\n")
     for name in ("output", "report"):
@@ -201,6 +242,12 @@ def show_run(run: Mapping[str, Any]) -> None:
         write(f"approved by {printable(run['approved_by'])}\n")
     for state in run["budgets"]:
         write(f"spent of {budget_lines([BudgetState.model_validate(state)])[0]}\n")
+    if (
+        run["budgets"]
+        and run["estimate"]
+        and (reserved := reserved_text(Estimate.model_validate(run["estimate"])))
+    ):
+        write(f"reserved {reserved}\n")
     columns = ("number", "rows", "state", "attempt", "requests", "not_before", "waiting_for")
     show_table(
         columns,

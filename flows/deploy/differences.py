@@ -1,4 +1,4 @@
-"""Compare a deployment in prefect.yaml with the server's: the fields that `prefect deploy` would write.
+"""Compare a deployment as it shall be with the server's: the fields that a deploy would write.
 
 Deploying what has not changed would be harmless for runs, but it would hide in the output what a deploy really changes.
 """
@@ -6,6 +6,7 @@ Deploying what has not changed would be harmless for runs, but it would hide in 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,37 @@ from prefect.utilities.callables import parameter_schema
 from configs.errors import ConfigError
 
 
-def differences(client: SyncPrefectClient, entry: Mapping[str, Any]) -> tuple[str, list[str] | None]:
-    """(`flow/name`, the fields that differ), or None for the fields when the server does not have it.
+@dataclass(frozen=True)
+class Wanted:
+    """A deployment as it shall be: its entry in the form of prefect.yaml, its flow's name, and the JSON Schema of its form.
+
+    Schedules with the slugs `own_schedules` are removed where the entry does not have them; any other is left alone.
+    """
+
+    entry: Mapping[str, Any]
+    flow: str
+    form: dict[str, Any]
+    own_schedules: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`flow/name`."""
+        return f"{self.flow}/{self.entry['name']}"
+
+    @property
+    def limit(self) -> Mapping[str, Any]:
+        """`limit` and `collision_strategy`, as far as there are."""
+        limit = self.entry.get("concurrency_limit")
+        return limit if isinstance(limit, dict) else {"limit": limit}
+
+    @property
+    def pull_steps(self) -> list[dict[str, Any]]:
+        """Flows are loaded from the folder that this is deployed from."""
+        return [{"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}]
+
+
+def wanted_by(entry: Mapping[str, Any]) -> Wanted:
+    """What an entry of prefect.yaml asks for.
 
     Entrypoints are relative to the working directory, as they are for `prefect deploy`. Raises ConfigError when
     the flow cannot be loaded.
@@ -30,33 +60,34 @@ def differences(client: SyncPrefectClient, entry: Mapping[str, Any]) -> tuple[st
         raise ConfigError(
             f"{entry['entrypoint']}: cannot be loaded ({error}); correct the flow or its entry"
         ) from error
-    name = f"{flow.name}/{entry['name']}"
+    return Wanted(entry, flow.name, parameter_schema(flow).model_dump(mode="json", exclude_unset=True))
+
+
+def differences(client: SyncPrefectClient, wanted: Wanted) -> list[str] | None:
+    """The fields that differ, or None when the server does not have it."""
     try:
-        deployment = client.read_deployment_by_name(name)
+        deployment = client.read_deployment_by_name(wanted.name)
     except ObjectNotFound:
-        return name, None
-    wanted_fields = _wanted_fields(entry, parameter_schema(flow).model_dump(mode="json", exclude_unset=True))
-    server_fields = _server_fields(deployment)
-    return name, [label for label, value in wanted_fields.items() if server_fields.get(label) != value]
+        return None
+    wanted_fields, server_fields = _wanted_fields(wanted), _server_fields(deployment)
+    return [label for label, value in wanted_fields.items() if server_fields.get(label) != value]
 
 
-def _wanted_fields(entry: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    limit = entry.get("concurrency_limit")
-    limit = limit if isinstance(limit, dict) else {"limit": limit}
-    pool = entry["work_pool"]
-    pull_step = {"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}
+def _wanted_fields(wanted: Wanted) -> dict[str, Any]:
+    entry, pool = wanted.entry, wanted.entry["work_pool"]
     return {
         "entrypoint": entry["entrypoint"],
         "description": entry["description"],
         "tags": sorted(entry["tags"]),
         "parameters": entry.get("parameters", {}),
-        "form": schema,
+        "form": wanted.form,
         "enforced form": entry.get("enforce_parameter_schema", True),
         "work pool": pool["name"],
         "job variables": pool.get("job_variables", {}),
-        "concurrency limit": limit.get("limit"),
-        "collision strategy": limit.get("collision_strategy"),
-        "folder": [pull_step],
+        "concurrency limit": wanted.limit.get("limit"),
+        "collision strategy": wanted.limit.get("collision_strategy"),
+        "folder": wanted.pull_steps,
+        **{f"schedule {slug}": None for slug in wanted.own_schedules},
         **{f"schedule {schedule['slug']}": _schedule(schedule) for schedule in entry.get("schedules", [])},
     }
 

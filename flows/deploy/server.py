@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from configs.errors import ConfigError
-from flows.deploy.differences import differences
+from flows.deploy.differences import differences, wanted_by
+from flows.deploy.jobs import (
+    DeployedJob,
+    job_deployments,
+    jobs_to_deploy,
+    make_deployment,
+    remove_deployment,
+    wanted_of_jobs,
+)
+from tasks.orchestration.blocks import load_home
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
@@ -29,6 +38,7 @@ _ID_FIELDS = {
     "deployment": "deployment_id",
     "block": "block_document_id",
 }  # automations.yaml names deployments and blocks; Prefect wants their ids
+_GONE = "its file is gone"
 _PLACEHOLDER_ID = str(UUID(int=0))  # in a dry run, for objects that do not exist yet
 
 
@@ -53,20 +63,41 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
 
     `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file is wrong or the server refuses.
     """
-    wanted = _read(folder / "prefect.yaml").get("deployments") or []
+    deployments = _read(folder / "prefect.yaml")
+    entries = deployments.get("deployments") or []
     rules = _read(folder / "automations.yaml")
+    with _connected() as client:
+        target = DeployTarget(client, folder, environ, dry_run)
+        for pool in sorted({entry["work_pool"]["name"] for entry in entries}):
+            yield _work_pool(target, pool)
+        yield from _deployments(target, entries, deployments.get("retired") or [])
+        for name, variable in _BLOCKS.items():
+            yield from _webhook_block(target, name, environ.get(variable))
+        for entry in rules.get("automations") or []:
+            yield _automation(target, entry)
+        for name in rules.get("retired") or []:
+            yield from _retired_automation(target, name)
+
+
+def compare_jobs(folder: Path, jobs: Sequence[DeployedJob]) -> dict[str, list[str] | None]:
+    """What a deploy would change of the deployments of these jobs, and of those that there are beside them: the fields by name,
+    None for one that there is not yet.
+
+    Raises as `deploy` does.
+    """
+    entries = _read(folder / "prefect.yaml").get("deployments") or []
+    with _connected() as client, contextlib.chdir(ROOT):
+        wanted = wanted_of_jobs(jobs, [wanted_by(entry) for entry in entries])
+        found = {each.entry["name"]: differences(client, each) for each in wanted}
+        return {**{each.name: [_GONE] for each in job_deployments(client)}, **found}
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[SyncPrefectClient]:
+    """A client of the configured server; what goes wrong with that is a ConfigError."""
     try:
         with get_client(sync_client=True) as client:
-            target = DeployTarget(client, folder, environ, dry_run)
-            for pool in sorted({entry["work_pool"]["name"] for entry in wanted}):
-                yield _work_pool(target, pool)
-            yield from _deployments(target, wanted)
-            for name, variable in _BLOCKS.items():
-                yield from _webhook_block(target, name, environ.get(variable))
-            for entry in rules.get("automations") or []:
-                yield _automation(target, entry)
-            for name in rules.get("retired") or []:
-                yield from _retired_automation(target, name)
+            yield client
     except PrefectHTTPStatusError as error:
         server_message = " ".join(error.response.text.split())[:300]
         raise ConfigError(
@@ -99,30 +130,54 @@ def _work_pool(target: DeployTarget, name: str) -> str:
     return f"unchanged work pool {name} ({found.type})"
 
 
-def _deployments(target: DeployTarget, wanted: list[dict[str, Any]]) -> Iterator[str]:
-    """Deploy what is new or differs, by Prefect's own command `prefect deploy`."""
-    changed_deployments: dict[str, str] = {}
-    with contextlib.chdir(
-        ROOT
-    ):  # where entrypoints are relative to, and where the workers will look for them
-        found = dict(differences(target.client, entry) for entry in wanted)
-    for name, changed in found.items():
-        if changed is None:
-            changed_deployments[name] = target.action_text("create", f"deployment {name}")
-        elif changed:
-            changed_deployments[name] = target.action_text(
-                "update", f"deployment {name} ({', '.join(changed)})"
-            )
-        else:
-            yield f"unchanged deployment {name}"
-    if changed_deployments and not target.dry_run:
-        _prefect_deploy(target, list(changed_deployments))
-    yield from changed_deployments.values()
-    for name, changed in found.items():
-        does_not_exist = target.dry_run and changed is None
-        target.ids[name] = (
-            _PLACEHOLDER_ID if does_not_exist else str(target.client.read_deployment_by_name(name).id)
+def _deployments(target: DeployTarget, entries: list[dict[str, Any]], retired: list[str]) -> Iterator[str]:
+    """Deploy what is new or differs: the entries of prefect.yaml by Prefect's own command, and the jobs'. What nobody wants any
+    more is removed."""
+    jobs = jobs_to_deploy(load_home(target.environ)) if entries else []
+    # Where entrypoints are relative to, and where the workers will look for them.
+    with contextlib.chdir(ROOT):
+        fixed = [wanted_by(entry) for entry in entries]
+        of_jobs = wanted_of_jobs(jobs, fixed) if entries else []
+        found = {each.name: differences(target.client, each) for each in (*fixed, *of_jobs)}
+        yield from (f"unchanged deployment {name}" for name, changed in found.items() if changed == [])
+        changed_names = [each.name for each in fixed if found[each.name] != []]
+        if changed_names and not target.dry_run:
+            _prefect_deploy(target, changed_names)
+        yield from (_changed(target, name, found[name]) for name in changed_names)
+        for each in of_jobs:
+            if found[each.name] != []:
+                if not target.dry_run:
+                    make_deployment(target.client, each)
+                yield _changed(target, each.name, found[each.name])
+    for each in fixed:
+        does_not_exist = target.dry_run and found[each.name] is None
+        target.ids[each.name] = (
+            _PLACEHOLDER_ID if does_not_exist else str(target.client.read_deployment_by_name(each.name).id)
         )
+    yield from _unwanted_deployments(target, set(found), retired)
+
+
+def _changed(target: DeployTarget, name: str, changed: list[str] | None) -> str:
+    if changed is None:
+        return target.action_text("create", f"deployment {name}")
+    return target.action_text("update", f"deployment {name} ({', '.join(changed)})")
+
+
+def _unwanted_deployments(
+    target: DeployTarget, names: Collection[str], retired: Sequence[str]
+) -> Iterator[str]:
+    """Delete the deployments of jobs whose file is gone, and those that an earlier version made: they would go on to start runs."""
+    gone = {f"enrich/{each.name}": each for each in job_deployments(target.client)}
+    for name in retired:
+        with contextlib.suppress(ObjectNotFound):
+            gone.setdefault(name, target.client.read_deployment_by_name(name))
+    for name, deployment in gone.items():
+        if name in names:
+            continue
+        if remove_deployment(target.client, deployment, dry_run=target.dry_run):
+            yield target.action_text("delete", f"deployment {name}")
+        else:
+            yield f"kept deployment {name}, switched off: a run of it is not over; deploy again when it is"
 
 
 def _prefect_deploy(target: DeployTarget, names: list[str]) -> None:

@@ -21,11 +21,15 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True)
 class Fact:
-    """The result of one check: what was checked, how good it is, and the details in one line."""
+    """The result of one check: what was checked, how good it is, and the details in one line.
+
+    `honoured` is whether the service does what was checked, where the grade does not tell: neither matters to runs then.
+    """
 
     name: str
     grade: Grade
     detail: str
+    honoured: bool | None = None
 
 
 Report = Callable[[Fact], None]

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from configs.errors import NightmailError
-from configs.extras import AWS, POSTGRES
+from configs.extras import AWS, DASK, POSTGRES
 from configs.home import Home
 from configs.providers.base import KeyedProviderSettings
 from configs.providers.registry import PROVIDERS
@@ -78,6 +78,11 @@ def _check_keys(environ: Mapping[str, str]) -> Iterator[Fact]:
 
 
 def _check_extras() -> Fact:
-    extras = [*filter(None, (settings_class.extra for settings_class in PROVIDERS.values())), AWS, POSTGRES]
+    extras = [
+        *filter(None, (settings_class.extra for settings_class in PROVIDERS.values())),
+        AWS,
+        DASK,
+        POSTGRES,
+    ]
     missing = ", ".join(extra.name for extra in extras if not extra.is_installed)
     return Fact("extras", Grade.NOTE, f"not installed: {missing}" if missing else "all installed")

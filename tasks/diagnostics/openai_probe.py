@@ -12,6 +12,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from tasks.diagnostics.facts import Fact, Grade
+from tasks.diagnostics.fault_probe import FaultProbe
 from tasks.diagnostics.probe_request import CUSTOM_IDS, ProbeRequest
 from tasks.diagnostics.probe_results import check_result_files
 from tasks.providers.openai.compatible import KEEP_SECONDS, KEY
@@ -23,6 +24,7 @@ _OPENAI_STATUSES = frozenset(
     {"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"}
 )
 _LIST_LIMIT = 100  # the most that OpenAI's API allows
+_WRONG_KEY = "nightmail-doctor-wrong-key"
 _EXPIRY: Any = {"anchor": "created_at", "seconds": KEEP_SECONDS}
 
 
@@ -45,6 +47,7 @@ class Probe:
         self._wait = wait
         self._submission_key = f"doctor/{secrets.token_hex(5)}"
         self.unfinished = False
+        self.created = False  # whether the service makes batches at all
 
     def run(self) -> None:
         """Run all checks, or stop after one that the others depend on. Cancels the batch and deletes the files at the end."""
@@ -57,6 +60,7 @@ class Probe:
         try:
             batch = self._create(upload)
             if batch:
+                self.created = True
                 self._check_batch_list(batch, upload)
                 batch = self._poll_until_ended(batch)
             if batch:
@@ -285,8 +289,9 @@ def probe_service(
     key: str | None,
     report: Callable[[Fact], None],
     wait: Callable[[float], bool],
+    deep: bool = False,
 ) -> bool:
-    """Check the service at `url`; False when its batch did not end within the time limit.
+    """Check the service at `url`, with `deep` by provoked faults too; False when a batch did not end within the time limit.
 
     Without a `model` the first one that the service lists is used. ConfigError when it lists none.
     """
@@ -296,9 +301,16 @@ def probe_service(
         raise ConfigError(f"{url}: lists no models; name one with --model")
     if model is None:
         report(Fact("model", Grade.NOTE, f"{chosen_model}, the first that the service lists"))
-    probe = Probe(raw, ProbeRequest(chosen_model, endpoint), report, wait)
+    request = ProbeRequest(chosen_model, endpoint)
+    probe = Probe(raw, request, report, wait)
     probe.run()
-    return not probe.unfinished
+    if not deep or not probe.created:
+        return not probe.unfinished
+    losing = raw_calls_at(url, key, lose_replies=True)
+    stranger = raw_calls_at(url, _WRONG_KEY) if key else None
+    faults = FaultProbe(raw, losing, stranger, request, report, wait)
+    faults.run()
+    return not (probe.unfinished or faults.unfinished)
 
 
 def _first_model(raw: RawCalls) -> str | None:

@@ -6,6 +6,7 @@ import io
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -93,7 +94,7 @@ class Preflight:
             self._report_ok("create", batch.id)
             # What a run does after a lost reply: without it, the run could not tell whether it has paid.
             with self._step("finds again"):
-                found_batch = service.find(submission, started_at)
+                found_batch = service.find(replace(submission, file_id=upload), started_at)
             if found_batch is not None and found_batch.id == batch.id:
                 self._report_ok("finds again", "as after a lost reply")
             else:

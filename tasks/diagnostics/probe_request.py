@@ -1,8 +1,9 @@
-"""The two minimal request lines that a probe posts."""
+"""The minimal request lines that probes post."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,17 @@ class ProbeRequest:
     def lines(self) -> bytes:
         """The content of the input file."""
         return b"".join(
-            json.dumps(
-                {
-                    "custom_id": name,
-                    "method": "POST",
-                    "url": self.endpoint,
-                    "body": {"model": self.model, **fields},
-                }
-            ).encode()
-            + b"\n"
-            for name, fields in zip(CUSTOM_IDS, self._body_fields(), strict=True)
+            self._line(name, fields) for name, fields in zip(CUSTOM_IDS, self._body_fields(), strict=True)
         )
+
+    def good_lines(self, custom_ids: Sequence[str]) -> bytes:
+        """A file of valid rows alone."""
+        return b"".join(self._line(name, self._body_fields()[0]) for name in custom_ids)
+
+    def _line(self, custom_id: str, fields: dict[str, Any]) -> bytes:
+        body = {"model": self.model, **fields}
+        request = {"custom_id": custom_id, "method": "POST", "url": self.endpoint, "body": body}
+        return json.dumps(request).encode() + b"\n"
 
     def _body_fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.endpoint == "/v1/responses":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.diagnostics.facts import Fact, Grade, Report
@@ -58,6 +59,28 @@ def check_result_files(
         )
     elif refused_row is not None:
         report(Fact("failed row", Grade.NOTE, "none: the service answered a request that asks for nonsense"))
+
+
+def check_every_row(
+    content: bytes, again: bytes, endpoint: str, custom_ids: Sequence[str], report: Report
+) -> None:
+    """Check the result lines of a batch of several valid rows, downloaded twice."""
+    lines = [outcome.custom_id for outcome in dialect("openai").parser(endpoint).parse(content)]
+    missing = [name for name in custom_ids if name not in lines]
+    if missing:
+        report(Fact("every row once", Grade.BAD, f"{len(missing)} of {len(custom_ids)} are in no file"))
+    elif len(lines) > len(custom_ids):
+        report(Fact("every row once", Grade.ODD, f"{len(lines)} lines for {len(custom_ids)} rows"))
+    else:
+        report(Fact("every row once", Grade.OK, f"{len(lines)} lines for {len(custom_ids)} rows"))
+    in_order = list(dict.fromkeys(name for name in lines if name in custom_ids)) == list(custom_ids)
+    # Nobody promises an order, and no run goes by it.
+    report(Fact("order", Grade.NOTE, "as asked" if in_order else "another than asked", honoured=in_order))
+    same = content == again
+    detail = (
+        f"{len(again):,} bytes both times" if same else f"{len(content):,} bytes, then {len(again):,} others"
+    )
+    report(Fact("same download", Grade.OK if same else Grade.ODD, detail))
 
 
 def _check_files(output: bytes | None, errors: bytes | None, report: Report) -> None:

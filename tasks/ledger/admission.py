@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from tasks.ledger.caps import Holder, NoRoom, OverBudget, Quota, QuotaSource, Refusal, SpendingCap
 from tasks.ledger.records import BatchRecord
-from tasks.ledger.schema import admissions, batches, quotas, runs, waiters
+from tasks.ledger.schema import admissions, batches, chunks, quotas, runs, waiters
 from tasks.ledger.transitions import INACTIVE
 
 _ENQUEUED_TOKENS = "enqueued_tokens"  # the one kind of quota that is known
@@ -46,7 +46,7 @@ def admit(
 
     The caller holds `lock`.
     """
-    refusal = _over_budget(connection, batch, caps) or _no_room(connection, batch, configured, now)
+    refusal = over_budget(connection, batch, caps) or _no_room(connection, batch, configured, now)
     place = (waiters.c.run_id == batch.run_id) & (waiters.c.chunk == batch.chunk)
     if not isinstance(refusal, NoRoom):
         connection.execute(waiters.delete().where(place))
@@ -112,11 +112,24 @@ def _no_room(
 
 def _learned(connection: Connection, batch: BatchRecord, now: datetime) -> list[Quota]:
     here = (quotas.c.account == batch.account) & (quotas.c.model == batch.model)
-    recent = here & (quotas.c.kind == _ENQUEUED_TOKENS) & (quotas.c.learned_at > now - _HOLDS_FOR)
-    return [
-        Quota(_grown(row.amount, row.source, now - row.learned_at), QuotaSource(row.source), row.learned_at)
-        for row in connection.execute(quotas.select().where(recent))
-    ]
+    return [quota_of(row, now) for row in connection.execute(known_quotas(now).where(here))]
+
+
+def known_quotas(now: datetime) -> sa.Select[Any]:
+    """The limits of all queues that were learned recently enough to hold still."""
+    recent = (quotas.c.kind == _ENQUEUED_TOKENS) & (quotas.c.learned_at > now - _HOLDS_FOR)
+    return quotas.select().where(recent)
+
+
+def quota_of(row: sa.Row[Any], now: datetime) -> Quota:
+    """A row of `known_quotas` as the limit that it is now: a guessed one grows."""
+    amount = _grown(row.amount, row.source, now - row.learned_at)
+    return Quota(amount, QuotaSource(row.source), row.learned_at)
+
+
+def waits(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a waiter is still there to take room."""
+    return waiters.c.next_look_at > now - _GONE
 
 
 def _grown(amount: int, source: str, age: timedelta) -> int:
@@ -140,15 +153,19 @@ def _holders(connection: Connection, batch: BatchRecord, now: datetime) -> dict[
 
 
 def is_open(account: str, model: str, now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a batch is in the service's queue, as far as anybody has seen.
+    """Whether a batch is in the service's queue for that model: see `in_queue`."""
+    return (batches.c.account == account) & (batches.c.model == model) & in_queue(now)
+
+
+def in_queue(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a batch is in its service's queue, as far as anybody has seen.
 
     One that nobody looks after any more counts until its window is over, and one that perhaps never came to be for a day.
     """
     unseen = batches.c.ended_at.is_(None) & batches.c.left_queue_at.is_(None)
     created = sa.or_(batches.c.expires_at.is_(None), batches.c.expires_at > now - _LATE)
     may_be_posted = batches.c.batch_id.is_not(None) | (batches.c.intended_at > now - _MAY_BE_POSTED)
-    here = (batches.c.account == account) & (batches.c.model == model)
-    return here & unseen & created & may_be_posted
+    return unseen & created & may_be_posted
 
 
 def _goes_first(connection: Connection, batch: BatchRecord, now: datetime) -> str | None:
@@ -159,7 +176,7 @@ def _goes_first(connection: Connection, batch: BatchRecord, now: datetime) -> st
         .where(
             waiters.c.account == batch.account,
             waiters.c.model == batch.model,
-            waiters.c.next_look_at > now - _GONE,
+            waits(now),
             runs.c.state.not_in(INACTIVE),
         )
         .order_by(waiters.c.since, waiters.c.run_id, waiters.c.chunk)
@@ -172,24 +189,61 @@ def _goes_first(connection: Connection, batch: BatchRecord, now: datetime) -> st
     return None
 
 
-def _over_budget(
+def over_budget(
     connection: Connection, batch: BatchRecord, caps: tuple[SpendingCap, ...]
 ) -> OverBudget | None:
+    """The first of the caps that has not enough left for the batch; None where all have.
+
+    The caller holds `lock`.
+    """
     for cap in caps:
-        wanted = float((batch.reserved_tokens if cap.usd is None else batch.reserved_usd) or 0)
+        wanted = float(_wanted(cap, batch) or 0)
         spent = count_spent(cap, connection.execute(spent_query(cap, batch.run_id)))
+        if cap.tokens is None:  # real-time calls take no more tokens than the batch that is left
+            spent += _on_its_way(connection, batch, cap)
         if wanted and spent + wanted > cap.limit:
             return OverBudget(cap, spent, wanted)
     return None
 
 
+def _wanted(cap: SpendingCap, batch: BatchRecord) -> float | None:
+    if cap.rows is not None:
+        return batch.requests
+    return batch.reserved_tokens if cap.usd is None else batch.reserved_usd
+
+
+def _on_its_way(connection: Connection, batch: BatchRecord, cap: SpendingCap) -> float:
+    """What other chunks take of the cap that leave their batches and are not posted again yet."""
+    amount = chunks.c.lane_usd if cap.rows is None else chunks.c.lane_rows
+    others = (chunks.c.run_id != batch.run_id) | (chunks.c.number != batch.chunk)
+    here = runs.c.id == batch.run_id if cap.since is None else runs.c.state.not_in(INACTIVE)
+    left = (
+        sa.select(batches.c.run_id, batches.c.chunk, batches.c.provider, batches.c.model)
+        .distinct()
+        .subquery()
+    )
+    query: sa.Select[Any] = sa.select(runs.c.job, left.c.provider, left.c.model, sa.func.sum(amount))
+    query = query.join_from(chunks, runs, runs.c.id == chunks.c.run_id)
+    query = query.join(left, (left.c.run_id == chunks.c.run_id) & (left.c.chunk == chunks.c.number))
+    query = query.where(here, others, amount.is_not(None))
+    grouped = query.group_by(runs.c.job, left.c.provider, left.c.model)
+    return count_spent(cap, connection.execute(grouped))
+
+
 def spent_query(cap: SpendingCap, run_id: str) -> sa.Select[Any]:
     """What batches in the cap's window count for, by (job, provider, model)."""
-    amount = sa.func.sum(_tokens() if cap.usd is None else _usd())
+    amount = sa.func.sum(_amount(cap))
     query: sa.Select[Any] = sa.select(runs.c.job, batches.c.provider, batches.c.model, amount)
     query = query.join(runs, runs.c.id == batches.c.run_id)
     here = batches.c.run_id == run_id if cap.since is None else batches.c.intended_at >= cap.since
+    if cap.in_lane:
+        here &= batches.c.lane.is_not(None)
     return query.where(here).group_by(runs.c.job, batches.c.provider, batches.c.model)
+
+
+def promised_query(cap: SpendingCap, run_id: str) -> sa.Select[Any]:
+    """The part of `spent_query` that is reserved and not booked yet."""
+    return spent_query(cap, run_id).where(batches.c.input_tokens.is_(None))
 
 
 def count_spent(cap: SpendingCap, rows: Iterable[sa.Row[Any]]) -> float:
@@ -197,6 +251,12 @@ def count_spent(cap: SpendingCap, rows: Iterable[sa.Row[Any]]) -> float:
     return float(
         sum(spent or 0 for job, provider, model, spent in rows if cap.matches(job, provider or "", model))
     )
+
+
+def _amount(cap: SpendingCap) -> sa.ColumnElement[Any]:
+    if cap.rows is not None:
+        return sa.case((never_asked, 0), else_=batches.c.requests)
+    return _tokens() if cap.usd is None else _usd()
 
 
 def _usd() -> sa.ColumnElement[Any]:

@@ -32,20 +32,23 @@ class Quota:
 class SpendingCap:
     """A budget as it stands now: what all batches that match may cost from `since` on.
 
-    Without `since` it is this run's own; `until` is when the next window begins. One of `usd` and `tokens` is given.
+    Without `since` it is this run's own; `until` is when the next window begins. One of `usd`, `tokens` and `rows` is given.
+    `in_lane` counts only what real-time calls answer after a deadline, and what is about to be posted to them.
     """
 
     name: str
     matches: Matches
     usd: float | None = None
     tokens: int | None = None
+    rows: int | None = None
+    in_lane: bool = False
     since: datetime | None = None
     until: datetime | None = None
 
     @property
     def limit(self) -> float:
         """The cap in its own unit."""
-        return self.usd if self.usd is not None else float(self.tokens or 0)
+        return self.usd if self.usd is not None else float(self.tokens or self.rows or 0)
 
 
 @dataclass(frozen=True)

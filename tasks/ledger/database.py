@@ -32,6 +32,20 @@ def open_database(url: str) -> Engine:
 
     Raises ConfigError when the database cannot be reached or was made by a newer Nightmail.
     """
+    return _open(url)
+
+
+@contextmanager
+def open_once(url: str) -> Iterator[Engine]:
+    """The same for a database that nobody else here opens: closed when the block ends, so that its file is whole."""
+    engine = _open(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _open(url: str) -> Engine:
     with _errors_name(url):
         parsed = _url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
@@ -90,22 +104,22 @@ def _errors_name(url: str) -> Iterator[None]:
         yield
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
-            f"ledger {_without_password(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
+            f"ledger {shown(url)}: {error}; check NIGHTMAIL_LEDGER_URL (PostgreSQL needs {POSTGRES.install_hint})"
         ) from error
     except (SQLAlchemyError, OSError) as error:
         raise_if_damaged(error, url)
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
         if _sqlite_code(error) == sqlite3.SQLITE_BUSY:
             raise StorageError(
-                f"ledger {_without_password(url)}: another process has kept it locked for {_BUSY_SECONDS} s; see which one hangs;"
+                f"ledger {shown(url)}: another process has kept it locked for {_BUSY_SECONDS} s; see which one hangs;"
                 " nothing is lost, run the same command again"
             ) from error
         if _sqlite_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise StorageError(
-                f"ledger {_without_password(url)}: {reason}; make room on its disk; nothing is lost, run the same command again"
+                f"ledger {shown(url)}: {reason}; make room on its disk; nothing is lost, run the same command again"
             ) from error
         raise ConfigError(
-            f"ledger {_without_password(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
+            f"ledger {shown(url)}: cannot be opened ({reason}); check the path, its permissions and NIGHTMAIL_LEDGER_URL"
         ) from error
 
 
@@ -131,8 +145,8 @@ def _refuse_damaged(connection: Connection) -> None:
 def _damaged(url: str | sa.URL, reason: str) -> ConfigError:
     file = make_url(url).database
     return ConfigError(
-        f"ledger {file}: is damaged ({reason}); put a backup in its place, or move {file}* away and run the same command"
-        " again: runs go on from their run folders, and nothing is bought twice"
+        f"ledger {file}: is damaged ({reason}); move {file}* away, `nightmail restore` a backup if there is one, and run the"
+        " same command again: runs go on from their run folders, and nothing is bought twice"
     )
 
 
@@ -147,7 +161,8 @@ def exists(url: str) -> bool:
     return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 
-def _without_password(url: str) -> str:
+def shown(url: str) -> str:
+    """The URL as it may be said to people: without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -163,7 +178,7 @@ def _migrate(connection: Connection, url: str) -> None:
         return
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
-        raise ConfigError(f"ledger {_without_password(url)}: made by a newer Nightmail; upgrade this one")
+        raise ConfigError(f"ledger {shown(url)}: made by a newer Nightmail; upgrade this one")
     if connection.dialect.name == "postgresql":  # two starters at once: one migrates, the other waits
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7361746)"))
     command.upgrade(config, "head")

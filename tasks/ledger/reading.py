@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ is_current_batch = sa.and_(
 
 def query_runs(transactions: Transactions, query: sa.Select[Any]) -> tuple[RunRecord, ...]:
     """Runs in the order of the query."""
-    return tuple(_run(row) for row in transactions.read(query))
+    return tuple(as_run(row._mapping) for row in transactions.read(query))
 
 
 def read_chunks(
@@ -44,7 +45,7 @@ def read_batches(
 
 def query_batches(transactions: Transactions, query: sa.Select[Any]) -> tuple[BatchRecord, ...]:
     """Postings in the order of the query."""
-    return tuple(_batch(row) for row in transactions.read(query))
+    return tuple(as_batch(row._mapping) for row in transactions.read(query))
 
 
 def current_batch(chunk: ChunkRecord) -> sa.ColumnElement[bool]:
@@ -57,14 +58,17 @@ def current_batch(chunk: ChunkRecord) -> sa.ColumnElement[bool]:
     )
 
 
-def _run(row: Row[Any]) -> RunRecord:
-    return RunRecord(**{**row._mapping, "state": RunState(row.state)})
+def as_run(values: Mapping[Any, Any]) -> RunRecord:
+    """A row of `runs`, by column."""
+    return RunRecord(**{**values, "state": RunState(values["state"])})
 
 
 def _chunk(row: Row[Any]) -> ChunkRecord:
     return ChunkRecord(**{**row._mapping, "state": ChunkState(row.state)})
 
 
-def _batch(row: Row[Any]) -> BatchRecord:
-    history = tuple((status, seen_at) for status, seen_at in row.history)
-    return BatchRecord(**{**row._mapping, "history": history, "result_files": tuple(row.result_files or ())})
+def as_batch(values: Mapping[Any, Any]) -> BatchRecord:
+    """A row of `batches`, by column."""
+    history = tuple((status, seen_at) for status, seen_at in values["history"])
+    result_files = tuple(values["result_files"] or ())
+    return BatchRecord(**{**values, "history": history, "result_files": result_files})

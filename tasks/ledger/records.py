@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from configs.deadline import Lane
 from tasks.ledger.transitions import (
     CANCEL_TAKES,
+    INACTIVE,
     LONGEST_WAIT,
     OVERDUE_AFTER,
+    QUEUE_FULL,
     ChunkState,
     RunState,
     Situation,
 )
 
+BATCHES = "batch"  # the lane of a chunk that the deadline's caps do not carry
 RESULTS_INCOMPLETE = "results_incomplete"  # the run gave up before its files could be read whole
 
 
@@ -49,6 +53,22 @@ class RunRecord:
     prompt_kind: str | None = None
     approved_at: datetime | None = None
     approved_by: str | None = None
+    range_rows: int | None = None
+    ranges: int | None = None
+    ranges_prepared: int | None = None
+    ranges_left_out: int | None = None
+
+    @property
+    def ranges_missing(self) -> int:
+        """How many ranges of its source are still to be prepared while it is posted."""
+        return (self.ranges or 0) - (self.ranges_prepared or 0) - (self.ranges_left_out or 0)
+
+    @property
+    def preparing(self) -> str | None:
+        """How much of its source is prepared, in words; None when all of it is, or the run is over."""
+        if self.state in INACTIVE or not self.ranges_missing:
+            return None
+        return f"preparing: {self.ranges_prepared} of {self.ranges} ranges"
 
     @property
     def title(self) -> str:
@@ -79,6 +99,15 @@ class ChunkRecord:
     at_risk_since: datetime | None = None
     stats: dict[str, Any] | None = None
     not_posted: str | None = None
+    prompt: dict[str, Any] | None = None
+    lane: str | None = None
+    lane_rows: int | None = None
+    lane_usd: float | None = None
+
+    @property
+    def goes_in_lane(self) -> bool:
+        """Whether its next posting is answered by real-time calls."""
+        return self.lane not in (None, BATCHES)
 
 
 @dataclass(frozen=True)
@@ -122,6 +151,7 @@ class BatchRecord:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: float | None = None
+    answered_requests: int | None = None
     counted_requests: int | None = None
     output_p95: int | None = None
     cache_write_tokens: int | None = None
@@ -132,6 +162,7 @@ class BatchRecord:
     reserved_tokens: int | None = None
     reserved_usd: float | None = None
     left_queue_at: datetime | None = None
+    lane: Lane | None = None
 
     @property
     def was_read_whole(self) -> bool:
@@ -140,8 +171,14 @@ class BatchRecord:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it counts against `retry.max_attempts`: it was posted, nobody stopped it, and no retry has begun since."""
-        return self.batch_id is not None and self.stopped_at is None and self.retried_at is None
+        """Whether it counts against `retry.max_attempts`: it was asked, nobody stopped it, and no retry has begun since."""
+        asked = self.batch_id is not None and self.error_code != QUEUE_FULL
+        return asked and self.stopped_at is None and self.retried_at is None
+
+    @property
+    def noun(self) -> str:
+        """What a status line calls it: a batch, or real-time calls."""
+        return f"{self.lane} real-time calls" if self.lane else "batch"
 
     @property
     def error_text(self) -> str | None:
@@ -187,6 +224,7 @@ def situation(
     longest_wait: timedelta,
     giving_up: bool,
     paused: bool = False,
+    past_deadline: bool = False,
 ) -> Situation:
     """What the decision "what next" needs of a chunk and its latest batch; no window: it is never overdue.
 
@@ -196,8 +234,17 @@ def situation(
     wait = chunk.not_before
     if wait is not None and wait - now > max(longest_wait, LONGEST_WAIT):
         wait = None
+    hurries = past_deadline and chunk.lane is None
     if batch is None:
-        return Situation(chunk.state, chunk.requests, wait, chunk.posting, giving_up=giving_up, paused=paused)
+        return Situation(
+            chunk.state,
+            chunk.requests,
+            wait,
+            chunk.posting,
+            giving_up=giving_up,
+            paused=paused,
+            hurries=hurries,
+        )
     there = service_now or datetime.min.replace(tzinfo=UTC)
     submitted = batch.submitted_at or there
     due = max(batch.expires_at or submitted, submitted + timedelta(seconds=window_seconds or 0))
@@ -210,6 +257,8 @@ def situation(
         error_code=batch.error_code if chunk.state is ChunkState.ENDED else None,
         giving_up=giving_up,
         paused=paused,
+        hurries=hurries and batch.lane is None,
+        leaves_batch=chunk.goes_in_lane and batch.lane is None,
         has_results=bool(batch.result_files),
         overdue=window_seconds is not None and there > due + OVERDUE_AFTER,
         cancel_asked=asked is not None,

@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError as DuplicateRow
 from configs.clock import Clock
 from configs.errors import IntegrityError, LeaseLost
 from tasks.ledger import admission
-from tasks.ledger.caps import Refusal, SpendingCap
+from tasks.ledger.caps import OverBudget, Refusal, SpendingCap
 from tasks.ledger.reading import (
+    as_run,
     current_batch,
     is_current_batch,
     query_batches,
@@ -24,11 +25,12 @@ from tasks.ledger.reading import (
     read_batches,
     read_chunks,
 )
-from tasks.ledger.records import BatchRecord, ChunkRecord, IndexRecord, RunRecord
-from tasks.ledger.schema import batches, chunks, events, reuse_indexes, runs
+from tasks.ledger.records import BATCHES, BatchRecord, ChunkRecord, IndexRecord, RunRecord
+from tasks.ledger.schema import UtcDateTime, batches, chunks, events, reuse_indexes, runs
 from tasks.ledger.transactions import Transactions
 from tasks.ledger.transitions import MOVES, ChunkState, RunState
 
+_NUMBERS = 5_000  # chunks in one statement: SQLite takes 32,766 values, PostgreSQL 65,535
 # What a chunk notes while it waits or its provider fails; progress clears it.
 _NO_FAULTS: dict[str, Any] = {
     "faults": 0,
@@ -91,6 +93,49 @@ class RunLedger:
             self._set_run(connection, {"state": state, **run_values})
             self._log(connection, "prepared", f"{len(prepared)} chunks")
 
+    def begin_ranges(self, range_rows: int, ranges: int, **run_values: Any) -> None:
+        """From here on the run is posted while the ranges of its source are prepared."""
+        values = {"range_rows": range_rows, "ranges": ranges, "ranges_prepared": 0, **run_values}
+        with self._change() as connection:
+            connection.execute(chunks.delete().where(chunks.c.run_id == self.run_id))
+            self._set_run(connection, {"state": RunState.RUNNING, **values})
+            self._log(connection, "preparing", f"{ranges} ranges of {range_rows:,} rows")
+
+    def add_chunks(
+        self, prepared: Sequence[ChunkRecord], *, ranges_prepared: int, of: int, **run_values: Any
+    ) -> None:
+        """Add the chunks of the next ranges. IntegrityError unless they begin where those that are recorded end."""
+        with self._change() as connection:
+            count = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(chunks.c.rows), 0))
+            number, row = connection.execute(count.where(chunks.c.run_id == self.run_id)).one()
+            for chunk in prepared:
+                number += 1
+                if (chunk.number, chunk.first_row) != (number, row):
+                    raise IntegrityError(
+                        f"chunk {chunk.number}: begins at row {chunk.first_row:,}, but chunk {number} is to begin at {row:,}"
+                    )
+                row += chunk.rows
+            connection.execute(chunks.insert(), [asdict(chunk) for chunk in prepared])
+            self._set_run(connection, {"ranges_prepared": ranges_prepared, **run_values})
+            self._log(connection, "prepared", f"{len(prepared)} chunks, {ranges_prepared} of {of} ranges")
+
+    def leave_ranges_out(self, count: int, reason: str) -> None:
+        """The run ends with the ranges that are recorded."""
+        with self._change() as connection:
+            self._set_run(connection, {"ranges_left_out": count})
+            self._log(connection, "left out", reason)
+
+    def begin_publishing(self) -> None:
+        """IntegrityError, and nothing changes, while a range of the source is still to be prepared."""
+        with self._change() as connection:
+            run = as_run(connection.execute(runs.select().where(self._is_this_run)).one()._mapping)
+            if run.ranges_missing:
+                raise IntegrityError(
+                    f"{run.title}: {run.ranges_missing} of {run.ranges} ranges are not prepared, so nothing is published;"
+                    " run the same command again"
+                )
+            self._set_run(connection, {"state": RunState.PUBLISHING})
+
     def reopen(
         self, waiting: Sequence[ChunkRecord], reason: str, *, retry: bool = False, **run_values: Any
     ) -> None:
@@ -137,12 +182,27 @@ class RunLedger:
         """One of them as it is now."""
         return read_chunks(self._transactions, self.run_id, chunks.c.number == number)[0]
 
+    def rows(self) -> int:
+        """The rows of all chunks together."""
+        total = sa.select(sa.func.coalesce(sa.func.sum(chunks.c.rows), 0)).where(
+            chunks.c.run_id == self.run_id
+        )
+        return int(self._transactions.read(total)[0][0])
+
     def others_on_their_way(self, chunk: ChunkRecord) -> bool:
-        """Whether another chunk of the run is posted, or its answers are not merged yet; not one that was refused."""
-        still = chunks.c.state.not_in((ChunkState.PREPARED, ChunkState.MERGED))
+        """Whether another chunk of the run is posted, or its answers are not merged yet, or it has left its batch; not one
+        that was refused."""
+        left_batch = chunks.c.lane_rows.is_not(None)
+        still = left_batch | chunks.c.state.not_in((ChunkState.PREPARED, ChunkState.MERGED))
         refused = sa.exists().where(is_current_batch, admission.never_asked)
         query = sa.select(chunks.c.number).where(chunks.c.run_id == self.run_id, still & ~refused)
         return bool(self._transactions.read(query.where(chunks.c.number != chunk.number).limit(1)))
+
+    def is_look_due(self) -> bool:
+        """Whether somebody has ended a chunk's wait for its batch: see `Ledger.look_now`."""
+        due = (chunks.c.state == ChunkState.SUBMITTED) & chunks.c.not_before.is_(None)
+        query = sa.select(chunks.c.number).where(chunks.c.run_id == self.run_id, due)
+        return bool(self._transactions.read(query.limit(1)))
 
     def first_stat(self, name: str) -> int | None:
         """The whole number that the first merged chunk to have one notes under that name in its `stats`."""
@@ -201,6 +261,33 @@ class RunLedger:
                 return refusal
             return self._move(connection, chunk, to, detail, intended, None, chunk_values)
 
+    def leave_batch(
+        self, chunk: ChunkRecord, wanted: BatchRecord, caps: tuple[SpendingCap, ...]
+    ) -> ChunkRecord | OverBudget:
+        """Let the rest of the chunk's batch be asked by real-time calls, if all budgets and the deadline's caps have room for
+        it; else why not. `wanted` is how it would be posted: what that may take is counted until it is."""
+        with self._change() as connection:
+            admission.lock(connection)
+            refusal = admission.over_budget(connection, wanted, caps)
+            if refusal is not None:
+                return refusal
+            values: dict[str, Any] = {
+                "lane": wanted.lane,
+                "lane_rows": wanted.requests,
+                "lane_usd": wanted.reserved_usd,
+            }
+            self._set_chunk(connection, chunk, values)
+            self._log(connection, "deadline", f"{wanted.requests:,} rows leave their batch", chunk)
+        return replace(chunk, **values)
+
+    def stay_in_batches(self, chunk: ChunkRecord, reason: str) -> ChunkRecord:
+        """The chunk's rows are asked by batches although the deadline has passed."""
+        values: dict[str, Any] = {"lane": BATCHES, "lane_rows": None, "lane_usd": None}
+        with self._change() as connection:
+            self._set_chunk(connection, chunk, values)
+            self._log(connection, "deadline", reason, chunk)
+        return replace(chunk, **values)
+
     def learn_quota(self, batch: BatchRecord, stated: int | None) -> None:
         """The service refused an open batch because its queue is full; `stated` is the limit that it named."""
         with self._change() as connection:
@@ -215,12 +302,34 @@ class RunLedger:
         batch_values: Mapping[str, Any] | None = None,
         **chunk_values: Any,
     ) -> ChunkRecord:
-        """Nothing to do for the chunk before `until`, and nothing is wrong: this ends a row of faults."""
+        """Nothing to do for the chunk before `until`, and nothing is wrong: this ends a row of faults.
+
+        One that was made due since `chunk` was read (`Ledger.look_now`) stays so.
+        """
         values = {**_NO_FAULTS, "not_before": until, "waiting_for": reason, **chunk_values}
         with self._change() as connection:
-            self._set_chunk(connection, chunk, values)
+            self._set_chunk(connection, chunk, {**values, "not_before": _unless_due(chunk, until)})
             self._set_batch(connection, chunk, batch_values)
         return replace(chunk, **values)
+
+    def postpone_looked_at(
+        self,
+        unchanged: Mapping[datetime, Sequence[ChunkRecord]],
+        changed: Sequence[tuple[ChunkRecord, dict[str, Any], dict[str, Any]]],
+    ) -> None:
+        """Chunks whose open batches were looked at together and wait on. Of those `unchanged`, by when they are looked at
+        again, only the looks are counted, in one statement for many; the others get new chunk and batch values.
+
+        As with `postpone`, what was made due stays so.
+        """
+        with self._change() as connection:
+            for until, waiting in unchanged.items():
+                for start in range(0, len(waiting), _NUMBERS):
+                    self._count_looks(connection, waiting[start : start + _NUMBERS], until)
+            for chunk, values, batch_values in changed:
+                not_before = _unless_due(chunk, values["not_before"])
+                self._set_chunk(connection, chunk, {**values, "not_before": not_before})
+                self._set_batch(connection, chunk, batch_values)
 
     def postpone_after_fault(
         self, chunk: ChunkRecord, until: datetime, reason: str, **chunk_values: Any
@@ -316,6 +425,11 @@ class RunLedger:
         if to not in MOVES[chunk.state]:
             raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
         values = {**_NOT_WAITING, **chunk_values, "state": to}
+        if to in (
+            ChunkState.INTENDED,
+            ChunkState.MERGED,
+        ):  # its posting counts from here on, or there is none
+            values |= {"lane_rows": None, "lane_usd": None}
         self._set_chunk(connection, chunk, values)
         if batch is not None:  # one that was refused is there, and admitted anew
             this = batches.c.submission_key == batch.submission_key
@@ -350,6 +464,20 @@ class RunLedger:
         if connection.execute(chunks.update().where(as_read).values(**values)).rowcount != 1:
             raise IntegrityError(f"chunk {chunk.number}: is no longer {chunk.state} in the ledger")
 
+    def _count_looks(self, connection: Connection, waiting: Sequence[ChunkRecord], until: datetime) -> None:
+        numbers = [chunk.number for chunk in waiting]
+        these = (chunks.c.run_id == self.run_id) & chunks.c.number.in_(numbers)
+        open_ones = chunks.update().where(these, chunks.c.state == ChunkState.SUBMITTED)
+        if connection.execute(open_ones.values(not_before=_or_due(until))).rowcount != len(numbers):
+            raise IntegrityError(
+                f"chunks {numbers[0]} to {numbers[-1]}: not all are still submitted in the ledger"
+            )
+        current = sa.exists().where(is_current_batch).correlate(batches)
+        looked_at = batches.update().where(
+            batches.c.run_id == self.run_id, batches.c.chunk.in_(numbers), current
+        )
+        connection.execute(looked_at.values(polls=batches.c.polls + 1))
+
     def _set_batch(
         self, connection: Connection, chunk: ChunkRecord, values: Mapping[str, Any] | None
     ) -> None:
@@ -366,3 +494,13 @@ class RunLedger:
         if chunk is not None:
             values |= {"chunk": chunk.number, "attempt": chunk.attempt}
         connection.execute(events.insert().values(**values))
+
+
+def _unless_due(chunk: ChunkRecord, until: datetime) -> datetime | sa.ColumnElement[datetime | None]:
+    """`until` as the end of the chunk's wait, if nobody has ended it since the chunk was read."""
+    waited = chunk.state is ChunkState.SUBMITTED and chunk.not_before is not None
+    return _or_due(until) if waited else until
+
+
+def _or_due(until: datetime) -> sa.ColumnElement[datetime | None]:
+    return sa.case((chunks.c.not_before.is_(None), sa.null()), else_=sa.literal(until, UtcDateTime()))

@@ -82,6 +82,12 @@ runs = Table(
     Column("prompt_kind", String(32), index=True),
     Column("approved_at", UtcDateTime),  # somebody let it post although its price is high
     Column("approved_by", String(200)),
+    # Where its source is prepared range by range, while what is prepared is posted: rows of each but the last, how many there
+    # are, how many are recorded, and how many never will be, since the source changed.
+    Column("range_rows", Integer),
+    Column("ranges", Integer),
+    Column("ranges_prepared", Integer),
+    Column("ranges_left_out", Integer),
     UniqueConstraint("job", "key", "generation"),
 )
 
@@ -108,6 +114,12 @@ chunks = Table(
     Column("at_risk_since", UtcDateTime),  # its batch may expire, and all its answers with it
     Column("stats", JSON),  # of the merge
     Column("not_posted", Text),  # which budget kept what was left from being posted
+    Column("prompt", JSON),  # what its requests ask of whom, where they say it themselves
+    # Since the job's deadline: how its rows are asked from here on, `batch` where the deadline's caps do not carry them.
+    Column("lane", String(16)),
+    # What of those caps it takes until that posting is recorded.
+    Column("lane_rows", BigInteger),
+    Column("lane_usd", Float),
     ForeignKeyConstraint(["run_id"], ["runs.id"]),
 )
 
@@ -144,7 +156,7 @@ batches = Table(
     Column("ended_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("cancel_asked_at", UtcDateTime),
-    Column("stopped_at", UtcDateTime),  # somebody had the run cancelled
+    Column("stopped_at", UtcDateTime),  # somebody had the run cancelled, or its deadline had passed
     Column("retried_at", UtcDateTime),  # somebody had the finished run ask again
     Column("polls", Integer, nullable=False, default=0),
     Column("input_tokens", BigInteger),
@@ -152,6 +164,7 @@ batches = Table(
     Column("cached_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
     Column("cost_usd", Float),
+    Column("answered_requests", BigInteger),  # those that the model answered, by the result lines
     Column("counted_requests", BigInteger),  # answers that say their tokens
     Column("output_p95", BigInteger),  # tokens that 95 of 100 of them keep to
     Column("cache_write_tokens", BigInteger),
@@ -163,10 +176,12 @@ batches = Table(
     Column("reserved_tokens", BigInteger),
     Column("reserved_usd", Float),
     Column("left_queue_at", UtcDateTime),  # another run has seen that it ended: its own was cancelled
+    Column("lane", String(16)),  # of the real-time calls that answer it; null for a batch of the provider
     ForeignKeyConstraint(["run_id", "chunk"], ["chunks.run_id", "chunks.number"]),
 )
 Index("batches_by_account", batches.c.account, batches.c.model, batches.c.ended_at)
 Index("batches_by_intent", batches.c.intended_at)
+Index("batches_by_end", batches.c.ended_at)
 
 events = Table(
     "events",

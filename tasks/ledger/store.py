@@ -5,21 +5,24 @@ What one run writes is in `RunLedger`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError as DuplicateRow
 
 from configs.clock import Clock
 from configs.errors import RunBusy
-from tasks.ledger import admission
+from tasks.ledger import admission, ended
 from tasks.ledger.caps import SpendingCap
 from tasks.ledger.database import open_database
+from tasks.ledger.ended import EndedBatch, ReusingRun, Span
 from tasks.ledger.leases import describe_owner
-from tasks.ledger.reading import query_batches, query_runs, read_batches, read_chunks
+from tasks.ledger.listing import Listing
+from tasks.ledger.reading import is_current_batch, query_batches, query_runs, read_batches, read_chunks
 from tasks.ledger.records import BatchRecord, ChunkRecord, Event, IndexRecord, RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.schema import batches, events, reuse_indexes, runs
@@ -36,6 +39,7 @@ class Ledger:
     def __init__(self, url: str, clock: Clock) -> None:
         self._transactions = Transactions(open_database(url))
         self._clock = clock
+        self.listing = Listing(self._transactions)
 
     # Runs
 
@@ -56,6 +60,11 @@ class Ledger:
     def recent_runs(self, limit: int = 20) -> tuple[RunRecord, ...]:
         """Newest first."""
         return query_runs(self._transactions, runs.select().order_by(runs.c.created_at.desc()).limit(limit))
+
+    def jobs(self) -> list[str]:
+        """Names of the jobs that have a run, in their order."""
+        query = sa.select(runs.c.job).distinct().order_by(runs.c.job)
+        return [row.job for row in self._transactions.read(query)]
 
     def create_run(
         self,
@@ -108,6 +117,29 @@ class Ledger:
                 chunks_table.update().where(unposted).values(not_before=None, waiting_for=None)
             )
             connection.execute(events.insert().values(**event))
+
+    def look_now(self, provider: str, batch_id: str, why: str) -> tuple[RunRecord, ...]:
+        """The runs that wait for this batch of the provider, oldest first: its chunk is due now, whatever it was to wait for; `why`
+        is kept as an event.
+
+        Where it was so already nothing is written, nor for a batch that no run waits for (any more).
+        """
+        waiting = (
+            sa.select(chunks_table)
+            .join(batches, is_current_batch)
+            .join(runs, runs.c.id == chunks_table.c.run_id)
+            .where(
+                batches.c.ended_at.is_(None), batches.c.batch_id == batch_id, batches.c.provider == provider
+            )
+            .where(chunks_table.c.state == ChunkState.SUBMITTED, runs.c.state.not_in(INACTIVE))
+        )
+        found = self._transactions.read(waiting)
+        if any(chunk.not_before is not None for chunk in found):
+            with self._transactions.write() as connection:
+                for chunk in found:
+                    self._make_due(connection, chunk, why)
+        query = runs.select().where(runs.c.id.in_([chunk.run_id for chunk in found]))
+        return query_runs(self._transactions, query.order_by(runs.c.created_at)) if found else ()
 
     def supersede(self, run_id: str) -> None:
         """End a restored run that nobody has claimed, because its redo was restored too: `clean` looks after it."""
@@ -184,11 +216,6 @@ class Ledger:
 
     # What all runs have posted
 
-    def all_batches(self, limit: int = 100) -> tuple[BatchRecord, ...]:
-        """Newest first, over all runs."""
-        query = batches.select().order_by(batches.c.intended_at.desc()).limit(limit)
-        return query_batches(self._transactions, query)
-
     def batch_ids(self, account: str, since: datetime) -> frozenset[str]:
         """Ids at the provider of the batches posted under `account` since then, of all runs."""
         recent = (batches.c.account == account) & (batches.c.intended_at >= since - _LONGEST_UPLOAD)
@@ -217,9 +244,23 @@ class Ledger:
         query = batches.select().join(runs, runs.c.id == batches.c.run_id).where(ours & known & first)
         return query_batches(self._transactions, query.order_by(batches.c.ended_at.desc()).limit(limit))
 
+    def ended_batches(self, period: Span, job: str | None = None) -> Iterator[EndedBatch]:
+        """The batches of all runs that ended in that time, oldest first, as they are read."""
+        query = ended.batches_query(period, job)
+        return (EndedBatch._make(row) for row in self._transactions.stream(query))
+
+    def reusing_runs(self, period: Span, job: str | None = None) -> Iterator[ReusingRun]:
+        """The runs finished in that time in which rows took over earlier answers, oldest first, as they are read."""
+        query = ended.reusing_runs_query(period, job)
+        return (ReusingRun._make(row) for row in self._transactions.stream(query))
+
     def spent(self, cap: SpendingCap, run_id: str) -> float:
         """What counts against the cap now: what batches have cost, and what those in flight may."""
         return admission.count_spent(cap, self._transactions.read(admission.spent_query(cap, run_id)))
+
+    def promised(self, cap: SpendingCap, run_id: str) -> float:
+        """The part of `spent` that nobody knows yet: what batches in flight reserve."""
+        return admission.count_spent(cap, self._transactions.read(admission.promised_query(cap, run_id)))
 
     def forsaken_batches(self, account: str, model: str) -> tuple[BatchRecord, ...]:
         """Open batches of (account, model) whose runs are over, so that nobody sees them end: oldest first."""
@@ -233,6 +274,17 @@ class Ledger:
         this = (batches.c.submission_key == batch.submission_key) & batches.c.ended_at.is_(None)
         with self._transactions.write() as connection:
             connection.execute(batches.update().where(this).values(left_queue_at=self._clock.now()))
+
+    def _make_due(self, connection: Connection, chunk: sa.Row[Any], why: str) -> None:
+        """Unless it is, or has gone on since it was read."""
+        waits = (chunks_table.c.run_id == chunk.run_id) & (chunks_table.c.number == chunk.number)
+        as_read = (chunks_table.c.state == chunk.state) & (chunks_table.c.attempt == chunk.attempt)
+        update = chunks_table.update().where(waits & as_read & chunks_table.c.not_before.is_not(None))
+        if connection.execute(update.values(not_before=None)).rowcount:
+            event = {"run_id": chunk.run_id, "chunk": chunk.number, "attempt": chunk.attempt}
+            connection.execute(
+                events.insert().values(**event, at=self._clock.now(), kind="webhook", detail=why)
+            )
 
     def _first_run(self, query: sa.Select[Any]) -> RunRecord | None:
         return next(iter(query_runs(self._transactions, query.limit(1))), None)

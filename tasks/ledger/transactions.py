@@ -13,6 +13,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from configs.errors import StorageError
 from tasks.ledger.database import raise_if_damaged
 
+_ROWS_AT_A_TIME = 1_000
+
 
 class Transactions:
     """All that reads or writes the ledger goes through here."""
@@ -24,6 +26,22 @@ class Transactions:
         """The rows of one query, in a transaction that keeps no writer waiting."""
         with self._errors(), self._engine.connect().execution_options(reading=True) as connection:
             return list(connection.execute(query))
+
+    def stream(self, query: sa.Select[Any]) -> Iterator[Row[Any]]:
+        """The same, some rows at a time: for results of any length. Read it to its end, or close it."""
+        options = {"reading": True, "yield_per": _ROWS_AT_A_TIME}
+        with self._errors(), self._engine.connect().execution_options(**options) as connection:
+            yield from connection.execute(query)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One transaction for several queries, which all see the ledger as it was at the first; no writer waits for it."""
+        options: dict[str, Any] = {"reading": True, "yield_per": _ROWS_AT_A_TIME}
+        # There, each query sees what is committed by then, unless told otherwise.
+        if self._engine.dialect.name == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
+        with self._errors(), self._engine.connect().execution_options(**options) as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -6,7 +6,8 @@ prepared ▸ intended ▸ uploaded ▸ submitted ▸ ended ▸ collected ▸ mer
     ├─────────────────────── a new upload ─────┘          │
     └─────────────────────── the next attempt ────────────┘
 
-A run that gives up takes whatever is not posted straight to collected, and asks for the end of what is.
+A run that gives up takes whatever is not posted straight to collected, and asks for the end of what is. After the job's
+deadline, what the deadline's caps carry goes the same way, and its next attempt is answered by real-time calls.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class Situation:
     error_code: str | None = None  # of a batch that ended as failed
     giving_up: bool = False  # the run has had its time
     paused: bool = False  # the account cannot pay: nothing is posted
+    hurries: bool = (
+        False  # the job's deadline has passed, and nobody has said yet how its rows are asked from here on
+    )
+    leaves_batch: bool = False  # the rest of its batch is to be asked by real-time calls
     has_results: bool = False  # of the batch that ended
     overdue: bool = False  # the batch is long past its window
     cancel_asked: bool = False
@@ -140,6 +145,9 @@ def next_step(situation: Situation, now: datetime) -> Step:
             return Step.CANCEL
         if situation.cancel_ignored:
             return Step.ABANDON
+    # One that does not end although it is cancelled may still be answering: its rows are asked by nobody else meanwhile.
+    if state is ChunkState.SUBMITTED and situation.leaves_batch and not situation.cancel_asked:
+        return Step.CANCEL
     wait = situation.not_before
     if wait is not None and now < wait and state is not ChunkState.MERGED:
         return Step.WAIT
@@ -147,7 +155,13 @@ def next_step(situation: Situation, now: datetime) -> Step:
         return Step.COLLECT
     if situation.paused and state in NOT_POSTED and not situation.giving_up:
         return Step.WAIT
-    if state is ChunkState.ENDED and worth_reposting(situation) and not situation.giving_up:
+    if state in (ChunkState.INTENDED, ChunkState.UPLOADED) and situation.hurries:
+        return Step.ABANDON
+    left_queue = (
+        situation.hurries and situation.error_code == QUEUE_FULL
+    )  # real-time calls need no room in it
+    goes_on = not (situation.giving_up or left_queue)
+    if state is ChunkState.ENDED and worth_reposting(situation) and goes_on:
         return Step.REPOST
     return _STEP_FROM[state]
 

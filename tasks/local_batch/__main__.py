@@ -44,6 +44,9 @@ def _parse(arguments: list[str] | None) -> ServiceSettings:
     )
     parser.add_argument("--api-key-env", help="environment variable with the upstream's key")
     parser.add_argument(
+        "--asks-once", action="store_true", help="do not ask again what the upstream may have been paid for"
+    )
+    parser.add_argument(
         "--rows-per-second", type=_positive_number, help="slow the echoes down, to watch progress"
     )
     parser.add_argument(

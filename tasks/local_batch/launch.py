@@ -35,15 +35,24 @@ def ensure_running(
     upstream: str | None = None,
     concurrency: int = 4,
     api_key_env: str | None = None,
+    api_key: str | None = None,
+    asks_once: bool = False,
     rows_per_second: float | None = None,
 ) -> str:
     """The base URL, ending in /v1, of the folder's service; a detached one is started when there is none.
 
+    A new service finds the `api_key`, if it is given, in its environment.
     A service that answers by other settings is replaced once it has no open batch. ConfigError when it cannot be
     (somebody keeps it standing, or it is at work for another upstream), TransientError when none comes up.
     """
     wanted = ServiceSettings(
-        folder.absolute(), 0, upstream, concurrency, api_key_env, rows_per_second, IDLE_EXIT_SECONDS
+        folder.absolute(),
+        upstream=upstream,
+        concurrency=concurrency,
+        api_key_env=api_key_env,
+        asks_once=asks_once,
+        rows_per_second=rows_per_second,
+        idle_exit_seconds=IDLE_EXIT_SECONDS,
     )
     folder = wanted.folder
     make_private_folder(folder)
@@ -56,7 +65,7 @@ def ensure_running(
     if start_lock is None:
         raise TransientError(f"{folder}: another start of the batch service hangs; see {folder / LOG}")
     try:
-        return _usable_service(wanted) or _start(wanted)
+        return _usable_service(wanted) or _start(wanted, api_key)
     finally:
         os.close(start_lock)
 
@@ -105,9 +114,10 @@ def _usable_service(wanted: ServiceSettings) -> str | None:
     return None
 
 
-def _start(wanted: ServiceSettings) -> str:
+def _start(wanted: ServiceSettings, api_key: str | None) -> str:
     """Start a service that outlives this process, and wait until it answers."""
     log = wanted.folder / LOG
+    key = {wanted.api_key_env: api_key} if wanted.api_key_env and api_key else {}
     make_private_file(log)
     mode = "ab" if log.exists() and log.stat().st_size < _MAX_LOG_BYTES else "wb"
     with log.open(mode) as sink:
@@ -117,7 +127,7 @@ def _start(wanted: ServiceSettings) -> str:
             stdout=sink,
             stderr=sink,
             start_new_session=True,  # Ctrl-C in the terminal of a run must not stop the batches of others
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+            env={**os.environ, **key, "PYTHONPATH": os.pathsep.join(_search_path())},
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
@@ -146,5 +156,11 @@ def _command(wanted: ServiceSettings) -> list[str]:
         "--rows-per-second": None if wanted.rows_per_second is None else str(wanted.rows_per_second),
     }
     # -P: the current folder must not shadow modules of the service
-    command = [sys.executable, "-P", "-m", "tasks.local_batch"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tasks.local_batch",
+        *(["--asks-once"] if wanted.asks_once else []),
+    ]
     return command + [part for name, value in options.items() if value is not None for part in (name, value)]

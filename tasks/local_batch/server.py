@@ -108,7 +108,9 @@ def _answerer(settings: ServiceSettings, environ: Mapping[str, str]) -> Answerer
             f"upstream {settings.upstream!r}: give a base URL such as http://127.0.0.1:11434/v1"
         )
     key = environ.get(settings.api_key_env) if settings.api_key_env else None
-    return UpstreamAnswerer(settings.upstream, concurrency=settings.concurrency, api_key=key)
+    return UpstreamAnswerer(
+        settings.upstream, concurrency=settings.concurrency, api_key=key, asks_once=settings.asks_once
+    )
 
 
 async def _delete_expired_files(store: Store) -> None:

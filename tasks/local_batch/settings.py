@@ -10,6 +10,7 @@ from pathlib import Path
 class ServiceSettings:
     """How a service listens and who answers its rows.
 
+    `asks_once` is for an upstream that charges: a row that may have been answered there is not asked again.
     `port` 0 takes the port of last time, or any free one. `upstream` None answers with echoes. `idle_exit_seconds`
     None serves until it is stopped.
     """
@@ -19,6 +20,7 @@ class ServiceSettings:
     upstream: str | None = None
     concurrency: int = 4
     api_key_env: str | None = None
+    asks_once: bool = False
     rows_per_second: float | None = None
     idle_exit_seconds: float | None = None
     allow_faults: bool = False
@@ -31,6 +33,7 @@ class ServiceSettings:
         return {
             "upstream": self.upstream,
             "api_key_env": self.api_key_env,
+            "asks_once": self.asks_once,
             "concurrency": self.concurrency,
             "rows_per_second": self.rows_per_second,
         }

@@ -33,8 +33,8 @@ from tasks.maintenance.leftovers import (
 from tasks.orchestration import blocks
 from tasks.providers.base import BatchService
 from tasks.reuse.kept_folders import kept_folders
+from tasks.runs.lease import LEASE_SECONDS
 from tasks.runs.queries import open_ledger
-from tasks.runs.session import LEASE_SECONDS
 from tasks.storage.run_folder import RunFolder
 
 

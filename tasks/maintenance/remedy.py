@@ -63,7 +63,7 @@ class Signs:
     unfinished: bool  # it has a run in the ledger, which is not over
     deployed: bool  # a worker can take it up
     role: Role = Role.RUN
-    pause_over: bool = False  # it was paused since its account could not pay, and it is time to try again
+    pause_over: bool = False  # we have paused it, for its account or for approval, and it is to look again
 
 
 def choose_remedy(signs: Signs) -> Remedy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from configs.clock import Clock
 from configs.errors import ConfigError
@@ -18,12 +18,15 @@ from tasks.ledger.transitions import INACTIVE, RunState
 from tasks.maintenance.cleanup import clean
 from tasks.maintenance.leftovers import Leftover, LeftoverKind
 from tasks.maintenance.remedy import CRASH_WINDOW, QUIET, Remedy, Role, Signs, choose_remedy
-from tasks.orchestration.server_runs import FlowRuns, Seen
-from tasks.orchestration.sleep import PAUSED
+from tasks.orchestration.other_runs import FlowRuns, Seen
+from tasks.orchestration.sleep import PAUSED_FOR_BILLING, WAITS_FOR_APPROVAL
 from tasks.runs.queries import open_ledger
 
 _LEASE_SECONDS = 900.0
 """Longer than a sweep takes. One that takes longer still is joined by another, which does no harm."""
+
+_LOOKS_AFTER = timedelta(hours=1)
+"""How long a run that waits for approval is left alone."""
 
 
 class SweepResult:
@@ -119,6 +122,7 @@ class _Sweep:
         held = run is not None and is_held(run, self._now)
         if seen is None:
             return Signs(None, QUIET, None, timedelta(0), 0, held, run is not None, deployed=False)
+        role = _role(seen, run, self._runs)
         return Signs(
             state=seen.kind,
             still_for=self._now - seen.since,
@@ -128,9 +132,8 @@ class _Sweep:
             held=held,
             unfinished=run is not None,
             deployed=seen.deployed,
-            role=_role(seen, run, self._runs),
-            pause_over=seen.name == PAUSED
-            and not (run and run.paused_until and self._now < run.paused_until),
+            role=role,
+            pause_over=_is_pause_over(seen, run, role, self._now),
         )
 
     def _crashes(self, seen: Seen, run: RunRecord | None) -> int:
@@ -150,6 +153,17 @@ class _Sweep:
             self._result.done.append(f"{state}; its batches are being cancelled")
         except ConfigError as error:
             self._result.noted.append(f"{state} and its batches may cost money: {error}")
+
+
+def _is_pause_over(seen: Seen, run: RunRecord | None, role: Role, now: datetime) -> bool:
+    """Whether a flow run that we have paused is to look again. That approves nothing: what waits for approval looks now and
+    then whether it has been approved elsewhere, has waited for too long, or has another job file."""
+    if seen.name == PAUSED_FOR_BILLING:
+        return not (run and run.paused_until and now < run.paused_until)
+    if seen.name == WAITS_FOR_APPROVAL:
+        is_settled = role is Role.CANCELLED or (run is not None and run.approved_at is not None)
+        return is_settled or now - seen.since >= _LOOKS_AFTER
+    return False
 
 
 def _role(seen: Seen, run: RunRecord | None, runs: Collection[RunRecord]) -> Role:

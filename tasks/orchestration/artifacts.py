@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.logging import get_run_logger
 
 from tasks.orchestration.current_run import FlowRunInfo, current_flow_run
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 Kind = Literal["progress", "table", "markdown"]
 
@@ -40,6 +39,10 @@ def save_artifact(kind: Kind, key: str, data: Any, description: str) -> None:
     flow_run = current_flow_run()
     if flow_run is None:
         return
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+    from prefect.logging import get_run_logger
+
     try:
         with get_client(sync_client=True) as client:
             existing_id = _find_artifact(client, flow_run, slug(key))
@@ -64,6 +67,8 @@ def slug(name: str) -> str:
 
 
 def _find_artifact(client: SyncPrefectClient, flow_run: FlowRunInfo, key: str) -> UUID | None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
     by_key = ArtifactFilter(
         key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run.id)])
     )

@@ -6,29 +6,31 @@ They are read by the process that uses them, when it needs them, and never store
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec.config
 import httpx
-from prefect.blocks.core import Block
-from prefect.blocks.system import Secret
-from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
-from prefect.settings import get_current_settings
 
 from configs.errors import ConfigError
 from configs.extras import AWS
 from configs.home import Home
 from configs.providers.base import KeyedProviderSettings
 from configs.providers.registry import AnyProvider
+from tasks.orchestration.current_run import flow_run_context
+from tasks.orchestration.server_url import server_url
 from tasks.providers import registry
 from tasks.providers.base import BatchService
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
 
 
 def connect(provider: AnyProvider, home: Home, environ: Mapping[str, str]) -> BatchService:
     """Connect to the job's provider, with the API key from the environment or from the Secret block that the job names."""
     if not isinstance(provider, KeyedProviderSettings) or provider.api_key_block is None:
         return registry.connect(provider, home, environ)
+    from prefect.blocks.system import Secret
+
     where = "provider.api_key_block"
     key = _load_block(Secret, provider.api_key_block, "Secret", where).get()
     if not isinstance(key, str) or not key:
@@ -88,8 +90,10 @@ def _s3_options(block: Any) -> dict[str, Any]:
 
 def _load_block(kind: type[Block], name: str, title: str, where: str) -> Any:
     """Load a block by name; ConfigError when there is no server, or it has no such block."""
+    from prefect.exceptions import PrefectException
+
     # Without a URL, Prefect may start a temporary server of its own, which has no blocks: its error would mislead.
-    if get_current_settings().api.url is None and FlowRunContext.get() is None:
+    if server_url() is None and flow_run_context() is None:
         raise ConfigError(
             f"{where}: the {title} block {name!r} is kept by a Prefect server; set PREFECT_API_URL, or use the environment"
         )

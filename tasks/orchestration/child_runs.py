@@ -19,16 +19,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.urls import url_for
 
 from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.request import RunRequest
 from tasks.orchestration.current_run import current_flow_run
+from tasks.orchestration.deployed_runs import ENRICH, create_from_deployment
 from tasks.orchestration.sleep import sleep_until
 
-DEPLOYMENT = "enrich/ad-hoc"
 _PAGE_SIZE = 200
 _NOT_FINAL = [
     StateType.SCHEDULED,
@@ -93,22 +92,14 @@ class ChildRuns:
         """Create the flow run for the request's date. ConfigError when the deployment is missing or refuses the parameters."""
         assert request.date is not None
         title, day = self._title(request.date), request.date.isoformat()
-        try:
-            deployment = self._client.read_deployment_by_name(DEPLOYMENT)
-            new_run = self._client.create_flow_run_from_deployment(
-                deployment.id,
-                name=title,
-                parameters={**request.parameters, "date": day},
-                tags=[self._tag],
-                idempotency_key=f"{self._tag} {day}",
-            )
-        except ObjectNotFound as error:
-            raise ConfigError(f"{DEPLOYMENT}: is not deployed; run `nightmail deploy`") from error
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code < 500:
-                detail = error.response.json().get("detail", error.response.text)
-                raise ConfigError(f"{DEPLOYMENT} refuses {title}: {detail}") from error
-            raise
+        new_run = create_from_deployment(
+            self._client,
+            ENRICH,
+            title,
+            {**request.parameters, "date": day},
+            tags=[self._tag],
+            idempotency_key=f"{self._tag} {day}",
+        )
         return _child_run(new_run)
 
     def wait(self, seconds: float, progress: object) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-from prefect.context import FlowRunContext
+from typing import TYPE_CHECKING, Any
 
 from configs.frozen import seconds
 from configs.job import Job
+
+if TYPE_CHECKING:
+    from prefect.context import FlowRunContext
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,27 @@ class FlowRunInfo:
     started_at: datetime | None
 
 
+def flow_run_context() -> FlowRunContext | None:
+    """Prefect's context of the flow run that this call runs in; None outside one, for which Prefect is not imported."""
+    if "prefect.context" not in sys.modules:  # whoever runs a flow has imported it
+        return None
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get()
+
+
+def is_in_task() -> bool:
+    """Whether this call runs in a task of Prefect."""
+    if "prefect.context" not in sys.modules:
+        return False
+    from prefect.context import TaskRunContext
+
+    return TaskRunContext.get() is not None
+
+
 def current_flow_run() -> FlowRunInfo | None:
     """The flow run that this call runs in; None outside Prefect."""
-    context = FlowRunContext.get()
+    context = flow_run_context()
     if context is None or context.flow_run is None:
         return None
     run: Any = context.flow_run

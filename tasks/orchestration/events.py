@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
-
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.events import Event, RelatedResource, Resource, emit_event
 
 from configs.progress import Reporter
 from tasks.ledger.records import RunRecord
 from tasks.orchestration.current_run import current_flow_run
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.report.receipt_text import budget_line
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Reporter) -> None:
@@ -25,6 +25,8 @@ def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Re
     flow_run = current_flow_run()
     if flow_run is None or (record_at_start.receipt is not None and record_at_start.origin != flow_run.id):
         return
+    from prefect.events import emit_event
+
     over_budget = budget_line(receipt)
     if over_budget:
         reporter.note(f"warning: {over_budget}")
@@ -39,12 +41,14 @@ def emit_run_finished(record_at_start: RunRecord, receipt: Receipt, reporter: Re
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"},
         ],
         payload={
+            "run": receipt.run,
             "job": receipt.job,
             "key": receipt.key,
             "counts": f"{receipt.rows.unanswered:,} of {receipt.rows.total:,} rows without an answer",
             "rows": receipt.rows.as_json(),
             "error_budget": receipt.error_budget,
             "cost_usd": receipt.cost_usd,
+            "seconds": receipt.seconds,
             "output": receipt.output,
             "report": receipt.report,
         },
@@ -57,6 +61,8 @@ def emit_run_paused(record: RunRecord, message: str) -> None:
     flow_run = current_flow_run()
     if flow_run is None:
         return
+    from prefect.events import emit_event
+
     emit_event(
         "nightmail.run.paused",
         resource={
@@ -66,7 +72,12 @@ def emit_run_paused(record: RunRecord, message: str) -> None:
         related=[
             {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.role": "flow-run"},
         ],
-        payload={"message": f"{record.title} is {message}", "job": record.job, "key": record.key},
+        payload={
+            "message": f"{record.title} is {message}",
+            "run": record.id,
+            "job": record.job,
+            "key": record.key,
+        },
         id=uuid5(NAMESPACE_URL, f"nightmail.run.paused.{record.id}.{record.paused_until}"),
     )
 
@@ -86,6 +97,8 @@ def post_event(
     It follows no other one: Prefect puts an event that does aside for a quarter of an hour when it has not seen the
     other. With the same `once` it is the same event.
     """
+    from prefect.events import Event, RelatedResource, Resource
+
     flow_run = {"prefect.resource.id": related, "prefect.resource.role": "flow-run"}
     identity = {"id": uuid5(NAMESPACE_URL, f"{name}.{once}")} if once else {}
     event = Event(

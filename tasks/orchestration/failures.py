@@ -6,12 +6,12 @@ Raised as it is, Prefect would log it with a traceback in several places, and be
 from __future__ import annotations
 
 import logging
-from typing import Any
-
-from prefect.client.schemas.objects import State
-from prefect.states import Failed
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import NightmailError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
@@ -38,8 +38,24 @@ class _ExpectedErrors(logging.Filter):
 _expected_errors = _ExpectedErrors()
 
 
+def _says_more_than_done(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Finished in state Completed(")
+
+
+def told_by_steps() -> None:
+    """Drop what Prefect adds to the end of a step: each says itself what it has done."""
+    logging.getLogger("prefect.task_runs").addFilter(_says_more_than_done)  # once, however often it is added
+
+
+def told_already(state: State[Any]) -> None:
+    """Drop what Prefect adds about a state whose message is in the log."""
+    _expected_errors.add(state)
+
+
 def failed_by(error: NightmailError) -> State[Any]:
     """The state Failed with the error's line as its message. A flow or task that returns it raises the error in its caller."""
+    from prefect.states import Failed
+
     state: State[Any] = Failed(message=str(error), data=error)
     _expected_errors.add(state)
     return state

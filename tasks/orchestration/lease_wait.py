@@ -8,8 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
 
 from configs.clock import Clock
 from configs.errors import LeaseLost, RunBusy
@@ -49,6 +47,9 @@ def wait_while_lease_is_held(clock: Clock) -> Iterator[None]:
 
 def _describe_flow_run(origin: str) -> str:
     """A flow run for a message: its name, id and state."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
     with suppress(httpx.HTTPError, ObjectNotFound, ValueError), get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(origin))
         return f"flow run {run.name} ({origin}, {run.state_name})"

@@ -10,12 +10,14 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from prefect.context import FlowRunContext
-from prefect.logging import get_run_logger
-
 from configs.foreign_text import printable
+from configs.json_log import logs_json
 from configs.progress import Progress, Reporter, SilentReporter
-from tasks.orchestration.artifacts import save_artifact, save_markdown, save_table
+from tasks.ledger.transitions import ChunkState
+from tasks.orchestration.artifacts import save_artifact, save_markdown, save_table, slug
+from tasks.orchestration.current_run import current_flow_run, flow_run_context
+from tasks.orchestration.progress_tag import set_progress_tag
+from tasks.runs.row_progress import RowProgress
 from tasks.runs.session import Run
 from tasks.stages.report.formatting import markdown_text
 from tasks.stages.report.plan import Plan
@@ -43,11 +45,18 @@ def current_reporter(name: str) -> Reporter:
     `name` becomes part of the progress artifact's key.
     """
     reporters: list[Reporter] = [reporter] if (reporter := _terminal_reporter.get()) else []
-    if FlowRunContext.get() is not None:
+    if flow_run_context() is not None:
         reporters.append(_PrefectReporter(name))
     return (
         reporters[0] if len(reporters) == 1 else _MultiReporter(reporters) if reporters else SilentReporter()
     )
+
+
+def note_on_terminal(line: str) -> None:
+    """Show what a step has said in the log of a flow run on the terminal too, if the run has one."""
+    reporter = _terminal_reporter.get()
+    if reporter is not None and not logs_json():  # the step's own line is among those
+        reporter.note(line)
 
 
 def publish_receipt(receipt: Receipt) -> None:
@@ -68,7 +77,7 @@ def publish_lines(key: str, lines: Sequence[str], title: str) -> None:
 
 def publish_batches(run: Run) -> None:
     """Save the run's batches, with their ids at the provider and their state, as a table artifact of the flow run."""
-    if FlowRunContext.get() is None:
+    if flow_run_context() is None:
         return
     rows = [
         {
@@ -83,10 +92,45 @@ def publish_batches(run: Run) -> None:
             "ended": _local_time(run, batch.ended_at),
             "cost": batch.cost_usd,
             "error": batch.error_text or batch.error_code,
+            "lane": batch.lane,
         }
         for batch in run.ledger.batches()
     ]
-    save_table(f"batches-{run.job.name}", rows, f"Batches of {run.title} at {run.service.account}")
+    save_table(_batches_key(run), rows, f"Batches of {run.title} at {run.service.account}")
+
+
+def pages_of(run: Run, console_url: str | None) -> list[str]:
+    """Where the batches of a run in a flow run are shown while it sleeps, each with its URL: Prefect's logs make links of them."""
+    if flow_run_context() is None:
+        return []
+    from prefect.settings import PREFECT_UI_URL
+
+    ui_url = PREFECT_UI_URL.value()
+    return [
+        *([f"batches: {ui_url}/artifacts/key/{slug(_batches_key(run))}"] if ui_url else []),
+        *([f"console: {console_url}/runs/{run.id}"] if console_url else []),
+    ]
+
+
+def _batches_key(run: Run) -> str:
+    return f"batches-{run.job.name}"
+
+
+def tag_with_progress(run: Run) -> None:
+    """Tag the deployed flow run with the share of its rows that are done; a run that is all done has no such tag.
+
+    For as long as a flow run sleeps, its page in Prefect's UI shows neither task runs nor artifacts, but its tags; and so does
+    the list of all flow runs.
+    """
+    flow_run = current_flow_run()
+    if flow_run is None or not flow_run.deployed:
+        return
+    chunks = run.ledger.chunks()
+    if all(chunk.state is ChunkState.MERGED for chunk in chunks):
+        set_progress_tag(flow_run, None)
+        return
+    rows = RowProgress(chunks, run.ledger.posted_batches()).progress
+    set_progress_tag(flow_run, 100 * rows.done // max(1, sum(chunk.rows for chunk in chunks)))
 
 
 def _local_time(run: Run, moment: datetime | None) -> str:
@@ -97,6 +141,8 @@ class _PrefectReporter:
     """Reports to a progress artifact and to the flow run's log."""
 
     def __init__(self, name: str) -> None:
+        from prefect.logging import get_run_logger
+
         self._key = f"progress-{name}"
         self._updated = float("-inf")
         self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import httpx
-from prefect import __version__
-from prefect.settings import get_current_settings
 
 from tasks.diagnostics.facts import Fact, Grade
+from tasks.orchestration.server_url import server_url
 
 
 def server_facts() -> Iterator[Fact]:
     """Check whether a Prefect server is configured, answers, and has the same version as this client."""
-    url = get_current_settings().api.url
+    url = server_url()
     if url is None:
         yield Fact("Prefect", Grade.NOTE, "no server is configured: runs go without one")
         return
@@ -28,9 +28,10 @@ def server_facts() -> Iterator[Fact]:
             f"{url} does not answer ({type(error).__name__}); start it or unset PREFECT_API_URL",
         )
         return
-    same_version = server_version == __version__
+    client_version = version("prefect")
+    same_version = server_version == client_version
     yield Fact(
         "Prefect",
         Grade.OK if same_version else Grade.ODD,
-        f"{url} answers; server {server_version}, client {__version__}",
+        f"{url} answers; server {server_version}, client {client_version}",
     )

@@ -1,11 +1,10 @@
-"""Other flow runs, as a sweep sees and moves them. What is asked is always what the server's tables say now."""
+"""Other flow runs on a Prefect server. What is asked is always what the server's tables say now."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,84 +20,18 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled
 
-from configs.errors import ConfigError
 from tasks.orchestration.current_run import current_flow_run
+from tasks.orchestration.deployed_runs import CANCEL, create_from_deployment
+from tasks.orchestration.durable_sleep import set_without_process
 from tasks.orchestration.events import post_event
-from tasks.orchestration.sleep import set_without_process
+from tasks.orchestration.other_runs import PROCESS_GONE, Seen
 
-_CANCEL = "cancel/cancel"
 _OURS = FlowRunFilterTags(all_=["nightmail"])
 _AT_WORK = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _PAGE = 200
-PROCESS_GONE = "its process is gone; it goes on from where it was"
 _REMEMBERED = timedelta(days=1)
 """A flow run that crashed before that, and of which the ledger does not know, is nobody's any more."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A flow run as the server has it.
-
-    `since` is when it came into its state, `due` when it is to start (of a scheduled one), `heard` its last heartbeat
-    in this state, `crashed` when it crashed (looked up for a crashed one alone).
-    """
-
-    id: str
-    flow: str
-    title: str
-    kind: str
-    name: str
-    since: datetime
-    deployed: bool  # a worker can take it up
-    due: datetime | None = None
-    heard: datetime | None = None
-    crashed: tuple[datetime, ...] = ()
-
-
-class FlowRuns(Protocol):
-    """What a sweep needs of the server."""
-
-    def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
-        """Ours that are at work or paused, have crashed, or were due before `late_since` and still wait."""
-
-    def see(self, origin: str) -> Seen | None:
-        """That flow run; None when there is no such flow run."""
-
-    def wake(self, seen: Seen, why: str = PROCESS_GONE) -> bool:
-        """Let a worker take it up now, and say why; False, and nothing done, when it is not as it was seen any more."""
-
-    def end(self, seen: Seen) -> bool:
-        """Say that it is cancelled; False, and nothing done, when it is not as it was seen any more."""
-
-    def stop_paying(self, origin: str, now: datetime) -> None:
-        """Let a `cancel` run do what it does for a cancelled run, at most once an hour."""
-
-    def tell(self, problem: str, seen: Seen, message: str) -> None:
-        """Emit `nightmail.run.PROBLEM`, which an automation hands on to a person; the same event for the same state."""
-
-    def completed(self, now: datetime) -> None:
-        """Emit `nightmail.sweep.completed`, for whose absence an automation waits."""
-
-
-class NoServer:
-    """Knows of no flow run."""
-
-    def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:  # noqa: ARG002
-        return iter(())
-
-    def see(self, origin: str) -> Seen | None:  # noqa: ARG002
-        return None
-
-    def wake(self, seen: Seen, why: str = PROCESS_GONE) -> bool:  # noqa: ARG002
-        return False
-
-    def end(self, seen: Seen) -> bool:  # noqa: ARG002
-        return False
-
-    def stop_paying(self, origin: str, now: datetime) -> None: ...
-    def tell(self, problem: str, seen: Seen, message: str) -> None: ...
-    def completed(self, now: datetime) -> None: ...
 
 
 class OnServer:
@@ -143,15 +76,9 @@ class OnServer:
         return self._set(seen, Cancelled(message="its process is gone, and nobody wants it to go on"))
 
     def stop_paying(self, origin: str, now: datetime) -> None:
-        try:
-            deployment = self._client.read_deployment_by_name(_CANCEL)
-        except ObjectNotFound as error:
-            raise ConfigError(f"{_CANCEL}: is not deployed; run `nightmail deploy`") from error
-        self._client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={"run": origin},
-            idempotency_key=f"sweep {origin} {now:%Y-%m-%d %H}",
-        )
+        once_an_hour = f"sweep {origin} {now:%Y-%m-%d %H}"
+        title, parameters = f"cancel {origin}", {"run": origin}
+        create_from_deployment(self._client, CANCEL, title, parameters, idempotency_key=once_an_hour)
 
     def tell(self, problem: str, seen: Seen, message: str) -> None:
         post_event(

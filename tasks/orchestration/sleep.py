@@ -1,62 +1,59 @@
-"""The durable sleep: in a deployment the process ends, and a worker continues the flow run at the wake time.
-
-Prefect does not document this use of `Pause` (tried on 3.8.8; tests/tasks/orchestration/test_sleep.py is its contract test),
-so it is confined to this file. The documented ways do not fit: a flow that returns `AwaitingRetry` ends Crashed, and
-`suspend_flow_run` waits for somebody to resume it.
-"""
+"""Sleep until a run is to be looked at again: in this process, or in a deployment without one (durable_sleep.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
-
-import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import State
-from prefect.client.schemas.responses import SetStateStatus
-from prefect.context import FlowRunContext
-from prefect.exceptions import Pause
-from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Paused, Scheduled
+from datetime import datetime
 
 from configs.clock import Clock
+from configs.errors import StorageError
+from tasks.orchestration.current_run import current_flow_run
 
-_ASK_AGAIN = timedelta(seconds=15)
-"""How long to wait before a server that did not answer is asked again."""
-
-
-PAUSED = "Paused for billing"
+PAUSED_FOR_BILLING = "Paused for billing"
 """The state of a run whose account cannot pay."""
 
+WAITS_FOR_APPROVAL = "Waiting for approval"
+"""The state of a run that posts nothing before a person agrees to its price."""
 
-def sleep_until(wake: datetime, reason: str, clock: Clock, for_a_person: bool = False) -> None:
+
+_ASKS_EVERY = 10.0  # seconds, whether a sleep in this process is over
+
+
+def sleep_until(
+    wake: datetime,
+    reason: str,
+    clock: Clock,
+    paused: str | None = None,
+    is_look_due: Callable[[], bool] = lambda: False,
+) -> None:
     """Sleep until `wake`; in a deployment, end this process and let a worker start the flow run again then.
 
-    `reason` becomes the state's message. The flow run sets itself to Scheduled("Sleeping") and clears its process id:
-    with the id of a dead process, a cancelled run would stay in Cancelling for ever. One that somebody has cancelled
-    meanwhile ends as Cancelled instead. While the server is away the process stays, and returns at `wake` as if it had
-    slept: a run does not fail because nobody shows it.
-
-    What waits `for_a_person` is paused instead, so that Prefect's UI offers Resume; a sweep resumes it when its time is over.
+    `reason` becomes the state's message. What waits for a person comes into a state called `paused` instead, so that Prefect's
+    UI offers Resume (tasks/orchestration/resumed.py sees it); a sweep wakes it when its time is over. What waits for something
+    else ends its sleep once `is_look_due`.
     """
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
-        clock.sleep((wake - clock.now()).total_seconds())
+
+    def is_over() -> bool:
+        with suppress(StorageError):  # a ledger that is away ends no sleep
+            return paused is None and is_look_due()
+        return False
+
+    if is_over():
         return
-    states: list[State[Any]] = [Scheduled(name="Sleeping", scheduled_time=wake, message=reason)]
-    if for_a_person:  # a flow run within another cannot be paused: it sleeps
-        states.insert(0, Paused(name=PAUSED, message=reason, reschedule=True))
-    while (left := wake - clock.now()) > timedelta(0):
-        try:
-            with get_client(sync_client=True) as client:
-                state = _fall_asleep(client, context.flow_run.id, states)
-        except httpx.HTTPError as error:
-            get_run_logger().warning("the Prefect server does not answer: %s", type(error).__name__)
-            clock.sleep(min(left, _ASK_AGAIN).total_seconds())
-        else:
-            raise Pause(state=state)
+    if _is_deployed():
+        from tasks.orchestration.durable_sleep import fall_asleep
+
+        fall_asleep(wake, reason, clock, paused, is_over)
+        return
+    # Counted down: a clock that is set back meanwhile makes it no longer.
+    left = (wake - clock.now()).total_seconds()
+    while left > _ASKS_EVERY and paused is None:
+        clock.sleep(_ASKS_EVERY)
+        left -= _ASKS_EVERY
+        if is_over():
+            return
+    clock.sleep(left)
 
 
 def end_if_overtaken() -> None:
@@ -64,43 +61,13 @@ def end_if_overtaken() -> None:
 
     For a process that stood still until others took it for dead: whatever it says of the flow run now is out of date.
     """
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+    if not _is_deployed():
         return
-    mine = context.flow_run.state
-    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-        now = client.read_flow_run(context.flow_run.id).state
-        if now is not None and now.is_cancelling():
-            now = Cancelled(message="it was cancelled while it worked")
-            set_without_process(client, context.flow_run.id, now)
-        if now is not None and mine is not None and now.id != mine.id:
-            raise Pause(state=now)
+    from tasks.orchestration.durable_sleep import end_without_a_word
+
+    end_without_a_word()
 
 
-def set_without_process(client: SyncPrefectClient, flow_run: UUID, state: State[Any]) -> bool:
-    """Set a flow run's state and clear its process id; without that, a worker looks for the process that the id names.
-
-    False when the server refuses: one that is being cancelled becomes Cancelled and nothing else.
-    """
-    # Not client.update_flow_run: that drops an empty value.
-    client.request("PATCH", "/flow_runs/{id}", path_params={"id": flow_run}, json={"infrastructure_pid": ""})
-    # Not forced: the server itself refuses then what comes between a look at the state and its change.
-    return client.set_flow_run_state(flow_run, state).status is SetStateStatus.ACCEPT
-
-
-def _fall_asleep(client: SyncPrefectClient, flow_run: UUID, asleep: list[State[Any]]) -> State[Any]:
-    """Set the flow run's state to the first of `asleep` that the server takes, or to Cancelled when it is being cancelled; the
-    state that it has then.
-
-    The worker that would have ended this process on the way may be dead.
-    """
-    now = client.read_flow_run(flow_run).state
-    if now is None or not (now.is_cancelling() or now.is_cancelled()):
-        for state in asleep:
-            if set_without_process(client, flow_run, state):
-                return state
-        now = client.read_flow_run(flow_run).state
-    if now is not None and now.is_cancelling():
-        now = Cancelled(message="it was cancelled while it worked")
-        set_without_process(client, flow_run, now)
-    return now or asleep[-1]
+def _is_deployed() -> bool:
+    flow_run = current_flow_run()
+    return flow_run is not None and flow_run.deployed

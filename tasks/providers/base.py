@@ -73,6 +73,20 @@ class Submission:
     file_id: str = ""  # of the upload, where there is one: a batch over it is ours, whatever it carries
     unconfirmed_others: int = 0
 
+    @property
+    def title(self) -> str:
+        """`letters 2026-11-21`: job and run, for a service that shows a name; empty where it carries none."""
+        return " ".join(filter(None, (self.metadata.get("job"), self.metadata.get("run"))))
+
+    def key_with(self, text: str) -> str:
+        """The key, which has no space, then the text that people read: `key_before` finds the key in it again."""
+        return f"{self.key} {text}".rstrip()
+
+
+def key_before(text: str) -> str:
+    """The submission key at the beginning of a text made by `Submission.key_with`, also where its end was cut off."""
+    return text.partition(" ")[0]
+
 
 @dataclass(frozen=True)
 class ServiceBatch:
@@ -123,8 +137,17 @@ class KeepsVideos(Protocol):
         """Write a video's file to `sink`; bytes written. NotFound once it is gone."""
 
 
+@runtime_checkable
+class AnswersInRealTime(Protocol):
+    """A service whose provider can be asked by real-time calls as well."""
+
+    # Connects to the service that makes so many calls at a time; one shape for both, see `registry.connect`.
+    in_real_time: Callable[[int], BatchService]
+
+
 class BatchService(Protocol):
-    """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else.
+    """A batch service. Raises TransientError, LostReply, NotFound, TerminalError or ConfigError, nothing else. Several threads
+    may call it at once.
 
     A reply that names another batch or file than it was asked for is an UnreliableReply.
     """
@@ -161,6 +184,11 @@ class BatchService(Protocol):
     def list_batches(self, since: datetime) -> Iterator[tuple[str, ServiceBatch]]:
         """(key, batch) of the batches created after `since`, and some older ones, that carry a key of ours, newest first;
         none where a batch cannot carry one."""
+
+    def batch_pages(self, wanted: int) -> Iterator[list[ServiceBatch]]:
+        """Page by page the account's batches as they are now, anybody's, as a rule newest first. Each page is one request,
+        sent when it is asked for; `wanted` is how many are looked for. What is not shown need not be gone: it may end early.
+        """
 
     def retrieve(self, batch_id: str) -> ServiceBatch:
         """The batch as it is now."""

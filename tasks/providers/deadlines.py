@@ -10,11 +10,12 @@ stalls is left after two minutes. A call that has ended is a timeout like any ot
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx2
-from httpcore2 import NetworkBackend, NetworkStream, ReadTimeout, WriteTimeout
+from httpcore2 import NetworkStream, ReadTimeout, WriteTimeout
+
+from tasks.providers.connections import Client, wrap_connections
 
 SLOWEST_LINE: Final = 4_096
 """Bytes a second, either way: below what any line in use carries, above what trickles through one that is stuck."""
@@ -27,47 +28,10 @@ CREATING: Final = httpx2.Timeout(300, connect=10)
 
 _SLICE = 16_384  # bytes to write at a time: one TLS record
 
-Client = TypeVar("Client", bound=httpx2.Client)
-
 
 def with_deadlines(client: Client) -> Client:
-    """The same client, its calls ended as described above; also those through a proxy of the environment.
-
-    httpx2 has no other way to the socket: a transport of one's own would switch off the environment's proxies, and
-    reading the headers of a reply is one call to it.
-    """
-    transports: tuple[Any, ...] = (client._transport, *client._mounts.values())
-    for transport in transports:
-        if transport is not None:  # None is for hosts without a proxy
-            pool = transport._pool
-            pool._network_backend = _Backend(pool._network_backend)
-    return client
-
-
-class _Backend(NetworkBackend):
-    """Opens connections that keep to deadlines."""
-
-    def __init__(self, backend: NetworkBackend) -> None:
-        self._backend = backend
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> NetworkStream:
-        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return TimedStream(stream)
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> NetworkStream:
-        return TimedStream(self._backend.connect_unix_socket(path, timeout, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._backend.sleep(seconds)
+    """The same client, its calls ended as described above; also those through a proxy of the environment."""
+    return wrap_connections(client, TimedStream)
 
 
 class TimedStream(NetworkStream):

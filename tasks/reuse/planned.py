@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
 
 import numpy as np
 
@@ -48,3 +50,24 @@ class ReuseCount:
 
 def _share(cost: CostRange, share: float) -> CostRange:
     return CostRange(**{name: None if usd is None else usd * share for name, usd in cost.as_json().items()})
+
+
+def added_reuse(parts: Sequence[PlannedReuse]) -> PlannedReuse | None:
+    """That of a run's groups of requests together; None without any."""
+    if not parts:
+        return None
+    return PlannedReuse(
+        rows=sum(each.rows for each in parts),
+        total_usd=reduce(add_ranges, (each.total_usd for each in parts)),
+    )
+
+
+def added_duplicates(parts: Sequence[Duplicates]) -> Duplicates | None:
+    """The same of the rows that ask what another asks."""
+    if not parts:
+        return None
+    return Duplicates(
+        rows=sum(each.rows for each in parts),
+        usd=reduce(add_ranges, (each.usd for each in parts)),
+        asked_once=parts[0].asked_once,
+    )

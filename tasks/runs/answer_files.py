@@ -58,7 +58,7 @@ def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
     A video that the service no longer has is noted in the history; its row keeps the video object, without a file.
     """
     service = run.service
-    if run.job.prompt.endpoint != "/v1/videos" or not isinstance(service, KeepsVideos):
+    if run.job_of(chunk).prompt.endpoint != "/v1/videos" or not isinstance(service, KeepsVideos):
         return
     assets = Assets(run, chunk)
     for custom_id, video_id in _videos(run, chunk, batch):
@@ -72,7 +72,7 @@ def fetch_videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> None:
 
 def _videos(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Iterator[tuple[str, str]]:
     """(custom_id, video id) of a batch's results."""
-    parser = dialect(run.job.provider.dialect).parser_for(run.job.prompt)
+    parser = dialect(run.job.provider.dialect).parser_for(run.job_of(chunk).prompt)
     for index in range(len(batch.result_files)):
         with run.folder.read(results_name(chunk.number, batch.attempt, index)) as file:
             for block in read_blocks(file):

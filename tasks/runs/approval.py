@@ -17,16 +17,21 @@ def missing_approval(run: Run) -> str | None:
     if reason is None or record.approved_at is not None:
         return None
     return (
-        f"waits for approval: {reason}; nightmail approve {record.job}/{record.key}, or the deployment `approve` in the"
-        " Prefect UI"
+        f"waits for approval: {reason}; nightmail approve {record.job}/{record.key}, or in the Prefect UI Resume or the"
+        " deployment `approve`"
     )
 
 
 def too_dear(budget: Budget, estimated: Estimate | None) -> str | None:
-    """Why somebody has to approve a run of that estimate, with answers as long as they may be; None when nobody has to."""
+    """Why somebody has to approve a run of that estimate; None when nobody has to."""
     limit = budget.approve_above_usd
-    most = estimated.most_usd if estimated else None
+    most = _most_usd(estimated) if estimated else None
     if limit is None or (most is not None and most <= limit):
         return None
     price = f"up to {amount_text(most, usd=True)}" if most is not None else "an unknown sum"
     return f"it may cost {price}, more than budget.approve_above_usd ({amount_text(limit, usd=True)})"
+
+
+def _most_usd(estimated: Estimate) -> float | None:
+    """By the limit of its answers; where the job sets none, by how long earlier ones were."""
+    return estimated.reserved_usd if estimated.most_usd is None else estimated.most_usd

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import BinaryIO
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from configs.deadline import Lane
+from configs.prompt import Prompt
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.stages import arrow_columns
@@ -41,6 +44,21 @@ def lines_name(chunk: int) -> str:
 def requests_name(chunk: int, attempt: int) -> str:
     """The request file that an attempt posts."""
     return f"chunks/{chunk:05d}/requests-{attempt}.jsonl"
+
+
+def posted_name(chunk: int, attempt: int, lane: Lane | None) -> str:
+    """The file that is uploaded for an attempt: its requests as they are, or with what they need for the flex lane."""
+    return (
+        f"chunks/{chunk:05d}/requests-{attempt}-flex.jsonl"
+        if lane == "flex"
+        else requests_name(chunk, attempt)
+    )
+
+
+def flexible(line: bytes) -> bytes:
+    """A request line as one for OpenAI's flex processing."""
+    # The first `"body":{` is the key: what comes before it are strings, in which quotes are escaped.
+    return line.replace(b'"body":{', b'"body":{"service_tier":"flex",', 1)
 
 
 def results_name(chunk: int, attempt: int, index: int) -> str:
@@ -84,16 +102,22 @@ def line_id(line: bytes) -> str:
     return line[start : line.index(b'"', start)].decode()
 
 
+def prompt_of(prompt: Prompt | None) -> dict[str, Any] | None:
+    """What the requests of a chunk ask, as its record has it."""
+    return None if prompt is None else prompt.model_dump(mode="json", by_alias=True)
+
+
 def write_chunks(
-    folder: RunFolder, run_id: str, schema: pa.Schema, row_slices: Iterable[RowSlice]
+    folder: RunFolder, run_id: str, schema: pa.Schema, row_slices: Iterable[RowSlice], first: int = 1
 ) -> Iterator[ChunkRecord]:
-    """Write row slices into one folder per chunk; yields the record of each chunk once its files are durable."""
+    """Write row slices into one folder per chunk, numbered from `first`; yields the record of each chunk once its files are
+    durable."""
     writer: _ChunkWriter | None = None
     finishing_chunk: Future[ChunkRecord] | None = None
-    number = 0
-    # Arrow and the disk release the interpreter lock: writing snapshots, and syncing a finished chunk, cost the rendering
-    # thread next to nothing. Two threads: one for each of these.
-    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as executor:
+    number = first - 1
+    # Arrow and the disk release the interpreter lock: writing requests and snapshots, and syncing a finished chunk, cost the
+    # rendering thread next to nothing. Three threads: one for each of these.
+    with ThreadPoolExecutor(3, thread_name_prefix="chunk") as executor:
         try:
             for row_slice in row_slices:
                 if writer is None or row_slice.piece.new_chunk:
@@ -103,9 +127,7 @@ def write_chunks(
                         finishing_chunk, writer = executor.submit(writer.finish), None
                     number += 1
                     lines = _LINES if row_slice.recalled is None else _RECALLED_LINES
-                    writer = _ChunkWriter(
-                        folder, executor, run_id, number, row_slice.first_row, schema, lines
-                    )
+                    writer = _ChunkWriter(folder, executor, run_id, number, row_slice, schema, lines)
                 writer.add(row_slice)
             if finishing_chunk is not None:
                 yield finishing_chunk.result()
@@ -126,12 +148,13 @@ class _ChunkWriter:
         executor: Executor,
         run_id: str,
         number: int,
-        first_row: int,
+        first: RowSlice,
         schema: pa.Schema,
         lines_schema: pa.Schema,
     ) -> None:
         self._executor = executor
         self._pending_write: Future[None] | None = None
+        self._pending_requests: Future[int] | None = None
         self._stack = ExitStack()
         self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
         lines = self._stack.enter_context(folder.write(lines_name(number)))
@@ -143,12 +166,13 @@ class _ChunkWriter:
         self._lines = self._stack.enter_context(pq.ParquetWriter(lines, lines_schema, compression="zstd"))
         self._pending: list[RowSlice] = []
         self._pending_rows = self._pending_bytes = 0
-        self._run_id, self._number, self._first_row = run_id, number, first_row
+        self._run_id, self._number, self._first = run_id, number, first
         self._counts: Counter[str] = Counter()
 
     def add(self, row_slice: RowSlice) -> None:
-        self._requests.write(row_slice.piece.payload)
-        self._pending.append(row_slice)
+        self._write_requests(row_slice.piece.payload)
+        # Without the requests: those of rows that name files are far larger than the rows.
+        self._pending.append(replace(row_slice, piece=replace(row_slice.piece, payload=b"")))
         self._pending_rows += row_slice.rows.num_rows
         self._pending_bytes += row_slice.rows.nbytes
         self._counts.update(
@@ -161,14 +185,19 @@ class _ChunkWriter:
             self._flush()
 
     def finish(self) -> ChunkRecord:
-        self._flush()
-        self._wait()
+        try:
+            self._flush()
+            self._wait()
+            self._wait_for_requests()
+        except BaseException as error:  # where another chunk has begun, nobody else has this one any more
+            self.abandon(error)
+            raise
         self._stack.close()
         counts = self._counts
         return ChunkRecord(
             run_id=self._run_id,
             number=self._number,
-            first_row=self._first_row,
+            first_row=self._first.first_row,
             rows=counts["rows"],
             state=ChunkState.PREPARED,
             attempt=1,
@@ -176,13 +205,27 @@ class _ChunkWriter:
             requests=counts["requests"],
             bytes=counts["bytes"],
             tokens_estimate=max(0, tokens.to_tokens(counts["units"])),
+            prompt=prompt_of(self._first.prompt),
         )
 
     def abandon(self, error: BaseException) -> None:
         """Discard the three files."""
-        if self._pending_write is not None:
-            self._pending_write.exception()
+        for pending in (self._pending_write, self._pending_requests):
+            if pending is not None:
+                pending.exception()
         self._stack.__exit__(type(error), error, error.__traceback__)
+
+    def _write_requests(self, payload: bytes) -> None:
+        """Write requests in another thread, one piece at a time; large ones are not held while the next are made."""
+        self._wait_for_requests()
+        self._pending_requests = self._executor.submit(self._requests.write, payload)
+        if len(payload) > _SNAPSHOT_BYTES:
+            self._wait_for_requests()
+
+    def _wait_for_requests(self) -> None:
+        pending, self._pending_requests = self._pending_requests, None
+        if pending is not None:
+            pending.result()
 
     def _flush(self) -> None:
         """Write the pending rows in another thread; one write at a time, so that memory stays bounded."""

@@ -19,6 +19,7 @@ from tasks.ledger.records import ChunkRecord
 from tasks.runs.chunk_files import enriched_name, is_posted, line_id, lines_name, requests_name, rows_name
 from tasks.runs.session import Run, shard_limits
 from tasks.stages.arrow_columns import mask, strings, to_numpy
+from tasks.stages.prompt.file_cells import file_reader
 from tasks.stages.prompt.render import MICRO_BATCH_ROWS, Renderer, Skip, one_line
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.formats import dialect
@@ -54,27 +55,31 @@ def _first_lines(run: Run, chunk: ChunkRecord, wanted: frozenset[str]) -> Iterat
 def _rendered_anew(
     run: Run, chunk: ChunkRecord, wanted: frozenset[str], lines: Iterator[bytes]
 ) -> Iterator[bytes]:
-    """The lines with the params of now. A row that cannot be rendered with them is asked as before."""
+    """The lines with the params of now, and what files hold now that rows name. A row that cannot be rendered with them is asked
+    as before."""
     with run.folder.read(rows_name(chunk.number)) as rows, run.folder.read(lines_name(chunk.number)) as ids:
         asked = _asked_ids(pq.ParquetFile(ids).read(), wanted)
         with pa.ipc.open_stream(rows) as stream:
             renderer = renderer_of(run.job, stream.schema.names)
+            files = file_reader(run.job.source, renderer.file_columns)
             start = 0
             for batch in _micro_batches(stream):
                 here = asked[start : start + batch.num_rows]
                 start += batch.num_rows
                 some = batch.filter(here.is_valid())
-                rendered = renderer.lines(some, here.drop_null().to_pylist())
-                for line in rendered:
-                    first = next(lines)
-                    yield first if isinstance(line, Skip) else line
+                some_ids = here.drop_null().to_pylist()
+                for held in files.held_rows(some):
+                    here_ids = some_ids[held.start : held.stop]
+                    for line in renderer.lines(held.of(some), here_ids, held.files):
+                        first = next(lines)
+                        yield first if isinstance(line, Skip) else line
 
 
 def _asked_ids(lines: pa.Table, wanted: frozenset[str]) -> pa.Array:
     """The custom_id of every row that is wanted, null elsewhere; a row that was never posted may share an id."""
     ids = lines.column("custom_id").combine_chunks()
     is_asked = to_numpy(pc.is_in(ids, value_set=strings(sorted(wanted)))) & is_posted(lines)
-    return pc.if_else(mask(is_asked), ids, pa.scalar(None, ids.type))
+    return pc.if_else(mask(is_asked), ids, pa.nulls(1, ids.type)[0])
 
 
 def _micro_batches(stream: Any) -> Iterator[pa.RecordBatch]:

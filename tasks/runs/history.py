@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from configs.job import Job
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
@@ -13,6 +13,9 @@ from tasks.runs.estimates import usd_of
 from tasks.runs.prices import price_of
 from tasks.stages.cost.calibration import CountedBatch, History
 from tasks.stages.report.estimate import Revision
+
+if TYPE_CHECKING:  # it brings Arrow along, and lists of runs do without
+    from tasks.stages.plan import RequestPlan
 
 _NEWEST: Final = 20  # batches; models are changed under their names, so older ones teach less
 
@@ -26,6 +29,13 @@ def history_of(ledger: Ledger | None, prompt_key: str, prompt_kind: str) -> Hist
         return History(same, same_prompt=True)
     alike = counted(ledger.counted_batches(_NEWEST, prompt_kind=prompt_kind))
     return History(alike, same_prompt=False) if alike else None
+
+
+def history_of_plan(ledger: Ledger | None, request_plan: RequestPlan) -> History | None:
+    """The same for what is about to be posted; None for ready requests: nobody knows which others are like them."""
+    if request_plan.own_prompt is not None:
+        return None
+    return history_of(ledger, request_plan.prompt_key, request_plan.prompt_kind)
 
 
 def counted(batches: Sequence[BatchRecord]) -> list[CountedBatch]:
@@ -54,7 +64,10 @@ def revision(
     known = counted(batches)
     waiting = [chunk for chunk in chunks if chunk.state is not ChunkState.MERGED]
     one_ahead = any(chunk.requests == 1 < chunk.rows and chunk.attempt > 1 for chunk in waiting)
-    if not known or not waiting or one_ahead:  # its chunk's other requests are counted when they follow
+    several = any(chunk.prompt is not None for chunk in chunks)  # of which none tells of the others
+    if (
+        not known or not waiting or one_ahead or several
+    ):  # its chunk's other requests are counted when they follow
         return None
     history = History(known, same_prompt=True)
     requests = sum(chunk.requests for chunk in waiting)

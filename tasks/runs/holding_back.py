@@ -33,7 +33,7 @@ def stated_limit(refusal: str) -> int | None:
 def hold_back(run: Run, chunk: ChunkRecord, refusal: Refusal) -> ChunkRecord:
     """Let the chunk wait, or go on without it where the job says so. TerminalError where it says to stop."""
     if isinstance(refusal, NoRoom):
-        _look_at_forsaken(run, refusal)
+        _look_at_forsaken(run, chunk, refusal)
         until = run.clock.now() + timedelta(seconds=run.job.pace.first_seconds)
         return run.ledger.postpone(chunk, until, _no_room_text(run, refusal))
     return _over_budget(run, chunk, refusal)
@@ -63,11 +63,12 @@ def _known_since(run: Run, quota: Quota) -> str:
     return f", known since {quota.known_since.astimezone(run.job.zone):%Y-%m-%d %H:%M}"
 
 
-def _look_at_forsaken(run: Run, refusal: NoRoom) -> None:
+def _look_at_forsaken(run: Run, chunk: ChunkRecord, refusal: NoRoom) -> None:
     """See whether batches of runs that are over have ended: nobody else looks at them."""
     if not any(holder.is_over for holder in refusal.holders):
         return
-    for batch in run.all_runs.forsaken_batches(run.service.account, run.job.prompt.model)[:_LOOKED_AT]:
+    model = run.job_of(chunk).prompt.model
+    for batch in run.all_runs.forsaken_batches(run.service.account, model)[:_LOOKED_AT]:
         try:
             has_ended = run.service.retrieve(batch.batch_id or "").status.ended
         except NotFound:
@@ -99,7 +100,7 @@ def _over_budget(run: Run, chunk: ChunkRecord, refusal: OverBudget) -> ChunkReco
 
 def next_budget_look(run: Run) -> datetime:
     """When a chunk that waits for money is looked at again: what others' batches have cost may be known then."""
-    return run.clock.now() + timedelta(seconds=run.job.pace.max_seconds)
+    return run.after(timedelta(seconds=run.job.pace.max_seconds))
 
 
 def _reached_text(run: Run, refusal: OverBudget) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tasks.runs.request import ResolvedRun
 from tasks.runs.session import shard_limits
 from tasks.stages.arrow_columns import strings
-from tasks.stages.plan import RenderedRow, RequestPlan
+from tasks.stages.plan import RenderedRow, request_plans
 from tasks.stages.prompt.render import Skip
 from tasks.stages.report.page.samples import cell_text
 
@@ -22,7 +22,7 @@ def preview(resolved: ResolvedRun, count: int) -> pd.DataFrame:
     """The first `count` rows: key columns, columns that the prompt reads, custom_id and rendered prompt."""
     job = resolved.job
     limits = job.provider.limits
-    request_plan = RequestPlan(job, shard_limits(job, limits), limits.custom_id)
+    request_plan = request_plans(job, shard_limits(job, limits), limits.custom_id)[0]
     columns = dict.fromkeys((*job.source.key_columns, *request_plan.renderer.columns))
     return preview_table(list(request_plan.first_rows(count)), list(columns))
 

@@ -10,9 +10,10 @@ from configs.errors import ConfigError
 from configs.home import Home
 from configs.trials import trial_key
 from tasks.ledger import database
+from tasks.ledger.listing import BatchSearch, RunLine, RunSearch
 from tasks.ledger.records import BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import INACTIVE, ChunkState
+from tasks.ledger.transitions import INACTIVE
 from tasks.runs.history import revision
 from tasks.runs.receipts import receipt_of
 
@@ -61,7 +62,10 @@ BATCH_COLUMNS = (
     "file",
     "account",
     "model",
+    "lane",
 )
+
+_RUNS_SHOWN, _BATCHES_SHOWN = 20, 100
 
 
 def open_ledger(home: Home) -> Ledger | None:
@@ -106,7 +110,7 @@ def list_runs(home: Home) -> list[dict[str, Any]]:
     ledger = open_ledger(home)
     if ledger is None:
         return []
-    return [_run_row(run, ledger.chunks(run.id)) for run in ledger.recent_runs()]
+    return [_run_row(line) for line in ledger.listing.runs(RunSearch(), _RUNS_SHOWN)]
 
 
 def describe_run(home: Home, name: str) -> dict[str, Any]:
@@ -116,58 +120,60 @@ def describe_run(home: Home, name: str) -> dict[str, Any]:
     assert ledger is not None
     chunks, batches = ledger.chunks(run.id), ledger.batches(run.id)
     return {
-        **_run_row(run, chunks),
+        **_run_row(*ledger.listing.lines_of([run])),
         "generation": run.generation,
         "folder": run.folder,
         "approved_at": run.approved_at,
         "approved_by": run.approved_by,
-        "budgets": _budgets(ledger, run),
+        "preparing": run.preparing,
+        "budgets": _budgets(ledger, run, chunks),
         "receipt": receipt_of(run),
         "estimate": run.estimate,
         "revision": revision(run, chunks, batches),
         "chunk_list": [asdict(chunk) for chunk in chunks],
-        "batches": [_batch_row(batch, run) for batch in batches],
+        "batches": [_batch_row(batch, f"{run.job}/{run.key}") for batch in batches],
         "history": [asdict(event) for event in ledger.history(run.id)],
     }
 
 
-def _budgets(ledger: Ledger, run: RunRecord) -> list[dict[str, Any]]:
+def _budgets(ledger: Ledger, run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> list[dict[str, Any]]:
     from configs.job import Job
-    from tasks.runs.budgets import budget_states  # brings the prices along, and numpy: lists do without
+    from tasks.runs.budgets import budget_states_of  # brings the prices along, and numpy: lists do without
+    from tasks.runs.chunk_job import jobs_by_model
 
-    states = budget_states(Job.model_validate(run.spec), ledger, run.id, SystemClock().now())
+    jobs = jobs_by_model(Job.model_validate(run.spec), chunks).values()
+    states = budget_states_of(jobs, ledger, run.id, SystemClock().now())
     return [state.as_json() for state in states]
 
 
-def list_batches(home: Home, search: str) -> list[dict[str, Any]]:
-    """Batches of all runs, newest first; only those that contain `search` in any value."""
+def list_batches(home: Home, search: str) -> tuple[list[dict[str, Any]], int]:
+    """The newest batches of all runs in which `search` is found (see `BatchSearch`), and how many there are of them in all."""
     ledger = open_ledger(home)
     if ledger is None:
-        return []
-    batches = ledger.all_batches()
-    runs = {run_id: ledger.get_run(run_id) for run_id in {batch.run_id for batch in batches}}
-    rows = [_batch_row(batch, runs[batch.run_id]) for batch in batches]
-    search_text = search.lower()
-    return [row for row in rows if search_text in " ".join(str(value) for value in row.values()).lower()]
+        return [], 0
+    wanted = BatchSearch(search)
+    lines = ledger.listing.batches(wanted, _BATCHES_SHOWN)
+    rows = [_batch_row(line.batch, f"{line.job}/{line.key}") for line in lines]
+    return rows, ledger.listing.count_batches(wanted)
 
 
-def _run_row(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
-    merged = sum(chunk.state is ChunkState.MERGED for chunk in chunks)
-    rows = sum(chunk.rows for chunk in chunks)
-    waiting_for = next((chunk.waiting_for for chunk in chunks if chunk.waiting_for), None)
+def _run_row(line: RunLine) -> dict[str, Any]:
+    run, waiting_for = line.run, line.waiting_for
     if run.paused_until is not None and run.state not in INACTIVE:
         waiting_for = f"paused until {run.paused_until:%Y-%m-%d %H:%M} UTC: {run.pause_reason}"
+    elif run.preparing:
+        waiting_for = run.preparing
     receipt = receipt_of(run)
     return {
         "run": run.id,
         "job": run.job,
         "key": run.key,
         "state": str(run.state),
-        "rows": rows,
+        "rows": line.rows,
         "answered": receipt.rows.answered if receipt else None,
-        "chunks": f"{merged}/{len(chunks)}",
-        "chunks_merged": merged,  # a spreadsheet takes 1/12 for a date
-        "chunks_total": len(chunks),
+        "chunks": f"{line.merged}/{line.chunks}",
+        "chunks_merged": line.merged,  # a spreadsheet takes 1/12 for a date
+        "chunks_total": line.chunks,
         "since": run.created_at,
         "finished_at": run.finished_at,
         "held_by": run.lease_owner,
@@ -175,10 +181,10 @@ def _run_row(run: RunRecord, chunks: tuple[ChunkRecord, ...]) -> dict[str, Any]:
     }
 
 
-def _batch_row(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
+def _batch_row(batch: BatchRecord, run: str) -> dict[str, Any]:
     return {
         "batch": batch.batch_id,
-        "run": f"{run.job}/{run.key}" if run else batch.run_id,
+        "run": run,
         "chunk": batch.chunk,
         "attempt": batch.attempt,
         "status": batch.status or "intended",
@@ -193,4 +199,5 @@ def _batch_row(batch: BatchRecord, run: RunRecord | None) -> dict[str, Any]:
         "file": batch.file_id,
         "account": batch.account,
         "model": batch.model,
+        "lane": batch.lane,
     }

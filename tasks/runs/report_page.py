@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import pyarrow.parquet as pq
 
 from configs.errors import ConfigError
+from configs.job import Job
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
 from tasks.stages.prompt.render import Renderer
+from tasks.stages.read.request_files import OUTPUT_COLUMNS as REQUEST_COLUMNS
 from tasks.stages.report.page import BatchView, Sample, find_samples, render_page
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.formats import dialect
+from tasks.storage.run_folder import RunFolder
 
 _SUCCEEDED_SAMPLES = 3
 
@@ -25,11 +28,11 @@ def make_page(
 ) -> bytes | None:
     """The report as HTML. None if it cannot be made; the reason is noted in the run's history, and the rows are published."""
     try:
-        columns = _columns(run, chunks)
+        columns = source_columns(run.folder, run.job, chunks)
         return render_page(
             receipt,
-            [_batch_view(batch) for batch in batches],
-            _samples(run, chunks, columns),
+            [batch_view(batch) for batch in batches],
+            sample_rows(run.folder, run.job, chunks, columns),
             zone=run.job.zone,
             columns=len(columns),
             stopped=run.stopping,
@@ -39,7 +42,8 @@ def make_page(
         return None
 
 
-def _batch_view(batch: BatchRecord) -> BatchView:
+def batch_view(batch: BatchRecord) -> BatchView:
+    """A batch of the ledger as the report shows it."""
     return BatchView(
         chunk=batch.chunk,
         attempt=batch.attempt,
@@ -53,19 +57,22 @@ def _batch_view(batch: BatchRecord) -> BatchView:
         priced=batch.input_tokens is not None,
         cost_usd=batch.cost_usd,
         error=batch.error_text or batch.error_code,
+        lane=batch.lane,
     )
 
 
-def _columns(run: Run, chunks: tuple[ChunkRecord, ...]) -> list[str]:
-    """The source's columns in the output: those before the added ones."""
+def source_columns(folder: RunFolder, job: Job, chunks: Sequence[ChunkRecord]) -> list[str]:
+    """The source's columns in the output, those before the added ones, by the first of these merged chunks."""
     if not chunks:
         return []
-    with run.folder.read(enriched_name(chunks[0].number)) as file:
+    with folder.read(enriched_name(chunks[0].number)) as file:
         names: list[str] = pq.ParquetFile(file).schema_arrow.names
-    return names[: names.index(f"{run.job.output.prefix}answer")]
+    return names[: names.index(f"{job.output.prefix}answer")]
 
 
-def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> list[Sample]:
+def sample_rows(
+    folder: RunFolder, job: Job, chunks: Iterable[ChunkRecord], columns: list[str]
+) -> list[Sample]:
     """Sample rows of every status, from the first chunk that has it: few chunks are read, however many there are."""
     statuses_seen: set[str] = set()
     samples = []
@@ -74,24 +81,27 @@ def _samples(run: Run, chunks: Iterable[ChunkRecord], columns: list[str]) -> lis
         if not new_statuses:
             continue
         statuses_seen.update(new_statuses)
-        with run.folder.read(enriched_name(chunk.number)) as file:
+        with folder.read(enriched_name(chunk.number)) as file:
             samples += find_samples(
                 file,
                 {
                     status: _SUCCEEDED_SAMPLES if status == RowStatus.SUCCEEDED else 1
                     for status in new_statuses
                 },
-                prefix=run.job.output.prefix,
-                first=[*run.job.source.key_columns, *_prompt_columns(run, columns)],
+                prefix=job.output.prefix,
+                first=[*job.source.key_columns, *_prompt_columns(job, columns)],
                 first_row=chunk.first_row,
             )
     return samples
 
 
-def _prompt_columns(run: Run, columns: list[str]) -> tuple[str, ...]:
-    """The columns that the prompt uses; none if some of them are not in the output (`source.columns`)."""
+def _prompt_columns(job: Job, columns: list[str]) -> tuple[str, ...]:
+    """The columns that the prompt uses; none if some of them are not in the output (`source.columns`). Ready requests are
+    told apart by all that there is of them."""
+    if job.source.format == "requests":
+        return REQUEST_COLUMNS
     try:
-        tree = dialect(run.job.provider.dialect).request_tree(run.job.prompt, run.job.provider)
+        tree = dialect(job.provider.dialect).request_tree(job.prompt, job.provider)
         return Renderer(tree, columns).columns
     except ConfigError:
         return ()

@@ -9,12 +9,13 @@ from configs.clock import Clock
 from configs.errors import ConfigError
 from configs.home import Home
 from configs.job import Job
-from configs.load import load_job, logical_date, resolve, run_key
+from configs.load import logical_date, resolve, run_key
 from configs.request import RunRequest
 from configs.trials import is_trial, key_without_mark, trial_key, trial_output
 from tasks.ledger import database
 from tasks.ledger.records import RunRecord
 from tasks.ledger.store import Ledger
+from tasks.storage.job_files import load_job_file
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class ResolvedRun:
 def requested_job(request: RunRequest) -> Job:
     """The job file with the request's overrides; placeholders such as `{date}` are not filled in yet.
 
-    Raises ConfigError for a job file or a request that is wrong, whatever the date.
+    Raises ConfigError for a job file or a request that is wrong, whatever the date, StorageError for a store that cannot be
+    reached.
     """
     if request.redo and request.retry:
         raise ConfigError(
             "retry asks a finished run's rows that retry.on names again, redo all its rows: give one of the two"
         )
-    return load_job(request.job_path, request.job_overrides)
+    return load_job_file(request.job_path, request.job_overrides)
 
 
 def resolve_request(

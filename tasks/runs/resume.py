@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from configs.errors import ConfigError
 from tasks.ledger.records import ChunkRecord
-from tasks.ledger.transitions import NOT_POSTED, ChunkState, RunState
+from tasks.ledger.transitions import ChunkState, RunState
 from tasks.runs.chunk_files import rows_name
 from tasks.runs.follow_ups import renderer_of
 from tasks.runs.request import ResolvedRun
 from tasks.runs.session import Run
+from tasks.runs.source_changes import source_change
 from tasks.stages.merge.merge_chunk import POOR_ANSWERS
 from tasks.stages.report.receipt import rows_by_status
 from tasks.stages.row_status import RowStatus
@@ -33,25 +34,48 @@ def resume(run: Run, resolved: ResolvedRun) -> None:
         _update_job(run, resolved)
     elif resolved.retry:
         _reopen_finished(run, resolved)
+    if run.record.ranges_missing:
+        _follow_source(run, resolved)
     if told:
         run.end_pause("told to go on", pauses=0)
 
 
+def _follow_source(run: Run, resolved: ResolvedRun) -> None:
+    """A source that changed before all its ranges were prepared: with `--snapshot` the run has the rows of those that are, and
+    no others; where there are none, it begins anew."""
+    change = source_change(run.job, run.record.source_fingerprint)
+    if change and not run.record.ranges_prepared:
+        run.ledger.update_run(
+            state=RunState.PREPARING,
+            range_rows=None,
+            ranges=None,
+            ranges_prepared=None,
+            source_fingerprint=None,
+        )
+        run.reload()
+        return
+    if not change or not resolved.snapshot:
+        return
+    missing = run.record.ranges_missing
+    run.ledger.leave_ranges_out(
+        missing, f"{missing} of {run.record.ranges} ranges: the source {change}, --snapshot"
+    )
+    run.reload()
+
+
 def _is_told_to_go_on(run: Run, resolved: ResolvedRun) -> bool:
-    """Whether a person has started the run again in its pause: by a command or another flow run, or by Resume. A flow run
-    that wakes by itself before the pause is over does so to look at a batch."""
+    """Whether a person has started the run again in its pause, by a command or another flow run. What has waked the same flow
+    run, Prefect knows: see `heed_resume` in tasks/approve.py."""
     if run.paused_until is None:
         return False
-    if resolved.origin is None or resolved.origin != run.record.origin:
-        return True
-    return all(chunk.state in (*NOT_POSTED, ChunkState.MERGED) for chunk in run.ledger.chunks())
+    return resolved.origin is None or resolved.origin != run.record.origin
 
 
 def _reopen_cancelled(run: Run, resolved: ResolvedRun) -> None:
     run.ledger.reopen(
         _chunks_to_retry(run, resolved),
         "the cancelled run is resumed",
-        state=RunState.RUNNING if run.ledger.chunks() else RunState.PREPARING,
+        state=RunState.RUNNING if run.ledger.chunks() or run.record.ranges else RunState.PREPARING,
         spec=_job_spec(run, resolved),
         # Not the flow run that was cancelled: the sweep cancels runs whose flow run is Cancelled.
         origin=resolved.origin,
@@ -110,7 +134,9 @@ def _refuse_params_for_nobody(run: Run, resolved: ResolvedRun) -> None:
 
 
 def _check_params(run: Run, resolved: ResolvedRun, chunk: ChunkRecord) -> None:
-    """ConfigError for params that the rows' requests cannot be made with."""
+    """ConfigError for params that the rows' requests cannot be made with. Ready requests are asked as they are."""
+    if chunk.prompt is not None:
+        return
     with run.folder.read(rows_name(chunk.number)) as rows, pa.ipc.open_stream(rows) as stream:
         renderer_of(resolved.job, stream.schema.names)
 

@@ -1,8 +1,8 @@
 """`run.json` in the run folder: which run the folder belongs to, and its chunks as they were prepared.
 
-It is written without chunks when they are begun, and with them before anything is posted. A ledger that does not know the
-run (deleted, damaged and moved away, restored from a backup) gets it back from here; what was posted since is found by
-the copies beside the requests.
+It is written without chunks when they are begun, and with them before any of them is posted: with all, or with each range
+of the source in turn. A ledger that does not know the run (deleted, damaged and moved away, restored from a backup) gets it
+back from here; what was posted since is found by the copies beside the requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks.storage.run_folder import RunFolder
 
 NAME = "run.json"
 _VERSION = 1
-_OF_A_CHUNK = ("number", "first_row", "rows", "requests", "bytes", "tokens_estimate")
+_OF_A_CHUNK = ("number", "first_row", "rows", "requests", "bytes", "tokens_estimate", "prompt")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class RunFile:
     estimate: dict[str, Any] | None
     created_at: datetime
     chunks: tuple[ChunkRecord, ...]
+    range_rows: int | None = None
+    ranges: int | None = None
+    ranges_prepared: int | None = None
 
 
 def write_run_file(
@@ -49,8 +52,9 @@ def write_run_file(
     fingerprint: str | None = None,
     bad_lines: int = 0,
     estimate: dict[str, Any] | None = None,
+    ranges_prepared: int | None = None,
 ) -> None:
-    """Write the file, without chunks as long as they are not all there; durable when this returns."""
+    """Write the file, without chunks as long as none of them may be posted; durable when this returns."""
     content = {
         "version": _VERSION,
         "id": run.id,
@@ -65,6 +69,9 @@ def write_run_file(
         "bad_lines": bad_lines,
         "estimate": estimate,
         "created_at": run.created_at.isoformat(),
+        "range_rows": run.range_rows,
+        "ranges": run.ranges,
+        "ranges_prepared": ranges_prepared,
         "chunks": [
             {name: value for name, value in asdict(chunk).items() if name in _OF_A_CHUNK} for chunk in chunks
         ],

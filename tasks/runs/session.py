@@ -1,51 +1,39 @@
-"""Open or resume a run and hold its lease, so that no other process works on it."""
+"""An opened run: what every step of it works with."""
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from configs.clock import Clock
-from configs.errors import ConfigError, InputError, IntegrityError, LeaseLost, NightmailError
+from configs.deadline import Lane
+from configs.errors import (
+    IntegrityError,
+    TerminalError,
+)
 from configs.frozen import seconds
-from configs.home import Home
-from configs.job import Job
-from configs.load import changes, identity
+from configs.job import Job, Poll
 from configs.providers.limits import ServiceLimits
-from configs.trials import is_trial
-from tasks.ledger import database
-from tasks.ledger.leases import current_owner, owner_is_dead
-from tasks.ledger.records import RunRecord
+from configs.providers.local import LocalProvider
+from configs.providers.openai import OPENAI_LIMITS
+from tasks.execution.engine import Engine
+from tasks.execution.engines import engine_for
+from tasks.execution.in_process import InProcess
+from tasks.ledger.records import BATCHES, BatchRecord, ChunkRecord, RunRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
-from tasks.ledger.transitions import LONGEST_PAUSE, RunState, pause_length
-from tasks.providers.base import BatchService
-from tasks.runs.budgets import check_budgets
-from tasks.runs.other_params import asks_with_other_params, retry_hint
+from tasks.ledger.transitions import LONGEST_PAUSE, pause_length
+from tasks.providers.base import AnswersInRealTime, BatchService, no_guard
+from tasks.runs.chunk_job import job_of
 from tasks.runs.receipts import receipt_of
-from tasks.runs.request import ResolvedRun
-from tasks.runs.run_file import RunFile, read_run_file
-from tasks.stages.plan import RequestPlan
 from tasks.stages.prompt.shard import FileLimits
-from tasks.stages.read import source_fingerprint
 from tasks.stages.report.estimate import Estimate
 from tasks.stages.report.receipt import Receipt
-from tasks.storage.output import EnrichedOutput
-from tasks.storage.run_folder import RunFolder, join
+from tasks.storage.run_folder import RunFolder
 
-LEASE_SECONDS = 120.0  # how long a run stays locked after its process died
-_RENEWALS_PER_LEASE = (
-    4  # so that three renewals may fail, while the database restarts, before the lease lapses
-)
-
-
-_ONE_OPENS = (
-    threading.Lock()
-)  # a ledger that was made for nothing is deleted, but not under another thread's run
+_CONCURRENCY = 8  # where the job that began the real-time calls has no deadline any more
 
 
 class Run:
@@ -65,6 +53,7 @@ class Run:
         *,
         runs_url: str,
         stopping: bool,
+        end_effects: Callable[[], None] = no_guard,
     ) -> None:
         self.id = record.id
         self.title = record.title
@@ -79,6 +68,37 @@ class Run:
         self.stopping = stopping
         self.restored = False  # just now, into a ledger that did not know it
         self.clocks_compared = False  # this process has seen the provider's clock
+        self._lane_service: BatchService | None = None
+        self.here = InProcess()  # for chunk work that no other process can do
+        self._engine: Engine | None = None
+        self._one_engine = threading.Lock()
+        # Several threads take chunks along: nothing more is posted once one of them has stopped the run.
+        self.posts = True
+        self._changing = threading.RLock()
+        self._end_effects = end_effects
+
+    def end_effects(self) -> None:
+        """Let this process act outside the ledger no more: what it has under way raises LeaseLost at its next block."""
+        self._end_effects()
+
+    def job_of(self, chunk: ChunkRecord) -> Job:
+        """The job with what the chunk's requests ask as its prompt: of a file of ready requests, each has its own."""
+        return job_of(self.job, chunk)
+
+    def engine_for(self, rows: int | None = None) -> Engine:
+        """What the run's chunk work runs on; while its rows are not in the ledger yet, for so many.
+
+        It is chosen once, by the job as it is at the first call.
+        """
+        with self._one_engine:
+            if self._engine is None:
+                self._engine = engine_for(self.job.execution, self.ledger.rows() if rows is None else rows)
+            return self._engine
+
+    def close_engine(self) -> None:
+        """Leave no process behind; the next chunk work begins them anew."""
+        if self._engine is not None:
+            self._engine.close()
 
     @property
     def estimate(self) -> Estimate | None:
@@ -97,17 +117,83 @@ class Run:
         # A pause longer than any means that the clock was set back: it is over.
         return until if until is not None and now < until <= now + LONGEST_PAUSE else None
 
+    @property
+    def deadline(self) -> datetime | None:
+        """From when on the rest is asked by real-time calls; None for a job without."""
+        section = self.job.deadline
+        return section.moment(self.record.created_at, self.job.zone) if section else None
+
+    @property
+    def past_deadline(self) -> bool:
+        """Whether the deadline has passed, and the run still posts."""
+        return self.deadline is not None and self.clock.now() >= self.deadline and not self.giving_up
+
+    def lane_for(self, chunk: ChunkRecord) -> Lane | None:
+        """The real-time calls that the chunk's next posting is for; None for a batch of the provider."""
+        deadline = self.job.deadline
+        if deadline is None or not self.past_deadline or chunk.lane == BATCHES:
+            return None
+        return deadline.lane if chunk.bytes <= OPENAI_LIMITS.max_bytes else None
+
+    def service_of(self, batch: BatchRecord) -> BatchService:
+        """Where the batch is. TerminalError for one that another machine's embedded service answers: nobody knows here."""
+        if batch.lane is None:
+            return self.service
+        service = self.lane_service
+        if batch.account != service.account:
+            raise TerminalError(
+                f"chunk {batch.chunk}: its real-time calls are made by a service of another NIGHTMAIL_HOME; run the same"
+                " command there, nothing is posted again on a guess"
+            )
+        return service
+
+    @property
+    def lane_service(self) -> BatchService:
+        """The embedded service that makes the provider's real-time calls; started when it is needed first."""
+        with self._changing:
+            if self._lane_service is None:
+                if not isinstance(self.service, AnswersInRealTime):
+                    raise TerminalError(
+                        f"{self.title}: {self.job.provider.title} {self.job.provider.why_no_lanes}"
+                    )
+                concurrency = self.job.deadline.concurrency if self.job.deadline else _CONCURRENCY
+                self._lane_service = self.service.in_real_time(concurrency)
+                self._lane_service.guard = self.service.guard
+            return self._lane_service
+
+    def pace_of(self, batch: BatchRecord) -> Poll:
+        """How often the batch is looked at: one that this machine answers costs nothing to poll."""
+        if batch.lane is None:
+            return self.job.pace
+        first, longest = LocalProvider().poll_seconds(self.job.poll.first_seconds, self.job.poll.max_seconds)
+        return Poll(first_seconds=first, max_seconds=longest)
+
+    def after(self, wait: timedelta) -> datetime:
+        """The time after that wait, but not beyond a deadline that is ahead."""
+        now = self.clock.now()
+        ahead = self.deadline is not None and now < self.deadline
+        return min(now + wait, self.deadline) if ahead and self.deadline else now + wait
+
+    def reconnect(self, *, also_to_provider: bool) -> None:
+        """Open new connections with the next calls; an embedded service that is gone is started again then."""
+        if self._lane_service is not None:
+            self._lane_service.reconnect()
+        if also_to_provider:
+            self.service.reconnect()
+
     def pause(self, reason: str) -> None:
         """Post nothing for a while; nothing changes in a pause that has begun."""
-        if self.paused_until is None:
-            self.ledger.pause(self.clock.now() + pause_length(self.record.pauses), reason)
-            self.reload()
+        with self._changing:
+            if self.paused_until is None:
+                self.ledger.pause(self.clock.now() + pause_length(self.record.pauses), reason)
+                self.reload()
 
     def end_pause(self, why: str, **run_values: Any) -> None:
         """Post again, if the run was paused."""
-        if self.record.paused_until is not None:
-            self.ledger.end_pause(why, **run_values)
-            self.reload()
+        with self._changing:
+            if self.record.paused_until is not None:
+                self.ledger.end_pause(why, **run_values)
+                self.reload()
 
     def has_lasted(self, duration: str | None) -> bool:
         """Whether the run began longer ago than this duration; never for None."""
@@ -117,8 +203,9 @@ class Run:
 
     def reload(self) -> None:
         """Read the run and its job from the ledger again, after they were changed there."""
-        self.record = self.ledger.read_run()
-        self.job = Job.model_validate(self.record.spec)
+        with self._changing:
+            self.record = self.ledger.read_run()
+            self.job = Job.model_validate(self.record.spec)
 
     def receipt(self) -> Receipt:
         """The receipt, once the run is finished; IntegrityError before that."""
@@ -128,252 +215,13 @@ class Run:
         return receipt
 
 
-@contextmanager
-def open_run(resolved: ResolvedRun, service: BatchService, home: Home, clock: Clock) -> Iterator[Run]:
-    """Create or resume the run of (job, key), and hold its lease until the block ends.
-
-    Raises RunBusy while another process works on it, ConfigError when job or source changed under the same key.
-    """
-    with _ONE_OPENS:
-        has_ledger = database.exists(home.ledger_url)
-        latest = (
-            Ledger(home.ledger_url, clock).latest_run(resolved.job.name, resolved.key) if has_ledger else None
-        )
-        restored = _restored(resolved, latest, home, clock)
-    latest = restored or latest
-    record = latest if latest is not None and _resumes(resolved, latest) else None
-    if record is None:
-        check_budgets(resolved.job, clock.now())
-        _check_job_and_dataset(resolved, service.limits)
-        with _ONE_OPENS:
-            record = _create(resolved, latest, Ledger(home.ledger_url, clock))
-    try:
-        with hold_lease(record, service, home, clock) as run:
-            run.restored = restored is not None
-            yield run
-    except ConfigError:
-        if not has_ledger:  # a duplicate key, say, is found only while the whole dataset is read
-            with _ONE_OPENS:
-                database.discard_unused(home.ledger_url)
-        raise
-
-
-@contextmanager
-def hold_lease(
-    record: RunRecord, service: BatchService, home: Home, clock: Clock, *, to_cancel: bool = False
-) -> Iterator[Run]:
-    """Hold the run's lease and renew it until the block ends. With `to_cancel` it is taken from whoever has it."""
-    all_runs = Ledger(home.ledger_url, clock)
-    ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_cancel)
-    keeper = _LeaseKeeper(ledger, clock)
-    try:
-        with keeper.renewing():
-            folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
-            folder.delete_unfinished()  # partial uploads of a process that was killed
-            service.guard = keeper.check_time  # called before each request that creates something
-            yield Run(
-                ledger.read_run(),
-                ledger,
-                all_runs,
-                folder,
-                service,
-                clock,
-                runs_url=home.runs_url,
-                stopping=to_cancel,
-            )
-    finally:
-        ledger.release()
-
-
-def _resumes(resolved: ResolvedRun, latest: RunRecord) -> bool:
-    """Whether to go on with `latest`; False means a new generation. ConfigError for a change that needs --redo."""
-    finished = latest.state is RunState.FINISHED
-    if resolved.redo and finished:
-        return False
-    changed = changes(latest.identity, identity(resolved.job))
-    if not changed:
-        _refuse_changed_source(resolved, latest)
-        return True  # also when `redo` is given: this is then the redo, interrupted and continued
-    if asks_with_other_params(resolved, latest, changed):
-        _refuse_changed_source(resolved, latest)
-        return True
-    if resolved.redo or (finished and is_trial(latest.key)):  # a trial is there to be changed and tried again
-        return False
-    raise ConfigError(
-        f"{latest.title}: the job changed since this run began ({', '.join(changed[:5])});"
-        f" undo that, give another --key, or --redo to replace the output{retry_hint(changed, finished=finished)}"
-    )
-
-
-def _refuse_changed_source(resolved: ResolvedRun, latest: RunRecord) -> None:
-    """ConfigError when the source changed and the run still has rows to post: the user decides, by --snapshot.
-
-    A flow run that wakes is not asked again: it was allowed when it started, and nobody could answer at night.
-    """
-    asks_again = resolved.retry and latest.state is RunState.FINISHED
-    will_post = asks_again or latest.state in (RunState.RUNNING, RunState.CANCELLED)
-    if not will_post or resolved.snapshot or (resolved.origin and resolved.origin == latest.origin):
-        return
-    try:
-        change = "has changed" if source_fingerprint(resolved.job.source) != latest.source_fingerprint else ""
-    except InputError:
-        change = "is gone"
-    if change:
-        raise ConfigError(
-            f"{latest.title}: {resolved.job.source.path} {change} since this run read it;"
-            " --snapshot goes on with the rows as they were, another --key starts anew"
-        )
-
-
-def _check_job_and_dataset(resolved: ResolvedRun, limits: ServiceLimits) -> None:
-    """Find errors in job and dataset before anything is written: output folder, limit, prompt of the first rows."""
-    job = resolved.job
-    output = EnrichedOutput(job.output.path, job.name)
-    output.check_owner()
-    output.check_limit(resolved.key, job.source.limit)
-    RequestPlan(job, shard_limits(job, limits), limits.custom_id).preview()
-
-
 def shard_limits(job: Job, service: ServiceLimits) -> FileLimits:
-    """The limits of a batch file: the service's, narrowed by the job's."""
+    """The limits of a batch file: the service's, narrowed by the job's. After a deadline the embedded service has to take it."""
+    most_bytes = min(service.max_bytes, OPENAI_LIMITS.max_bytes) if job.deadline else service.max_bytes
     return FileLimits(
         max_requests=min(job.limits.max_requests or service.max_requests, service.max_requests),
-        max_bytes=min(job.limits.max_bytes or service.max_bytes, service.max_bytes),
+        max_bytes=min(job.limits.max_bytes or most_bytes, most_bytes),
         max_line_bytes=service.max_line_bytes,
         max_tokens=job.limits.max_tokens,
         max_rows=job.limits.max_rows,
     )
-
-
-def _restored(resolved: ResolvedRun, latest: RunRecord | None, home: Home, clock: Clock) -> RunRecord | None:
-    """The newest run after `latest` that has a folder and no row in this ledger, put back into it: the ledger is older, or
-    new. None where there is none. What it posted is looked for before anything is posted again.
-    """
-    restored = None
-    while run_file := _unknown_run(resolved, restored or latest, home):
-        ledger = Ledger(home.ledger_url, clock)
-        if restored is not None:
-            ledger.supersede(restored.id)  # its redo has taken its place
-        record = RunRecord(
-            id=run_file.id,
-            job=run_file.job,
-            key=run_file.key,
-            generation=run_file.generation,
-            logical_date=run_file.logical_date,
-            state=RunState.RUNNING,
-            spec=run_file.spec,
-            identity=run_file.identity,
-            folder=run_file.folder,
-            origin=resolved.origin,
-            source_fingerprint=run_file.source_fingerprint,
-            bad_lines=run_file.bad_lines,
-            estimate=run_file.estimate,
-            lease_owner=None,
-            lease_until=None,
-            # Above every fence that the other ledger gave: temporary files tell their owners apart by it.
-            fence=int(clock.now().timestamp()),
-            receipt=None,
-            created_at=run_file.created_at,
-            finished_at=None,
-        )
-        ledger.restore_run(record, run_file.chunks, f"this ledger did not know it; {record.folder} did")
-        restored = record
-    return restored
-
-
-def _unknown_run(resolved: ResolvedRun, latest: RunRecord | None, home: Home) -> RunFile | None:
-    """The run of the folder that the generation after `latest` would have, if there is one."""
-    generation = _next_generation(latest)
-    name = _folder_name(resolved, generation)
-    run_file = read_run_file(RunFolder(join(home.runs_url, name)))
-    if run_file is None:
-        return None
-    ours = (resolved.job.name, resolved.key, generation, name)
-    if (run_file.job, run_file.key, run_file.generation, run_file.folder) != ours:
-        raise ConfigError(
-            f"run folder {join(home.runs_url, name)}: holds another run, {run_file.job} {run_file.key}; move it away, or give"
-            " another --key"
-        )
-    return run_file
-
-
-def _next_generation(latest: RunRecord | None) -> int:
-    return latest.generation + 1 if latest else 1
-
-
-def _folder_name(resolved: ResolvedRun, generation: int) -> str:
-    suffix = f"@{generation}" if generation > 1 else ""  # no key has an @: `k.2` is one
-    return join(resolved.job.name, resolved.key + suffix)
-
-
-def _create(resolved: ResolvedRun, latest: RunRecord | None, ledger: Ledger) -> RunRecord:
-    """Create the generation after `latest`; RunBusy when another process has created it in the meantime."""
-    generation = _next_generation(latest)
-    # Random, so that two ledgers on one provider account never take each other's batches for their own.
-    run_id = secrets.token_hex(5)
-    ledger.create_run(
-        run_id,
-        job=resolved.job.name,
-        key=resolved.key,
-        generation=generation,
-        logical_date=resolved.logical_date,
-        spec=resolved.job.model_dump(mode="json", by_alias=True),
-        identity=identity(resolved.job),
-        folder=_folder_name(resolved, generation),
-        origin=resolved.origin,
-        redo=resolved.redo,
-    )
-    record = ledger.get_run(run_id)
-    assert record is not None
-    return record
-
-
-class _LeaseKeeper:
-    """Renews a lease in a thread, and checks that it still holds before every effect outside the ledger."""
-
-    def __init__(self, ledger: RunLedger, clock: Clock) -> None:
-        self._ledger, self._clock = ledger, clock
-        self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
-
-    def check(self) -> None:
-        """Raise LeaseLost unless the ledger confirms that this process holds the lease."""
-        self._ledger.check()
-        self.check_time()
-
-    def check_time(self) -> None:
-        """Compare the clock with the end of the lease; renew it, or raise LeaseLost, if that has passed.
-
-        Cheap enough for every request. A process that was frozen (a suspended machine, a stopped container) since its
-        last check notices here that its lease has lapsed.
-        """
-        # A loop: the process may be frozen again right after the ledger renewed the lease.
-        while self._clock.now() >= self._until:
-            self._renew()
-
-    def _renew(self) -> None:
-        # Before the request, however long it takes: never later than the ledger's own end.
-        asked_at = self._clock.now()
-        self._ledger.renew(LEASE_SECONDS)
-        self._until = asked_at + timedelta(seconds=LEASE_SECONDS)
-
-    @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Renew the lease while the block runs, also during a long upload."""
-        stop = threading.Event()
-
-        def renew_regularly() -> None:
-            while not stop.wait(LEASE_SECONDS / _RENEWALS_PER_LEASE):
-                try:
-                    self._renew()
-                except LeaseLost:  # taken by `cancel`: makes the next `check_time` raise
-                    self._until = self._clock.now()
-                except NightmailError:  # the ledger cannot be reached; it may return before the lease lapses
-                    continue
-
-        thread = threading.Thread(target=renew_regularly, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()

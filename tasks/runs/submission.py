@@ -9,32 +9,40 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from configs.deadline import Lane
 from configs.errors import ConfigError, LostReply, NotFound, TerminalError
 from tasks.ledger.caps import Refusal
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
-from tasks.runs.budgets import spending_caps
-from tasks.runs.chunk_files import requests_name
-from tasks.runs.estimates import reservation
+from tasks.runs.chunk_files import posted_name
+from tasks.runs.estimates import answer_limit, reservation
+from tasks.runs.hand_over import caps_for, stay
 from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
+
+_LANE_WINDOW = "24h"  # of the embedded service; the provider's own are for its batches
 
 
 def submission_of(run: Run, chunk: ChunkRecord, batch: BatchRecord) -> Submission:
     """The submission of this posting of the chunk: the same whether its batch is to be created or found again."""
     provider = run.job.provider
+    window = provider.completion_window if batch.lane is None else _LANE_WINDOW
     return Submission(
         key=batch.submission_key,
         file_name=file_name(batch),
-        endpoint=run.job.prompt.endpoint,
+        endpoint=run.job_of(chunk).prompt.endpoint,
         model=batch.model,
-        completion_window=provider.completion_window,
+        completion_window=window,
         requests=batch.requests,
-        lines=partial(run.folder.read, requests_name(chunk.number, batch.attempt)),
-        metadata={**provider.metadata, "job": run.job.name, "run": run.record.key},
+        lines=partial(run.folder.read, posted_name(chunk.number, batch.attempt, batch.lane)),
+        metadata={**provider.metadata, "job": run.job.name, "run": run.record.key, **_described(run)},
         file_id=batch.file_id or "",
     )
+
+
+def _described(run: Run) -> dict[str, str]:
+    return {"description": run.job.description} if run.job.description else {}
 
 
 def begun_posting(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
@@ -52,11 +60,23 @@ def begun_posting(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 def intend(run: Run, chunk: ChunkRecord) -> ChunkRecord:
     """Record a posting that the run folder knows and the ledger does not. Caps do not matter: it may have been made."""
     batch = new_batch(run, chunk, chunk.posting)
-    return run.ledger.move(chunk, ChunkState.INTENDED, _intent(chunk, batch), batch=batch)
+    lane: dict[str, Any] = {"lane": batch.lane} if batch.lane else {}
+    return run.ledger.move(chunk, ChunkState.INTENDED, _intent(chunk, batch), batch=batch, **lane)
 
 
 def intend_if_admitted(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
-    """Record that a prepared chunk is about to be posted, if quota and budgets have room for it; else why not."""
+    """Record that a prepared chunk is about to be posted, if quota and budgets have room for it; else why not.
+
+    After the deadline it is posted to real-time calls, as far as the deadline's caps carry it.
+    """
+    lane = run.lane_for(chunk)
+    if lane is not None:
+        batch = new_batch(run, chunk, chunk.posting, lane=lane)
+        intent = _intent(chunk, batch)
+        intended = move_if_admitted(run, chunk, ChunkState.INTENDED, intent, batch, lane=lane)
+        if isinstance(intended, ChunkRecord):
+            return intended
+        chunk = stay(run, chunk, intended)
     batch = new_batch(run, chunk, chunk.posting)
     return move_if_admitted(run, chunk, ChunkState.INTENDED, _intent(chunk, batch), batch)
 
@@ -64,21 +84,14 @@ def intend_if_admitted(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
 def move_if_admitted(
     run: Run, chunk: ChunkRecord, to: ChunkState, detail: str, batch: BatchRecord, **values: Any
 ) -> ChunkRecord | Refusal:
-    """The chunk with its new batch, if quota and budgets have room for it; else why not.
-
-    TerminalError for budgets that cannot be kept, such as those of a file that is wrong by now: nothing more is posted.
-    """
-    try:
-        caps = spending_caps(run.job, run.clock.now(), run.estimate)
-    except ConfigError as error:
-        raise TerminalError(f"{run.title}: {error}") from error
+    """The chunk with its new batch, if quota and budgets have room for it; else why not. TerminalError as of `caps_for`."""
     return run.ledger.move_if_admitted(
         chunk,
         to,
         detail,
         batch=batch,
-        configured=run.job.limits.max_enqueued_tokens,
-        caps=caps,
+        configured=run.job.limits.max_enqueued_tokens if batch.lane is None else None,
+        caps=caps_for(run, chunk, batch.lane),
         next_look=run.clock.now() + timedelta(seconds=run.job.pace.first_seconds),
         **values,
     )
@@ -109,25 +122,28 @@ def readmit(run: Run, chunk: ChunkRecord) -> ChunkRecord | Refusal:
 
 
 def _intent(chunk: ChunkRecord, batch: BatchRecord) -> str:
-    return f"posting {chunk.requests:,} requests as {batch.submission_key}"
+    lane = f" to {batch.lane} real-time calls" if batch.lane else ""
+    return f"posting {chunk.requests:,} requests as {batch.submission_key}{lane}"
 
 
-def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None) -> BatchRecord:
-    """The record of a posting. One that the ledger does not remember was intended when its copy says."""
+def new_batch(
+    run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = None, lane: Lane | None = None
+) -> BatchRecord:
+    """The record of a posting. One that the ledger does not remember was intended when its copy says, and for what; whose
+    calls another home may have begun, stays that home's."""
     key = f"{run.id}/{chunk.number}/{chunk.attempt}" + (f".{posting}" if posting > 1 else "")
     copy = kept_copy(run.folder, replace(chunk, posting=posting))
-    margin = {"margin": run.estimate.input_margin} if run.estimate else {}
-    reserved_tokens, reserved_usd = reservation(
-        run.job, run.record.created_at, chunk.tokens_estimate, chunk.requests, **margin
-    )
+    lane = copy.lane if copy else lane
+    known_account = copy.account if copy and copy.lane else None
+    reserved_tokens, reserved_usd = _reservation(run, chunk, lane)
     return BatchRecord(
         run_id=run.id,
         chunk=chunk.number,
         attempt=chunk.attempt,
         posting=posting,
         submission_key=key,
-        account=run.service.account,
-        model=run.job.prompt.model,
+        account=known_account or (run.service if lane is None else run.lane_service).account,
+        model=run.job_of(chunk).prompt.model,
         requests=chunk.requests,
         bytes=chunk.bytes,
         tokens_estimate=chunk.tokens_estimate,
@@ -136,6 +152,24 @@ def new_batch(run: Run, chunk: ChunkRecord, posting: int, file_id: str | None = 
         provider=run.job.provider.name,
         reserved_tokens=reserved_tokens,
         reserved_usd=reserved_usd,
+        lane=lane,
+    )
+
+
+def _reservation(run: Run, chunk: ChunkRecord, lane: Lane | None) -> tuple[int | None, float | None]:
+    job, estimated = run.job_of(chunk), run.estimate
+    if estimated is None:
+        return reservation(job, run.record.created_at, chunk.tokens_estimate, chunk.requests, lane=lane)
+    # Rows that are asked again, as those that were truncated, may have longer answers than others.
+    is_like_others = chunk.attempt == 1 or answer_limit(job.prompt)[1] is None
+    return reservation(
+        job,
+        run.record.created_at,
+        chunk.tokens_estimate,
+        chunk.requests,
+        estimated.input_margin,
+        estimated.answer_p95 if is_like_others else None,
+        lane,
     )
 
 
@@ -147,16 +181,17 @@ def adopt(run: Run, chunk: ChunkRecord) -> ChunkRecord | None:
 
 def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str) -> ChunkRecord:
     """Record the batch of the chunk's posting. `verb` (`created`, `adopted`) goes into the history."""
-    copy = kept_copy(run.folder, chunk)
+    batch, copy = run.ledger.batch(chunk), kept_copy(run.folder, chunk)
     # A copy that names this batch may know more, such as how it ended.
     if copy is None or copy.batch_id != service_batch.id:
-        keep_copy(run.folder, replace(run.ledger.batch(chunk), batch_id=service_batch.id))
+        keep_copy(run.folder, replace(batch, batch_id=service_batch.id))
     now = run.clock.now()
+    pace = run.pace_of(batch)
     values = {
         "batch_id": service_batch.id,
         "status": service_batch.status,
         "history": [[service_batch.status, now.isoformat()]],
-        "submitted_at": run.service.clock.now() or now,  # by the clock that its window is told by
+        "submitted_at": run.service_of(batch).clock.now() or now,  # by the clock that its window is told by
         "adopted": verb == "adopted",
         "expires_at": service_batch.expires_at,
         "ended_at": None,  # of a posting that was released
@@ -166,8 +201,8 @@ def confirm(run: Run, chunk: ChunkRecord, service_batch: ServiceBatch, verb: str
         ChunkState.SUBMITTED,
         f"{verb} {service_batch.id}",
         batch_values=values,
-        not_before=now + poll_delay(0, run.job.pace.first_seconds, run.job.pace.max_seconds),
-        waiting_for=f"batch {service_batch.id}",
+        not_before=run.after(poll_delay(0, pace.first_seconds, pace.max_seconds)),
+        waiting_for=f"{batch.noun} {service_batch.id}",
     )
 
 
@@ -182,13 +217,18 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     copy = kept_copy(run.folder, chunk)
     if copy is not None and copy.batch_id is not None:
         return known_batch(run, chunk, copy.batch_id)
+    known_ids, others = _other_postings(run, batch)
     submission = replace(
-        submission_of(run, chunk, batch),
-        known_batch_ids=run.all_runs.batch_ids(batch.account, batch.intended_at),
-        unconfirmed_others=run.all_runs.unconfirmed(batch),
+        submission_of(run, chunk, batch), known_batch_ids=known_ids, unconfirmed_others=others
     )
-    service_batch = run.service.find(submission, batch.intended_at)
-    grace_period = timedelta(seconds=run.job.pace.first_seconds)
+    service_batch = run.service_of(batch).find(submission, batch.intended_at)
+    if service_batch is not None and service_batch.key is None and not batch.file_id:
+        known_now, others_now = _other_postings(run, batch)
+        if service_batch.id in known_now or others_now > others:  # posted by another thread or run meanwhile
+            raise LostReply(
+                f"batch {batch.submission_key}: {service_batch.id} may be another posting's; it is looked for again"
+            )
+    grace_period = timedelta(seconds=run.pace_of(batch).first_seconds)
     create_sent_at = (copy or batch).create_sent_at
     if (
         service_batch is None
@@ -199,13 +239,21 @@ def _find_posted(run: Run, chunk: ChunkRecord) -> ServiceBatch | None:
     return service_batch
 
 
+def _other_postings(run: Run, batch: BatchRecord) -> tuple[frozenset[str], int]:
+    """The ids of batches that are known to be others', and how many other postings of that size have none yet. An intent is
+    recorded before its batch can be listed, so what is read after a list knows of all that it shows."""
+    known_ids = run.all_runs.batch_ids(batch.account, batch.intended_at)
+    return known_ids, run.all_runs.unconfirmed(batch)
+
+
 def known_batch(run: Run, chunk: ChunkRecord, batch_id: str) -> ServiceBatch:
     """The batch of the chunk, as its service has it; as it ended where the service has it no more.
 
     TerminalError when only its results could tell, and they are gone: posting again might pay twice.
     """
+    batch = run.ledger.batch(chunk)
     try:
-        return run.service.retrieve(batch_id).confirmed(run.ledger.batch(chunk).submission_key)
+        return run.service_of(batch).retrieve(batch_id).confirmed(batch.submission_key)
     except NotFound as error:
         copy = kept_copy(run.folder, chunk)
         if copy is None or copy.batch_id != batch_id or copy.ended_at is None or copy.status is None:

@@ -85,6 +85,11 @@ def repeat(value: str, count: int) -> pa.Array:
     )
 
 
+def scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """One value, for Arrow's functions: given one of Python's they would import pandas, as `pa.scalar` does."""
+    return build([value], kind)[0]
+
+
 def lookup(names: Sequence[str | None], codes: np.ndarray[Any, Any]) -> pa.Array:
     """`names[code]` for each code; a negative code is null."""
     return strings(names).take(indices(codes))

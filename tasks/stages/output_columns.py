@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -12,7 +12,8 @@ class OutputColumn(NamedTuple):
     """One added column; its name in the output has the job's `output.prefix` before it.
 
     `type` is None where the job decides it. `outcome_field` is the field of a result line's `Outcome` that the column is read
-    from; None where the merge fills it in. `repeats` says that its texts are few and short: worth a dictionary.
+    from; None where the merge fills it in. `repeats` says that its texts are few and short: worth a dictionary. `by_choice` are
+    those that only jobs have that name them in `output.include`; their parser gives them under their name.
     """
 
     name: str
@@ -20,19 +21,67 @@ class OutputColumn(NamedTuple):
     meaning: str
     outcome_field: str | None = None
     repeats: bool = False
+    by_choice: bool = False
+
+
+_TOKEN: Final = [("token", pa.string()), ("logprob", pa.float64())]
+
+
+def _structs(fields: Sequence[tuple[str, pa.DataType]]) -> pa.ListType:
+    return pa.list_(pa.struct(fields))
 
 
 OUTPUT_COLUMNS: Final = (
     OutputColumn(
         "answer",
         None,
-        "the answer's text; what it is at other endpoints and with several answers a row is told below",
+        "the answer's text; at other endpoints, and with several answers a row, what configs/REFERENCE.md says",
         outcome_field="answer",
     ),
     OutputColumn(
         "parsed",
         None,
         "only with `prompt.schema`: the answer's fields, typed; null where the answer does not satisfy the schema",
+    ),
+    OutputColumn(
+        "tool_calls",
+        _structs([("id", pa.string()), ("name", pa.string()), ("arguments", pa.string())]),
+        "only with `output.include`: the tools that the model wants called; `arguments` is JSON text",
+        outcome_field="tool_calls",
+        by_choice=True,
+    ),
+    OutputColumn(
+        "reasoning",
+        pa.string(),
+        "only with `output.include`: the model's reasoning, or the summary of it that the provider gives",
+        outcome_field="reasoning",
+        by_choice=True,
+    ),
+    OutputColumn(
+        "logprobs",
+        _structs([*_TOKEN, ("top", _structs(_TOKEN))]),
+        "only with `output.include`: the answer's tokens, and in `top` the likeliest ones in each place",
+        outcome_field="logprobs",
+        by_choice=True,
+    ),
+    OutputColumn(
+        "citations",
+        _structs(
+            [
+                *((name, pa.string()) for name in ("url", "title", "text")),
+                *((name, pa.int64()) for name in ("start", "end")),
+            ]
+        ),
+        "only with `output.include`: the sources; `text` is what is quoted of one, `start` and `end` the characters of the answer that it is for",
+        outcome_field="citations",
+        by_choice=True,
+    ),
+    OutputColumn(
+        "raw",
+        pa.string(),
+        "only with `output.include`: the body of the provider's response, or error, as it came",
+        outcome_field="raw",
+        by_choice=True,
     ),
     OutputColumn("status", pa.string(), "one of the words below, never null", repeats=True),
     OutputColumn(
@@ -81,6 +130,12 @@ OUTPUT_COLUMNS: Final = (
     OutputColumn("custom_id", pa.string(), "the row's id at the provider"),
     OutputColumn("batch_id", pa.string(), "the provider's batch that the status comes from", repeats=True),
     OutputColumn(
+        "lane",
+        pa.string(),
+        "`standard` or `flex` where a real-time call after the job's `deadline` decided the row; null for a batch",
+        repeats=True,
+    ),
+    OutputColumn(
         "reused_from",
         pa.string(),
         "the run (`job/key`) that bought the answer, where an earlier one did; null where this run asked",
@@ -89,24 +144,27 @@ OUTPUT_COLUMNS: Final = (
     OutputColumn(
         "cost_usd",
         pa.float64(),
-        "what this run paid for the row, over all its attempts: 0 for a reused one, null where the price is unknown",
+        "what this run paid for the row, over all its attempts: 0 for a reused one, null where that is unknown",
     ),
 )
 
 LINE_COLUMNS: Final = tuple(
     (column, column.outcome_field) for column in OUTPUT_COLUMNS if column.outcome_field is not None
 )
-"""The columns that are read from a result line, each with the field of its `Outcome`."""
+"""The columns that are read from a result line, each with the field of its `Outcome`, or the parser's name for one by choice."""
+BY_CHOICE: Final = tuple(column.name for column in OUTPUT_COLUMNS if column.by_choice)
+"""The columns that `output.include` may name."""
 
 
 def typed_columns(
-    answer: pa.DataType, parsed: pa.DataType | None
+    answer: pa.DataType, parsed: pa.DataType | None, include: Collection[str] = ()
 ) -> Iterator[tuple[OutputColumn, pa.DataType]]:
-    """The columns of a job with their types; without `parsed` where it has no schema."""
+    """The columns of a job with their types; without `parsed` where it has no schema, and of those by choice the ones that it
+    includes."""
     of_the_job = {"answer": answer, "parsed": parsed}
     for column in OUTPUT_COLUMNS:
         kind = of_the_job[column.name] if column.type is None else column.type
-        if kind is not None:
+        if kind is not None and (not column.by_choice or column.name in include):
             yield column, kind
 
 

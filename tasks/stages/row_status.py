@@ -51,7 +51,11 @@ class RowStatus(StrEnum):
         "its batch was cancelled before its turn, or it was not posted: a budget was reached, or the run gave up",
     )
     MISSING = "missing", _NO_ANSWER, "the provider's files do not mention the row"
-    SKIPPED = "skipped", _NO_ANSWER, "never posted: its template failed, or it is too large"
+    SKIPPED = (
+        "skipped",
+        _NO_ANSWER,
+        "never posted: its template failed, it is too large, or its conversation or a file of it cannot be sent",
+    )
     REUSED = "reused", _GOOD_ANSWER, "answered by an earlier run: not posted, and not paid for again"
 
     def __new__(cls, word: str, facts: _Facts, meaning: str) -> Self:

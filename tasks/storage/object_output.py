@@ -26,6 +26,7 @@ OWNER = "_nightmail.json"  # says which job a folder belongs to until it has its
 COPY_BYTES = 1 << 22  # in memory while a file is copied
 _KEYS_A_DELETE = 1000  # S3's own limit
 _PART = re.compile(r"part-\d{5,}-\w+\.parquet")
+_LINES = re.compile(r"_(output|error)-\w+\.jsonl")
 _ASSET = re.compile(rf"{ASSETS}/\w+/\d{{5,}}/[^/]+")  # run, chunk, name
 
 OpenFile = Callable[[], BinaryIO]
@@ -46,9 +47,16 @@ def published_meanwhile(output: str, job: str | None, run: str) -> StorageError:
     )
 
 
+def lines_name(kind: str, run_id: str) -> str:
+    """The name of a file of result lines beside the parts (`output`, `error`), which readers of the dataset leave out."""
+    return f"_{kind}-{run_id}.jsonl"
+
+
 def is_nightmail_file(name: str) -> bool:
     """Whether Nightmail wrote a file, by its path in an output folder; all others are left alone."""
-    return name in (RECEIPT, REPORT, OWNER) or bool(_PART.fullmatch(name) or _ASSET.fullmatch(name))
+    return name in (RECEIPT, REPORT, OWNER) or any(
+        pattern.fullmatch(name) for pattern in (_PART, _LINES, _ASSET)
+    )
 
 
 class ObjectOutputFolder:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +32,7 @@ from tasks.storage.object_output import (
     REPORT,
     ObjectOutputFolder,
     OpenFile,
+    lines_name,
     part_name,
     published_meanwhile,
 )
@@ -43,18 +44,22 @@ _COPIES_AT_ONCE = 8
 _LARGE_PART = 64 << 20  # bytes; one file may be a whole dataset, and S3 takes 10,000 parts
 
 
+T = TypeVar("T")
+
 MakeReceipt = Callable[[str | None], bytes]
 """The receipt as a JSON file, given where the run report is (None: nowhere)."""
 
 
 @dataclass(frozen=True)
 class _Publication:
-    """What a run publishes: its parts in order, its receipt and report, and the files that rows point to."""
+    """What a run publishes: its parts in order, its receipt and report, the files that rows point to, and its result lines as
+    (kind, opener)."""
 
     parts: Iterable[OpenFile]
     receipt: MakeReceipt
     report: bytes | None
     assets: Iterable[tuple[str, OpenFile]]
+    lines: Sequence[tuple[str, OpenFile]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class _Published:
     run: str = ""
     key: str = ""
     rows: int = 0
+    lines: bool = False
 
 
 class EnrichedOutput:
@@ -125,20 +131,46 @@ class EnrichedOutput:
         folder = f"{self._path.stem}.assets" if self._single else ASSETS
         return f"{folder}/{self._run_id}"
 
+    def lines(self, kind: str) -> str:
+        """The path or URL of a file of result lines."""
+        if self._single:
+            return f"{self.path.removesuffix('.parquet')}.{kind}.jsonl"
+        return f"{self.path.rstrip('/')}/{lines_name(kind, self._run_id)}"
+
+    @property
+    def is_of_this_run(self) -> bool:
+        """Whether what is published is this run's."""
+        with self._storage_errors("nothing is lost"):
+            published = self._read_receipt(self._receipt_path)
+        return published is not None and published.run == self._run_id
+
+    def read(self, read_file: Callable[[BinaryIO], Iterator[T]]) -> Iterator[T]:
+        """What `read_file` makes of each Parquet file that this run has published, in the order of the rows."""
+        with self._storage_errors("nothing is lost"):
+            for path in [str(self._path)] if self._single else self._own_parts():
+                with self._fs.open(path, "rb") as file:
+                    yield from read_file(file)
+
+    def _own_parts(self) -> list[str]:
+        parts = (path for path in self._entries() if path.endswith(f"-{self._run_id}.parquet"))
+        return sorted(parts, key=lambda path: (len(path), path))
+
     def publish(
         self,
         parts: Iterable[OpenFile],
         receipt: MakeReceipt,
         report: bytes | None = None,
         assets: Iterable[tuple[str, OpenFile]] = (),
+        lines: Sequence[tuple[str, OpenFile]] = (),
     ) -> str | None:
         """Replace what is there by `parts` (each opens a Parquet file of the same schema), in order.
 
-        `assets` are files the rows point to, each with its path below the folder of that name.
+        `assets` are files the rows point to, each with its path below the folder of that name; `lines` files of result lines,
+        each with its kind.
         Where the report is, as the receipt was told; None when it is not there. StorageError while another run publishes
         there, ConfigError when another job's output is there by now.
         """
-        publication = _Publication(parts, receipt, report, assets)
+        publication = _Publication(parts, receipt, report, assets, lines)
         with self._storage_errors("every answer is kept"):
             if not self._local:
                 return (
@@ -170,8 +202,11 @@ class EnrichedOutput:
 
     def _published(self) -> _Published | None:
         """What is published, if Nightmail wrote it and a receipt says so."""
-        name = self._path.with_suffix(".receipt.json") if self._single else self._path / RECEIPT
-        return self._read_receipt(name, *self._interrupted_receipts())
+        return self._read_receipt(self._receipt_path, *self._interrupted_receipts())
+
+    @property
+    def _receipt_path(self) -> PurePosixPath:
+        return self._path.with_suffix(".receipt.json") if self._single else self._path / RECEIPT
 
     def _interrupted_receipts(self) -> list[PurePosixPath]:
         """Where the receipt is when a publication on a disk was killed after it had renamed the old folder away."""
@@ -233,6 +268,7 @@ class EnrichedOutput:
             for folder in (parent, *(parent / self.assets).rglob("*/")):
                 delete_temporaries(folder, self._run_id, self._fence)
         self._copy_assets(publication.assets, self._path.parent)
+        self._put_lines(publication)
         with self._atomic_file(self._path, check) as file:
             _concatenate(publication.parts, file, self._job)
         self._delete_replaced_assets()
@@ -240,7 +276,7 @@ class EnrichedOutput:
         report = self._write_report(publication, lambda: self._atomic_file(report_path))
         if report is None and self._fs.exists(str(report_path)):
             self._fs.rm(str(report_path))  # it is of another run
-        with self._atomic_file(self._path.with_suffix(".receipt.json")) as file:
+        with self._atomic_file(self._receipt_path) as file:
             file.write(publication.receipt(report))
         return report
 
@@ -249,12 +285,26 @@ class EnrichedOutput:
         base = folder / self.assets
 
         def copy(asset: tuple[str, OpenFile]) -> str:
-            with asset[1]() as source, self._atomic_file(base / asset[0]) as target:
-                shutil.copyfileobj(source, target, COPY_BYTES)
-            return str(base / asset[0])
+            return self._copy(asset[1], base / asset[0])
 
         with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="asset") as pool:
             return set(pool.map(copy, assets))
+
+    def _put_lines(self, publication: _Publication) -> None:
+        """Put the result lines beside the one file, in place of those that a receipt says Nightmail has put there."""
+        for kind, lines in publication.lines:
+            self._copy(lines, self._path.with_suffix(f".{kind}.jsonl"))
+        published = self._published()
+        if publication.lines or published is None or not published.lines:
+            return
+        for kind in ("output", "error"):
+            with suppress(FileNotFoundError):
+                self._fs.rm(str(self._path.with_suffix(f".{kind}.jsonl")))
+
+    def _copy(self, opener: OpenFile, path: PurePosixPath) -> str:
+        with opener() as source, self._atomic_file(path) as target:
+            shutil.copyfileobj(source, target, COPY_BYTES)
+        return str(path)
 
     def _delete_replaced_assets(self) -> None:
         """Delete the assets of the run whose rows were here: the receipt still names it, and nothing else is ours."""
@@ -273,9 +323,12 @@ class EnrichedOutput:
         folder.look()
         self.check_owner()
         folder.upload(publication.parts)
-        assets = self._copy_assets(publication.assets, self._path)
+        others = self._copy_assets(publication.assets, self._path) | {
+            self._copy(lines, self._path / lines_name(kind, self._run_id))
+            for kind, lines in publication.lines
+        }
         report = self._write_report(publication, lambda: self._atomic_file(report_path))
-        folder.publish(publication.receipt(report), assets | ({str(report_path)} if report else set()))
+        folder.publish(publication.receipt(report), others | ({str(report_path)} if report else set()))
         return report
 
     def _write_report(
@@ -299,6 +352,9 @@ class EnrichedOutput:
                 with part() as source, folder.file(part_name(number, self._run_id)) as target:
                     shutil.copyfileobj(source, target, COPY_BYTES)
             self._copy_assets(publication.assets, PurePosixPath(staging))
+            for kind, lines in publication.lines:
+                with lines() as source, folder.file(lines_name(kind, self._run_id)) as target:
+                    shutil.copyfileobj(source, target, COPY_BYTES)
             report = self._write_report(publication, lambda: folder.file(REPORT))
             with folder.file(RECEIPT) as target:
                 target.write(publication.receipt(report))
@@ -353,4 +409,5 @@ def _published_of(receipt: Mapping[str, Any]) -> _Published:
         run=str(receipt.get("run", "")),
         key=str(receipt.get("key", "")),
         rows=rows.get("total", 0) if isinstance(rows, Mapping) else 0,
+        lines=bool(receipt.get("result_lines")),
     )

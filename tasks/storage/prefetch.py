@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -85,6 +86,15 @@ class _Weight:
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """`function` of every item, in order, `threads` at a time: for calls that wait for a disk or a store."""
+    """`function` of every item, in order, `threads` at a time: for calls that wait for a disk or a store.
+
+    No more than `threads` results wait to be taken: they may be large.
+    """
     with ThreadPoolExecutor(threads, thread_name_prefix="map") as pool:
-        yield from pool.map(function, items)
+        pending: deque[Future[R]] = deque()
+        for item in items:
+            if len(pending) == threads:
+                yield pending.popleft().result()
+            pending.append(pool.submit(function, item))
+        while pending:
+            yield pending.popleft().result()

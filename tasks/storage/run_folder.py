@@ -8,6 +8,7 @@
     chunks/00017/posting-1-1.json   what the ledger knows of attempt 1, posting 1
     chunks/00017/results-1-0.jsonl  what came back, byte for byte; a second file is -1
     chunks/00017/enriched.parquet   the chunk's rows with their answers
+    unfinished/                     whole files, and folders of them, that the lease's holder has not adopted yet
     reuse.index                     where the job's answers are, if no later run has written another
     assets/00017/ROW-1.png          pictures and videos that came as answers
     receipt.json
@@ -26,12 +27,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from configs.errors import ConfigError, StorageError
 from configs.private_files import PRIVATE, make_private_folder
-from tasks.storage.atomic import atomic_file
+from tasks.storage.atomic import atomic_file, sync_folder
 from tasks.storage.multipart import abort_unfinished_uploads, atomic_object
 from tasks.storage.temporary import nameless_file
 from tasks.storage.urls import filesystem_of, one_line, redacted, storage_errors
 
 _TEMPORARY = ".part"
+UNFINISHED = "unfinished"
+"""Holds what the lease's holder has not adopted yet."""
 _READ_AHEAD = 8 << 20  # bytes of one request to a remote store
 _BUFFER = 1 << 20
 _ABSENT = "is not there; check NIGHTMAIL_RUNS_URL, or put it back"
@@ -141,6 +144,27 @@ class RunFolder:
         with self._storage_errors(path), remote or self._write_local(path) as file:
             yield file
 
+    def temporary_name(self, name: str, token: str) -> str:
+        """A name for a file, or a folder of files, that is not there until it is adopted; `token` is this writer's own.
+
+        It carries this owner's stamp: the next owner deletes what was never adopted.
+        """
+        return f"{UNFINISHED}/{name.replace('/', '.')}.{token}{self._suffix}"
+
+    def adopt(self, temporary: str, name: str) -> None:
+        """Let a whole file appear under its name: a rename, or on an object store a copy that it makes by itself."""
+        source, target = self.path(temporary), self.path(name)
+        with self._storage_errors(source):
+            if self._local:
+                _make_folder(Path(target).parent)
+                self._guard()
+                Path(source).replace(target)
+                sync_folder(Path(target).parent)
+                return
+            self._guard()
+            self._fs.copy(source, target)
+            self._fs.rm_file(source)
+
     def remove(self, below: str) -> None:
         """Delete a file or a folder with all that is in it; what is not there is fine."""
         path = self.path(below)
@@ -158,10 +182,15 @@ class RunFolder:
         with self._storage_errors(str(self._root)):
             if not self._local:
                 abort_unfinished_uploads(self._fs, f"{self._root}/")
-                return
-            for path in self._fs.find(str(self._root)):
-                if path.endswith(_TEMPORARY) and not path.endswith(self._suffix):
+            # Of an object store one folder is listed: it has no other temporary files.
+            for path in self._files(str(self._root) if self._local else self.path(UNFINISHED)):
+                if self._is_of_others(PurePosixPath(path).relative_to(self._root).parts):
                     self._fs.rm(path)
+
+    def _is_of_others(self, parts: tuple[str, ...]) -> bool:
+        """Whether a path is that of a temporary file, or lies in a temporary folder, and neither is this owner's."""
+        temporary = [part for part in parts if part.endswith(_TEMPORARY)]
+        return bool(temporary) and not temporary[0].endswith(self._suffix)
 
     @property
     def _suffix(self) -> str:

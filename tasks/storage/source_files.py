@@ -17,7 +17,7 @@ from tasks.storage.urls import explanation_of, filesystem_of, one_line, redacted
 
 # Arrow reads only the first stream of a .bz2 that was packed in parallel, and knows no xz.
 _PYTHON_CODECS: dict[str | None, Callable[[Any], Any]] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
-Format = Literal["parquet", "csv", "jsonl", "arrow"]
+Format = Literal["parquet", "csv", "jsonl", "arrow", "requests"]
 
 REMOTE_BLOCK = 8 << 20  # one range request per block: smaller ones cost more round trips than they save
 BATCH_BYTES = 1 << 20  # of rows that are handed on together: memory must not grow with the size of a row
@@ -125,12 +125,12 @@ class SourceFilesystem:
             ) from error
 
 
-def source_filesystem(url: str) -> tuple[SourceFilesystem, str]:
-    """The filesystem behind a path or URL, and the path inside it. Raises InputError."""
+def source_filesystem(url: str, key: str = "source.path") -> tuple[SourceFilesystem, str]:
+    """The filesystem behind a path or URL, which stands in `key` of the job file, and the path inside it. Raises InputError."""
     try:
         fs, path = filesystem_of(url)
     except Exception as error:  # each fsspec backend has errors of its own
         raise InputError(
-            f"{redacted(url)}: cannot be opened ({one_line(error)}); check source.path and that its protocol is installed"
+            f"{redacted(url)}: cannot be opened ({one_line(error)}); check {key} and that its protocol is installed"
         ) from error
     return SourceFilesystem(fs), path

@@ -1,6 +1,6 @@
 """Peak memory of `nightmail run` and `plan` over rows of 100 KB and over 200 columns, and the step that reached it.
 
-    python tests/bench/memory.py [--only csv one-group] [--rows 500] [--plan] [--keep FOLDER]
+    python tests/bench memory [--only csv one-group] [--rows 500] [--plan] [--keep FOLDER]
 
 Every command runs in a process of its own, with the embedded service and its echoes; the service's peak stands beside.
 """
@@ -10,20 +10,18 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
-
-from rigs.memory import DATASETS, Peaks, measured, write_job  # noqa: E402
+from rigs.memory import DATASETS, Peaks, measured, write_job
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python tests/bench memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="*", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--rows", type=int, help="instead of each dataset's own number")
@@ -63,7 +61,3 @@ def _show(name: str, size: int, peaks: Peaks) -> None:
     )
     if peaks.code:
         print(f"  exit {peaks.code}: {peaks.said}")
-
-
-if __name__ == "__main__":
-    main()

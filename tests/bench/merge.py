@@ -1,21 +1,18 @@
 """Merge against the naive way and against the limit of reading and writing the same bytes.
 
-    python tests/bench/merge.py [--rows 100000] [--rounds 5] [--answer-bytes 13000] [--schema]
-
 Every candidate runs in a process of its own (peak memory is VmHWM, imports included) and times only its work.
 Rounds are interleaved A B C A B C after a warm-up, the table shows medians. Outputs are compared once.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import Options, Watch, main
+from harness import Benchmark, Options, Watch
 
 SCHEMA = {
     "type": "object",
@@ -157,11 +154,6 @@ def compare(outs: Mapping[str, Path]) -> None:
             raise SystemExit(f"{name} wrote other values than ours")
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What only this benchmark takes."""
-    parser.add_argument("--answer-bytes", type=int, default=270, help="UTF-8 bytes of an answer")
-    parser.add_argument("--schema", action="store_true", help="answers are JSON, validated and parsed")
-
-
-if __name__ == "__main__":
-    main(__doc__ or "", {"ours": ours, "limit": limit, "pandas": pandas_naive}, write_input, compare, options)
+BENCHMARK = Benchmark(
+    __doc__ or "", {"ours": ours, "limit": limit, "pandas": pandas_naive}, write_input, compare
+)

@@ -1,7 +1,5 @@
 """Prepare against the naive way and against the limit of decoding and writing the same bytes.
 
-    python tests/bench/prepare.py [--rows 100000] [--rounds 5]
-
 `ours` is everything that a run does before it posts: read, ids, duplicate check, render, shard, request files, row
 snapshot, all of it made durable. `limit` decodes the columns the prompt uses and writes the request bytes alone.
 Every candidate runs in a process of its own; rounds are interleaved; the table shows medians.
@@ -14,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import Options, Watch, main
+from harness import Benchmark, Options, Watch
 
 USER = "Product: {{ title }} ({{ category }})\nReview: {{ text }}\nClassify the review."
 SYSTEM = "You label product reviews. Answer with one word."
@@ -123,5 +121,6 @@ def compare(outs: Mapping[str, Path]) -> None:
         raise SystemExit("pandas wrote other requests than ours")
 
 
-if __name__ == "__main__":
-    main(__doc__ or "", {"ours": ours, "limit": limit, "pandas": pandas_naive}, write_input, compare)
+BENCHMARK = Benchmark(
+    __doc__ or "", {"ours": ours, "limit": limit, "pandas": pandas_naive}, write_input, compare
+)

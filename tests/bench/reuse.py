@@ -1,25 +1,17 @@
-"""What reuse costs: preparing a run with it and without it, and looking requests up among many earlier answers.
+"""What reuse costs when a run is prepared.
 
-    python tests/bench/reuse.py [--rows 100000] [--rounds 5]
-    python tests/bench/reuse.py --entries 10000000
-
-The first compares preparing: `ours` with reuse, where none of the rows has an earlier answer, and as many answers to other
-requests are known; `off` without reuse; `found` with it, where 99 of 100 rows have an answer. The second makes an index of
-so many answers, adds a hundredth to it, and looks all of them up in micro-batches; its memory is that of the process without
-the pages of mapped files, which the system takes back when it wants to (RssAnon).
+`ours` prepares with reuse, where none of the rows has an earlier answer, and as many answers to other requests are known;
+`off` without reuse; `found` with it, where 99 of 100 rows have an answer.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness import Options, Watch, main
+from harness import Benchmark, Options, Watch
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 MICRO_BATCH = 1024
@@ -151,52 +143,4 @@ def compare(outs: Mapping[str, Path]) -> None:
         raise SystemExit("reuse posts other requests than it should")
 
 
-def look_ups(entries: int, folder: Path) -> None:
-    """Make an index of so many answers, merge a hundredth into it, and look all of them up; printed."""
-    import numpy as np
-
-    from tasks.reuse.index import open_index
-
-    fingerprints = np.random.default_rng(7).integers(0, 2**64, (entries, 2), np.uint64)
-    making, merging, opening, looking = Watch(), Watch(), Watch(), Watch()
-    with making:
-        write_index(folder / "first.index", fingerprints)
-    with (folder / "first.index").open("rb") as file:
-        index = open_index(file)
-    with merging:
-        write_index(folder / "second.index", fingerprints[: entries // 100] + np.uint64(1), index, run=2)
-    del index
-    before = most = anonymous_mb()
-    with opening, (folder / "second.index").open("rb") as file:
-        index = open_index(file)
-    for start in range(0, entries, MICRO_BATCH):
-        with looking:
-            places = index.find(fingerprints[start : start + MICRO_BATCH])
-        if (places < 0).any():
-            raise SystemExit("an answer is not found")
-        if start % (MICRO_BATCH * 256) == 0:
-            most = max(most, anonymous_mb())
-    size = (folder / "second.index").stat().st_size
-    print(
-        f"{entries:,} answers, {size / 1e6:,.0f} MB: {entries / looking.wall:,.0f} look-ups/s"
-        f" ({entries / looking.cpu:,.0f} per second of processor time), {most - before:.1f} MB of memory;"
-        f" made in {making.cpu:.1f} s of processor time, a hundredth merged in {merging.cpu:.1f} s, opened and checked in"
-        f" {opening.cpu:.2f} s; load {os.getloadavg()[0]:.1f}"
-    )
-
-
-def anonymous_mb() -> float:
-    """Memory of this process that is not a mapped file's."""
-    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024
-
-
-if __name__ == "__main__":
-    if "--entries" in sys.argv:
-        import tempfile
-
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--entries", type=int, required=True)
-        with tempfile.TemporaryDirectory() as temporary:
-            look_ups(parser.parse_args().entries, Path(temporary))
-    else:
-        main(__doc__ or "", {"ours": ours, "off": off, "found": found}, write_input, compare)
+BENCHMARK = Benchmark(__doc__ or "", {"ours": ours, "off": off, "found": found}, write_input, compare)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from configs.extras import AWS, POSTGRES, Extra
+from configs.extras import AWS, DASK, POSTGRES, Extra
 from configs.providers.registry import PROVIDERS
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-EXTRAS = [AWS, POSTGRES, *(kind.extra for kind in PROVIDERS.values() if kind.extra)]
+EXTRAS = [AWS, DASK, POSTGRES, *(kind.extra for kind in PROVIDERS.values() if kind.extra)]
 
 
 def test_every_extra_of_the_project_is_known() -> None:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from configs.job import Job, Source
+from configs.load import identity
+from configs.prompt import Prompt
 from tasks.stages.read import open_dataset
 
 _VALUES = st.one_of(
@@ -111,3 +114,50 @@ def test_a_value_to_compare_with_is_what_the_ledger_can_hold(value: object) -> N
 
 def rows_of(source: Source) -> list[Any]:
     return [row for batch in open_dataset(source).batches() for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize("description", ["x" * 501, "a\x1b[31m", "a\u202eb"])
+def test_a_description_is_a_line_that_can_be_shown(description: str) -> None:
+    with pytest.raises(ValidationError, match="description"):
+        Job.model_validate({**job_of({"path": "a.csv"}).model_dump(), "description": description})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "include", "problem"),
+    [
+        ({"endpoint": "/v1/embeddings"}, ["logprobs"], "output.include: /v1/embeddings has no logprobs"),
+        (
+            {"endpoint": "/v1/completions"},
+            ["logprobs", "citations"],
+            "output.include: /v1/completions has no citations",
+        ),
+        ({"params": {"n": 2}}, ["raw", "reasoning"], "reasoning of several answers a row"),
+        ({}, ["thoughts"], "include"),
+    ],
+)
+def test_columns_that_nobody_can_give_are_refused(
+    prompt: dict[str, Any], include: list[str], problem: str
+) -> None:
+    tree = {"name": "j", "source": {"path": "x"}, "prompt": {"model": "m", "user": "x", **prompt}}
+    with pytest.raises(ValidationError, match=problem):
+        Job.model_validate({**tree, "output": {"path": "out", "include": include}})
+    job = Job.model_validate({**tree, "output": {"path": "out", "include": ["raw", "raw"]}})
+    assert job.output.include == ("raw",)
+    assert "include" in identity(job)["output"]
+    without = Job.model_validate({**tree, "output": {"path": "out"}})
+    assert "include" not in identity(without)["output"], "as in runs from before there was such a key"
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"user": "x"}, "give either messages_from, or user or messages"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "give either messages_from, or user or messages"),
+        ({"cache": "mark"}, "share no beginning that can be marked"),
+        ({"endpoint": "/v1/embeddings"}, "messages_from does not exist at /v1/embeddings"),
+    ],
+)
+def test_a_column_of_messages_is_the_one_way_to_ask(more: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Prompt.model_validate({"model": "m", "messages_from": "said", **more})
+    assert Prompt.model_validate({"model": "m", "messages_from": "said", "system": "Be brief."})

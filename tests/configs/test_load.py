@@ -42,11 +42,11 @@ def job_file(folder: Path, **changed: Any) -> Path:
         ("provider={name: opnai}", "provider.name: 'opnai' is not known; allowed: 'local', 'openai'"),
         (
             "source.format=xml",
-            "source.format: 'xml' is not known; allowed: 'auto', 'parquet', 'csv', 'jsonl' or 'arrow'",
+            "source.format: 'xml' is not known; allowed: 'auto', 'parquet', 'csv', 'jsonl', 'arrow' or 'requests'",
         ),
         ("prompt.model=", "prompt.model: "),
         ("prompt.model='{{ m }}'", "prompt: model cannot be a template"),
-        ("prompt.user=", r"prompt: user \(or messages\) is required"),
+        ("prompt.user=", r"prompt: user, messages or messages_from is required"),
         ("prompt.params={stream: true}", "prompt: params may not set stream"),
         (
             "prompt={model: m, endpoint: /v1/embeddings, user: x, system: y}",
@@ -198,10 +198,42 @@ def test_only_what_shapes_the_output_is_part_of_a_runs_identity(tmp_path: Path) 
         "retry.max_attempts=9",
         "limits.max_requests=5",
         "provider.concurrency=9",
+        "description=Weekly letters",
     ]
     assert changes(before, identity(load_job(job_file(tmp_path), pacing))) == []
     asked = ["prompt.model=other", "source.limit=3"]
     assert changes(before, identity(load_job(job_file(tmp_path), asked))) == ["prompt.model", "source.limit"]
+
+
+def test_a_key_that_came_later_is_no_change_of_a_run_that_began_before(tmp_path: Path) -> None:
+    now = identity(load_job(job_file(tmp_path)))
+    before = {**now, "output": {key: value for key, value in now["output"].items() if key != "result_lines"}}
+    assert before != now
+    assert changes(before, now) == []
+    lines = {**now, "output": {**now["output"], "result_lines": True}}
+    assert changes(before, lines) == ["output.result_lines"]
+
+
+def test_roots_of_files_are_relative_to_the_job_file_and_part_of_the_identity(tmp_path: Path) -> None:
+    plain = load_job(job_file(tmp_path))
+    assert "files" not in identity(plain)["source"], "as in runs that began before there was such a key"
+    given = ["source.files.roots=[img, '../{key}', 's3://b/{date}', /abs/x]"]
+    rooted = load_job(job_file(tmp_path), given)
+    assert changes(identity(plain), identity(rooted)) == ["source.files.max_bytes", "source.files.roots"]
+    assert resolve(rooted, datetime.date(2026, 1, 2), "k").source.files.roots == (
+        f"{tmp_path}/img",
+        f"{tmp_path.parent}/k",
+        "s3://b/2026-01-02",
+        "/abs/x",
+    )
+
+
+@pytest.mark.parametrize(
+    "root", ["http://x.y/img", "HTTPS://x.y/img", "simplecache::s3://b/img", "zip://*::a.zip", "", " "]
+)
+def test_roots_below_which_nobody_can_tell_what_lies_are_refused(tmp_path: Path, root: str) -> None:
+    with pytest.raises(ConfigError, match=r"source\.files\.roots: (must be a local folder|an empty name)"):
+        load_job(job_file(tmp_path, source={"path": "rows.csv", "files": {"roots": ["img", root]}}))
 
 
 @pytest.mark.parametrize("levels", [201, 5_000])

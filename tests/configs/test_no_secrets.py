@@ -38,6 +38,8 @@ def refusal(folder: Path, *overrides: str) -> str:
         (f"provider.base_url=https://example.com/v1?key={SECRET}", "provider.base_url: the URL holds"),
         (f"source.path=https://user:{SECRET}@example.com/x.csv", "source.path: the URL holds"),
         (f"source.path=https://example.com/x.csv?X-Amz-Signature={SECRET}", "source.path: the URL holds"),
+        (f"source.files.roots=[img, 's3://KEY:{SECRET}@bucket/img']", "source.files.roots: the URL holds"),
+        (f"source.files.roots=['https://user:{SECRET}@example.com/']", "source.files.roots: must be a local"),
         (f"output.path=s3://KEY:{SECRET}@bucket/out", "output.path: the URL holds"),
     ],
 )

@@ -103,8 +103,8 @@ def test_a_number_without_a_bound_on_either_side_is_seen_here() -> None:
 def test_every_key_at_its_largest_works(workspace: Workspace) -> None:
     schema = Job.model_json_schema()
     for key, kind, choice in keys(schema, schema["$defs"]):
-        # To wait for a month takes a month; a budget needs a price, and has tests of its own.
-        if not key.startswith(("source.csv", "provider", "poll", "budget")):
+        # To wait for a month takes a month; a budget and a deadline need a price, and have tests of their own.
+        if not key.startswith(("source.csv", "provider", "poll", "budget", "deadline")):
             workspace.change(key, choice["maximum"] if kind == "number" else "3650d")
     receipt = workspace.run()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}

@@ -10,7 +10,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from configs.load import load_job
-from configs.request import ROOT, RunRequest, job_files, job_path, provider_names
+from configs.request import ROOT, RunRequest, job_choices, job_path, provider_names
 from flows.enrich import enrich
 
 QUICKSTART = "configs/jobs/quickstart.yaml"
@@ -22,8 +22,8 @@ def form() -> dict[str, Any]:
 
 
 def test_the_job_is_a_choice_of_the_job_files(form: dict[str, Any]) -> None:
-    assert form["job"]["enum"] == job_files()
-    assert QUICKSTART in job_files()
+    assert form["job"]["enum"] == job_choices()
+    assert QUICKSTART in form["job"]["enum"]
 
 
 def test_the_choices_are_looked_up_when_the_form_is_made(
@@ -32,7 +32,19 @@ def test_the_choices_are_looked_up_when_the_form_is_made(
     (tmp_path / "configs/jobs").mkdir(parents=True)
     (tmp_path / "configs/jobs/new.yaml").touch()
     monkeypatch.setattr("configs.request.ROOT", tmp_path)
+    monkeypatch.setenv("NIGHTMAIL_JOBS_URL", str(tmp_path / "configs/jobs"))
     assert parameter_schema(enrich).properties["job"]["enum"] == ["configs/jobs/new.yaml"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x.yml").touch()
+    monkeypatch.setenv("NIGHTMAIL_JOBS_URL", str(tmp_path / "other"))
+    monkeypatch.setattr("configs.request.ROOT", ROOT)
+    assert parameter_schema(enrich).properties["job"]["enum"] == [str(tmp_path / "other/x.yml")]
+
+
+def test_jobs_in_an_object_store_are_asked_for_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTMAIL_JOBS_URL", "s3://no-such-bucket/jobs")
+    field = parameter_schema(enrich).properties["job"]
+    assert (field["type"], "enum" in field) == ("string", False)
 
 
 def test_the_provider_is_a_choice_of_those_a_job_file_knows(form: dict[str, Any]) -> None:

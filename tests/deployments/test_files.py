@@ -49,6 +49,31 @@ def test_what_waits_for_health_waits_for_something_that_has_a_check(services: di
                 assert not healthy or "test" in services[other]["healthcheck"], f"{name} waits for {other}"
 
 
+def healthy_before(services: dict[str, Any], name: str) -> set[str]:
+    """The services that compose sees healthy before it starts this one, over any number of steps."""
+    waits = services[name].get("depends_on", {})
+    conditions = waits if isinstance(waits, dict) else {}
+    healthy = {other for other, how in conditions.items() if how["condition"] == "service_healthy"}
+    return healthy.union(*(healthy_before(services, other) for other in waits))
+
+
+def test_a_service_starts_when_those_that_it_speaks_to_are_healthy(services: dict[str, Any]) -> None:
+    speaks_to: dict[str, set[str]] = {}
+    for name, service in services.items():
+        texts = [*variables(service).values(), *service.get("command", ())]
+        hosts = {host for text in texts for host in re.findall(r"(?://|@)(\w+):\d", str(text))}
+        speaks_to[name] = hosts & set(services)
+        assert speaks_to[name] <= healthy_before(services, name), name
+    assert speaks_to["prefect"] == {"postgres"}
+    assert speaks_to["deploy"] == speaks_to["worker"] == speaks_to["sweep"] == {"prefect", "postgres"}
+    assert speaks_to["dask-worker"] == {"dask"}
+
+
+def test_the_database_is_healthy_once_it_answers_over_tcp(services: dict[str, Any]) -> None:
+    # While it makes the databases it answers on its socket, and is stopped again.
+    assert "--host" in services["postgres"]["healthcheck"]["test"]
+
+
 def test_every_variable_of_ours_is_read_by_the_code(services: dict[str, Any]) -> None:
     code = "".join(
         file.read_text() for room in ("flows", "tasks", "configs") for file in (ROOT / room).rglob("*.py")
@@ -99,7 +124,7 @@ def test_no_password_has_a_default(services: dict[str, Any]) -> None:
 def test_the_image_is_made_as_it_should_be() -> None:
     lines = [line for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
     words = [line.split()[0] for line in lines]
-    assert "--require-hashes" in DOCKERFILE
+    assert "pip install --no-deps --require-hashes" in DOCKERFILE
     assert words.index("USER") > max(i for i, word in enumerate(words) if word in ("COPY", "RUN"))
     for line in lines:
         if line.startswith(("CMD", "ENTRYPOINT")):  # exec form: a shell would keep SIGTERM for itself
@@ -128,3 +153,11 @@ def kubernetes() -> dict[str, Any]:
 def test_the_pool_of_pods_asks_for_what_it_says(kubernetes: dict[str, Any]) -> None:
     wanted = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(kubernetes["job_configuration"])))
     assert wanted == set(kubernetes["variables"]["properties"])
+
+
+def test_how_many_pods_is_said_of_the_job_and_not_of_the_pod(kubernetes: dict[str, Any]) -> None:
+    job = kubernetes["job_configuration"]["job_manifest"]["spec"]
+    assert (job["parallelism"], job["completions"]) == (1, 1)
+    assert not {"parallelism", "completions"} & set(
+        job["template"]["spec"]
+    )  # an API server drops them, or refuses

@@ -42,7 +42,7 @@ def test_a_pod_gets_the_settings_of_pool_and_deployment(
     (deployment,) = (
         entry
         for entry in yaml.safe_load((FOLDER / "prefect.yaml").read_text())["deployments"]
-        if entry["name"] == "nightly"
+        if entry["name"] == "ad-hoc"
     )
     made = asyncio.run(
         Pod.from_template_and_values(template, {**deployment["work_pool"]["job_variables"], "secret": "keys"})

@@ -27,7 +27,7 @@ def readme() -> list[Block]:
 @pytest.fixture(scope="session")
 def yaml_blocks() -> dict[str, str]:
     """Every example job of the documentation, by page and number."""
-    pages = ("README.md", "configs/README.md", "deployments/README.md")
+    pages = ("README.md", "configs/REFERENCE.md", "configs/README.md", "deployments/README.md")
     numbered = ((page, number, block) for page in pages for number, block in enumerate(blocks(page)))
     return {f"{page}#{number}": block.text for page, number, block in numbered if block.language == "yaml"}
 

@@ -27,38 +27,60 @@ def job_keys() -> str:
 
 
 def commands() -> str:
-    """Every command with its line of help, then every option, from the command line itself."""
+    """Every command with the first paragraph of its help, from the command line itself."""
+    lines = ["| command | what it does |", "|---|---|"]
+    for name, command, arguments in _commands():
+        values = [(argument.names[0].removeprefix("--").upper(), argument.required) for argument in arguments]
+        usage = [name, *(value if required else f"[{value}]" for value, required in values)]
+        lines.append(f"| `nightmail {' '.join(usage)}` | {_cell(command.help.split(_PARAGRAPH)[0])} |")
+    return "\n".join(lines) + "\n"
+
+
+def options() -> str:
+    """Every option and the commands that have it, from the command line itself."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, command, arguments in _commands():
+        for argument in command.assemble_argument_collection():
+            if argument.names not in [each.names for each in arguments]:
+                flags = ", ".join(f"`{flag}`" for flag in argument.names)
+                found.setdefault((flags, _default_of(argument)), []).append(name)
+    lines = ["| option | of | what it does |", "|---|---|---|"]
+    lines += [f"| {flags} | {', '.join(names)} | {text} |" for (flags, text), names in found.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _commands() -> Iterator[tuple[str, Any, list[Any]]]:
+    """Name, command and positional arguments, by name."""
     from flows.cli.main import app
 
-    lines = ["| command | what it does |", "|---|---|"]
-    options: dict[tuple[str, str], list[str]] = {}
     for name in sorted(word for word in app if not word.startswith("-")):
-        usage = [name]
-        for argument in app[name].assemble_argument_collection():
-            positional = argument.field_info.kind is argument.field_info.POSITIONAL_OR_KEYWORD
-            value = argument.names[0].removeprefix("--").upper()
-            if positional:
-                usage.append(value if argument.required else f"[{value}]")
-                continue
-            flags = ", ".join(f"`{flag}`" for flag in argument.names)
-            options.setdefault((flags, _default_of(argument)), []).append(name)
-        lines.append(f"| `nightmail {' '.join(usage)}` | {_cell(app[name].help)} |")
-    lines += ["", "| option | of | what it does |", "|---|---|---|"]
-    lines += [f"| {flags} | {', '.join(names)} | {text} |" for (flags, text), names in options.items()]
-    return "\n".join(lines) + "\n"
+        arguments = app[name].assemble_argument_collection()
+        kinds = [(argument, argument.field_info) for argument in arguments]
+        yield name, app[name], [each for each, info in kinds if info.kind is info.POSITIONAL_OR_KEYWORD]
 
 
 def output_columns() -> str:
     """The columns that a run adds, with their types."""
     import pyarrow as pa
 
-    from tasks.stages.output_columns import typed_columns
+    from tasks.stages.output_columns import BY_CHOICE, typed_columns
 
     lines = ["| column | type | what it holds |", "|---|---|---|"]
-    for column, kind in typed_columns(pa.string(), pa.struct([])):
-        type_name = "struct" if pa.types.is_struct(kind) else str(kind)
+    for column, kind in typed_columns(pa.string(), pa.struct([]), BY_CHOICE):
+        type_name = _type_name(kind)
         lines.append(f"| `llm_{column.name}` | {type_name} | {column.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _type_name(kind: Any) -> str:
+    """An Arrow type, of structs their fields' names alone."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return f"list of {_type_name(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"struct ({', '.join(field.name for field in kind)})" if kind.num_fields else "struct"
+    return str(kind)
 
 
 def row_statuses() -> str:
@@ -81,6 +103,16 @@ def receipt_fields() -> str:
 
     schema = Receipt.json_schema()
     lines = ["| field | type | meaning |", "|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in _fields("", schema, schema["$defs"])]
+    return "\n".join(lines) + "\n"
+
+
+def statistics_fields() -> str:
+    """The figures of statistics, from the JSON Schema of their model."""
+    from tasks.usage.document import Figures
+
+    schema = Figures.json_schema()
+    lines = ["| figure | type | meaning |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in _fields("", schema, schema["$defs"])]
     return "\n".join(lines) + "\n"
 
@@ -115,10 +147,11 @@ def estimates() -> str:
 
 
 _CODE = re.compile(r"`[^`]*`")
+_PARAGRAPH = "\n\n"
 _MEANINGS = {  # for keys that the model does not describe
     "prompt.endpoint": "The provider's endpoint for the rows.",
     "prompt.system": "The system message; a template.",
-    "prompt.user": "What is asked; a template. A list holds content parts (text, image_url), whose texts are templates.",
+    "prompt.user": "What is asked; a template. A list holds content parts (text, image_url; image and file for the files in a column), whose texts are templates.",
     "prompt.messages[].role": "Who says it.",
     "prompt.messages[].content": "What is said; a template, or a list of content parts.",
     "provider.name": "Which provider this section is for.",
@@ -133,16 +166,19 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "commands": commands,
         "output-columns": output_columns,
         "row-statuses": row_statuses,
+    },
+    "configs/REFERENCE.md": {
+        "options": options,
         "receipt-fields": receipt_fields,
-        "cell-rules": cell_rules,
+        "statistics-fields": statistics_fields,
         "providers": providers,
     },
-    "configs/README.md": {"job-keys": job_keys},
+    "configs/README.md": {"job-keys": job_keys, "cell-rules": cell_rules},
 }
 
 
 # Takes seconds to make: written with the others, and checked line by line by the tests that measure it anyway.
-MEASURED: dict[str, dict[str, Callable[[], str]]] = {"README.md": {"estimates": estimates}}
+MEASURED: dict[str, dict[str, Callable[[], str]]] = {"configs/REFERENCE.md": {"estimates": estimates}}
 
 
 def current(page: str, text: str, *, measured: bool = False) -> str:
@@ -205,7 +241,12 @@ def _fields(prefix: str, model: Mapping[str, Any], defs: Mapping[str, Any]) -> I
 
 def _first(models: list[Mapping[str, Any]]) -> str:
     return (
-        str(models[0].get("description", "")).split("\n")[0]
+        str(models[0].get("description", ""))
+        .split(_PARAGRAPH)[0]
+        .replace("\n", " ")
+        .split(". ")[0]
+        .rstrip(".")
+        + "."
         if len(models) == 1
         else "Who answers; the embedded service unless told."
     )

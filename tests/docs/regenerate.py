@@ -1,4 +1,4 @@
-"""`python tests/docs/regenerate.py`: bring the references in README.md and configs/README.md up to the code.
+"""`python tests/docs/regenerate.py`: bring the tables in README.md, configs/REFERENCE.md and configs/README.md up to the code.
 
 With `--check` nothing is written, and the exit code is 1 when a page is behind.
 """

@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from configs.load import load_job
-from rigs.pages import Block
+from configs.providers.openai import OpenAIProvider
+from rigs.pages import Block, blocks, other_services
 
 _BOOTSTRAP = "python3 deployments/bootstrap.py "
-_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, root: Path, readme: list[B
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_API", "NIGHTMAIL_"))}
     environ |= {"PATH": path, "NIGHTMAIL_HOME": str(folder / ".nightmail")}
     done = subprocess.run(
-        ["bash", "-euxc", commands], cwd=folder, env=environ, capture_output=True, text=True, timeout=300
+        ["bash", "-euxc", commands], cwd=folder, env=environ, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout
@@ -54,13 +57,19 @@ def test_commands_show_what_readme_shows(session: tuple[Path, str], readme: list
 
 
 @pytest.mark.slow
-def test_python_example_runs_on_the_output(session: tuple[Path, str], readme: list[Block]) -> None:
+@pytest.mark.parametrize("reader", ["pandas", "duckdb", "polars"])
+def test_python_examples_run_on_the_output(
+    session: tuple[Path, str], readme: list[Block], reader: str
+) -> None:
+    pytest.importorskip(reader)
     folder, _ = session
-    (example,) = [block.text for block in readme if block.language == "python"]
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert "succeeded" in done.stdout, done.stderr
+    examples = [block.text for block in readme if block.language == "python" and reader in block.text]
+    assert examples
+    for example in examples:
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=300
+        )
+        assert "succeeded" in done.stdout, done.stderr
 
 
 def test_example_jobs_are_valid(yaml_blocks: dict[str, str], tmp_path: Path) -> None:
@@ -71,6 +80,45 @@ def test_example_jobs_are_valid(yaml_blocks: dict[str, str], tmp_path: Path) -> 
         load_job(file)
 
 
+def test_sections_of_jobs_are_valid(tmp_path: Path) -> None:
+    """Blocks that show one section of a job file or two, e.g. what a prompt of pictures looks like."""
+    texts = [block.text for block in blocks("configs/README.md") if block.language == "text"]
+    found = [text for text in texts if re.match(r"(?:source|prompt): *(?:\{|$)", text, re.MULTILINE)]
+    assert len(found) >= 2
+    (tmp_path / "images").mkdir()
+    for text in found:
+        job = {
+            "name": "shown",
+            "source": {"path": "rows.csv"},
+            "prompt": {"model": "m", "user": "hi"},
+            "output": {"path": "out"},
+        }
+        file = tmp_path / "job.yaml"
+        file.write_text(yaml.safe_dump({**job, **yaml.safe_load(text)}), encoding="utf-8")
+        load_job(file)
+
+
+def test_sections_for_other_services_are_valid(tmp_path: Path) -> None:
+    """Each with its own key, and at its own address."""
+    services = [*other_services()]
+    assert {"Groq", "Together"} <= {service.name for service in services}
+    assert len({service.provider["base_url"] for service in services}) == len(services)
+    for service in services:
+        job = {
+            "name": "shown",
+            "source": {"path": "rows.csv"},
+            "prompt": {"model": "m", "user": "hi"},
+            "provider": service.provider,
+            "limits": service.limits,
+            "output": {"path": "out"},
+        }
+        file = tmp_path / "job.yaml"
+        file.write_text(yaml.safe_dump(job), encoding="utf-8")
+        provider = load_job(file).provider
+        assert isinstance(provider, OpenAIProvider)
+        assert provider.api_key_env != OpenAIProvider.default_key_variable(), service.name
+
+
 def test_sample_jobs_are_valid(root: Path) -> None:
     for file in (root / "configs" / "jobs").glob("*.yaml"):
         load_job(file)
@@ -78,5 +126,13 @@ def test_sample_jobs_are_valid(root: Path) -> None:
 
 def test_links_between_pages_lead_somewhere(root: Path) -> None:
     for page in (*root.glob("*.md"), *root.glob("*/README.md")):
-        for link in _LINK.findall(page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for link, section in _LINK.findall(page.read_text(encoding="utf-8")):
+            target = page.parent / link if link else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not section or section in _sections(target), f"{page.name}: {link}#{section}"
+
+
+def _sections(page: Path) -> list[str]:
+    """What links to the page's headings end in, as GitHub makes it."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]

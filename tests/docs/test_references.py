@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 
-@pytest.mark.parametrize("page", ["README.md", "configs/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "configs/REFERENCE.md", "configs/README.md"])
 def test_references_are_current(page: str, references: ModuleType, root: Path) -> None:
     text = (root / page).read_text(encoding="utf-8")
     assert text == references.current(page, text), "run: python tests/docs/regenerate.py"
@@ -20,6 +20,7 @@ def test_every_job_key_and_every_option_says_what_it_means(references: ModuleTyp
         for make in (
             references.job_keys,
             references.commands,
+            references.options,
             references.output_columns,
             references.receipt_fields,
         )

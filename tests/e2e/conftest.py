@@ -1,12 +1,9 @@
-"""A deployed installation and a browser."""
+"""A deployed installation."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +12,6 @@ from rigs.installation import Installation, T, Until
 from rigs.postgres import MakeDatabase
 from rigs.prefect_server import PrefectServer, StartPrefectServer
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FAST = {  # what a night takes hours for happens in seconds
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_SCHEDULER_DEPLOYMENT_BATCH_SIZE": "10",
@@ -64,19 +57,3 @@ def until(installation: Installation) -> Until:
         return answer
 
     return ask
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright."""
-    if CHROMIUM is None:
-        if os.environ.get("NIGHTMAIL_TEST_BROWSER") == "required":
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=options)
-        yield browser
-        browser.close()

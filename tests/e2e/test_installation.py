@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from configs.options import options
 from configs.request import RunRequest
@@ -39,14 +38,9 @@ def site(installation: Installation, prefect_client: SyncPrefectClient) -> Insta
             "backfilled": "",
             "refused": "row_error:400",
         }.items():
-            installation.job(job, faults)
+            schedule = {"cron": "* * * * *"} if job == "nightly-letters" else None
+            installation.job(job, faults, schedule=schedule)
         installation.rows(YESTERDAY.isoformat())
-        file = installation.checkout / "deployments/prefect.yaml"
-        tree = yaml.safe_load(file.read_text())
-        nightly = next(entry for entry in tree["deployments"] if entry["name"] == "nightly")
-        nightly["parameters"] = {"job": "configs/jobs/nightly-letters.yaml"}
-        nightly["schedules"][0] |= {"cron": "* * * * *", "active": True}
-        file.write_text(yaml.safe_dump(tree))
         installation.deploy()
         installation.start_worker()
     return installation
@@ -79,7 +73,7 @@ def test_a_second_deploy_changes_nothing(site: Installation) -> None:
 def test_the_commands_of_the_page_about_deploying_work(site: Installation) -> None:
     page = (site.checkout / "deployments/README.md").read_text(encoding="utf-8")
     printed = site.type("".join(re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)))
-    assert "deployment enrich/nightly" in printed
+    assert "deployment enrich/nightly-letters" in printed
     assert "quickstart by-hand" in printed
     assert "200 rows" in printed
     (published,) = (site.checkout / "out/_trial/quickstart/by-hand").glob("*.parquet")
@@ -89,7 +83,7 @@ def test_the_commands_of_the_page_about_deploying_work(site: Installation) -> No
 def test_the_nightly_run_starts_by_itself_and_buys_a_night_once(
     site: Installation, prefect_client: SyncPrefectClient, until: Until
 ) -> None:
-    nightly = prefect_client.read_deployment_by_name("enrich/nightly")
+    nightly = prefect_client.read_deployment_by_name("enrich/nightly-letters")
 
     def runs() -> list[FlowRun]:
         return [

@@ -7,8 +7,12 @@ where it is not 200 `{"status_code"}`, comes in the place of that.
 `odd` names deviations, each seen at some service in the field:
 
     no_metadata no_input_id after_ignored value_list no_file_list no_cancel no_delete refuses_expiry     calls
+    any_key any_endpoint any_line any_window one_of_equals oldest_first cancels_ended keeps_deleted
     uppercase unknown_status iso_times null_counts job_wrapper no_expiry text_type           objects
     body_as_string no_error_key no_newline empty_error_file failed_in_output doubled reversed no_role   result files
+    no_cut_rows
+
+and `short_windows`, which is none: batches may be given seconds, and expire when they are looked at.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ class OpenAIFake(Loopback):
     prefix: ClassVar[str] = "/v1"
     file_id: ClassVar[str] = "file-"
     result_id: ClassVar[str] = "file-"
+    purpose: ClassVar[str] = "batch"
     endpoints: ClassVar[frozenset[str]] = frozenset(
         {"/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations"}
     )
@@ -70,6 +75,7 @@ class OpenAIFake(Loopback):
         self.files: dict[str, dict[str, Any]] = {}
         self.bytes: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
+        self.hidden: set[str] = set()  # batches that the list does not show
 
     @property
     def url(self) -> str:
@@ -88,7 +94,7 @@ class OpenAIFake(Loopback):
 
     def admits(self, call: Call) -> bool:
         """Whether the key is right."""
-        return call.headers.get("authorization") == f"Bearer {KEY}"
+        return "any_key" in self.odd or call.headers.get("authorization") == f"Bearer {KEY}"
 
     # --- what a test does to it
 
@@ -120,6 +126,8 @@ class OpenAIFake(Loopback):
             good, raw = self._line(request, word)
             counts["total"] += 1
             counts["completed" if good else "failed"] += 1
+            if "no_cut_rows" in self.odd and word in _NEVER_RAN:
+                continue
             if good or self.failed_rows_in_output(word) or "failed_in_output" in self.odd:
                 output += raw * (2 if "doubled" in self.odd else 1)
             else:
@@ -148,7 +156,8 @@ class OpenAIFake(Loopback):
 
     def check_create(self, parameters: dict[str, Any]) -> None:
         """Raise Refused for what it does not take."""
-        if parameters.get("completion_window") != "24h":
+        seconds = "short_windows" in self.odd and re.fullmatch(r"\d+s", parameters["completion_window"])
+        if parameters.get("completion_window") != "24h" and "any_window" not in self.odd and not seconds:
             raise Refused(400, "Invalid value for completion_window: expected '24h'.")
         if parameters.get("output_expires_after") and "refuses_expiry" in self.odd:
             raise Refused(400, "output_expires_after is not supported")
@@ -187,7 +196,7 @@ class OpenAIFake(Loopback):
 
     def on_upload(self, call: Call) -> Reply:
         fields, name, content = _multipart(call)
-        if fields.get("purpose") != "batch" or not name.endswith(".jsonl"):
+        if fields.get("purpose") != self.purpose or not name.endswith(".jsonl"):
             raise Refused(400, "Invalid file format for Batch API. Must be .jsonl")
         if not content.strip():
             raise Refused(400, "Invalid file format: the file is empty.")
@@ -208,7 +217,7 @@ class OpenAIFake(Loopback):
     def on_delete(self, call: Call, file_id: str) -> Reply:
         if "no_delete" in self.odd:
             raise Refused(405, "Method Not Allowed")
-        if self.files.pop(file_id, None) is None:
+        if "keeps_deleted" not in self.odd and self.files.pop(file_id, None) is None:
             raise Refused(404, f"No such File object: {file_id}")
         return Reply({"id": file_id, "object": "file", "deleted": True})
 
@@ -217,6 +226,9 @@ class OpenAIFake(Loopback):
     def on_create(self, call: Call) -> Reply:
         parameters = json.loads(call.body)
         self.check_create(parameters)
+        equal = (batch for batch in self.batches.values() if parameters.items() <= batch.items())
+        if "one_of_equals" in self.odd and (first := next(equal, None)):
+            return self._object(first)
         batch_id, now = f"batch_{uuid.uuid4()}", int(time() + self.skew.total_seconds())
         self.batches[batch_id] = {
             "id": batch_id,
@@ -241,18 +253,24 @@ class OpenAIFake(Loopback):
         batch = self._batch(batch_id)
         if not self.hold and batch["status"] in ("in_progress", "cancelling"):
             before = self._object(batch)
-            self.end(batch_id, "completed" if batch["status"] == "in_progress" else "cancelled")
+            expires = "short_windows" in self.odd and batch["completion_window"].endswith("s")
+            ends = "expired" if expires else "completed"
+            self.end(batch_id, ends if batch["status"] == "in_progress" else "cancelled")
             return before
         return self._object(batch)
 
     def on_list(self, call: Call) -> Reply:
-        return self._page([self.batch_json(batch) for batch in self.batches.values()], call)
+        shown = (batch for name, batch in self.batches.items() if name not in self.hidden)
+        return self._page([self.batch_json(batch) for batch in shown], call)
 
     def on_cancel(self, call: Call, batch_id: str) -> Reply:
         if "no_cancel" in self.odd:
             raise Refused(404, "Not Found")
         batch = self._batch(batch_id)
-        if batch["status"] in ("completed", "failed", "expired", "cancelled"):
+        if (
+            batch["status"] in ("completed", "failed", "expired", "cancelled")
+            and "cancels_ended" not in self.odd
+        ):
             raise Refused(self.cancel_refusal, f"Cannot cancel a batch with status '{batch['status']}'.")
         batch["status"] = "cancelling"
         return self._object(batch)
@@ -273,7 +291,7 @@ class OpenAIFake(Loopback):
 
     def _page(self, rows: list[dict[str, Any]], call: Call) -> Reply:
         """Newest first."""
-        rows = rows[::-1]
+        rows = rows if "oldest_first" in self.odd else rows[::-1]
         after = None if "after_ignored" in self.odd else call.query.get("after")
         start = 1 + [row["id"] for row in rows].index(after) if after else 0
         limit = int(call.query.get("limit", 20))
@@ -312,7 +330,9 @@ class OpenAIFake(Loopback):
         lines = self.bytes.get(batch["input_file_id"], b"").split(b"\n")
         check = InputCheck(endpoint=batch["endpoint"], **self.rules)
         problems = list(check.problems(line + b"\n" for line in lines if line))
-        if batch["endpoint"] not in self.endpoints:
+        if self.odd & {"any_line", "any_endpoint"}:
+            problems = []
+        if batch["endpoint"] not in self.endpoints and "any_endpoint" not in self.odd:
             problems.insert(
                 0, Problem(1, "url_not_found", f"{batch['endpoint']} is no batch endpoint.", "url")
             )
@@ -324,7 +344,7 @@ class OpenAIFake(Loopback):
 
     def _requests(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for line in self.bytes[batch["input_file_id"]].split(b"\n"):
-            if line:
+            if line and ("any_line" not in self.odd or line.endswith(b"}")):
                 yield json.loads(line)
 
     def _line(self, request: dict[str, Any], word: str) -> tuple[bool, bytes]:

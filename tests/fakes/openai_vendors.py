@@ -1,12 +1,15 @@
-"""Two vendors of OpenAI's protocol, each as strict as it documents itself and as odd as it was seen to be."""
+"""Vendors of OpenAI's protocol, each as strict as it documents itself and as odd as it was seen to be."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from fakes.loopback import Call, Refused
+from fakes.loopback import Call, Refused, Reply, Route
 from fakes.openai_fake import KEY, OpenAIFake
+from fakes.played import PlayedReply
+from tasks.stages.validate import Problem
 
 
 class AlibabaFake(OpenAIFake):
@@ -96,3 +99,71 @@ class AzureFake(OpenAIFake):
 
     def batch_json(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {**super().batch_json(batch), "endpoint": None}
+
+
+class GroqFake(OpenAIFake):
+    """Groq: chat alone, below a path of its own, in windows of up to 7 days. https://console.groq.com/docs/batch"""
+
+    prefix = "/openai/v1"
+    endpoints = frozenset({"/v1/chat/completions"})
+    rules: ClassVar[dict[str, Any]] = {"max_requests": 50_000, "max_bytes": 100 << 20}
+    oddities = frozenset({"refuses_expiry"})
+
+    def check_create(self, parameters: dict[str, Any]) -> None:
+        window = re.fullmatch(r"(\d+)([hd])", parameters["completion_window"])
+        if not window or not 24 <= int(window[1]) * {"h": 1, "d": 24}[window[2]] <= 168:
+            raise Refused(400, "completion_window must be between 24h and 7d.")
+        super().check_create({**parameters, "completion_window": "24h"})
+
+
+class TogetherFake(OpenAIFake):
+    """Together: uploads at a path and with a purpose of their own, jobs that know no metadata, no counts, and times as text.
+
+    https://docs.together.ai/reference/upload-file, /reference/batch-create and /docs/inference/batch/manage
+    """
+
+    purpose = "batch-api"
+    endpoints = frozenset({"/v1/chat/completions"})
+    rules: ClassVar[dict[str, Any]] = {"max_requests": 50_000, "max_bytes": 100_000_000}
+    routes: ClassVar[tuple[Route, ...]] = (
+        ("POST", r".*/files/upload", "upload"),
+        *OpenAIFake.routes[1:],
+    )
+
+    def check_upload(self, fields: dict[str, str]) -> None:
+        if set(fields) != {"purpose", "file_name"}:
+            raise Refused(400, "purpose and file_name are required, and nothing else is known")
+
+    def on_create(self, call: Call) -> Reply:
+        return Reply({"job": super().on_create(call).body, "warning": ""}, 201)
+
+    def on_list_files(self, call: Call) -> Reply:
+        """All of them at once, whatever is asked for."""
+        return Reply({"data": [*self.files.values()]})
+
+    def on_list(self, call: Call) -> Reply:
+        """The same, and without an object around them."""
+        return Reply([self.batch_json(batch) for batch in self.batches.values()])
+
+    def fail(self, batch_id: str, problem: Problem) -> None:
+        self.batches[batch_id] |= {"status": "failed", "error": problem.message}
+
+    def batch_json(self, batch: dict[str, Any]) -> dict[str, Any]:
+        kept = ("id", "input_file_id", "endpoint", "output_file_id", "error_file_id")
+        times = {"created_at": batch["created_at"], "job_deadline": batch["expires_at"]}
+        return {
+            **{name: batch[name] for name in kept},
+            **{name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in times.items()},
+            "status": batch["status"].upper(),
+            "error": batch.get("error", ""),
+            "progress": 0,
+        }
+
+    def _line_json(
+        self, request: dict[str, Any], word: str, played: PlayedReply | None
+    ) -> tuple[bool, dict[str, Any]]:
+        good, line = super()._line_json(request, word, played)
+        if good or line["response"] is None:
+            return good, line
+        error = line["response"]["body"]["error"]
+        return False, {"custom_id": line["custom_id"], "error": error}

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def new_case(
     """Factory of cases."""
     made: list[KillableJob] = []
 
-    def make(kind: type[KillableJob] = KillableJob, **options: str) -> KillableJob:
+    def make(kind: type[KillableJob] = KillableJob, **options: Any) -> KillableJob:
         made.append(kind(in_memory / uuid.uuid4().hex[:8], shared_batch_service, harness, **options))
         return made[-1]
 

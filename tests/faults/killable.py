@@ -3,7 +3,8 @@
 A process of its own that has everything imported, forks for every order on stdin and answers on stdout:
 
     {"job": path, "folder": path, "environ": {...}, "how": "kill" | "freeze" | "count", "point": 17, "avoid": [...],
-     "at": a pattern of the point's name, "given": {further parameters of the flow}}
+     "at": a pattern of the point's name, "given": {further parameters of the flow}, "deadline_seconds": since the run began,
+     "range_rows": of a source's ranges, "last_range_waits": for the first batch to be posted}
 
 The points are seams, so that new side effects join by themselves: every ledger transaction (before, after), every file
 opened for writing, made durable, renamed, removed or folder made below `folder`, every HTTP request (before it is sent,
@@ -20,11 +21,13 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpcore2
@@ -33,12 +36,14 @@ import openai.resources
 import pandas as pd
 import sqlalchemy.dialects.sqlite
 
+import configs.deadline
+import tasks.providers.openai.lane
 import tasks.providers.openai.openai
 from configs.errors import NightmailError
 from flows.enrich import enrich
-from tasks import advance
 from tasks.ledger.transactions import Transactions
-from tasks.runs import session
+from tasks.runs import faults, lease, preparation, session
+from tasks.stages import ranges
 from tasks.stages.prompt.tokenizer import count_tokens, encoding_of
 
 _FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}
@@ -57,19 +62,22 @@ class Points:
         self._at = at
         self._avoid = avoid
         self._strike = strike
+        self.posted = threading.Event()
 
     def reach(self, what: str) -> None:
         self.seen.append(what)
+        if what == "reply to POST /v1/batches":
+            self.posted.set()
         due = self._strike_at is not None and len(self.seen) > self._strike_at
         if due and re.match(self._at, what) and not what.startswith(self._avoid):
             self._strike_at = None
             self._strike(what)
 
 
-def install(points: Points, folder: str) -> None:
-    """Hook the seams."""
+def install(points: Points, folder: str, *, batches_hold: bool) -> None:
+    """Hook the seams. Where batches hold, nobody waits here for the end of one that has answered a part."""
     _hook_ledger(points)
-    _hook_http(points)
+    _hook_http(points, batches_hold=batches_hold)
     real_fsync = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -104,7 +112,20 @@ def _hook_ledger(points: Points) -> None:
     Transactions.write = write  # type: ignore[method-assign]
 
 
-def _hook_http(points: Points) -> None:
+def _hook_ranges(points: Points) -> None:
+    """The last range is recorded when a batch is posted, however fast it was prepared."""
+    real = preparation._record
+
+    def record(run: Any, before: Any, *more: Any) -> Any:
+        if before.ranges_prepared == before.ranges - 1:
+            assert points.posted.wait(60), "nothing is posted while ranges are prepared"
+        points.reach("before a range is recorded")
+        return real(run, before, *more)
+
+    preparation._record = record
+
+
+def _hook_http(points: Points, *, batches_hold: bool) -> None:
     real = httpx2.HTTPTransport.handle_request
     looked_at: set[str] = set()
 
@@ -125,7 +146,9 @@ def _hook_http(points: Points) -> None:
                 close()
 
     def ended(response: Any) -> bool:
-        return response.status_code != 200 or json.loads(response.read()).get("status") in _ENDED
+        batch = json.loads(response.read()) if response.status_code == 200 else {"status": "failed"}
+        holds = batches_hold and (batch.get("request_counts") or {}).get("completed")
+        return bool(batch.get("status") in _ENDED or holds)
 
     def handle(self: Any, request: Any) -> Any:
         what = f"{request.method} {request.url.path}"
@@ -146,16 +169,22 @@ def _hook_http(points: Points) -> None:
     httpx2.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
 
 
+def replace(module: ModuleType, name: str, value: Any) -> None:
+    """Set what the module has; a name that moved elsewhere is an error, not a new attribute that nothing reads."""
+    assert hasattr(module, name), f"{module.__name__} has no {name}"
+    setattr(module, name, value)
+
+
 def obey(order: dict[str, Any]) -> int:
     """In the child: run the flow, stopping where told; the exit code of the command line."""
     os.environ.update(order["environ"])
     os.chdir(order["folder"])
     if "lease_seconds" in order:
-        session.LEASE_SECONDS = order["lease_seconds"]
+        replace(lease, "LEASE_SECONDS", order["lease_seconds"])
         # A heartbeat could be frozen inside a transaction, and then nobody gets past SQLite's lock.
-        session._RENEWALS_PER_LEASE = 1e-6  # type: ignore[assignment]
-    advance.fault_delay = lambda *_: timedelta(seconds=0.02)  # type: ignore[assignment]
-    session.pause_length = lambda *_: timedelta(seconds=0.1)  # type: ignore[assignment]
+        replace(lease, "_RENEWALS_PER_LEASE", 1e-6)
+    replace(faults, "fault_delay", lambda *_: timedelta(seconds=0.02))
+    replace(session, "pause_length", lambda *_: timedelta(seconds=0.1))
     how = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(order["how"])
 
     def strike(what: str) -> None:
@@ -166,7 +195,12 @@ def obey(order: dict[str, Any]) -> int:
             os.kill(os.getpid(), how)
 
     points = Points(order.get("point"), order.get("at", ""), tuple(order.get("avoid", ())), strike)
-    install(points, order["folder"])
+    if "deadline_seconds" in order:
+        replace(configs.deadline, "seconds", lambda _: order["deadline_seconds"])
+    replace(ranges, "RANGE_ROWS", order.get("range_rows", ranges.RANGE_ROWS))
+    if order.get("last_range_waits"):
+        _hook_ranges(points)
+    install(points, order["folder"], batches_hold="deadline_seconds" in order)
     try:
         enrich.fn(order["job"], **{"key": "k", **order.get("given", {})})
         code = 0
@@ -203,7 +237,14 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    used_later = (tasks.providers.openai.openai, pd, httpcore2, openai.resources, sqlalchemy.dialects.sqlite)
+    used_later = (
+        tasks.providers.openai.openai,
+        tasks.providers.openai.lane,
+        pd,
+        httpcore2,
+        openai.resources,
+        sqlalchemy.dialects.sqlite,
+    )
     assert all(used_later), "imported, so that a child does not spend its time on them"
     count_tokens("", encoding_of("m"))  # reads the vocabulary, for the same reason
     gc.freeze()  # a child's collections would copy all of it

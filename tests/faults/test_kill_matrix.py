@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rigs.killable_job import KillableJob, ReusingJob
+from rigs.killable_job import KillableJob, PipelinedJob, ReadyRequestsJob, ReusingJob
 
 pytestmark = pytest.mark.slow
 # A request on its way or a rename under way cannot be called back; a transaction half done holds the lock.
 _ALREADY_DONE = ("before POST", "inside the body of POST", "before commit", "os.r", "shutil")
-STRIPES = 8  # so that several processes share the points
+STRIPES = 8  # so that several processes share the points; .ci/run takes every other one, -m soak the rest
+PREPARING_STRIPES = 40  # all of them take half an hour
 
 
 def points_of(case: KillableJob, **order: Any) -> list[tuple[int, str]]:
@@ -38,7 +39,10 @@ def kill_and_go_on(case: KillableJob, point: int, what: str, **order: Any) -> li
     return [case.kind] if killed else []
 
 
-@pytest.mark.parametrize("stripe", range(STRIPES))
+@pytest.mark.parametrize(
+    "stripe",
+    [pytest.param(stripe, marks=pytest.mark.soak if stripe % 2 else ()) for stripe in range(STRIPES)],
+)
 def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None], stripe: int
 ) -> None:
@@ -105,6 +109,111 @@ def test_a_run_that_takes_earlier_answers_over_is_killed_and_comes_to_the_same(
     assert len(killed) >= 0.9 * len(some)
 
 
+def test_a_file_of_requests_that_is_killed_comes_back_whole_and_is_paid_once(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def posted() -> KillableJob:
+        return new_case(kind=ReadyRequestsJob, faults="row_error:500:t-3*2/1")
+
+    points = points_of(posted())
+    # What is its own: rows and lines brought together when they are published. The rest is as of any run.
+    own = [
+        (point, what)
+        for point, what in points
+        if what.endswith((".part", ".jsonl")) and "requests" not in what
+    ]
+    assert len(own) > 3
+    some = sorted({*own[-8:], *points[::25]})
+    killed = [kind for point, what in some for kind in kill_and_go_on(posted(), point, what)]
+    record_property("killed", killed)
+    assert len(killed) >= 0.9 * len(some)
+
+
+class ProcessesJob(KillableJob):
+    """The same, with other processes to merge its chunks."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.tree["execution"] = {"processes": 4}
+        self.write_job()
+
+
+def kill_around_merges(
+    new_case: Callable[..., KillableJob],
+    choose: Callable[[list[tuple[int, str]], list[int]], list[tuple[int, str]]],
+) -> list[str]:
+    points = points_of(new_case(kind=ProcessesJob))
+    adoptions = [point for point, what in points if what.startswith("os.rename chunks.")]
+    assert len(adoptions) == len(KillableJob.PAID)
+    some = choose(points, adoptions)
+    killed = [
+        kind for point, what in some for kind in kill_and_go_on(new_case(kind=ProcessesJob), point, what)
+    ]
+    assert len(killed) >= 0.9 * len(some)
+    return killed
+
+
+def test_a_run_whose_chunks_other_processes_merge_is_killed_and_pays_once(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def few(points: list[tuple[int, str]], adoptions: list[int]) -> list[tuple[int, str]]:
+        return points[adoptions[0] - 1 : adoptions[0] + 2]
+
+    record_property("killed", kill_around_merges(new_case, few))
+
+
+@pytest.mark.soak
+def test_a_run_whose_chunks_other_processes_merge_is_killed_anywhere(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def many(points: list[tuple[int, str]], adoptions: list[int]) -> list[tuple[int, str]]:
+        around = {point for each in adoptions for point in range(each - 2, each + 4)}
+        return [each for each in points if each[0] in around or each[0] % 15 == 0]
+
+    record_property("killed", kill_around_merges(new_case, many))
+
+
+def points_while_preparing(case: KillableJob) -> list[tuple[int, str]]:
+    """The side effects of a run that posts before it has prepared its last range, until then: the rest is as of any run."""
+    points = points_of(case)
+    seen = [what for _, what in points]
+    assert seen.count("before a range is recorded") == PipelinedJob.RANGES
+    last = max(point for point, what in points if what == "before a range is recorded")
+    assert "reply to POST /v1/batches" in seen[:last]
+    return points[: last + 30]
+
+
+@pytest.mark.parametrize(
+    "stripe",
+    [pytest.param(stripe, marks=pytest.mark.soak if stripe else ()) for stripe in range(PREPARING_STRIPES)],
+)
+def test_a_run_killed_while_ranges_are_prepared_and_posted_goes_on_and_pays_once(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None], stripe: int
+) -> None:
+    def pipelined() -> KillableJob:
+        return new_case(kind=PipelinedJob)
+
+    mine = points_while_preparing(pipelined())[stripe::PREPARING_STRIPES]
+    killed = [kind for point, what in mine for kind in kill_and_go_on(pipelined(), point, what)]
+    record_property("killed", killed)
+    assert len(killed) >= 0.9 * len(mine)
+
+
+@pytest.mark.soak
+def test_a_run_killed_while_a_pool_prepares_its_ranges_goes_on_and_pays_once(
+    new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
+) -> None:
+    def pooled() -> KillableJob:
+        return new_case(kind=PipelinedJob, processes=2)
+
+    points = points_while_preparing(pooled())
+    recorded = [point for point, what in points if what == "before a range is recorded"]
+    some = [points[recorded[1]], points[recorded[-1] + 3]]
+    killed = [kind for point, what in some for kind in kill_and_go_on(pooled(), point, what)]
+    record_property("killed", killed)
+    assert len(killed) == len(some)
+
+
 class UnpaidJob(KillableJob):
     """One whose account cannot pay for a row at first: that is no attempt."""
 
@@ -115,7 +224,7 @@ def test_a_run_that_is_killed_in_a_pause_goes_on_and_pays_once(
     new_case: Callable[..., KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
     def unpaid() -> KillableJob:
-        return new_case(kind=UnpaidJob, faults="unpaid:t-3*1")
+        return new_case(kind=UnpaidJob, faults="unpaid:t-3*1/1")
 
     points = points_of(unpaid())
     # From the merge that finds the row unpaid to the follow-up's creation is what this adds to the walk of any run.
@@ -130,8 +239,17 @@ def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
     frozen: list[str] = []
-    for point, what in points_of(new_case())[::12]:
+
+    def one_transfer_at_a_time() -> (
+        KillableJob
+    ):  # another thread would be frozen inside a transaction now and then
         case = new_case()
+        case.tree["execution"] = {"transfers": 1}
+        case.write_job()
+        return case
+
+    for point, what in points_of(one_transfer_at_a_time())[::12]:
+        case = one_transfer_at_a_time()
         first = case.run("freeze", point, lease_seconds=0.2, avoid=_ALREADY_DONE)
         if not first["stopped"]:
             continue
@@ -149,11 +267,11 @@ def test_a_frozen_run_that_lost_its_lease_writes_nothing_when_it_wakes(
 
 
 def snapshot(case: KillableJob) -> tuple[dict[str, bytes], dict[str, int], list[str]]:
-    """Ledger, run folder, output and provider as they are."""
+    """Ledger, run folder, output and provider as they are, but for what waits to be adopted: without the lease nobody does."""
     files = {
         str(p): p.read_bytes()
         for p in sorted(case.folder.rglob("*"))
-        if p.is_file() and "ledger" not in p.name
+        if p.is_file() and "ledger" not in p.name and "unfinished" not in p.parts
     }
     return files, case.paid(), case.files_left()
 

@@ -79,7 +79,7 @@ def test_a_provider_that_counts_more_than_it_gives_stops_every_run_over_one_purc
 def test_rows_without_a_line_or_a_count_are_asked_again_once(
     new_case: Callable[..., KillableJob], how: str
 ) -> None:
-    case = new_case(faults="missing_lines*1,null_counts")
+    case = new_case(faults="missing_lines*1/1,null_counts")
     interrupted(case, how)
     assert case.run()["exit"] == 0, case.log
     case.check(asked_twice=None)

@@ -117,7 +117,7 @@ def test_a_finished_run_asks_with_other_params_and_nobody_else_is_asked(cut: Wor
 def test_one_that_is_interrupted_goes_on_with_the_params_that_it_was_told(
     cut: Workspace, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Any]
 ) -> None:
-    from flows import enrich as flow
+    from tasks import enrich as flow
 
     def stop(*_: object) -> None:
         raise Stop

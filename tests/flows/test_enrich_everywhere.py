@@ -8,7 +8,6 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from configs.providers.alibaba import AlibabaProvider
 from fakes.contract import STAGES, EmbeddedStage, Stage
 from rigs.interrupted import stopped_after_submitting
 from rigs.ledger_files import lose
@@ -34,13 +33,9 @@ def letters(workspace: Workspace) -> Workspace:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_same_job_gives_the_same_columns_everywhere(
-    letters: Workspace, stages: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch, name: str
+    letters: Workspace, stages: Callable[[str], Stage], at_once: Callable[[Stage], Stage], name: str
 ) -> None:
-    stage = stages(name)
-    stage.renew()
-    stage.fake.hold = False  # batches end when they are looked at
-    monkeypatch.setenv(stage.key_variable, stage.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)  # a minute is long for a test
+    stage = at_once(stages(name))
     letters.tree["provider"] = stage.settings.model_dump(mode="json")
     before = stage.created()
     receipt = letters.run()
@@ -56,13 +51,13 @@ def test_the_same_job_gives_the_same_columns_everywhere(
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_run_whose_ledger_was_lost_is_the_same_run_and_buys_nothing_anywhere(
-    letters: Workspace, stages: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch, name: str
+    letters: Workspace,
+    stages: Callable[[str], Stage],
+    at_once: Callable[[Stage], Stage],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
-    stage = stages(name)
-    stage.renew()
-    stage.fake.hold = False
-    monkeypatch.setenv(stage.key_variable, stage.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
+    stage = at_once(stages(name))
     letters.tree["provider"] = stage.settings.model_dump(mode="json")
     stopped_after_submitting(letters, monkeypatch)
     created, run_id = stage.created(), letters.run_id
@@ -84,17 +79,13 @@ CLOCKS = [
 def test_a_lost_reply_a_damaged_download_and_a_wrong_clock_there_cost_time_and_nothing_else(
     letters: Workspace,
     stages: Callable[[str], Stage],
-    monkeypatch: pytest.MonkeyPatch,
+    at_once: Callable[[Stage], Stage],
     fast_faults: None,
     name: str,
     hours: int,
 ) -> None:
-    stage = stages(name)
-    stage.renew()
-    stage.fake.hold = False
+    stage = at_once(stages(name))
     stage.fake.skew = timedelta(hours=hours)
-    monkeypatch.setenv(stage.key_variable, stage.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
     letters.tree["provider"] = stage.settings.model_dump(mode="json")
     created = stage.created()
     stage.fault("create", "drop_reply")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from configs.providers.alibaba import AlibabaProvider
 from configs.providers.openai import OpenAIProvider
 from fakes.contract import STAGES, Stage, VendorStage
 from fakes.openai_fake import OpenAIFake
@@ -130,17 +129,13 @@ def openai(request: pytest.FixtureRequest) -> Stage:
 def test_what_becomes_of_answers_that_are_not_as_they_should_be(
     workspace: Workspace,
     stages: Callable[[str], Stage],
+    at_once: Callable[[Stage], Stage],
     openai: Stage,
-    monkeypatch: pytest.MonkeyPatch,
     fast_faults: None,
     voice: Voice,
 ) -> None:
-    stage = openai if voice.stage == "openai" else stages(voice.stage)
-    stage.renew()
-    stage.fake.hold = False
+    stage = at_once(openai if voice.stage == "openai" else stages(voice.stage))
     stage.fake.replies.play(voice.replies())
-    monkeypatch.setenv(stage.key_variable, stage.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
     workspace.tree |= {"provider": stage.settings.model_dump(mode="json"), "retry": {"max_attempts": 2}}
     workspace.tree["prompt"] |= {"endpoint": voice.endpoint, "schema": SCHEMA}
     workspace.source(len(RIGHT), id=list(RIGHT))
@@ -169,15 +164,11 @@ def test_what_becomes_of_answers_that_are_not_as_they_should_be(
 def test_a_schema_as_people_have_it_is_taken_everywhere(
     workspace: Workspace,
     stages: Callable[[str], Stage],
-    monkeypatch: pytest.MonkeyPatch,
+    at_once: Callable[[Stage], Stage],
     schema: dict[str, Any],
     name: str,
 ) -> None:
-    stage = stages(name)
-    stage.renew()
-    stage.fake.hold = False
-    monkeypatch.setenv(stage.key_variable, stage.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
+    stage = at_once(stages(name))
     workspace.tree["provider"] = stage.settings.model_dump(mode="json")
     workspace.change("prompt.schema", json.loads(json.dumps(schema)))
     workspace.source(2)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from configs.errors import ConfigError
 from configs.load import load_job
 from rigs.workspace import Workspace
 from tasks.runs.session import shard_limits
@@ -92,3 +93,16 @@ def test_conversations_whose_content_is_text_or_a_list_are_asked_as_they_are(wor
     assert [[json.loads(each) for each in row] for row in contents] == [
         [m["content"] for m in each] for each in said
     ]
+
+
+def test_numbers_of_each_row_in_params_are_refused_as_text_and_sent_as_numbers(workspace: Workspace) -> None:
+    lines = [{"id": "a", "temp": 0.2, "seed": 7}, {"id": "b", "temp": 0.9, "seed": 8}]
+    (workspace.folder / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    workspace.change("source", {"path": "rows.jsonl", "key": "id"})
+    workspace.change("prompt.user", "hi")
+    workspace.change("prompt.params", {"temperature": "{{ temp }}", "seed": "{{ seed }}"})
+    with pytest.raises(ConfigError, match=r"params.seed: .* a whole number is due; end it in a filter"):
+        workspace.run()
+    workspace.change("prompt.params", {"temperature": "{{ temp | float }}", "seed": "{{ seed | tojson }}"})
+    workspace.run()
+    assert workspace.statuses() == {"succeeded": 2}, "the service refuses text there"

@@ -20,6 +20,7 @@ from rigs.vendor_fakes import GeminiWorkspace, poor_answers_asked_again
 from rigs.workspace import Workspace
 from tasks.local_batch.faults.corrupt_answers import AWKWARD
 from tasks.orchestration.reporters import reporting_to
+from tasks.providers.gemini.replies import key_in
 
 SCHEMA = {
     "type": "object",
@@ -46,8 +47,8 @@ def once(letters: GeminiWorkspace, postings: list[str]) -> None:
     """Every row came out once, and the service was given these batches, each of them once."""
     assert letters.column("id") == [f"t-{n}" for n in range(10)]
     run = letters.ledger.latest_run("letters", "k")
-    names = [batch.display_name for batch in letters.fake.batches.values()]
-    assert Counter(names) == Counter(f"nightmail/{run.id}/{posting}" for posting in postings)
+    keys = [key_in(batch.display_name) for batch in letters.fake.batches.values()]
+    assert Counter(keys) == Counter(f"{run.id}/{posting}" for posting in postings)
 
 
 def posted(letters: GeminiWorkspace) -> list[int]:

@@ -9,18 +9,25 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+import yaml
 
 from configs.options import options
 from configs.request import RunRequest
 from flows.cancel import cancel
 from flows.enrich import enrich
+from rigs.dask_cluster import DaskServers
 from rigs.deployed import Deployed
-from rigs.prefect_server import logged, steps_of
+from rigs.prefect_server import PrefectServer, logged, steps_of
+from rigs.s3 import S3Prefix
+from rigs.workspace import everything_once
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(deployed: Deployed) -> None:
+def test_a_run_with_naps_has_a_name_a_message_a_tag_and_one_artifact_of_each_kind(
+    deployed: Deployed, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTMAIL_LOG", "json")
     workspace = deployed.workspace
     workspace.change("timezone", "Asia/Tokyo")
     workspace.change("limits", {"max_requests": 5})
@@ -28,7 +35,7 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     # Long enough that it can be looked at while it sleeps.
     workspace.change("poll", {"first_seconds": 10, "max_seconds": 10})
     run = deployed.start(
-        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False),
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False, tags=["team"]),
         job=workspace.write(),
         date="2026-11-21",
     )
@@ -38,10 +45,18 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     )
     wake = napping.state.state_details.scheduled_time.astimezone(ZoneInfo("Asia/Tokyo"))
     assert napping.name == "letters 2026-11-21"
-    assert napping.state.message.startswith(f"0/2 batches done, next look {wake:%H:%M}")
+    assert napping.state.message.startswith(f"0/2 batches done, 0/10 rows, next look {wake:%H:%M}; ")
+    assert (
+        f"batches: {prefect_server.url.removesuffix('/api')}/artifacts/key/batches-letters"
+        in napping.state.message
+    )
+    assert set(napping.tags) == {"team", "0 % done"}
     assert len(json.loads(deployed.artifacts(run)["batches-letters"].data)) == 2
 
-    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    over = deployed.until_over(run)
+    assert over.state.name == "Completed", deployed.log[-3000:]
+    assert over.state.message.startswith(f"10 rows (10 succeeded) to {workspace.folder}/out/letters; cost: ")
+    assert over.tags == ["team"]
     shown = deployed.artifacts(run)
     assert set(shown) == {"progress-letters", "batches-letters", "receipt-letters"}
     table = json.loads(shown["batches-letters"].data)
@@ -52,9 +67,25 @@ def test_a_run_with_naps_has_a_name_a_message_and_one_artifact_of_each_kind(depl
     assert all(row["batch"].startswith("batch_") for row in table)
     assert float(shown["progress-letters"].data) == 100.0
     assert "10 rows" in shown["receipt-letters"].data
-    names = {step.name for step in steps_of(deployed.client, run)}
-    assert {"prepare", "submit chunk 1", "poll chunk 2", "publish"} <= names
+    steps = {step.name: step.state.message for step in steps_of(deployed.client, run) if step.state}
+    assert {"prepare", "submit chunk 1", "poll chunk 2", "publish"} <= set(steps)
+    assert steps["submit chunk 1"].startswith(f"posted batch {table[0]['batch']}: 5 rows in ")
+    assert steps["merge chunk 1"].startswith("merged 5 rows: 5 succeeded; ")
+    told = {f"Sleeping: {napping.state.message}", *filter(None, steps.values())}
+    # What a process says last reaches the server after its flow run has ended.
+    deployed.until(run, lambda _: told <= {text for _, text in logged(deployed.client, run)})
+    assert not [
+        text
+        for _, text in logged(deployed.client, run)
+        if text.startswith(("Finished in state Completed()", "Finished in state Sleeping"))
+    ]
     assert workspace.column("llm_status") == ["succeeded"] * 10
+    # A worker's own lines are among those of its processes.
+    lines = [json.loads(line) for line in deployed.log.splitlines() if line.startswith("{")]
+    assert {"prepare", "submit", "poll", "collect", "merge", "publish"} <= {
+        line.get("step") for line in lines
+    }
+    assert {(line["job"], line["key"]) for line in lines if "step" in line} == {("letters", "2026-11-21")}
     assert "sk-secret" not in deployed.log
 
 
@@ -98,6 +129,20 @@ def test_a_rate_limit_while_polling_is_a_wait_and_no_failure(deployed: Deployed)
     assert "NoneType: None" not in deployed.log
 
 
+def test_on_a_cluster_the_tasks_are_phases_however_many_chunks_there_are(
+    deployed: Deployed, dask_servers: DaskServers
+) -> None:
+    workspace = deployed.workspace
+    workspace.change("limits", {"max_requests": 2})
+    workspace.change("execution", {"engine": "dask", "address": dask_servers.address})
+    run = deployed.start(
+        deployed.deploy(enrich, "ad-hoc", enforce_parameter_schema=False), job=workspace.write(), key="k"
+    )
+    assert deployed.until_over(run).state.name == "Completed", deployed.log[-3000:]
+    assert {step.name for step in steps_of(deployed.client, run)} == {"prepare", "advance", "publish"}
+    everything_once(workspace)
+
+
 def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Deployed) -> None:
     deployment = deployed.deploy(enrich, "form")
     with pytest.raises(httpx.HTTPStatusError) as refused:
@@ -112,6 +157,21 @@ def test_the_form_refuses_a_job_that_is_not_among_the_files(deployed: Deployed) 
     kept = deployed.client.read_deployment(deployment).parameter_openapi_schema["properties"]
     assert "configs/jobs/quickstart.yaml" in kept["job"]["enum"]
     assert kept["job"]["description"] == options(RunRequest)["job"].help
+
+
+def test_a_job_in_a_bucket_needs_nothing_on_the_workers_disk(deployed: Deployed, s3: S3Prefix) -> None:
+    tree = {**deployed.workspace.tree, "source": {"path": "../rows.csv", "key": "id"}}
+    job = f"{s3.url}/jobs/bucket.yaml"
+    s3.fs.pipe_file(job, yaml.safe_dump({**tree, "output": {"path": "../out"}}).encode())
+    s3.fs.pipe_file(f"{s3.url}/rows.csv", b"id,text\na,one\nb,two\n")
+    deployment = deployed.deploy(enrich, "bucket", enforce_parameter_schema=False, parameters={"job": job})
+    environ = {**deployed.environ, **s3.server.environ}
+    run = deployed.client.create_flow_run_from_deployment(
+        deployment, parameters={"key": "k"}, job_variables={"env": environ}
+    )
+    over = deployed.until_over(run.id)
+    assert (over.state.name, over.name) == ("Completed", "letters k"), deployed.log[-3000:]
+    assert [name for name in s3.names("out") if name.endswith(".parquet")]
 
 
 def test_a_dry_run_leaves_its_plan(deployed: Deployed) -> None:
@@ -141,7 +201,7 @@ def test_an_expected_failure_is_one_line(deployed: Deployed) -> None:
     assert over.state.name == "Failed"
     assert over.state.message.startswith("nobody/knows: ")
     assert "tasks/cancel.py" not in deployed.log
-    assert "tasks/runs/session.py" not in deployed.log
+    assert "tasks/runs/opening.py" not in deployed.log
 
 
 def test_a_date_that_was_missed_is_skipped_and_says_how_to_run_it(deployed: Deployed) -> None:

@@ -41,7 +41,7 @@ def held_by_another_process(workspace: Workspace) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("flows.enrich.publish", interrupted)
+        patched.setattr("tasks.enrich.publish", interrupted)
         workspace.run()
     workspace.ledger.claim(workspace.run_id, "elsewhere/0/1/1", 600, lambda _: False)
 

@@ -3,27 +3,42 @@ served are one and the same, whatever went wrong on the way."""
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from configs.clock import SystemClock
 from configs.progress import SilentReporter
+from rigs.clock import JumpingClock
 from rigs.interrupted import stopped_after_submitting
+from rigs.real_time import USAGE, RealTime
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.runs import prices
+from tasks.usage.aggregate import usage_of
+from tasks.usage.document import By
+from tasks.usage.period import Period, zone_of
 
 ROWS = 20
 INPUT_USD, OUTPUT_USD = 3e-6, 7e-6  # a token
+AT_ONCE = 2.5  # times that, by a real-time call
 
 
 @pytest.fixture
 def letters(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, fast_faults: None) -> Workspace:
     """A job of two chunks with a price."""
-    stated = {"prices": [{"model": "m", "input": INPUT_USD * 1e6, "output": OUTPUT_USD * 1e6}]}
-    monkeypatch.setattr(prices, "load_prices", lambda: stated)
+    price = {"model": "m", "input": INPUT_USD * 1e6, "output": OUTPUT_USD * 1e6}
+    at_once = {
+        "model": "m",
+        "lane": "standard",
+        "input": AT_ONCE * price["input"],
+        "output": AT_ONCE * price["output"],
+    }
+    monkeypatch.setattr(prices, "load_prices", lambda: {"prices": [price, at_once]})
     workspace.source(ROWS)
     workspace.change("limits.max_requests", 11)
     return workspace
@@ -44,16 +59,19 @@ def served(workspace: Workspace, key: str) -> dict[str, int]:
     }
 
 
-def reconciles(workspace: Workspace, receipt: dict[str, Any]) -> None:
-    """All four counts of tokens and dollars are one."""
+def reconciles(workspace: Workspace, receipt: dict[str, Any], calls: int = 0) -> None:
+    """All four counts of tokens and dollars are one; so many real-time calls were served beside the batches."""
     key = receipt["key"]
     tokens = served(workspace, key)
+    usd = tokens["input"] * INPUT_USD + tokens["output"] * OUTPUT_USD
+    at_once = {"input": calls * USAGE["prompt_tokens"], "output": calls * USAGE["completion_tokens"]}
+    usd += AT_ONCE * (at_once["input"] * INPUT_USD + at_once["output"] * OUTPUT_USD)
+    tokens = {kind: tokens[kind] + at_once[kind] for kind in tokens}
     batches, out = workspace.batches_of(key), workspace.out
     for kind in ("input", "output"):
         of_batches = sum(getattr(batch, f"{kind}_tokens") or 0 for batch in batches)
         of_rows = sum(out[f"llm_{kind}_tokens"].drop_null().to_pylist())
         assert receipt["tokens"][kind] == of_batches == of_rows == tokens[kind]
-    usd = tokens["input"] * INPUT_USD + tokens["output"] * OUTPUT_USD
     assert receipt["cost_usd"] == pytest.approx(usd, rel=1e-9)
     assert sum(batch.cost_usd or 0.0 for batch in batches) == pytest.approx(usd, rel=1e-9)
     assert sum(out["llm_cost_usd"].to_pylist()) == pytest.approx(usd, rel=1e-9)
@@ -116,6 +134,37 @@ def test_a_cancelled_run_publishes_what_it_paid_for_and_goes_on(
     reconciles(letters, receipt)
 
 
+def test_rows_that_real_time_calls_answer_after_a_deadline(
+    letters: Workspace, real_time: RealTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def due() -> bool:
+        run = letters.ledger.latest_run("letters", "k")
+        posted = letters.batches() if run else ()
+        return len(posted) == 2 and all((each.completed or 0) >= each.requests // 2 for each in posted)
+
+    clock = JumpingClock(due, timedelta(hours=9))
+    monkeypatch.setattr("tasks.enrich.SystemClock", lambda: clock)
+    letters.change("provider.base_url", real_time.url)
+    letters.change("deadline", {"after": "8h", "max_rows": ROWS})
+    letters.faults("hold_after:0.5")
+    real_time.refused = {"Say word 10": 400, "Say word 19": 400}
+    receipt = letters.run()
+    failed = sum(real_time.asked[text] for text in real_time.refused)
+    answered = len(real_time.bodies) - failed
+    assert answered > 5
+    reconciles(letters, receipt, answered)
+    (use,) = receipt["real_time"]
+    by_lane = (
+        AT_ONCE * answered * (USAGE["prompt_tokens"] * INPUT_USD + USAGE["completion_tokens"] * OUTPUT_USD)
+    )
+    assert (use["rows"], use["cost_usd"]) == (answered + failed, pytest.approx(by_lane, rel=1e-9))
+    assert letters.column("llm_lane").count("standard") == answered + failed
+    found = usage_of(letters.ledger, Period(None, None, zone_of("UTC")), By.ACCOUNT)
+    assert found.total.cost_usd == pytest.approx(receipt["cost_usd"], rel=1e-9)
+    assert min(group.figures.cost_usd or 0.0 for group in found.groups) > 0
+    assert pytest.approx(by_lane, rel=1e-9) in [group.figures.cost_usd for group in found.groups]
+
+
 def test_reused_rows_cost_the_run_that_bought_them_and_no_other(letters: Workspace) -> None:
     letters.change("reuse", True)
     first = letters.run(key="first")
@@ -125,3 +174,38 @@ def test_reused_rows_cost_the_run_that_bought_them_and_no_other(letters: Workspa
     assert letters.statuses() == {"reused": ROWS, "succeeded": 3}
     reconciles(letters, second)
     assert second["reused"]["saved_usd"] == pytest.approx(first["cost_usd"], rel=1e-6)  # kept as float32
+
+
+def test_statistics_are_the_sum_of_the_receipts(letters: Workspace) -> None:
+    letters.change("reuse", True)
+    receipts = [letters.run(key="first")]
+    letters.source(ROWS + 3)
+    letters.faults("row_error:400:t-21")
+    receipts.append(letters.run(key="second"))
+    letters.change("name", "notes")
+    letters.change("output.path", "out/notes")
+    letters.faults("expire_after:0.5*1")
+    receipts.append(letters.run(key="third"))
+
+    found = usage_of(letters.ledger, Period(None, None, zone_of("UTC")), By.JOB)
+
+    def total(*path: str) -> float:
+        return sum(functools.reduce(operator.getitem, path, receipt) for receipt in receipts)
+
+    figures = found.total
+    assert figures.batches == total("batches", "posted")
+    for kind in ("input", "output", "cached", "reasoning"):
+        assert getattr(figures.tokens, kind) == total("tokens", kind)
+    assert figures.cost_usd == pytest.approx(total("cost_usd"), rel=1e-9)
+    assert figures.reused.rows == total("reused", "rows") == ROWS
+    assert figures.reused.saved_usd == pytest.approx(total("reused", "saved_usd"), rel=1e-9)
+    # Every row that is answered was answered once; what is not was asked in vain, once for each attempt.
+    answered = sum(receipt["rows"]["succeeded"] for receipt in receipts)
+    batches = letters.all_batches()
+    assert figures.answers == answered == 2 * ROWS + 3 + 2
+    assert figures.requests == sum(batch.requests for batch in batches)
+    assert figures.failures == figures.requests - answered > 1
+    assert {group.name: group.figures.cost_usd for group in found.groups} == {
+        "letters": pytest.approx(receipts[0]["cost_usd"] + receipts[1]["cost_usd"], rel=1e-9),
+        "notes": pytest.approx(receipts[2]["cost_usd"], rel=1e-9),
+    }

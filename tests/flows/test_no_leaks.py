@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from configs.providers.alibaba import AlibabaProvider
 from fakes.contract import STAGES, Stage
 from rigs.command_line import nightmail, until
 from rigs.prefect_server import PrefectServer, latest_run, logged
@@ -22,15 +21,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=[name for name in STAGES if name != "openai"])
 def stage(
-    request: pytest.FixtureRequest, stages: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, stages: Callable[[str], Stage], at_once: Callable[[Stage], Stage]
 ) -> Iterator[Stage]:
     """A vendor that repeats the key in all it says."""
-    made = stages(request.param)
-    made.renew()
-    made.fake.hold = False
+    made = at_once(stages(request.param))
     made.fake.echo = f"Bearer {made.key}"
-    monkeypatch.setenv(made.key_variable, made.key)
-    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)
     yield made
     made.fake.echo = ""
 

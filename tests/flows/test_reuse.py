@@ -394,6 +394,18 @@ def test_what_several_rows_ask_is_asked_once_and_all_get_its_outcome(
     assert posted(workspace, "second") == 2
 
 
+@pytest.mark.parametrize("duplicates", [True, False])
+def test_a_chunks_account_holds_no_more_error_codes_for_rows_that_ask_the_same(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, duplicates: bool
+) -> None:
+    monkeypatch.setattr("tasks.stages.merge.merge_chunk._TOP_ERRORS", 1)
+    workspace.source(6, text=["a", "b", "c", "a", "b", "c"])
+    workspace.change("retry.max_attempts", 1)
+    workspace.change("reuse", {"duplicates": duplicates})
+    workspace.faults("row_error:429:t-0|t-1|t-3|t-4,row_error:500:t-2|t-5")
+    assert [error["rows"] for error in workspace.run()["errors"]] == [4]
+
+
 @pytest.mark.parametrize("endpoint", ["/v1/images/generations", "/v1/videos"])
 def test_answers_that_are_files_are_refused(workspace: Workspace, endpoint: str) -> None:
     workspace.change("reuse", True)

@@ -65,7 +65,7 @@ def test_an_unfinished_trial_is_not_replaced_by_a_changed_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("flows.enrich.publish", interrupted)
+        patched.setattr("tasks.enrich.publish", interrupted)
         workspace.run(limit=3)
     with pytest.raises(ConfigError, match=r"letters k\.trial: the job changed since this run began"):
         workspace.run(limit=5)

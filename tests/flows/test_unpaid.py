@@ -15,10 +15,12 @@ from rigs.checkout import ROOT
 from rigs.clock import ImpatientClock
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace
+from tasks import approve
 from tasks.ledger.caps import NoRoom, Quota, QuotaSource
 from tasks.ledger.transitions import ChunkState
 from tasks.orchestration.current_run import FlowRunInfo
 from tasks.orchestration.reporters import reporting_to
+from tasks.orchestration.sleep import PAUSED_FOR_BILLING, WAITS_FOR_APPROVAL
 from tasks.runs.queries import list_runs
 
 
@@ -43,7 +45,7 @@ def notes() -> Iterator[Notes]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, fast_faults: None) -> ImpatientClock:
     clock = ImpatientClock()
-    monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+    monkeypatch.setattr("tasks.enrich.SystemClock", lambda: clock)
     return clock
 
 
@@ -79,7 +81,7 @@ def test_a_refused_batch_is_tried_again_after_waits_that_grow_and_is_said_each_t
 def test_one_chunk_is_refused_and_the_others_wait_until_the_same_command_tells_the_run(
     workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch, notes: Notes, op: str
 ) -> None:
-    from flows import enrich as flow
+    from tasks import enrich as flow
 
     seen: list[Any] = []
 
@@ -90,13 +92,14 @@ def test_one_chunk_is_refused_and_the_others_wait_until_the_same_command_tells_t
     before = workspace.service.stats()["requests"].get(op, 0)
     workspace.source(20)
     workspace.change("limits.max_requests", 5)
+    workspace.change("execution.transfers", 1)  # what is under way beside it is refused too
     workspace.service.fault(op, "unpaid:billing_hard_limit_reached")
     with monkeypatch.context() as patched, pytest.raises(Stop):
         patched.setattr(flow, "sleep_until", stop)
         workspace.run()
     assert workspace.service.stats()["requests"][op] - before == 1
     assert "paused" in seen[1]
-    assert seen[3] is True, "it waits for a person"
+    assert seen[3] == PAUSED_FOR_BILLING, "it waits for a person"
     states = {chunk.state for chunk in workspace.ledger.chunks(workspace.run_id)}
     assert states <= {ChunkState.PREPARED, ChunkState.INTENDED, ChunkState.UPLOADED}
     assert len(notes.seen) == 1
@@ -133,29 +136,55 @@ def test_what_was_refused_in_a_batch_is_asked_again_and_is_no_attempt(
 @pytest.fixture
 def flow_run(monkeypatch: pytest.MonkeyPatch, fast_faults: None) -> None:
     """Every run is the flow run f-1, whose process ends when it falls asleep."""
-    from flows import enrich as flow
+    from tasks import enrich as flow
 
     def stop(*_: object) -> None:
         raise Stop
 
     info = FlowRunInfo("f-1", deployed=True, scheduled=False, expected_start=None, started_at=None)
     monkeypatch.setattr(flow, "current_flow_run", lambda: info)
+    monkeypatch.setattr(approve, "current_flow_run", lambda: info)
+    monkeypatch.setattr(approve, "resumed_from", lambda _: None)
     monkeypatch.setattr(flow, "sleep_until", stop)
     monkeypatch.setattr("tasks.advance.emit_run_paused", lambda *_: None)
 
 
-@pytest.mark.parametrize(("minutes", "pauses"), [(20, 2), (5, 1)], ids=["by itself", "resumed by a person"])
-def test_a_flow_run_that_wakes_when_its_pause_is_over_pauses_longer_and_one_that_was_resumed_begins_anew(
-    workspace: Workspace, clock: ImpatientClock, flow_run: None, minutes: int, pauses: int
+@pytest.mark.parametrize(
+    ("minutes", "resumed", "tried", "pauses"),
+    [
+        (20, None, 2, 2),
+        (5, PAUSED_FOR_BILLING, 2, 1),
+        (5, None, 1, 1),
+        (5, WAITS_FOR_APPROVAL, 1, 1),
+    ],
+    ids=[
+        "when it is over",
+        "resumed by a person",
+        "by itself, before: nested in another flow, or after a crash",
+        "resumed in another pause",
+    ],
+)
+def test_a_pause_ends_by_itself_or_by_a_persons_resume_and_not_since_the_flow_run_woke(
+    workspace: Workspace,
+    clock: ImpatientClock,
+    flow_run: None,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    resumed: str | None,
+    tried: int,
+    pauses: int,
 ) -> None:
+    before = creates(workspace)
     workspace.service.fault("create", "unpaid:insufficient_quota", times=2)
     for _ in range(2):
         with pytest.raises(Stop):
             workspace.run()
         clock.sleep(minutes * 60)
+        monkeypatch.setattr(approve, "resumed_from", lambda _: resumed)
+    workspace.service.forgive()
     run = workspace.ledger.latest_run("letters", "k")
     assert run is not None
-    assert run.pauses == pauses
+    assert (creates(workspace) - before, run.pauses) == (tried, pauses)
 
 
 def test_a_flow_run_that_wakes_for_another_batch_does_not_end_the_pause(
@@ -187,9 +216,7 @@ def test_an_alert_is_told_once_a_pause(
     told: list[tuple[str, dict[str, Any]]] = []
     info = FlowRunInfo("f-1", deployed=True, scheduled=False, expected_start=None, started_at=None)
     monkeypatch.setattr("tasks.orchestration.events.current_flow_run", lambda: info)
-    monkeypatch.setattr(
-        "tasks.orchestration.events.emit_event", lambda name, **about: told.append((name, about))
-    )
+    monkeypatch.setattr("prefect.events.emit_event", lambda name, **about: told.append((name, about)))
     workspace.change("limits.max_requests", 5)
     workspace.service.fault("create", "unpaid:access_terminated")
     workspace.run()

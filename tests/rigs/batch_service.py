@@ -150,7 +150,8 @@ class BatchService:
 
 
 class StartBatchService(Protocol):
-    """Starts a service; the options of `python -m tasks.local_batch` are keywords, e.g. `rows_per_second=50`."""
+    """Starts a service; the options of `python -m tasks.local_batch` are keywords, e.g. `rows_per_second=50`, and True for
+    one without a value."""
 
     def __call__(
         self, folder: Path | None = None, environ: dict[str, str] | None = None, **options: object
@@ -166,7 +167,9 @@ def batch_service(tmp_path: Path) -> Iterator[StartBatchService]:
         folder: Path | None = None, environ: dict[str, str] | None = None, **options: object
     ) -> BatchService:
         flags = [
-            part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))
+            part
+            for name, value in options.items()
+            for part in (f"--{name.replace('_', '-')}", *(() if value is True else (str(value),)))
         ]
         started.append(BatchService(folder or tmp_path / f"service-{len(started)}", *flags, environ=environ))
         return started[-1]

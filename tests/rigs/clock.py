@@ -48,7 +48,7 @@ def two_hours_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def move() -> None:
         clock = JumpingClock(lambda: True, timedelta(hours=2))
         clock.sleep(0)
-        monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+        monkeypatch.setattr("tasks.enrich.SystemClock", lambda: clock)
 
     return move
 
@@ -56,9 +56,9 @@ def two_hours_later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 @pytest.fixture
 def fast_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait hundredths of a second, not seconds, after a transient error."""
-    from tasks import advance  # brings Prefect, which takes seconds to import
+    from tasks.runs import faults  # brings the ledger, which takes a while to import
 
-    monkeypatch.setattr(advance, "fault_delay", lambda *_: timedelta(seconds=0.02))
+    monkeypatch.setattr(faults, "fault_delay", lambda *_: timedelta(seconds=0.02))
 
 
 class ImpatientClock(SystemClock):

@@ -78,7 +78,7 @@ class Deployed:
     @property
     def environ(self) -> dict[str, str]:
         """What the flow's process needs of this test."""
-        names = ("NIGHTMAIL_HOME", "TEST_KEY", "PYTHONPATH")
+        names = ("NIGHTMAIL_HOME", "NIGHTMAIL_LOG", "TEST_KEY", "PYTHONPATH")
         return {name: os.environ[name] for name in names if name in os.environ}
 
     def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:

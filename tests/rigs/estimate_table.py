@@ -1,5 +1,5 @@
 """Estimated prompt tokens beside those that the embedded service bills: six kinds of texts at three endpoints, with and
-without a schema. A table of README.md holds them, and tests hold both to it."""
+without a schema. A table of configs/REFERENCE.md holds them, and tests hold both to it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def planned(
             chunks.append([])
         chunks[-1] += row_slice.piece.payload.split(b"\n")[:-1]
         units += row_slice.piece.token_units
-    return tokens.to_tokens(units), chunks, plan.sample.summary()
+    return tokens.to_tokens(units), chunks, plan.summary()
 
 
 def billed(line: bytes) -> int:

@@ -57,7 +57,7 @@ class Alerts:
 class Installation:
     """Everything that runs in production, in one folder."""
 
-    def __init__(self, folder: Path, server: PrefectServer, service: BatchService) -> None:
+    def __init__(self, folder: Path, server: PrefectServer, service: BatchService, **environ: str) -> None:
         self.folder = folder
         self.server = server
         self.service = service
@@ -68,6 +68,7 @@ class Installation:
             "NIGHTMAIL_HOME": str(folder / "home"),
             "TEST_KEY": "sk-secret",
             "NIGHTMAIL_WEBHOOK_URL": self.alerts.url,
+            **environ,
         }
         self.worker: subprocess.Popen[bytes] | None = None
         for name in ("flows", "tasks", "configs", "deployments"):

@@ -23,8 +23,8 @@ def stopped_after_submitting(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, batches: int = 1, **options: Any
 ) -> None:
     """Run until so many batches are posted, and no further."""
-    from flows import enrich as flow  # Prefect takes seconds to import, and few tests need it
     from tasks import advance
+    from tasks import enrich as flow
 
     sleep: Callable[..., None] = vars(flow)["sleep_until"]
     look = advance._STEPS[Step.POLL]

@@ -15,6 +15,7 @@ import yaml
 
 from configs.clock import SystemClock
 from rigs.batch_service import KEY, BatchService
+from rigs.real_time import RealTime
 from tasks.ledger.store import Ledger
 from tasks.reuse.index import open_index
 
@@ -33,7 +34,7 @@ class KillableJob:
         folder: Path,
         service: BatchService,
         harness: subprocess.Popen[str],
-        faults: str = "row_error:500:t-3*1",
+        faults: str = "row_error:500:t-3*1/1",
     ) -> None:
         self.folder = folder
         self.service = service
@@ -154,6 +155,68 @@ class KillableJob:
         return [p.name for p in self.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
 
 
+class PipelinedJob(KillableJob):
+    """The same rows in ranges of two, each a chunk, that are prepared while those before them are posted; no row fails, for
+    after a kill any chunk may be posted first."""
+
+    RANGES: ClassVar = 4
+    PAID: ClassVar = {"1/1": 1, "2/1": 1, "3/1": 1, "4/1": 1}
+    ATTEMPTS: ClassVar = (1,) * 7
+
+    def __init__(
+        self, folder: Path, service: BatchService, harness: subprocess.Popen[str], processes: int = 1
+    ) -> None:
+        super().__init__(folder, service, harness)
+        del self.tree["provider"]["metadata"]
+        self.tree["limits"] = {"max_requests": 2}
+        self.tree["execution"] = {"processes": processes}
+        self.write_job()
+
+    def run(self, how: str = "run", point: int | None = None, **more: Any) -> dict[str, Any]:
+        """The same; in a run that is to be killed or counted, the last range is recorded after a batch is posted."""
+        return super().run(how, point, range_rows=2, last_range_waits=how != "run", **more)
+
+    def check(self, asked_twice: int | None = None) -> None:
+        """The same, and that nothing is left of what other processes have prepared."""
+        super().check(asked_twice)
+        assert [path for path in self.folder.rglob("unfinished/**/*") if path.is_file()] == []
+
+
+class ReadyRequestsJob(KillableJob):
+    """A file of ready requests of two models, one of which needs a second attempt; their rows and result lines come back."""
+
+    PAID: ClassVar = {"1/1": 1, "2/1": 1, "2/2": 1}
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        body = {"messages": [{"role": "user", "content": "Say something"}]}
+        line = {"method": "POST", "url": "/v1/chat/completions"}
+        lines = [{"custom_id": f"t-{n}", **line, "body": {"model": "mn"[n % 2], **body}} for n in range(7)]
+        (self.folder / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+        del self.tree["prompt"]
+        self.tree["source"] = {"path": "rows.jsonl", "format": "requests"}
+        self.tree["output"] = {"path": "out", "result_lines": True}
+        self.write_job()
+
+    def check(self, asked_twice: int | None = 3) -> None:
+        """Each request once, in the order of the file, with the last line that its provider wrote for it."""
+        table = pq.read_table(self.folder / "out")
+        assert table["custom_id"].to_pylist() == [f"t-{n}" for n in range(7)]
+        assert table["line"].to_pylist() == list(range(1, 8))
+        assert table["model"].to_pylist() == table["llm_model"].to_pylist() == list("mnmnmnm")
+        assert set(table["llm_status"].to_pylist()) == {"succeeded"}
+        assert table["llm_attempts"].to_pylist() == [2 if n == asked_twice else 1 for n in range(7)]
+        (lines,), (errors,) = (list((self.folder / "out").glob(f"_{kind}-*")) for kind in ("output", "error"))
+        answered = [json.loads(line) for line in lines.read_bytes().split(b"\n")[:-1]]
+        assert sorted(line["custom_id"] for line in answered) == [f"t-{n}" for n in range(7)]
+        assert all(line["response"]["status_code"] == 200 for line in answered)
+        assert errors.read_bytes() == b""
+        assert self.paid() == self.PAID
+        assert self.files_left() == []
+        assert self.temporary_files() == []
+        assert self.leaks() == []
+
+
 class ReusingJob(KillableJob):
     """The same rows, three of which an earlier run has answered; the first of the others needs a second attempt."""
 
@@ -185,3 +248,43 @@ class ReusingJob(KillableJob):
         assert index is not None
         with (self.folder / "home/runs" / index.path).open("rb") as file:
             assert len(open_index(file).entries) == 7
+
+
+class HurriedJob(KillableJob):
+    """The same rows after a deadline whose caps carry two of them: the first chunk's batch answers two of its four rows and
+    holds, the rest is asked by real-time calls."""
+
+    PAID: ClassVar = {"1/1": 1, "2/1": 1}
+    MOST_ROWS: ClassVar = 2
+
+    def __init__(
+        self, folder: Path, service: BatchService, harness: subprocess.Popen[str], provider: RealTime
+    ) -> None:
+        super().__init__(folder, service, harness, "hold_after:0.5*1/1")
+        self.provider = provider
+        self.nonce = uuid.uuid4().hex
+        self.tree["provider"]["base_url"] = provider.url
+        self.tree["prompt"]["user"] = f"Say {{{{ text }}}} {self.nonce}"
+        self.tree["deadline"] = {"after": "1s", "max_rows": self.MOST_ROWS}
+        self.tree["poll"] = {"first_seconds": 0.2, "max_seconds": 0.2}
+        self.write_job()
+
+    def run(self, how: str = "run", point: int | None = None, **more: Any) -> dict[str, Any]:
+        """The same, with the time to post before the deadline."""
+        return super().run(how, point, deadline_seconds=1.0, **more)
+
+    def check(self, asked_twice: int | None = None) -> None:
+        """The same; and what real-time calls were made: each once, no more than the caps carry, for the rows that are marked."""
+        table = pq.read_table(self.folder / "out")
+        assert table["id"].to_pylist() == [f"t-{n}" for n in range(7)]
+        assert set(table["llm_status"].to_pylist()) == {"succeeded"}
+        asked = {text: count for text, count in self.provider.asked.items() if self.nonce in text}
+        assert set(asked.values()) <= {1}, asked
+        lanes = table["llm_lane"].to_pylist()
+        assert lanes.count("standard") == len(asked) == self.MOST_ROWS
+        for lane, answer in zip(lanes, table["llm_answer"].to_pylist(), strict=True):
+            assert answer.startswith("At once: ") == (lane == "standard")
+        assert all(count == 1 for count in self.paid().values()), self.paid()
+        assert self.files_left() == []
+        assert self.temporary_files() == []
+        assert self.leaks() == []

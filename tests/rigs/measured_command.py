@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _TASKS = str(ROOT / "tasks")
 _SECONDS = 0.005
 _NO_STEP = "start and end"
+_LOOPS = ("enrich", "advance")
 _PROCESS = Path("/proc/self")
 
 
@@ -54,7 +55,7 @@ class PeakRecorder(threading.Thread):
         while frame is not None:
             path = Path(frame.f_code.co_filename)
             called = frame.f_code.co_name != "<module>"  # one that is being imported
-            if called and str(path.parent) == _TASKS and path.stem != "advance":
+            if called and str(path.parent) == _TASKS and path.stem not in _LOOPS:
                 step = path.stem
             frame = frame.f_back
         return step

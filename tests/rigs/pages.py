@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import yaml
 
 from rigs.checkout import ROOT
 
@@ -24,3 +27,21 @@ def blocks(page: str) -> list[Block]:
     """The fenced blocks of a page, in order."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [Block(match["language"], match["text"], match["file"]) for match in _BLOCK.finditer(text)]
+
+
+class OtherService(NamedTuple):
+    """A row of the table of services that are reached by their URL: sections of a job file."""
+
+    name: str
+    provider: dict[str, Any]
+    limits: dict[str, Any]
+
+
+def other_services() -> Iterator[OtherService]:
+    """Of `configs/README.md`, section "Other services"."""
+    text = (ROOT / "configs/README.md").read_text(encoding="utf-8")
+    for line in text.partition("\n## Other services\n")[2].partition("\n## ")[0].splitlines():
+        cells = line.strip("|").split(" | ")
+        if line.startswith("| [") and len(cells) == len(OtherService._fields) + 1:
+            name = cells[0].partition("[")[2].partition("]")[0]
+            yield OtherService(name, *(yaml.safe_load(cell.strip(" `") or "{}") for cell in cells[1:3]))

@@ -32,13 +32,16 @@ RULES = {"nightmail: a silent run is looked at": "silence", "nightmail: missing 
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Callable[..., Path]:
-    """The files of deployments/, with other seconds to wait before one of RULES acts, and other lines for `nightly`."""
+    """The files of deployments/, with other seconds to wait before one of RULES acts, and a deployment `nightly` like `ad-hoc`
+    with these lines."""
 
     def make(nightly: dict[str, Any] | None = None, **seconds: float) -> Path:
         tree = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
         for entry in tree["deployments"]:
             entry["enforce_parameter_schema"] = False  # a test's job file is in none of the form's lists
-            entry |= (nightly or {}) if entry["name"] == "nightly" else {}
+        if nightly:
+            ad_hoc = next(entry for entry in tree["deployments"] if entry["name"] == "ad-hoc")
+            tree["deployments"].append({**ad_hoc, "name": "nightly", **nightly})
         found = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())
         for rule in found["automations"]:
             rule["trigger"]["within"] = seconds.get(RULES.get(rule["name"], ""), rule["trigger"]["within"])

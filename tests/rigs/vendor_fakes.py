@@ -50,7 +50,7 @@ def poor_answers_asked_again(
     """A run in which poor answers are asked again by choice, and one row when the account can pay; the request that tells of
     the invalid answer."""
     clock = ImpatientClock()
-    monkeypatch.setattr("flows.enrich.SystemClock", lambda: clock)
+    monkeypatch.setattr("tasks.enrich.SystemClock", lambda: clock)
     letters.change(
         "prompt.schema", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     )
@@ -111,3 +111,18 @@ def stages(request: pytest.FixtureRequest) -> Callable[[str], Stage]:
     from fakes.contract import STAGES
 
     return functools.cache(lambda name: STAGES[name](request))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stage], Stage]:
+    """Makes a service of the contract as new: its batches end when they are looked at, its key is in the environment."""
+    from configs.providers.alibaba import AlibabaProvider
+
+    def renewed(stage: Stage) -> Stage:
+        stage.renew()
+        stage.fake.hold = False
+        monkeypatch.setenv(stage.key_variable, stage.key)
+        return stage
+
+    monkeypatch.setattr(AlibabaProvider, "poll_floor_seconds", 0.0)  # a minute is long for a test
+    return renewed

@@ -16,6 +16,7 @@ import yaml
 from configs.clock import SystemClock
 from configs.home import Home
 from rigs.batch_service import BatchService
+from tasks.ledger.listing import BatchSearch
 from tasks.ledger.records import BatchRecord
 from tasks.ledger.store import Ledger
 
@@ -34,6 +35,8 @@ class Workspace:
             "prompt": {"model": "m", "user": "Say {{ text }}"},
             "provider": {"name": "openai", "base_url": service.url, "api_key_env": "TEST_KEY"},
             "poll": {"first_seconds": 0.05, "max_seconds": 0.1},
+            # Chunks in their order, which tests go by. Several at once: test_advance_in_threads.py, the faults, tests that say so.
+            "execution": {"transfers": 1},
             "output": {"path": "out/letters"},
         }
 
@@ -96,6 +99,10 @@ class Workspace:
     def batches(self) -> Sequence[BatchRecord]:
         """Every posting of the latest run."""
         return self.ledger.batches(self.run_id)
+
+    def all_batches(self) -> Sequence[BatchRecord]:
+        """The postings of all runs, newest first."""
+        return [line.batch for line in self.ledger.listing.batches(BatchSearch(), 1_000)]
 
     def batches_of(self, key: str) -> Sequence[BatchRecord]:
         """Every posting of the run with that key."""

@@ -15,7 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import InputError
+from configs.home import Home
 from configs.job import Source
+from rigs.command_line import nightmail
+from rigs.console import client_of, console_over
 from rigs.interrupted import stopped_after_submitting
 from rigs.ledger_files import lose
 from rigs.s3 import S3Prefix, S3Workspace
@@ -58,7 +61,9 @@ def published(workspace: Workspace) -> pa.Table:
 
 
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])
-def test_every_row_comes_out_once_in_source_order_with_its_answer(far: S3Workspace, output: str) -> None:
+def test_every_row_comes_out_once_in_source_order_with_its_answer(
+    far: S3Workspace, output: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     far.change("output.path", f"{far.s3.url}/{output}")
     receipt = far.run()
     assert receipt["rows"] == {"total": 30, "succeeded": 30}
@@ -66,6 +71,10 @@ def test_every_row_comes_out_once_in_source_order_with_its_answer(far: S3Workspa
     assert rows["id"].to_pylist() == [f"{at}-{n}" for at in ("east", "north", "west") for n in range(10)]
     assert rows["region"].to_pylist() == [at for at in ("east", "north", "west") for _ in range(10)]
     assert all(f"word {n // 10}{n % 10}" in text for n, text in enumerate(rows["llm_answer"].to_pylist()))
+    capfdbinary.readouterr()
+    assert nightmail("rows", "letters/k") == 0
+    printed = [json.loads(line) for line in capfdbinary.readouterr().out.split(b"\n") if line]
+    assert [row["id"] for row in printed] == rows["id"].to_pylist()
     assert receipt["run_folder"] == f"{far.s3.url}/runs/letters/k"
     assert "runs/letters/k/receipt.json" in far.s3.names()
     assert far.s3.unfinished() == []
@@ -77,7 +86,7 @@ def test_every_row_comes_out_once_in_source_order_with_its_answer(far: S3Workspa
 
 
 def test_rows_without_an_answer_are_posted_again_from_the_run_folder(far: S3Workspace) -> None:
-    far.faults("row_error:500:east-1|west-2*4")
+    far.faults("row_error:500:east-1*1/1,row_error:500:west-2*3/1")
     receipt = far.run()
     assert receipt["rows"] == {"total": 30, "succeeded": 30}
     assert receipt["batches"]["follow_ups"] == 2
@@ -113,6 +122,15 @@ def test_a_second_night_takes_its_answers_from_the_run_folder_of_the_first(far: 
     far.s3.fs.rm(f"{far.s3.url}/runs/{record.path}")
     assert far.run(key="third")["rows"] == {"total": 31, "reused": 31}
     assert far.s3.unfinished() == []
+
+
+def test_the_console_shows_rows_and_gives_out_the_files_of_a_batch(far: S3Workspace) -> None:
+    far.run()
+    client = client_of(console_over(Home.from_environment(os.environ), far.job_file))
+    assert "word 00" in client.get(f"/runs/{far.run_id}/rows").text
+    for file, name in (("requests", "requests-1.jsonl"), ("results-0", "results-1-0.jsonl")):
+        answer = client.get(f"/batches/{far.run_id}/1/1/{file}")
+        assert answer.content == far.s3.fs.cat_file(f"{far.s3.url}/runs/letters/k/chunks/00001/{name}")
 
 
 @pytest.mark.parametrize("output", ["out", "out/all.parquet"])

@@ -22,8 +22,9 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState
 from tasks.prepare import prepare
 from tasks.providers.registry import connect
+from tasks.runs.opening import open_run
 from tasks.runs.request import resolve_request
-from tasks.runs.session import Run, open_run
+from tasks.runs.session import Run
 
 REAL = 5  # chunks that take their steps at the service; the others lie beside them
 
@@ -117,6 +118,7 @@ def test_a_step_reads_as_much_of_a_run_of_10_chunks_as_of_1000(
     workspace.source(REAL)
     workspace.change("limits.max_requests", 1)
     workspace.change("retry.max_attempts", 2)
+    workspace.change("execution.transfers", 1)  # so that a step's reads are its own
     workspace.change("prompt.endpoint", "/v1/embeddings")  # whose merge asks what other chunks have learned
     small, large = (reads_of_a_run(workspace, count) for count in (10, 1000))
     assert most_of_a_step(small) == most_of_a_step(large)

@@ -10,9 +10,12 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import ConfigError
 from rigs.workspace import Workspace, everything_once
+from tasks import approve
 from tasks.approve import approve_run
 from tasks.ledger.records import RunRecord
-from tasks.orchestration.server_runs import NoServer, Seen
+from tasks.orchestration.current_run import FlowRunInfo
+from tasks.orchestration.other_runs import NoServer, Seen
+from tasks.orchestration.sleep import PAUSED_FOR_BILLING, WAITS_FOR_APPROVAL
 from tasks.runs import prices
 
 
@@ -56,7 +59,7 @@ def stop_when_it_sleeps(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Non
         said.append(reason)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.enrich.sleep_until", end)
+    monkeypatch.setattr("tasks.enrich.sleep_until", end)
 
 
 def test_a_dear_run_waits_until_it_is_approved_and_the_ledger_knows_by_whom(
@@ -101,8 +104,14 @@ def test_a_run_that_costs_no_more_asks_nobody(dear: Workspace) -> None:
 
 @pytest.mark.parametrize(
     ("values", "waked"),
-    [({}, ["it was approved"]), ({"kind": "RUNNING", "name": "Running"}, []), ({"deployed": False}, [])],
-    ids=["asleep", "at work", "at a terminal"],
+    [
+        ({}, ["it was approved"]),
+        ({"kind": "PAUSED", "name": WAITS_FOR_APPROVAL}, ["it was approved"]),
+        ({"kind": "PAUSED", "name": "Paused"}, []),
+        ({"kind": "RUNNING", "name": "Running"}, []),
+        ({"deployed": False}, []),
+    ],
+    ids=["asleep", "paused", "paused by a person", "at work", "at a terminal"],
 )
 def test_an_approved_flow_run_is_waked_where_it_sleeps(
     dear: Workspace, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], waked: list[str]
@@ -117,6 +126,39 @@ def test_an_approved_flow_run_is_waked_where_it_sleeps(
     server = Server(**values)
     approve_run(dear.home, SystemClock(), "f-1", "ann", server)
     assert server.waked == waked
+
+
+@pytest.mark.parametrize(
+    ("resumed", "approves"),
+    [(WAITS_FOR_APPROVAL, True), (PAUSED_FOR_BILLING, False), ("Paused", False), (None, False)],
+)
+def test_a_persons_resume_approves_and_no_other_start_of_the_flow_run_does(
+    dear: Workspace, monkeypatch: pytest.MonkeyPatch, resumed: str | None, approves: bool
+) -> None:
+    info = FlowRunInfo("f-1", deployed=True, scheduled=False, expected_start=None, started_at=None)
+    asleep_as: list[object] = []
+
+    def stop(*given: object) -> None:
+        asleep_as.append(given[3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.enrich.current_flow_run", lambda: info)
+    monkeypatch.setattr(approve, "current_flow_run", lambda: info)
+    monkeypatch.setattr(approve, "resumed_from", lambda _: None)
+    dear.change("budget", {"approve_above_usd": 1.5})
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.enrich.sleep_until", stop)
+        for _ in range(2):  # it wakes by itself
+            with pytest.raises(KeyboardInterrupt):
+                dear.run()
+        monkeypatch.setattr(approve, "resumed_from", lambda _: resumed)
+        patched.setattr("tasks.advance.emit_run_paused", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            dear.run()
+    assert set(asleep_as[:2]) == {WAITS_FOR_APPROVAL}
+    assert bool(dear.batches()) is approves
+    assert record(dear).approved_by == ("Resume in Prefect of flow run f-1" if approves else None)
+    assert asleep_as[2:] == [None if approves else WAITS_FOR_APPROVAL]
 
 
 def test_there_must_be_such_a_run(workspace: Workspace) -> None:

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
+from configs.errors import LostReply
 from rigs.interrupted import Stop
+from rigs.opened_run import opened
 from rigs.workspace import Workspace, comes_through, comes_through_broken_calls, everything_once
+from tasks.ledger.transitions import ChunkState
+from tasks.providers.base import BatchStatus, ServiceBatch
 from tasks.providers.openai.compatible import OpenAICompatible
+from tasks.runs.submission import adopt, confirm, intend
 
 
 @pytest.mark.parametrize(
@@ -85,3 +90,50 @@ def test_a_batch_that_is_listed_a_while_after_it_was_made_is_not_made_again(
     workspace.service.forgive()
     assert receipt["rows"] == {"total": 10, "succeeded": 10}
     assert workspace.paid() == {"1/1": 1}
+
+
+def test_every_batch_carries_the_jobs_description_on_one_line_and_it_may_change_any_time(
+    workspace: Workspace,
+) -> None:
+    workspace.change("description", "Weekly\n  letters")
+    workspace.service.fault("create", "drop_reply", times=1)
+    workspace.run()
+    assert sum(workspace.paid().values()) == 1, "it is found by its key all the same"
+    key = f"{workspace.run_id}/1/1"
+    (batch,) = [
+        batch
+        for batch in workspace.service.client().batches.list(limit=100)
+        if (batch.metadata or {}).get("nightmail_key") == key
+    ]
+    about = {name: (batch.metadata or {})[name] for name in ("job", "run", "description")}
+    assert about == {"job": "letters", "run": "k", "description": "Weekly letters"}
+    workspace.change("description", "Letters of the week")
+    assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another is intended", "another has it"])
+def test_a_batch_without_a_key_is_not_adopted_when_another_posting_may_have_made_it_meanwhile(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    workspace.change("limits.max_requests", 5)
+    found = ServiceBatch("batch_1", BatchStatus.RUNNING)
+    with opened(workspace) as run:
+        sought, other = run.ledger.chunks()
+        sought = intend(run, sought)
+
+        def find(*_: Any) -> ServiceBatch:
+            if meanwhile != "nothing":
+                posted = intend(run, other)
+                if meanwhile == "another has it":
+                    confirm(run, posted, found, "created")
+            return found
+
+        monkeypatch.setattr(run.service, "find", find)
+        if meanwhile == "nothing":
+            adopted = adopt(run, sought)
+            assert adopted is not None
+            assert adopted.state is ChunkState.SUBMITTED
+            return
+        with pytest.raises(LostReply, match="batch_1 may be another posting's"):
+            adopt(run, sought)
+        assert run.ledger.chunk(1).state is ChunkState.INTENDED

@@ -19,9 +19,10 @@ from tasks.local_batch.batches.input_rows import unanswered_blocks
 from tasks.local_batch.batches.result_files import publish_results
 from tasks.local_batch.faults.batch_faults import BatchFaults, FaultRegistry
 from tasks.local_batch.protocol.batch_object import StoredBatch
-from tasks.local_batch.protocol.lines import Answerer, EarlyEnding, unanswered
+from tasks.local_batch.protocol.lines import Answerer, EarlyEnding, reply_lost, unanswered
 from tasks.local_batch.protocol.unix_time import unix_now
 from tasks.local_batch.state.result_log import ResultLog
+from tasks.local_batch.state.sent_log import SentLog
 from tasks.local_batch.state.store import Store
 from tasks.stages.validate import InputCheck, Problem
 
@@ -146,7 +147,11 @@ class BatchRunner:
         with await asyncio.to_thread(ResultLog, work_folder, batch.id) as log:
             self._logs[batch.id] = log
             try:
-                await self._ask(batch, faults, log, input_file)
+                with SentLog(work_folder) as sent:
+                    _end_rows_in_doubt(log, sent)
+                    await self._ask(batch, faults, log, sent, input_file)
+                while faults.has("hold_after") and batch.id not in self._cancelled:
+                    await asyncio.sleep(_STUCK_POLL_SECONDS)
                 ending = self._ending(batch, faults, log)
                 if ending == "cancelled" and batch.status != "cancelling":
                     batch = self._store.update_batch(batch.id, start_cancelling)
@@ -157,7 +162,9 @@ class BatchRunner:
             finally:
                 del self._logs[batch.id]
 
-    async def _ask(self, batch: StoredBatch, faults: BatchFaults, log: ResultLog, input_file: Path) -> None:
+    async def _ask(
+        self, batch: StoredBatch, faults: BatchFaults, log: ResultLog, sent: SentLog, input_file: Path
+    ) -> None:
         if log.ending is not None:  # a crash came while unanswered rows were being written: no more are asked
             return
         early_end = faults.early_end(batch.counts.total)
@@ -168,6 +175,7 @@ class BatchRunner:
             unanswered_blocks(input_file, frozenset(log.answered), batch.id, most_rows),
             lambda: batch.id in self._cancelled or unix_now() >= batch.expires_at,
             lambda answers: log.append(faults.corrupt_answers(answers)),
+            sent.add,
             batch.in_progress_at or batch.created_at,
         )
 
@@ -210,6 +218,12 @@ def _end_rows(ending: Ending, log: ResultLog | None = None) -> Callable[[StoredB
             batch.usage = log.usage
 
     return change
+
+
+def _end_rows_in_doubt(log: ResultLog, sent: SentLog) -> None:
+    """Give the rows that were being asked when the service went down the line that says so."""
+    in_doubt = sorted(sent.before - log.answered)
+    log.append([reply_lost(custom_id, "The service that made the call went down.") for custom_id in in_doubt])
 
 
 def _append_unanswered(log: ResultLog, input_file: Path, batch_id: str, ending: EarlyEnding) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -29,6 +29,7 @@ class EchoAnswerer:
         blocks: Iterator[list[RequestLine]],
         stopped: Callable[[], bool],
         keep: Callable[[list[Answer]], None],
+        sending: Callable[[str], Awaitable[None]],  # noqa: ARG002 - echoes cost nothing
         created: int,
     ) -> None:
         """Answer block after block in a thread, so that the service goes on answering HTTP calls meanwhile."""

@@ -1,13 +1,15 @@
 """Faults of a whole batch, for tests: what batch services have been seen to do wrong, asked for by a batch's metadata.
 
 A batch asks for them under `nightmail_faults`: words separated by commas, or a JSON list of them. A word may take
-arguments after colons, and `*N` at its end: only the first N batches with these very faults obey.
+arguments after colons, and `*N` at its end: only the first N batches with these very faults obey. `*CHUNK/ATTEMPT` is that
+batch of a run, in whatever order they are created.
 
     expire_after:0.9         expires when that share of the rows is answered
     cancel_after:0.5         is cancelled (by someone else) at that share; `cancel-partial` is this at 0.5
     fail:CODE                fails validation: token_limit_exceeded, file_access, mismatched_model, insufficient_quota and
                              the others of an account that cannot pay, any other code;
                              `fail:CODE:N` is `fail:CODE*N`, and N is 1 unless told
+    hold_after:0.5           answers that share and no more, and stays in_progress until it is cancelled
     stuck:STATUS             stays validating, in_progress or finalizing until it is cancelled
     status:WORD:N            shows an unknown status word, N times (default 2)
     null_output_id:N         completed, but output_file_id comes N retrieves later (default 2)
@@ -51,6 +53,7 @@ _ALL: Final = 1 << 31
 _EARLY_ENDS: Final[tuple[tuple[str, EarlyEnding], ...]] = (
     ("expire_after", "expired"),
     ("cancel_after", "cancelled"),
+    ("hold_after", "cancelled"),
 )
 # Texts of OpenAI: the first as people reported it (openai-python issues 1643 and 2084), the second as documented.
 _VALIDATION_MESSAGES: Final = {
@@ -65,11 +68,13 @@ _VALIDATION_MESSAGES: Final = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault as it is written, `word:arg:arg*first`; only the `first` so many batches with it obey."""
+    """One fault as it is written, `word:arg:arg*first`; only the `first` so many batches with it obey, or the one whose
+    submission key ends in `key`."""
 
     word: str
     args: tuple[str, ...] = ()
     first: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,13 @@ def parse(text: str) -> tuple[Fault, ...]:
 def _parse_one(text: str) -> Fault:
     text, star, first = text.rpartition("*") if "*" in text else (text, "", "")
     word, *args = text.split(":", 2)
-    limit = int(first) if star else None
+    key = f"/{first}" if "/" in first else ""
+    limit = int(first) if star and not key else None
     if word == "fail" and limit is None:
         limit = int(args[1]) if len(args) > 1 else 1
     if word == "cancel-partial":
         word, args = "cancel_after", args or ["0.5"]
-    return Fault(word, tuple(args), limit)
+    return Fault(word, tuple(args), limit, key)
 
 
 @dataclass(frozen=True)
@@ -169,12 +175,18 @@ class FaultRegistry:
 
     def of(self, batch: StoredBatch) -> BatchFaults:
         """What this batch does wrong: nothing, unless faults are allowed."""
-        text = (batch.metadata or {}).get(METADATA_KEY) if self._allowed else None
+        metadata = batch.metadata or {}
+        text = metadata.get(METADATA_KEY) if self._allowed else None
         if text is None:
             return NO_FAULTS
         if batch.id not in self._known:
             earlier = self._earlier_batches(batch.id, text)
-            faults = [fault for fault in parse(text) if fault.first is None or earlier < fault.first]
+            faults = (
+                fault
+                for fault in parse(text)
+                if (fault.first is None or earlier < fault.first)
+                and metadata.get("nightmail_key", "").endswith(fault.key)
+            )
             self._known[batch.id] = BatchFaults(tuple(faults))
         return self._known[batch.id]
 

@@ -6,13 +6,14 @@ Wording of the result lines: https://platform.openai.com/docs/api-reference/batc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import orjson
 
 from tasks.local_batch.protocol.batch_object import TokenUsage
+from tasks.stages.wire.outcome import REPLY_LOST
 
 EarlyEnding = Literal["expired", "cancelled"]
 
@@ -60,11 +61,13 @@ class Answerer(Protocol):
         blocks: Iterator[list[RequestLine]],
         stopped: Callable[[], bool],
         keep: Callable[[list[Answer]], None],
+        sending: Callable[[str], Awaitable[None]],
         created: int,
     ) -> None:
         """Answer the rows of all blocks, handing each answer to `keep` as soon as it is there.
 
-        Ends early once `stopped()`, with what is under way kept: it is paid. `created` is the time answers carry.
+        Ends early once `stopped()`, with what is under way kept: it is paid. `created` is the time answers carry. A row that
+        must not be asked again after a crash is told to `sending` by its custom_id before it is asked.
         """
 
 
@@ -77,6 +80,12 @@ def http_error(custom_id: str, status: int, message: str, *, kind: str, code: st
 def unanswered(custom_id: str, ending: EarlyEnding) -> Answer:
     """The answer of a row that never ran because its batch ended early."""
     return Answer(custom_id, None, error=UNANSWERED_ERRORS[ending])
+
+
+def reply_lost(custom_id: str, how: str) -> Answer:
+    """The answer of a row whose call was sent and has no reply."""
+    message = f"{how} The call may have been answered, and paid for; it is not made again."
+    return Answer(custom_id, None, error=(REPLY_LOST, message))
 
 
 def result_line(batch_id: str, answer: Answer) -> bytes:

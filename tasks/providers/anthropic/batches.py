@@ -8,8 +8,8 @@ made is told by when it was made, how many requests it has and, once it has ende
 
 from __future__ import annotations
 
-import functools
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -46,11 +46,13 @@ from tasks.providers.deadlines import CREATING
 from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
 from tasks.providers.service_clock import ServiceClock
+from tasks.providers.shared_client import MadeOnce
 from tasks.providers.times import time_of
 
 _SAMPLE = 1 << 16  # bytes of results that tell whose they are
 # By which a batch may be dated too early, and its results must say whose it is.
 _CLOCKS_DIFFER = timedelta(hours=2)
+_FEW, _MOST = 100, 1_000  # batches on a page; a thousand is the most that Anthropic gives
 _PATH = "/v1/messages/batches"
 
 
@@ -72,9 +74,10 @@ class AnthropicBatches:
         self.clock = ServiceClock()
         self.guard: Callable[[], None] = no_guard
         self._make_client = make_client
-        self._calls = Calls(anthropic, key_hint)
+        self.making = threading.RLock()
+        self._calls = Calls("anthropic", key_hint)
 
-    @functools.cached_property
+    @MadeOnce
     def _client(self) -> Anthropic:
         return self._make_client(
             {
@@ -83,21 +86,23 @@ class AnthropicBatches:
             }
         )
 
-    @functools.cached_property
+    @MadeOnce
     def _unretried(self) -> Anthropic:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
         return self._client.with_options(max_retries=0, timeout=CREATING)
 
-    @functools.cached_property
+    @MadeOnce
     def _once(self) -> Anthropic:
         """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
     def reconnect(self) -> None:
-        if client := self.__dict__.pop("_client", None):
+        with self.making:
+            client = self.__dict__.pop("_client", None)
             self.__dict__.pop("_unretried", None)
             self.__dict__.pop("_once", None)
-            client.close()
+        if client is not None:
+            self._calls.under_way.retire(client.close)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:  # noqa: ARG002 - the protocol's
         return ""
@@ -172,6 +177,16 @@ class AnthropicBatches:
         self._page(limit=1)  # a wrong key is an error here as everywhere
         yield from ()
 
+    def batch_pages(self, wanted: int) -> Iterator[list[ServiceBatch]]:
+        limit = min(max(wanted, _FEW), _MOST)
+        query: dict[str, Any] = {}
+        while True:
+            page = self._page(once=True, limit=limit, **query)
+            yield [service_batch(batch) for batch in page.data]
+            if not (page.has_more and page.last_id and page.last_id != query.get("after_id")):
+                return
+            query = {"after_id": page.last_id}
+
     def retrieve(self, batch_id: str) -> ServiceBatch:
         return service_batch(self._retrieve(batch_id))
 
@@ -225,10 +240,11 @@ class AnthropicBatches:
                 raise endless("list of batches")
             page = self._page(limit=100, after_id=page.last_id)
 
-    def _page(self, **query: Any) -> SyncPage[MessageBatch]:
+    def _page(self, *, once: bool = False, **query: Any) -> SyncPage[MessageBatch]:
         """A page of the list. A reply that is none must not pass for an empty list: we would post again."""
         with self._calls.reading("list of batches"):
-            response = self._client.messages.batches.with_raw_response.list(**query)
+            client = self._once if once else self._client
+            response = client.messages.batches.with_raw_response.list(**query)
             try:
                 page = response.parse()
             except AttributeError as error:  # the SDK's, of whatever is no object

@@ -6,10 +6,11 @@ inside the operation that every poll fetches, in an order of their own, and rows
 
 from __future__ import annotations
 
-import functools
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, BinaryIO
 
 import httpx2
@@ -23,9 +24,10 @@ from tasks.providers.calls import copy_body
 from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.gemini.calls import GeminiCalls, refused_as
 from tasks.providers.gemini.replies import (
-    KEY_PREFIX,
     created_at,
+    display_name,
     expires_at,
+    key_in,
     key_of,
     service_batch,
     status_of,
@@ -33,6 +35,7 @@ from tasks.providers.gemini.replies import (
 from tasks.providers.pages import endless, goes_on
 from tasks.providers.redirects import check_redirect
 from tasks.providers.service_clock import ServiceClock
+from tasks.providers.shared_client import MadeOnce
 from tasks.providers.times import time_of
 
 # "jsonl" as a type works for some accounts and is refused for others: googleapis/python-genai#1547.
@@ -55,9 +58,10 @@ class GeminiBatches:
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._key = key
+        self.making = threading.RLock()
         self._calls = GeminiCalls(key_hint)
 
-    @functools.cached_property
+    @MadeOnce
     def _http(self) -> httpx2.Client:
         """The SDK's connection, shared by what is read raw."""
         service_url = httpx2.URL(self._base_url)
@@ -73,7 +77,7 @@ class GeminiBatches:
         hooks = {"request": [before], "response": [lambda reply: self.clock.learn(reply.headers)]}
         return with_deadlines(httpx2.Client(timeout=READING, follow_redirects=True, event_hooks=hooks))
 
-    @functools.cached_property
+    @MadeOnce
     def _client(self) -> genai.Client:
         # Everything the environment could change is said here. Without retry_options nothing is sent twice.
         options = types.HttpOptions(
@@ -85,9 +89,11 @@ class GeminiBatches:
         return genai.Client(api_key=self._key, vertexai=False, http_options=options)
 
     def reconnect(self) -> None:
-        if http := self.__dict__.pop("_http", None):
+        with self.making:
+            http = self.__dict__.pop("_http", None)
             self.__dict__.pop("_client", None)
-            http.close()
+        if http is not None:
+            self._calls.under_way.retire(http.close)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         with self._calls.creating(f"upload of {file_name}"):
@@ -112,8 +118,9 @@ class GeminiBatches:
                 yield ServiceFile(str(file["name"]), str(file.get("displayName") or ""), created)
 
     def create(self, submission: Submission, file_id: str) -> ServiceBatch:
-        batches, name = self._client.batches, KEY_PREFIX + submission.key
+        name = display_name(submission)
         with self._calls.creating(f"batch {submission.key}"):
+            batches = self._client.batches
             if submission.endpoint == "/v1/embeddings":
                 with warnings.catch_warnings(category=genai.errors.ExperimentalWarning, action="ignore"):
                     batch = batches.create_embeddings(
@@ -123,7 +130,7 @@ class GeminiBatches:
                 batch = batches.create(
                     model=submission.model, src={"file_name": file_id}, config={"display_name": name}
                 )
-        if batch.display_name not in (None, "", name):
+        if batch.display_name and key_in(batch.display_name) != submission.key:
             raise UnreliableReply(f"batch {submission.key}: the reply is about another batch ({batch.name})")
         expires = expires_at(time_of(batch.create_time))
         return ServiceBatch(
@@ -144,6 +151,10 @@ class GeminiBatches:
         for _, key, operation in sorted(ours, key=lambda each: each[0], reverse=True):
             yield key, service_batch(operation)
 
+    def batch_pages(self, wanted: int) -> Iterator[list[ServiceBatch]]:  # noqa: ARG002 - pages are of one size
+        for page in self._pages("batches", "operations", optional=True):
+            yield [service_batch(operation) for operation in page]
+
     def _earliest(self, since: datetime) -> datetime:
         return self.clock.earliest(since, datetime.now(UTC), SEARCH_MARGIN)
 
@@ -151,6 +162,10 @@ class GeminiBatches:
         return self._listed("batches", "operations")
 
     def _listed(self, path: str, rows: str, *, optional: bool = False) -> Iterator[dict[str, Any]]:
+        """The objects of all pages of a list."""
+        return chain.from_iterable(self._pages(path, rows, optional=optional))
+
+    def _pages(self, path: str, rows: str, *, optional: bool = False) -> Iterator[list[dict[str, Any]]]:
         """The objects of a list, page by page. An `optional` one may end early."""
         token, followed = "", set[str]()
         while True:
@@ -159,7 +174,7 @@ class GeminiBatches:
                 objects, token = page.get(rows) or [], str(page.get("nextPageToken") or "")
                 if not isinstance(objects, list):
                     raise TypeError("the reply is no list")
-            yield from (entry for entry in objects if isinstance(entry, dict))
+            yield [entry for entry in objects if isinstance(entry, dict)]
             if not token:
                 return
             if not goes_on(token, followed):

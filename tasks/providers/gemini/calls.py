@@ -21,6 +21,7 @@ from configs.errors import (
 )
 from tasks.providers.calls import connection_error_text
 from tasks.providers.http_headers import retry_after, seconds_in
+from tasks.providers.shared_client import CallsUnderWay
 from tasks.stages.wire.billing import is_billing_refusal
 from tasks.stages.wire.gemini.results import reason_of
 
@@ -28,16 +29,18 @@ _TRANSIENT_STATUSES = (408, 409, 425, 429)  # besides 5xx
 
 
 class GeminiCalls:
-    """Context managers around the SDK's calls. `key_hint` is the next step when the key is refused."""
+    """Context managers around the SDK's calls, which count those under way. `key_hint` is the next step when the key is refused."""
 
     def __init__(self, key_hint: str) -> None:
         self._key_hint = key_hint
+        self.under_way = CallsUnderWay()
 
     @contextmanager
     def creating(self, subject: str) -> Iterator[None]:
         """For calls that create something: a 5xx, a dropped connection or a reply that is not one leaves open whether they did."""
         try:
-            yield
+            with self.under_way.call():
+                yield
         except errors.APIError as error:
             translated = self._translated(subject, error)
             refused = error.code == 429 or isinstance(translated, BillingRefused) or _not_yet(error)
@@ -52,7 +55,8 @@ class GeminiCalls:
     def reading(self, subject: str) -> Iterator[None]:
         """For all other calls: whatever does not come may come later; a refusal is one for good."""
         try:
-            yield
+            with self.under_way.call():
+                yield
         except errors.APIError as error:
             raise self._translated(subject, error) from error
         except (httpx2.HTTPError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from configs.errors import BillingRefused
-from tasks.providers.base import BatchStatus, ServiceBatch
+from tasks.providers.base import BatchStatus, ServiceBatch, Submission, key_before
 from tasks.providers.times import time_of
 from tasks.stages.wire.billing import is_billing_refusal
 from tasks.stages.wire.gemini.results import code_name, reason_of
@@ -21,6 +21,7 @@ from tasks.stages.wire.json_values import integer, string
 # to retrieve." https://ai.google.dev/gemini-api/docs/batch-api
 EXPIRES_AFTER = timedelta(hours=48)
 KEY_PREFIX = "nightmail/"  # before the submission key, in a batch's display name
+_NAME_CHARACTERS = 128  # Google states no limit for batches; most of its other resources take so many
 
 _STATUS = {
     "PENDING": BatchStatus.QUEUED,
@@ -69,8 +70,18 @@ def service_batch(operation: _Json) -> ServiceBatch:
 
 def key_of(operation: _Json) -> str | None:
     """The submission key in the name that it was created with; None when the batch is not ours."""
-    name = str(_object(operation, "metadata").get("displayName") or "")
-    return name.removeprefix(KEY_PREFIX) if name.startswith(KEY_PREFIX) else None
+    return key_in(str(_object(operation, "metadata").get("displayName") or ""))
+
+
+def key_in(name: str) -> str | None:
+    """The submission key in a display name; None when it has none."""
+    return key_before(name.removeprefix(KEY_PREFIX)) if name.startswith(KEY_PREFIX) else None
+
+
+def display_name(submission: Submission) -> str:
+    """The name to create a batch with: the submission key, then its run and the job's description for people."""
+    about = ": ".join(filter(None, (submission.title, submission.metadata.get("description"))))
+    return f"{KEY_PREFIX}{submission.key_with(about)}"[:_NAME_CHARACTERS].rstrip()
 
 
 def created_at(operation: _Json) -> datetime | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from configs.home import Home
 from configs.providers.alibaba import AlibabaProvider
-from tasks.providers.base import Submission
+from tasks.providers.base import Submission, key_before
 from tasks.providers.openai.compatible import OpenAICompatible, ServiceQuirks, connect_with_key
 
 _NAME_CHARACTERS, _DESCRIPTION_CHARACTERS = 100, 200
@@ -23,17 +23,17 @@ def connect(config: AlibabaProvider, home: Home, environ: Mapping[str, str]) -> 
 
 
 def _label(submission: Submission) -> dict[str, str]:
-    """The two entries that its console shows: what it is, and the key to find it by."""
+    """The two entries that its console shows: what it is, and the key to find it by, then the job's description."""
     own_entries = {name: text for name, text in submission.metadata.items() if name.startswith("ds_")}
-    name = " ".join(filter(None, (submission.metadata.get("job"), submission.metadata.get("run"))))
+    described = submission.key_with(submission.metadata.get("description", ""))
     return {
         **own_entries,
-        "ds_name": (name or "nightmail")[:_NAME_CHARACTERS],
-        "ds_description": f"{_KEY_PREFIX}{submission.key}"[:_DESCRIPTION_CHARACTERS],
+        "ds_name": (submission.title or "nightmail")[:_NAME_CHARACTERS],
+        "ds_description": f"{_KEY_PREFIX}{described}"[:_DESCRIPTION_CHARACTERS],
     }
 
 
 def _key_in(metadata: Mapping[str, str]) -> str | None:
     """The submission key in a batch's metadata; None when the batch is not ours."""
     description = metadata.get("ds_description", "")
-    return description.removeprefix(_KEY_PREFIX) if description.startswith(_KEY_PREFIX) else None
+    return key_before(description.removeprefix(_KEY_PREFIX)) if description.startswith(_KEY_PREFIX) else None

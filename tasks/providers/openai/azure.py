@@ -6,14 +6,16 @@ https://learn.microsoft.com/azure/ai-foundry/openai/how-to/batch
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from openai import AzureOpenAI, DefaultHttpxClient, OpenAI
+from typing import TYPE_CHECKING
 
 from configs.home import Home
 from configs.providers.azure import AzureProvider
 from tasks.providers.base import key_from
 from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.openai.compatible import KEEP_SECONDS, Hooks, OpenAICompatible, ServiceQuirks
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> OpenAICompatible:  # noqa: ARG001 - one shape for all
@@ -23,6 +25,8 @@ def connect(config: AzureProvider, home: Home, environ: Mapping[str, str]) -> Op
     keep = KEEP_SECONDS if config.api_version is None else None
 
     def make_client(hooks: Hooks) -> OpenAI:
+        from openai import AzureOpenAI, DefaultHttpxClient, OpenAI
+
         http = with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING))
         if config.api_version is None:
             return OpenAI(api_key=key, base_url=f"{config.address}/openai/v1/", http_client=http)

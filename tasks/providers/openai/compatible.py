@@ -1,18 +1,18 @@
-"""OpenAI's Files and Batches protocol through the `openai` SDK: OpenAI itself, the embedded service, compatible ones."""
+"""OpenAI's Files and Batches protocol through the `openai` SDK: OpenAI itself, the embedded service, compatible ones.
+
+The SDK takes a second to import, which is spent at the first call and not before rows are prepared.
+"""
 
 from __future__ import annotations
 
-import functools
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, BinaryIO
-
-import openai
-from openai import DefaultHttpxClient, OpenAI
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from configs.errors import (
     ConfigError,
@@ -25,6 +25,7 @@ from configs.errors import (
 )
 from configs.providers.base import KeyedProviderSettings
 from configs.providers.limits import ServiceLimits
+from configs.providers.openai import FILE_PURPOSE, UPLOAD_PATH
 from tasks.providers.base import (
     SEARCH_MARGIN,
     ServiceBatch,
@@ -36,10 +37,22 @@ from tasks.providers.base import (
 )
 from tasks.providers.calls import Calls, copy_body, status_error_text
 from tasks.providers.deadlines import CREATING, READING, with_deadlines
-from tasks.providers.openai.replies import Record, batch_of, metadata_of, record_of, records_since
+from tasks.providers.guarded_file import guarded
+from tasks.providers.openai.replies import (
+    Record,
+    batch_of,
+    metadata_of,
+    record_of,
+    record_pages,
+    records_since,
+)
 from tasks.providers.redirects import check_redirect
 from tasks.providers.service_clock import ServiceClock
+from tasks.providers.shared_client import MadeOnce
 from tasks.providers.times import time_of
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 KEY = "nightmail_key"  # the metadata entry that carries the submission key
 # How long uploads and results may stay at the service, should nobody be left to delete them: 14 days, within the
@@ -76,6 +89,7 @@ class ServiceQuirks:
 
     `label` is the metadata of a new batch, `key_in` finds the submission key in it again. `keep_*_seconds` ask the
     service to delete files that old; None where it may not know how. `store` names what a full file store holds.
+    `file_purpose` is what uploads are for, in its words, and `upload_path` where it takes them.
     """
 
     label: Callable[[Submission], dict[str, str]] = _with_key
@@ -83,6 +97,8 @@ class ServiceQuirks:
     keep_uploads_seconds: int | None = None
     keep_results_seconds: int | None = None
     store: str = "the service's file store"
+    file_purpose: str = FILE_PURPOSE
+    upload_path: str = UPLOAD_PATH
 
 
 class OpenAICompatible:
@@ -101,10 +117,11 @@ class OpenAICompatible:
         self.clock = ServiceClock()
         self.guard: Callable[[], None] = no_guard
         self._make_client = make_client
-        self._calls = Calls(openai, key_hint)
+        self.making = threading.RLock()
+        self._calls = Calls("openai", key_hint)
         self._quirks = quirks
 
-    @functools.cached_property
+    @MadeOnce
     def _client(self) -> OpenAI:
         return self._make_client(
             {
@@ -113,33 +130,30 @@ class OpenAICompatible:
             }
         )
 
-    @functools.cached_property
+    @MadeOnce
     def _unretried(self) -> OpenAI:
         """For calls that create: the SDK would repeat them after a lost reply, and each repeat is a paid batch."""
         return self._client.with_options(max_retries=0, timeout=CREATING)
 
-    @functools.cached_property
+    @MadeOnce
     def _once(self) -> OpenAI:
         """For what a run repeats by itself: it waits as long as the service asks, and the other chunks go on meanwhile."""
         return self._client.with_options(max_retries=0)
 
     def reconnect(self) -> None:
-        if client := self.__dict__.pop("_client", None):
+        with self.making:
+            client = self.__dict__.pop("_client", None)
             self.__dict__.pop("_unretried", None)
             self.__dict__.pop("_once", None)
-            client.close()
+        if client is not None:
+            self._calls.under_way.retire(client.close)
 
     def upload(self, file_name: str, file: BinaryIO) -> str:
         subject, size = f"upload of {file_name}", file.seek(0, io.SEEK_END)
         file.seek(0)
         try:
             with self._calls.creating(subject):
-                # An open handle streams; a path or bytes would be read into memory whole.
-                response = self._unretried.files.with_raw_response.create(
-                    file=(file_name, file, "application/jsonl"),
-                    purpose="batch",
-                    expires_after=_expiry(self._quirks.keep_uploads_seconds),
-                )
+                response = self._post_file(file_name, guarded(file, self.guard))
         except (TerminalError, ConfigError) as error:
             text = status_error_text(error.__cause__)
             if _STORE_FULL.search(text) is None or _TOO_LARGE.search(text):
@@ -152,12 +166,34 @@ class OpenAICompatible:
             raise UnreliableReply(f"{subject}: the reply is about another file ({uploaded['id']})")
         return str(uploaded["id"])
 
+    def _post_file(self, file_name: str, file: BinaryIO) -> Any:
+        """What the SDK's `files.create` sends, at the path that takes uploads here."""
+        import httpx2
+
+        keep, path = self._quirks.keep_uploads_seconds, self._quirks.upload_path
+        fields = {
+            "purpose": self._quirks.file_purpose,
+            **({} if keep is None else {"expires_after": _expiry(keep)}),
+            # Together needs the name as a field: https://docs.together.ai/reference/upload-file
+            **({} if path == UPLOAD_PATH else {"file_name": file_name}),
+        }
+        return self._unretried.post(
+            path,
+            body=fields,
+            # An open handle streams; a path or bytes would be read into memory whole.
+            files={"file": (file_name, file, "application/jsonl")},
+            options={"headers": {"Content-Type": "multipart/form-data"}},
+            cast_to=httpx2.Response,
+        )
+
     def find_upload(self, file_name: str, since: datetime) -> str | None:
         return next((file.id for file in self.list_files(since) if file.name == file_name), None)
 
     def list_files(self, since: datetime | None = None) -> Iterator[ServiceFile]:
-        list_page = self._client.files.with_raw_response.list
+        import openai
+
         with self._calls.reading("list of files"):
+            list_page = self._client.files.with_raw_response.list
             try:
                 for file in records_since(
                     lambda after: list_page(order="desc", after=after or openai.omit).content,
@@ -209,11 +245,23 @@ class OpenAICompatible:
             if key:
                 yield key, self._batch(batch)
 
-    def _batches_since(self, since: datetime) -> Iterator[Record]:
-        list_page = self._client.batches.with_raw_response.list
+    def batch_pages(self, wanted: int) -> Iterator[list[ServiceBatch]]:  # noqa: ARG002 - pages are of one size
+        from openai import omit
+
         with self._calls.reading("list of batches"):
+            list_page = self._once.batches.with_raw_response.list
+            for page in record_pages(
+                lambda after: list_page(limit=100, after=after or omit).content, lambda: 0, optional=True
+            ):
+                yield [self._batch(record) for record in page]
+
+    def _batches_since(self, since: datetime) -> Iterator[Record]:
+        from openai import omit
+
+        with self._calls.reading("list of batches"):
+            list_page = self._client.batches.with_raw_response.list
             yield from records_since(
-                lambda after: list_page(limit=100, after=after or openai.omit).content,
+                lambda after: list_page(limit=100, after=after or omit).content,
                 partial(self._earliest, since),
             )
 
@@ -278,14 +326,17 @@ def connect_with_key(
 ) -> OpenAICompatible:
     """The service at the address of `config`; ConfigError when its key is not in the environment."""
     key = key_from(environ, config.api_key_env)
+
+    def make_client(hooks: Hooks) -> OpenAI:
+        from openai import DefaultHttpxClient, OpenAI
+
+        http = with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING))
+        return OpenAI(api_key=key, base_url=config.address, http_client=http)
+
     return OpenAICompatible(
         account=config.account,
         limits=config.limits,
-        make_client=lambda hooks: OpenAI(
-            api_key=key,
-            base_url=config.address,
-            http_client=with_deadlines(DefaultHttpxClient(event_hooks=hooks, timeout=READING)),
-        ),
+        make_client=make_client,
         key_hint=config.key_hint,
         quirks=quirks,
     )
@@ -300,4 +351,6 @@ def _identified(content: bytes, subject: str, without_id: type[TransientError]) 
 
 
 def _expiry(seconds: int | None) -> Any:
-    return openai.omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
+    from openai import omit
+
+    return omit if seconds is None else {"anchor": "created_at", "seconds": seconds}

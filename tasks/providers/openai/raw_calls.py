@@ -15,6 +15,7 @@ from configs.foreign_text import Redactor
 from tasks.providers.calls import connection_error_text, status_error_text
 from tasks.providers.deadlines import READING, with_deadlines
 from tasks.providers.foreign import redacting
+from tasks.providers.lost_replies import losing_replies
 from tasks.providers.openai.replies import Record, page_of, record_of
 from tasks.providers.redirects import check_redirect
 
@@ -74,13 +75,19 @@ class RawCalls:
         _sent(self._batches.cancel, batch_id)
 
 
-def raw_calls_at(url: str, key: str | None) -> RawCalls:
-    """The calls of the service at `url`; without a key, one that says nothing is sent."""
-    loopback = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+def raw_calls_at(url: str, key: str | None, *, lose_replies: bool = False) -> RawCalls:
+    """The calls of the service at `url`; without a key, one that says nothing is sent.
+
+    With `lose_replies` every call arrives there, and its connection breaks before the reply is read: all raise Refused.
+    """
+    address = urlsplit(url)
+    loopback = address.hostname in ("127.0.0.1", "localhost", "::1")
     # A proxy must not see loopback traffic.
     http = with_deadlines(
         DefaultHttpxClient(trust_env=not loopback, timeout=READING, event_hooks={"request": [check_redirect]})
     )
+    if lose_replies:
+        http = losing_replies(http, is_https=address.scheme == "https")
     calls = RawCalls(OpenAI(api_key=key or "none", base_url=url, http_client=http))
     return redacting(calls, Redactor([key]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from configs.errors import BillingRefused, TerminalError, TransientError
@@ -66,6 +67,13 @@ def _page(content: bytes) -> tuple[list[Record] | None, bool | None]:
 def records_since(
     fetch: Callable[[str | None], bytes], earliest: Callable[[], float], *, optional: bool = False
 ) -> Iterator[Record]:
+    """Every object of the pages of `record_pages`, one after the other."""
+    return chain.from_iterable(record_pages(fetch, earliest, optional=optional))
+
+
+def record_pages(
+    fetch: Callable[[str | None], bytes], earliest: Callable[[], float], *, optional: bool = False
+) -> Iterator[list[Record]]:
     """Every object of a paged list made after `earliest` (unix seconds), and older ones that stand on the same pages: what
     is looked for is known by its key. `fetch` gets the id to go on after.
 
@@ -89,7 +97,7 @@ def records_since(
         if not fresh:
             return
         times = [_seconds(row.get("created_at")) for row in fresh]
-        yield from fresh
+        yield fresh
         first, last = times[0], times[-1]
         reached = first is not None and last is not None and first >= last and last < earliest()
         after = fresh[-1].get("id")
@@ -105,7 +113,7 @@ def records_since(
 def batch_of(raw: Mapping[str, Any], key: str | None = None) -> ServiceBatch:
     """A batch object in Nightmail's words; `key` is what its metadata holds."""
     counts = _mapping(raw.get("request_counts"))
-    first = _first_error(raw.get("errors"))
+    first = _first_error(raw.get("errors") or raw.get("error"))  # Together has one, a text
     status = status_of(raw)
     code, message = _error_code(first), _text(first.get("message"))
     if code == BillingRefused.CODE:  # the service's own word is for people

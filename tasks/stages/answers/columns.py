@@ -117,3 +117,8 @@ def answer_column_of(
         case "/v1/moderations":
             return UnchangedColumn(MODERATION)
     return TEXT_COLUMN if prompt.choices == 1 else UnchangedColumn(pa.list_(pa.string()))
+
+
+def keeps_files(prompt: Prompt) -> bool:
+    """Whether the answers are pictures or videos, which are kept as files beside the rows."""
+    return isinstance(answer_column_of(prompt), ImageColumn | VideoColumn)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+ENOUGH_ANSWERS: Final = 20
+"""Answers, of which one is longer than what 95 of 100 keep to."""
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,11 @@ class History:
     def output_p95(self) -> float:
         """The batches' 95th percentiles, on average over their answers."""
         return sum(each.output_p95 * each.counted for each in self.batches) / self.answers
+
+    @property
+    def answer_p95(self) -> int | None:
+        """Tokens that 95 of 100 answers to this prompt keep to, of the batch with the longest ones; None where too few answers,
+        or only answers to other prompts, say so."""
+        if not self.same_prompt or self.answers < ENOUGH_ANSWERS:
+            return None
+        return max(each.output_p95 for each in self.batches) or None  # none of them says its answers' tokens

@@ -1,4 +1,4 @@
-"""Compute the cost of requests in USD at batch prices, from published prices or the user's own.
+"""Compute the cost of requests in USD, at batch prices or those of real-time calls, published or the user's own.
 
 An unknown price is None, never a guess.
 """
@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 import model_prices
 import numpy as np
 
+from configs.deadline import Lane
 from configs.errors import ConfigError
 
 _PER_TOKEN = 1e-6
 _WRITES = ("cache_write", "cache_write_1h")
-_KEYS = {"model", "provider", "input", "output", "cached_input", *_WRITES, "factor", "source", "date"}
+_KEYS = {"model", "provider", "lane", "input", "output", "cached_input", *_WRITES, "factor", "source", "date"}
 _Counts = np.ndarray[Any, np.dtype[np.int64]]
 _Usd = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -123,36 +124,42 @@ FREE = Price(0.0, 0.0, 0.0, "runs on this machine")
 
 @dataclass(frozen=True)
 class PriceOverride:
-    """A user's own batch price for the models that match a pattern such as `qwen-plus*`."""
+    """A user's own price for the models that match a pattern such as `qwen-plus*`: of batches, or of real-time calls in
+    `lane`."""
 
     model: str
     price: Price
     provider: str | None = None
+    lane: Lane | None = None
 
-    def matches(self, model: str, provider: str) -> bool:
-        """Whether pattern and provider both match."""
-        return self.provider in (None, provider) and fnmatchcase(model, self.model)
+    def matches(self, model: str, provider: str, lane: Lane | None = None) -> bool:
+        """Whether pattern, provider and lane all match."""
+        is_there = self.provider in (None, provider) and self.lane == lane
+        return is_there and fnmatchcase(model, self.model)
 
 
-def stated_price(overrides: Sequence[PriceOverride], model: str, provider: str) -> Price | None:
-    """The user's own price for `model` at `provider`: the first override that matches both."""
-    return next((override.price for override in overrides if override.matches(model, provider)), None)
+def stated_price(
+    overrides: Sequence[PriceOverride], model: str, provider: str, lane: Lane | None = None
+) -> Price | None:
+    """The user's own price for `model` at `provider`: the first override that matches."""
+    return next((override.price for override in overrides if override.matches(model, provider, lane)), None)
 
 
 def published_price(
-    model: str, seller: str, moment: datetime, *, share: float | None = None, realtime: bool = False
+    model: str, seller: str, moment: datetime, *, share: float | None = None, lane: Lane | None = None
 ) -> Price | None:
-    """The seller's batch price of `model` in force at `moment`, from the package model-prices, or its `realtime` price.
+    """The seller's batch price of `model` in force at `moment`, from the package model-prices, or that of real-time calls in
+    `lane`.
 
     With a `share`, a batch costs that part of the real-time price, and cached input as much as any other.
     """
-    mode = "standard" if realtime or share is not None else "batch"
+    mode = lane or ("batch" if share is None else "standard")
     rates = model_prices.rates(model, at=moment, provider=seller, mode=mode)
     # The package falls back to another seller's price; that one is not what this run pays.
     if rates is None or rates.provider != seller:
         return None
     price = _from_rates(rates)
-    return price if realtime or share is None else _shared(price, share)
+    return price if lane or share is None else _shared(price, share)
 
 
 def _shared(price: Price, share: float) -> Price:
@@ -180,6 +187,11 @@ def _override(index: int, entry: Any) -> PriceOverride:
     where = f"prices[{index}]"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("model"), str):
         raise ConfigError(f"{where}: needs a model pattern; see configs/prices.yaml")
+    lane = entry.get("lane")
+    if lane not in (None, *get_args(Lane)):
+        raise ConfigError(
+            f"{where}.lane: must be one of {', '.join(get_args(Lane))}, not {lane!r}; without it, the price is of batches"
+        )
     unknown = sorted(map(str, set(entry) - _KEYS))
     if unknown:
         raise ConfigError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(sorted(_KEYS))}")
@@ -195,7 +207,7 @@ def _override(index: int, entry: Any) -> PriceOverride:
     writes = {name: _rate(where, entry, name) * factor for name in _WRITES if name in entry}
     output = _rate(where, entry, "output") * factor
     price = Price(fresh, output, cached, source, (), **writes, dated=date_text)
-    return PriceOverride(entry["model"], price, entry.get("provider"))
+    return PriceOverride(entry["model"], price, entry.get("provider"), lane)
 
 
 def _rate(where: str, entry: Mapping[str, Any], key: str) -> float:

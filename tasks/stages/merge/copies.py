@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.stages import arrow_columns
 from tasks.stages.merge.lines import STATUSES, Numbers
-from tasks.stages.merge.merge_chunk import ErrorCount, MergeStats, writer_options
+from tasks.stages.merge.merge_chunk import MergeStats, most_frequent, writer_options
 from tasks.stages.merge.taken_over import EarlierAnswers, put_among, status_codes
 from tasks.stages.row_status import RowStatus
 
@@ -78,7 +78,7 @@ def _with_copies(
     return replace(
         stats,
         by_status={str(each): by_status[each] for each in STATUSES if by_status[each]},
-        errors=tuple(ErrorCount(code, count, examples[code]) for code, count in rows.most_common()),
+        errors=most_frequent(rows, examples),
         unanswered_copies=unanswered,
     )
 

@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.stages import arrow_columns
 from tasks.stages.cost.price import Price
 from tasks.stages.output_columns import LINE_COLUMNS, OutputColumn
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.dialect import Parser
-from tasks.stages.wire.outcome import ErrorClass
+from tasks.stages.wire.outcome import REPLY_LOST, ErrorClass
 from tasks.stages.wire.unreadable import UNREADABLE_LINE, ends_within_lines
 
 BLOCK_BYTES = 1 << 20
@@ -69,6 +70,19 @@ class ParsedLines:
         return HAS_ANSWER[self.status]
 
 
+@dataclass(frozen=True)
+class ParsedBlock:
+    """The lines of a block: their columns, custom_ids, places in STATUSES and ERROR_CLASSES (-1: none), how many more could
+    not be parsed, and the tokens that each wrote to a cache, for each kind of cache; nothing where none did."""
+
+    batch: pa.RecordBatch
+    ids: Sequence[str]
+    status: Numbers
+    error_class: Numbers
+    unparsable: int
+    cache_writes: Sequence[Numbers]
+
+
 @dataclass
 class CacheCounts:
     """What a prompt cache did to an attempt: tokens written to it, what they cost more than as plain input (None where no
@@ -107,23 +121,17 @@ class LineCounts:
     cache: CacheCounts = field(default_factory=CacheCounts)
     answered: set[str] = field(default_factory=set)
 
-    def add(
-        self,
-        batch: pa.RecordBatch,
-        status: Numbers,
-        unparsable: int,
-        price: Price | None,
-        cache_writes: Sequence[Numbers] = (),
-    ) -> Numbers:
+    def add(self, block: ParsedBlock, price: Price | None) -> Numbers:
         """Count a block's lines, tokens and cost; the cost of each line. An answer that does not say its tokens makes it
-        unknown (NaN), and a second answer of a row costs nothing."""
-        self.lines += len(status) + unparsable
+        unknown (NaN), as does a lost reply, and a second answer of a row costs nothing."""
+        batch, status, cache_writes = block.batch, block.status, block.cache_writes
+        self.lines += len(status) + block.unparsable
         codes = batch.column("error_code")
         broken = codes.to_pylist().count(UNREADABLE_LINE) if codes.null_count < len(codes) else 0
-        self.unparsable += unparsable + broken
-        first = self._first_answers(batch.column("custom_id").to_pylist(), HAS_ANSWER[status])
+        self.unparsable += block.unparsable + broken
+        first = self._first_answers(block.ids, HAS_ANSWER[status])
         if first is not None:
-            batch, status = batch.filter(pa.array(first)), status[first]
+            batch, status = batch.filter(arrow_columns.mask(first)), status[first]
             cache_writes = [writes[first] for writes in cache_writes]
         counts = [arrow_columns.to_numpy(batch.column(name)) for name in TOKENS]
         self.tokens += [int(each.sum()) for each in counts]
@@ -147,7 +155,7 @@ class LineCounts:
         self.counted += int(said.sum())
         self.outputs.append(counts[1][said])
 
-    def _first_answers(self, ids: list[str], has_answer: Numbers) -> Numbers | None:
+    def _first_answers(self, ids: Sequence[str], has_answer: Numbers) -> Numbers | None:
         """Mask of the lines whose row was not answered by a line before; None when that is all of them."""
         new = set(ids)
         if len(new) == len(ids) and self.answered.isdisjoint(new):
@@ -177,20 +185,24 @@ def _usd_of_each(
     uncounted = batch.column("input_tokens").is_null()
     if uncounted.true_count:
         usd[arrow_columns.to_numpy(uncounted) & HAS_ANSWER[status]] = np.nan
+        codes = batch.column("error_code")
+        if codes.null_count < len(codes):
+            usd[arrow_columns.to_numpy(pc.equal(codes.cast(pa.string()), REPLY_LOST))] = np.nan
     return usd
 
 
-def parse_block(
-    parser: Parser, answer: pa.DataType, block: bytes
-) -> tuple[pa.RecordBatch, Numbers, Numbers, int, list[Numbers]]:
-    """(columns, status codes, error class codes, unparsable lines, tokens written to a cache) of one block; `answer` is
-    the type of its answers. The last is empty where nothing was written."""
+def parse_block(parser: Parser, answer: pa.DataType, block: bytes) -> ParsedBlock:
+    """The lines of one block of bytes; `answer` is the type of their answers."""
     by_field = parser.columns(block)
     unparsable = by_field["custom_id"].count(None)
     if unparsable:
         keep = [custom_id is not None for custom_id in by_field["custom_id"]]
         by_field = {name: list(compress(values, keep)) for name, values in by_field.items()}
-    arrays = {column.name: _array(column, by_field[name], answer) for column, name in LINE_COLUMNS}
+    arrays = {
+        column.name: _array(column, by_field[name], answer)
+        for column, name in LINE_COLUMNS
+        if name in by_field
+    }
     arrays["custom_id"] = arrow_columns.strings(by_field["custom_id"])
     status = _codes(by_field["status"], _STATUS_CODE)
     error_class = _codes(by_field["error_class"], _CLASS_CODE)
@@ -200,7 +212,7 @@ def parse_block(
     written = (
         [arrow_columns.to_numpy(arrow_columns.build(each, pa.int64())) for each in writes] if some else []
     )
-    return batch, status, error_class, unparsable, written
+    return ParsedBlock(batch, by_field["custom_id"], status, error_class, unparsable, written)
 
 
 def _array(column: OutputColumn, values: Sequence[Any], answer: pa.DataType) -> pa.Array:
@@ -212,7 +224,7 @@ def _array(column: OutputColumn, values: Sequence[Any], answer: pa.DataType) -> 
 def _codes(values: Sequence[Any], codes: dict[Any, int]) -> Numbers:
     if values and values.count(values[0]) == len(values):
         return np.full(len(values), codes[values[0]], np.int8)
-    return np.fromiter((codes[value] for value in values), np.int8, len(values))
+    return np.fromiter(map(codes.__getitem__, values), np.int8, len(values))
 
 
 def join_blocks(blocks: list[tuple[pa.RecordBatch, Numbers, Numbers, int, Numbers]]) -> ParsedLines | None:

@@ -7,7 +7,7 @@ then merged range of rows by range of rows, so that memory stays bounded however
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -47,8 +47,8 @@ RANGE_BYTES = 16_000_000
 GROUP_ROWS = 16_384
 GROUP_BYTES = 10_000_000
 _TOP_ERRORS = 10
-RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)})
-"""What another attempt can help by default: everything but a fault of the request itself."""
+RETRY_ON = frozenset({"missing", *(each for each in ErrorClass if each.retryable)}) - {ErrorClass.REPLY_LOST}
+"""What another attempt can help by default: everything but a fault of the request itself, and what may have been paid for."""
 POOR_ANSWERS = (RowStatus.INVALID, RowStatus.TRUNCATED, RowStatus.REFUSED)
 """Statuses of answered rows that `retry.on` may name."""
 _EXAMPLE_LENGTH = 300
@@ -59,8 +59,8 @@ _SHORT_TEXT = 32
 class AttemptStats:
     """The sums over one attempt's result lines, those that another attempt superseded included.
 
-    `cost_usd` is None when there is no price or an answered line does not say its tokens. `counted` are the lines that say
-    them, `output_p95` what 95 of 100 of their answers keep to.
+    `cost_usd` is None when there is no price or an answered line does not say its tokens. `answered` are the rows that the
+    model answered, `counted` the lines that say their tokens, `output_p95` what 95 of 100 of their answers keep to.
     """
 
     lines: int
@@ -69,6 +69,7 @@ class AttemptStats:
     cached_tokens: int
     reasoning_tokens: int
     cost_usd: float | None
+    answered: int = 0
     counted: int = 0
     output_p95: int | None = None
     cache: CacheCounts = field(default_factory=CacheCounts)
@@ -124,6 +125,7 @@ def output_schema(
     answer: pa.DataType | None = None,
     parsed: pa.DataType | None = None,
     carried: Sequence[str] | None = None,
+    include: Collection[str] = (),
 ) -> pa.Schema:
     """The carried source columns as they are, then the added ones. ConfigError when names clash."""
     wanted = None if carried is None else frozenset(carried)
@@ -131,7 +133,7 @@ def output_schema(
     if missing:
         raise ConfigError(f"source.columns: no column {missing[0]!r} in the source; correct the job file")
     kept = [each for each in source if wanted is None or each.name in wanted]
-    typed = typed_columns(pa.string() if answer is None else answer, parsed)
+    typed = typed_columns(pa.string() if answer is None else answer, parsed, include)
     added = [pa.field(prefix + column.name, kind) for column, kind in typed]
     clash = sorted({each.name for each in kept} & {each.name for each in added})
     if clash:
@@ -158,12 +160,14 @@ def merge_chunk(
     whole_bytes: int = WHOLE_BYTES,
     range_bytes: int = RANGE_BYTES,
     earlier: EarlierAnswers | None = None,
+    include: Collection[str] = (),
 ) -> MergeStats:
     """Write the chunk's enriched Parquet to `sink`.
 
     `rows` is the chunk's source rows as an Arrow stream; `lines` has custom_id, skip_code, skip_message (strings), one
     per row in the same order; rows for which it names a `reuse_run` get their answers from `earlier`. Result files must be
-    seekable and near: big ones are read line by line. `retry_on` are the reasons of `retry.on`.
+    seekable and near: big ones are read line by line. `include` are the columns by choice, which `parser` gives. `price` is
+    that of batches. `retry_on` are the reasons of `retry.on`.
     Raises IntegrityError when the counts do not reconcile, ConfigError when column names clash.
     """
     source = RowReader(rows, carried)
@@ -173,15 +177,16 @@ def merge_chunk(
         answer=answer_column.type,
         parsed=checker and checker.type,
         carried=carried,
+        include=include,
     )
     chunk = ChunkRows(lines, attempts)
     account = _Account(chunk, attempts, price, answer_column.parsed_type, retry_on, max_attempts)
-    columns = Columns(chunk, attempts, answer_column, checker, earlier)
+    columns = Columns(chunk, attempts, answer_column, checker, earlier, include)
     if earlier is not None:
         earlier.gather(
             {
                 column.name: kind
-                for column, kind in typed_columns(answer_column.type, checker and checker.type)
+                for column, kind in typed_columns(answer_column.type, checker and checker.type, include)
             }
         )
     with BackgroundWriter(
@@ -200,6 +205,14 @@ def merge_chunk(
             account.matches(matches)
     source.finish()
     return account.stats()
+
+
+def most_frequent(rows: Counter[str], examples: Mapping[str, str | None]) -> tuple[ErrorCount, ...]:
+    """The error codes of most rows, each with the beginning of what one row was told."""
+    return tuple(
+        ErrorCount(code, count, (examples[code] or "")[:_EXAMPLE_LENGTH] or None)
+        for code, count in rows.most_common(_TOP_ERRORS)
+    )
 
 
 def writer_options(first: pa.RecordBatch, schema: pa.Schema, prefix: str) -> dict[str, Any]:
@@ -250,6 +263,7 @@ def _attempt_stats(counts: LineCounts) -> AttemptStats:
     return AttemptStats(
         lines=counts.lines,
         cost_usd=counts.cost_usd,
+        answered=len(counts.answered),
         counted=counts.counted,
         output_p95=counts.output_p95(),
         cache=counts.cache,
@@ -287,9 +301,11 @@ class _Account:
         """All blocks of a range as columns, counted on the way."""
         parsed = []
         for attempt, block in blocks:
-            batch, status, error_class, unparsable, writes = parse_block(parser, self.answer, block)
-            usd = self.counts[attempt].add(batch, status, unparsable, self.price, writes)
-            parsed.append((batch, status, error_class, attempt, usd))
+            lines = parse_block(parser, self.answer, block)
+            asked = self.attempts[attempt]
+            price = self.price if asked.lane is None else asked.lane_price
+            usd = self.counts[attempt].add(lines, price)
+            parsed.append((lines.batch, lines.status, lines.error_class, attempt, usd))
         return join_blocks(parsed)
 
     def errors(self, codes: pa.Array, messages: pa.Array) -> None:
@@ -300,7 +316,7 @@ class _Account:
         pairs = zip(codes.filter(wanted).to_pylist(), messages.filter(wanted).to_pylist(), strict=True)
         for code, message in pairs:
             self.codes[code] += 1
-            self.examples.setdefault(code, message and message[:_EXAMPLE_LENGTH])
+            self.examples.setdefault(code, message)
 
     def matches(self, matches: RowMatches) -> None:
         """Count a range's final statuses; call it after its columns are made."""
@@ -324,11 +340,10 @@ class _Account:
             raise IntegrityError(
                 f"{sum(by_status.values())} statuses for {len(self.chunk)} rows; nothing is published"
             )
-        top = self.codes.most_common(_TOP_ERRORS)
         return MergeStats(
             rows=len(self.chunk),
             by_status=by_status,
-            errors=tuple(ErrorCount(code, rows, self.examples[code]) for code, rows in top),
+            errors=most_frequent(self.codes, self.examples),
             attempts=tuple(_attempt_stats(each) for each in self.counts),
             unknown_ids=self.unknown,
             duplicate_lines=self.duplicates,

@@ -14,6 +14,7 @@ from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
 from tasks.stages.answers.columns import AnswerColumn, Problems, VectorColumn
 from tasks.stages.answers.schema import Checker
+from tasks.stages.cost.price import Price
 from tasks.stages.merge.lines import ERROR_CLASSES, HAS_ANSWER, STATUSES, Numbers, ParsedLines
 from tasks.stages.merge.taken_over import REUSED, EarlierAnswers, take_over
 from tasks.stages.output_columns import LINE_COLUMNS, OUTPUT_COLUMNS
@@ -36,6 +37,9 @@ BILLING = ERROR_CLASSES.index(ErrorClass.BILLING)
 _ATTEMPT_RANK = 1 << 40
 _ANSWER_RANK = 1 << 60
 _GOOD_RANK = 1 << 61
+# Rows whose parsed answers are Python objects at the same time: those of a whole row group keep the garbage collector busy
+# for longer than it takes to make them.
+_CHECKED_AT_ONCE = 256
 
 IsValid = Callable[[int], bool]
 """Whether the answer in that line is what the job asks for, as far as its status does not say so."""
@@ -48,7 +52,7 @@ class Attempt:
     `files` are seekable binary files, output and error file in any order, empty ones allowed. `posted` holds
     the custom_ids of its requests; None is every row that is not skipped. `error` is (code, message) of a
     batch that failed, expired or was cancelled as a whole: posted rows without a line end with it. `counts` says whether it
-    counts against the most attempts that a row gets.
+    counts against the most attempts that a row gets. One that real-time calls answered has their `lane` and its price.
     """
 
     files: Sequence[BinaryIO] = ()
@@ -56,6 +60,8 @@ class Attempt:
     batch_id: str | None = None
     error: tuple[str, str | None] | None = None
     counts: bool = True
+    lane: str | None = None
+    lane_price: Price | None = None
 
 
 class ChunkRows:
@@ -272,12 +278,17 @@ class Columns:
         answer_column: AnswerColumn,
         checker: Checker | None,
         earlier: EarlierAnswers | None,
+        include: Collection[str] = (),
     ) -> None:
         self._rows = rows
+        self._line_columns = [
+            column for column, _ in LINE_COLUMNS if not column.by_choice or column.name in include
+        ]
         self._earlier = earlier
         self._answer_column = answer_column
         self._checker = checker
         self._batch_ids = [attempt.batch_id for attempt in attempts]
+        self._lanes = [attempt.lane for attempt in attempts]
         self._codes = [attempt.error[0] if attempt.error else None for attempt in attempts]
         self._messages = [attempt.error[1] if attempt.error else None for attempt in attempts]
 
@@ -313,6 +324,7 @@ class Columns:
         columns["attempts"] = arrow_columns.from_numpy(posted.sum(axis=0, dtype=np.int32))
         columns["custom_id"] = self._rows.ids[lo:hi]
         columns["batch_id"] = arrow_columns.lookup(self._batch_ids, matches.attempt[cut])
+        columns["lane"] = arrow_columns.lookup(self._lanes, matches.attempt[cut])
         columns["reused_from"] = pa.nulls(hi - lo, pa.string())
         columns["cost_usd"] = arrow_columns.from_numpy(matches.usd[cut], ~np.isnan(matches.usd[cut]))
         reused = self._rows.reused[lo:hi]
@@ -325,11 +337,14 @@ class Columns:
         """The columns that lines hold, as the rows' lines have them."""
         if parsed is None:
             wire = self._answer_column.parsed_type
-            types = {column.name: wire if column.type is None else column.type for column, _ in LINE_COLUMNS}
+            types = {
+                column.name: wire if column.type is None else column.type for column in self._line_columns
+            }
             return {name: pa.nulls(len(line), kind) for name, kind in types.items()}
         places = arrow_columns.indices(line)
         return {
-            column.name: parsed.table.column(column.name).chunk(0).take(places) for column, _ in LINE_COLUMNS
+            column.name: parsed.table.column(column.name).chunk(0).take(places)
+            for column in self._line_columns
         }
 
 
@@ -343,17 +358,28 @@ def _replace_texts(own: pa.Array, texts: list[str | None], batch_error: Numbers,
 def _check(checker: Checker, answers: pa.Array, status: Numbers) -> tuple[pa.Array, Problems, Problems]:
     """The parsed answers of the rows that succeeded, null where one does not satisfy the schema, and why not; and what is
     to be said of some that do."""
-    values: list[Any] = [None] * len(answers)
     problems: Problems = {}
     remarks: Problems = {}
-    texts = answers.to_pylist()
-    for row in np.flatnonzero(status == SUCCEEDED).tolist():
-        values[row], problem = checker.check(texts[row])
+    parts = [
+        _checked_part(checker, answers, status, lo, problems, remarks)
+        for lo in range(0, max(1, len(answers)), _CHECKED_AT_ONCE)
+    ]
+    return pa.concat_arrays(parts), problems, remarks
+
+
+def _checked_part(
+    checker: Checker, answers: pa.Array, status: Numbers, lo: int, problems: Problems, remarks: Problems
+) -> pa.Array:
+    """The parsed answers from row `lo` on, and what is to be said of them put into `problems` and `remarks`."""
+    texts = answers.slice(lo, _CHECKED_AT_ONCE).to_pylist()
+    values: list[Any] = [None] * len(texts)
+    for at in np.flatnonzero(status[lo : lo + _CHECKED_AT_ONCE] == SUCCEEDED).tolist():
+        values[at], problem = checker.check(texts[at])
         if problem is not None:
-            problems[row] = problem
-        elif (remark := checker.remark(texts[row])) is not None:
-            remarks[row] = remark
-    return arrow_columns.build(values, checker.type), problems, remarks
+            problems[lo + at] = problem
+        elif (remark := checker.remark(texts[at])) is not None:
+            remarks[lo + at] = remark
+    return arrow_columns.build(values, checker.type)
 
 
 def _remarked(messages: pa.Array, remarks: Problems) -> pa.Array:

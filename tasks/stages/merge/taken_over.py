@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tasks.stages import arrow_columns
 from tasks.stages.merge.lines import STATUSES, TOKENS, Numbers
+from tasks.stages.output_columns import BY_CHOICE
 from tasks.stages.row_status import RowStatus
 
 TAKEN_OVER: Final = (
@@ -24,9 +25,13 @@ TAKEN_OVER: Final = (
     "model",
     "custom_id",
     "batch_id",
+    "lane",
     "reused_from",
+    *BY_CHOICE,
 )
 """The columns of the original, and the run that bought it. What this run paid is nothing: no attempt, token or dollar."""
+MAY_LACK: Final = frozenset({"lane", *BY_CHOICE})
+"""Those that the original may not have: its run did not include them, or was of a version without."""
 
 REUSED: Final = STATUSES.index(RowStatus.REUSED)
 
@@ -50,8 +55,9 @@ def put_among(
     for name, column in taken.items():
         both = pa.concat_arrays([columns[prefix + name], column])
         columns[prefix + name] = both.take(arrow_columns.indices(places))
+    nought = arrow_columns.scalar(0, pa.int64())
     for name in TOKENS:
-        columns[prefix + name] = pc.if_else(arrow_columns.mask(takers), 0, columns[prefix + name])
+        columns[prefix + name] = pc.if_else(arrow_columns.mask(takers), nought, columns[prefix + name])
 
 
 def take_over(

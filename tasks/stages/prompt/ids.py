@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from typing import IO, cast
 
 import numpy as np
@@ -19,12 +20,15 @@ import pyarrow.compute as pc
 
 from configs.errors import InputError
 from configs.providers.limits import PORTABLE_ID
-from tasks.stages.arrow_columns import strings
+from tasks.stages.arrow_columns import strings, to_numpy
 from tasks.storage.temporary import spooled_file
 
 Hashes = npt.NDArray[np.int64]
 
 _ROWS_SHOWN = 10
+_WORD, _LONG_ID = 8, 128
+_MIX, _MIX_AGAIN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_WHOLE_NUMBERS = (pa.int64(), pa.int32())
 _BINARY: tuple[Callable[[pa.DataType], bool], ...] = (
     *(pa.types.is_binary, pa.types.is_large_binary),
     *(pa.types.is_fixed_size_binary, pa.types.is_binary_view),
@@ -44,11 +48,12 @@ class IdMaker:
         self._pattern = pattern
         self._numbered = numbered
 
-    def ids(self, batch: pa.RecordBatch, first_row: int) -> list[str]:
-        """One id per row; `first_row` is the dataset's row number of the first. `InputError`: no such key column."""
-        numbers = range(first_row, first_row + batch.num_rows)
+    def ids(self, batch: pa.RecordBatch, numbers: Sequence[int]) -> list[str]:
+        """One id per row; `numbers` are those of the rows in the dataset, from 0. `InputError`: no such key column."""
         if not self._key:
             return [f"row-{number:09d}" for number in numbers]
+        if (whole_numbers := self._whole_numbers(batch)) is not None:
+            return [*map(str, whole_numbers)]
         column = self._keys(batch)
         if not self._numbered and self._all_valid(column):
             return cast("list[str]", column.to_pylist())
@@ -63,6 +68,14 @@ class IdMaker:
             key if key is not None and valid(key) else f"row-{number:09d}"
             for key, number in zip(keys, numbers, strict=True)
         ]
+
+    def _whole_numbers(self, batch: pa.RecordBatch) -> list[int] | None:
+        """The keys where they are numbers, all of them valid as they are: no text is made of them in Arrow and looked at again."""
+        if self._numbered or len(self._key) > 1 or self._pattern is not PORTABLE_ID:
+            return None
+        column = _column(batch, self._key[0])
+        is_plain = column.type in _WHOLE_NUMBERS and not column.null_count
+        return cast("list[int]", to_numpy(column).tolist()) if is_plain else None
 
     def _all_valid(self, keys: pa.Array) -> bool:
         """Whether every key satisfies the pattern, asked of Arrow at once.
@@ -108,16 +121,51 @@ def _as_text(column: pa.Array) -> pa.Array:
     return pa.nulls(len(column), pa.string())
 
 
+def stable_hashes(ids: Sequence[str]) -> Hashes:
+    """A 64-bit hash of each id, the same in every process."""
+    texts = _as_bytes(ids)
+    width = -(-texts.itemsize // _WORD)
+    words = texts.astype(f"S{width * _WORD}").view(np.uint64).reshape(len(ids), width)
+    hashes = np.zeros(len(ids), np.uint64)
+    for place in range(width):
+        word = words[:, place]
+        # Every step can be undone: ids that differ in eight bytes alone never have the same hash.
+        mixed = (hashes ^ word) * _MIX
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= _MIX_AGAIN
+        mixed ^= mixed >> np.uint64(29)
+        hashes = np.where(
+            word, mixed, hashes
+        )  # what only fills up to the longest id of a batch changes nothing
+    return hashes.view(np.int64)
+
+
+def _as_bytes(ids: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """The ids as an array of bytes of one width; those that are long, or not ASCII, by their SHA-256."""
+    try:
+        texts = np.array(ids, "S")
+        if texts.itemsize <= _LONG_ID:
+            return texts
+    except UnicodeEncodeError:
+        pass
+    return np.array([_short(custom_id) for custom_id in ids], "S")
+
+
+def _short(custom_id: str) -> str:
+    if custom_id.isascii() and len(custom_id) <= _LONG_ID:
+        return custom_id
+    return sha256(custom_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 class DuplicateFinder:
     """Finds ids that occur twice, exactly, among a billion rows in some 50 MB of memory and 8 bytes a row of disk.
 
     The first pass keeps a 64-bit hash of every id, in sorted blocks. Equal hashes are suspects; the second pass, over
-    the ids again, is `confirm_duplicates`. Nothing is on disk below `SPOOL_BYTES`. Hashes are this process's own: give one finder
-    all ids, and confirm where they were added.
+    the ids again, is `confirm_duplicates`. Nothing is on disk below `SPOOL_BYTES`.
     """
 
-    BLOCK_IDS = 1 << 20
-    SPOOL_BYTES = 32_000_000
+    BLOCK_IDS = 1 << 18
+    SPOOL_BYTES = 2_000_000
     _PARTS = 1024
 
     def __init__(self) -> None:
@@ -128,7 +176,7 @@ class DuplicateFinder:
 
     def add(self, ids: Sequence[str]) -> None:
         """Remember these ids, as hashes."""
-        self.add_hashes(np.fromiter(map(hash, ids), np.int64, len(ids)))
+        self.add_hashes(stable_hashes(ids))
 
     def add_hashes(self, hashes: Hashes) -> None:
         """The same of what are 64-bit hashes already."""
@@ -198,24 +246,23 @@ class DuplicateFinder:
 
 
 def confirm_duplicates(
-    suspects: Collection[int], id_batches: Iterable[Sequence[str]], limit: int = 5
+    suspects: Collection[int], id_batches: Iterable[tuple[Sequence[int], Sequence[str]]], limit: int = 5
 ) -> list[tuple[str, list[int]]]:
     """The first `limit` ids that really occur twice, each with the row numbers seen until then, 10 at most.
 
-    `id_batches` are all ids again, in order, from row 0; it is not read further than needed.
+    `id_batches` are all ids again, with the numbers of their rows; it is not read further than needed.
     """
     seen: dict[str, list[int]] = {}
     duplicates: dict[str, list[int]] = {}
-    first = 0
-    for ids in id_batches:
-        for row, custom_id in enumerate(ids, first):
-            if hash(custom_id) in suspects:
+    for numbers, ids in id_batches:
+        hashes = stable_hashes(ids).tolist()
+        for row, custom_id, hashed in zip(numbers, ids, hashes, strict=True):
+            if hashed in suspects:
                 rows = seen.setdefault(custom_id, [])
                 if len(rows) < _ROWS_SHOWN:
                     rows.append(row)
                 if len(rows) == 2:
                     duplicates[custom_id] = rows
-        first += len(ids)
         if len(duplicates) >= limit:
             break
     return list(duplicates.items())[:limit]
@@ -229,4 +276,6 @@ def _part_starts(parts: int) -> Hashes:
 def _repeated(ordered: Hashes) -> Hashes:
     """Values that occur more than once in a sorted array, each once."""
     later = ordered[1:]
-    return np.unique(later[later == ordered[:-1]])
+    repeats = later[later == ordered[:-1]]
+    # Not `np.unique`, which imports numpy.ma, where there is nothing to find.
+    return np.unique(repeats) if repeats.size else repeats

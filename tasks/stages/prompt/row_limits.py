@@ -22,7 +22,7 @@ MAX_STEPS: Final = 200_000
 """Of one row: 0.06 s of the processor for passes that do nothing, about 0.5 s for passes that write a number."""
 
 MAX_TEXT: Final = 64 << 20
-"""Characters of one text, and of all that a micro-batch's loops write; beyond them it is rendered in halves."""
+"""Characters of one text, and of all that the loops of rows rendered together write; beyond them those are rendered in halves."""
 
 _MAX_BITS: Final = 100_000  # of an integer
 BUDGET: Final = "_nightmail_budget"

@@ -10,7 +10,7 @@ loop itself: the template's syntax tree (not its text: whitespace control would 
     {% for <its columns> in <rows> %}{% filter <JSON text> %} … {% endfilter %}{% endfor %}
 
 and its root function yields one JSON string per row. The filter block is a scope of its own, so nothing that a row
-sets reaches the next.
+sets reaches the next. A template that only prints columns, as most do, needs no Jinja2 for its rows at all: see `Cells.json_texts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import difflib
 import functools
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
 
 import orjson
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes, pass_eval_context
@@ -28,8 +29,10 @@ from jinja2.visitor import NodeTransformer
 
 from configs.errors import ConfigError
 from tasks.stages.prompt import row_limits, values
+from tasks.stages.prompt.cells import Cells
 from tasks.stages.prompt.names import ROW, ColumnNames, refuse_constants, row_is_ambiguous, variables_of
 from tasks.stages.prompt.number_filters import NumberColumns, number_filter, shown_column
+from tasks.stages.prompt.row_errors import RowError, reason
 from tasks.stages.prompt.row_limits import (
     BUDGET,
     Budget,
@@ -55,10 +58,6 @@ _TEXT_FILTERS = (
 _LIMITED_FILTERS = ("center", "format", "indent", "replace")
 
 
-class RowError(Exception):
-    """A row could not be rendered; the message is one line that names the template, its line and the reason."""
-
-
 class RowTemplate:
     """A compiled template. `name` says in messages where it is, e.g. `prompt.user`.
 
@@ -80,6 +79,7 @@ class RowTemplate:
             counting = Counting()
             tree = counting.visit(_TextConcatenation().visit(tree))
             self._counts_rows = counting.loops
+            self._printed = _printed(tree, self._variable_of) if self._emit == _EMIT else None
             self._compiled = _environment().from_string(self._row_loop(tree) if self._batched else tree)
         except TemplateSyntaxError as error:
             raise ConfigError(
@@ -90,18 +90,33 @@ class RowTemplate:
                 f"{name}: too many brackets, operators or blocks inside each other; write it with fewer of them"
             ) from error
 
+    blank = b'""'
+    """What stands for its text in a line without any row's."""
+
     @property
     def columns(self) -> frozenset[str]:
         """The dataset columns it reads."""
         return frozenset({*self._variables, *self._row_columns})
 
-    def render(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
+    def render(self, values: Cells, rows: int) -> list[bytes]:
         """One JSON string (quoted, UTF-8) per row; `values` holds the used columns. Raises `RowError`."""
+        if self._printed is not None:
+            with suppress(
+                RowError, TypeError, ValueError
+            ):  # Jinja2 then says which line of the template it is about
+                return self._printed.render(values, rows)
         try:
             return self._render_batch(values, rows) if self._batched else self._render_rows(values, rows)
+        except RowError:
+            raise
         except Exception as error:
             # Templates are the user's code: whatever they raise is about a row.
             raise RowError(f"{self.name}{self._line_of(error)}: {reason(error)}") from error
+
+    def shown(self, sent: bytes) -> str:
+        """What it made as people read it: text as it is."""
+        value = orjson.loads(sent)
+        return value if isinstance(value, str) else sent.decode()
 
     def _render_batch(self, values: Mapping[str, list[Any]], rows: int) -> list[bytes]:
         columns = self._loop_columns(values)
@@ -159,10 +174,41 @@ class RowTemplate:
         return f" line {lines[-1]}" if lines else ""
 
 
-def reason(error: Exception) -> str:
-    """The exception as part of a one-line message."""
-    kind = "" if isinstance(error, values.NotSendable) else f"{type(error).__name__}: "
-    return f"{kind}{' '.join(str(error).split())}"[:500]
+class _Printed(NamedTuple):
+    """A template that is nothing but text and columns in it: `line` is a bytes format, as JSON, with a place for each of `columns`."""
+
+    line: bytes
+    columns: tuple[str, ...]
+
+    def render(self, values: Cells, rows: int) -> list[bytes]:
+        line = self.line
+        if not self.columns:
+            return [line % ()] * rows
+        texts = [values.json_texts(column) for column in self.columns]
+        return [line % cells for cells in zip(*texts, strict=True)]
+
+
+def _printed(tree: nodes.Template, variable_of: Mapping[str, str]) -> _Printed | None:
+    """The template as one that only prints columns; None where it does anything else."""
+    column_of = {variable: column for column, variable in variable_of.items()}
+    literals, columns = [""], list[str]()
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for part in output.nodes:
+            if isinstance(part, nodes.TemplateData):
+                literals[-1] += part.data
+                continue
+            column = column_of.get(part.name) if isinstance(part, nodes.Name) else _row_key(part)
+            if column is None:
+                return None
+            columns.append(column)
+            literals.append("")
+    try:
+        between = [orjson.dumps(literal)[1:-1].replace(b"%", b"%%") for literal in literals]
+    except TypeError:  # a surrogate by itself, which no JSON holds: an error of every row
+        return None
+    return _Printed(b'"%b"' % b"%b".join(between), tuple(columns))
 
 
 @functools.cache
@@ -280,7 +326,7 @@ def _used_columns(
     if unknown:
         lines = {node.name: node.lineno for node in reversed(names)}
         first = min(unknown, key=lambda column: (lines.get(column, 0), column))
-        raise _unknown_column(first, f"{name} line {lines.get(first, 1)}", columns)
+        raise unknown_column(first, f"{name} line {lines.get(first, 1)}", columns)
     row_columns = _row_accesses(tree, name, columns) if ROW in loads else frozenset()
     variables = tuple(column for column, variable in variable_of.items() if variable in loads)
     return variables, tuple(c for c in columns if c in row_columns)
@@ -294,7 +340,7 @@ def _row_accesses(tree: nodes.Template, name: str, columns: Sequence[str]) -> fr
     known = frozenset(columns)
     for key, line in accesses:
         if key not in known:
-            raise _unknown_column(key, f"{name} line {line}", columns)
+            raise unknown_column(key, f"{name} line {line}", columns)
     uses = [node for node in tree.find_all(nodes.Name) if node.name == ROW]
     if len(accesses) == len(uses):
         return frozenset(key for key, _ in accesses)
@@ -311,7 +357,8 @@ def _row_key(node: nodes.Expr) -> str | None:
     return None
 
 
-def _unknown_column(unknown: str, location: str, columns: Sequence[str]) -> ConfigError:
+def unknown_column(unknown: str, location: str, columns: Sequence[str]) -> ConfigError:
+    """The error for a name at `location` that is no column of the dataset."""
     close = difflib.get_close_matches(unknown, columns, n=1)
     if close:
         return ConfigError(f"{location}: the dataset has no column {unknown!r}; did you mean {close[0]!r}?")

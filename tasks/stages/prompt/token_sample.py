@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import orjson
@@ -54,6 +54,16 @@ class SampleSummary:
     specified_tokens: int
     uncounted: dict[str, int]
 
+    def plus(self, other: SampleSummary) -> SampleSummary:
+        """Both together, of the same prompt."""
+        return replace(
+            self,
+            counted=self.counted + other.counted,
+            requests=self.requests + other.requests,
+            error_tokens=math.hypot(self.error_tokens, other.error_tokens),
+            uncounted=dict(Counter(self.uncounted) + Counter(other.uncounted)),
+        )
+
 
 @dataclass(slots=True)
 class _Stratum:
@@ -85,16 +95,21 @@ class TokenSample:
     """Weighs micro-batch after micro-batch of request lines.
 
     `content_of` tells what of a line's JSON the model reads. Lines with media in them are all parsed: no byte of a picture
-    is a token.
+    is a token. So are those of which the blank line cannot tell whether they have any (`may_hold_media`).
     """
 
     def __init__(
-        self, blank_line: bytes, content_of: Callable[[dict[str, Any]], PromptContent], encoding: Encoding
+        self,
+        blank_line: bytes,
+        content_of: Callable[[dict[str, Any]], PromptContent],
+        encoding: Encoding,
+        *,
+        may_hold_media: bool = False,
     ) -> None:
         self._content_of, self._encoding = content_of, encoding
         blank = content_of(orjson.loads(blank_line))
         self._blank_units, self._blank_media = class_units(blank_line), _media_units(blank)
-        self._has_media = blank.media > 0
+        self._has_media = may_hold_media or blank.media > 0
         self._known = {text: count_tokens(text, encoding) for text in blank.texts if text}
         self._common = blank.count(encoding, self._known)
         self._specified = blank.specified_tokens(encoding)
@@ -105,11 +120,10 @@ class TokenSample:
 
     def weights(self, lines: Lines) -> Weights:
         """The weights of a micro-batch, some of whose lines are counted for it."""
-        posted = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
+        posted, size = _posted(lines)
         if not posted:
             return Weights()
         contents = {row: self._parsed(lines[row]) for row in posted} if self._has_media else {}
-        size = sum(len(cast("bytes", lines[row])) for row in posted)
         size -= sum(content.media_bytes for content in contents.values())
         self._requests += len(posted)
         if not self._stratum.takes(len(posted), size):
@@ -166,6 +180,15 @@ class TokenSample:
         """Units of a line's media by their vendor's rule, in place of those that their bytes were given."""
         self._uncounted.update(content.uncounted)
         return content.media_tokens * UNITS - (_media_units(content) - self._blank_media) * factor
+
+
+def _posted(lines: Lines) -> tuple[Sequence[int], int]:
+    """The places of the lines that are posted, and how many bytes those are."""
+    try:
+        return range(len(lines)), sum(map(len, cast("Sequence[bytes]", lines)))
+    except TypeError:  # some are not
+        posted = [row for row, line in enumerate(lines) if isinstance(line, bytes)]
+        return posted, sum(len(cast("bytes", lines[row])) for row in posted)
 
 
 def _media_units(content: PromptContent) -> int:

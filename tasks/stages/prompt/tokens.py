@@ -17,6 +17,9 @@ import numpy as np
 # Hundredths of a token of a character, by its length in UTF-8.
 _ASCII, _TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = 25, 50, 80, 200
 
+_FIRST_LEAD = -64  # 0xc0 as a signed number
+_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+
 CLASS_UNITS: Final = 100
 """Class units in a token. They add up exactly: those of two texts are those of the texts joined."""
 
@@ -51,16 +54,16 @@ def class_units(payload: bytes) -> int:
     """The estimate of `payload` (UTF-8) in hundredths of a token."""
     if payload.isascii():
         return len(payload) * _ASCII
-    # A character's lead byte tells its length: 0xxxxxxx, 110xxxxx, 1110xxxx, 11110xxx.
-    values = np.frombuffer(payload, np.uint8)
-    ascii_, two_or_more = np.count_nonzero(values < 0x80), np.count_nonzero(values >= 0xC0)
-    three_or_more, four = np.count_nonzero(values >= 0xE0), np.count_nonzero(values >= 0xF0)
-    return int(
-        ascii_ * _ASCII
-        + (two_or_more - three_or_more) * _TWO_BYTES
-        + (three_or_more - four) * _THREE_BYTES
-        + four * _FOUR_BYTES
-    )
+    # Three counts tell the characters by length: those of one byte, the bytes that continue one (10xxxxxx), and those of four.
+    values = np.frombuffer(payload, np.int8)
+    ascii_ = int(np.count_nonzero(values >= 0))
+    continuing = int(np.count_nonzero(values < _FIRST_LEAD))
+    has_four = any(lead in payload for lead in _LEADS_OF_FOUR)  # a single byte is found in no time
+    four = int(np.count_nonzero(values.view(np.uint8) >= _LEADS_OF_FOUR[0][0])) if has_four else 0
+    longer = len(payload) - ascii_ - continuing  # two_bytes + three_bytes + four = longer
+    three = continuing - longer - 2 * four  # two_bytes + 2 * three_bytes + 3 * four = continuing
+    two = longer - three - four
+    return ascii_ * _ASCII + two * _TWO_BYTES + three * _THREE_BYTES + four * _FOUR_BYTES
 
 
 def to_tokens(units: int) -> int:

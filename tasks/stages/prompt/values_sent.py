@@ -60,7 +60,8 @@ _DATA_URL = re.compile(r"data:(?:(?P<kind>[\w.+-]+)/[\w.+-]+)?(?:;[\w.-]+=[\w.-]
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _LOOKED_AT = 1_000  # characters of base64: a line break in it comes sooner
 _TOKEN_IDS = re.compile(r"\s*\[\s*\d+\s*(?:,\s*\d+\s*)+\]\s*")
-_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+# A column of truth values with nulls in it is one of 1.0 and 0.0 after some tools.
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
 class Whole(NamedTuple):
@@ -253,7 +254,8 @@ def _no_media(text: str, what: str, wanted: str) -> str:
         return f"there is no {what} in this row; it needs {wanted}"
     is_path = not text.lower().startswith("data:") and ("://" not in text or text.startswith("file:"))
     kind = "a file of this machine" if is_path else f"no address of a {what}"
-    return f"{text[:80]!r} is {kind}, which the provider cannot read; it needs {wanted}"
+    files = "; files are sent by {type: image, column: ...}" if is_path else ""
+    return f"{text[:80]!r} is {kind}, which the provider cannot read; it needs {wanted}{files}"
 
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {

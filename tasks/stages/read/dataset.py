@@ -16,13 +16,18 @@ from tasks.stages.arrow_columns import JSON_TEXT, with_used_values
 from tasks.stages.read.arrow_files import inspect_arrow
 from tasks.stages.read.columns import Selection, check_storable, mentioned_columns, select_columns
 from tasks.stages.read.csv_files import inspect_csv
-from tasks.stages.read.discover import discover, fingerprint, refuse_other_content
+from tasks.stages.read.discover import discover, fingerprint_of, refuse_other_content
 from tasks.stages.read.filters import Where, compile_where
 from tasks.stages.read.jsonl_files import inspect_jsonl
-from tasks.stages.read.parquet_files import inspect_parquet
+from tasks.stages.read.parquet_files import ParquetReader, inspect_parquet
 from tasks.stages.read.partitions import Partitions, find_partitions
+from tasks.stages.read.request_files import ChosenLines, RequestFileReader, inspect_requests
 from tasks.storage.source_files import BATCH_BYTES, BadLine, BadLines, Fragment, SourceFilesystem
 from tasks.storage.urls import redacted
+
+_MOST_SKIPPED = 1 << 20
+"""Rows that are read in vain to begin at another, at most: Arrow's own writer makes row groups as large, and to pass over a
+row takes a tenth of what asking it takes."""
 
 
 class Reader(Protocol):
@@ -99,6 +104,28 @@ class Dataset:
         if empty:
             raise InputError(self._no_rows())
 
+    @property
+    def begins_anywhere(self) -> bool:
+        """Whether reading may begin at any row without reading most of those before it: Parquet that nothing filters."""
+        reader = self._reader
+        return (
+            isinstance(reader, ParquetReader)
+            and not self._where.clauses
+            and reader.skipped_at_most <= _MOST_SKIPPED
+        )
+
+    def batches_of(self, wanted: range, rows: int = 1024) -> Iterator[Any]:
+        """The same of the rows `wanted`, by their numbers from 0; of a dataset that `begins_anywhere`."""
+        assert isinstance(self._reader, ParquetReader)
+        at = 0
+        for fragment, count in zip(self.fragments, self._reader.counts, strict=True):
+            part = range(max(0, wanted.start - at), min(count, wanted.stop - at))
+            if part:
+                of_part = replace(self, _reader=replace(self._reader, part=part))
+                with closing(of_part._fragment_batches(fragment, rows)) as batches:
+                    yield from batches
+            at += count
+
     def with_fewer_columns(self, used: Collection[str]) -> Dataset:
         """The same rows, and every error that reading them would raise, with the columns `used` and few others."""
         wanted = {*used, *self._reader.can_refuse} or {*self.schema.names[:1]}
@@ -110,6 +137,11 @@ class Dataset:
             _selection=Selection(names, (), self._selection.filtered),
             _bad=self._bad,
         )
+
+    def of_lines(self, chosen: ChosenLines) -> Dataset:
+        """Of a file of ready requests, the rows of some lines; they are read as if there were no others."""
+        assert isinstance(self._reader, RequestFileReader)
+        return replace(self, _reader=replace(self._reader, chosen=chosen), _limit=None, _bad=BadLines())
 
     @property
     def bad_lines(self) -> tuple[BadLine, ...]:
@@ -169,7 +201,7 @@ def open_dataset(source: Source, extra_columns: Collection[str] = ()) -> Dataset
         ),
         carried=selection.carried,
         fragments=fragments,
-        fingerprint=fingerprint(fragments),
+        fingerprint=fingerprint_of(storage, fragments),
         rows_hint=rows,
         notes=reader.notes,
         _reader=reader,
@@ -220,6 +252,8 @@ def _inspect(
             return inspect_csv(storage, fragments, source, only)
         case "jsonl":
             return inspect_jsonl(storage, fragments, skip=source.bad_lines == "skip")
+        case "requests":
+            return inspect_requests(storage, fragments, skip=source.bad_lines == "skip")
 
 
 def _check_types_apply(source: Source, fragment: Fragment, partitions: Partitions, path: str) -> None:

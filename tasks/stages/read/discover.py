@@ -59,6 +59,7 @@ _MAGIC = {
 }
 # What backends call the thing that changes when a file is written again.
 _VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+_HASHED_AT_ONCE = 4 << 20
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -86,9 +87,33 @@ def fingerprint(fragments: Iterable[Fragment]) -> str:
     return digest.hexdigest()[:16]
 
 
+def content_fingerprint(storage: SourceFilesystem, fragments: Iterable[Fragment]) -> str:
+    """The same by what the files hold, wherever they are and whenever they were written: requests are bought by it."""
+    digest = hashlib.sha256()
+    for fragment in fragments:
+        with storage.input_errors(fragment.path), storage.open_stream(fragment) as stream:
+            while block := stream.read(_HASHED_AT_ONCE):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
 def source_fingerprint(source: Source) -> str:
-    """The fingerprint of a source as it is now, without opening its files. InputError when it is not there."""
-    return fingerprint(discover(source)[1])
+    """The fingerprint of a source as it is now; only requests are opened for it. InputError when it is not there."""
+    return fingerprint_of(*discover(source))
+
+
+def fingerprint_of(storage: SourceFilesystem, fragments: tuple[Fragment, ...]) -> str:
+    """The fingerprint of files that were found."""
+    if fragments[0].format == "requests":
+        return content_fingerprint(storage, fragments)
+    return fingerprint(fragments)
+
+
+def is_unchanged(storage: SourceFilesystem, fragment: Fragment) -> bool:
+    """Whether a file is still as it was when it was found, by its size and version."""
+    storage.fs.invalidate_cache()
+    found = _fragment(fragment.path, storage.fs.info(fragment.path), fragment.format, None)
+    return (found.size, found.version) == (fragment.size, fragment.version)
 
 
 def format_ending(path: str) -> str:

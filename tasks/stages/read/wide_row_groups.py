@@ -15,17 +15,17 @@ import pyarrow as pa
 
 from tasks.storage.temporary import spooled_file
 
-_PAGES_BYTES = 40 << 20
+PAGES_BYTES = 40 << 20
 _FEW_ROWS = 256
 """To decode at a time: large rows may lie together, and a footer tells averages. 1,024 at a time take a seventh less."""
 
-_PAGES_OF_A_COLUMN = 2 << 20  # a page and a dictionary, each 1 MB unless the writer was told otherwise
+PAGES_OF_A_COLUMN = 2 << 20  # a page and a dictionary, each 1 MB unless the writer was told otherwise
 _IN_MEMORY = 1 << 16
 MOST_COLUMNS_WEIGHED = 2_000  # of wider files every look at a column costs more than it saves
 
 
 def batches_of(
-    file: Any, groups: Sequence[int] | None, names: Sequence[str], rows: int, most: int = _PAGES_BYTES
+    file: Any, groups: Sequence[int] | None, names: Sequence[str], rows: int, most: int = PAGES_BYTES
 ) -> Iterator[Any]:
     """Batches of at most `rows` rows with the columns `names`, of the row groups `groups` or all of them.
 
@@ -46,11 +46,11 @@ def _page_bytes(footer: Any, group: int, names: Sequence[str]) -> int:
     about = footer.row_group(group)
     if footer.num_columns > MOST_COLUMNS_WEIGHED:
         average = about.total_byte_size // footer.num_columns
-        return len(names) * min(_PAGES_OF_A_COLUMN, int(average))
+        return len(names) * min(PAGES_OF_A_COLUMN, int(average))
     wanted = frozenset(names)
     columns = (about.column(place) for place in range(about.num_columns))
     used = (each for each in columns if each.path_in_schema.split(".")[0] in wanted)
-    return sum(min(_PAGES_OF_A_COLUMN, int(column.total_uncompressed_size)) for column in used)
+    return sum(min(PAGES_OF_A_COLUMN, int(column.total_uncompressed_size)) for column in used)
 
 
 def _joined(file: Any, group: int, parts: Sequence[Sequence[str]], rows: int) -> Iterator[Any]:

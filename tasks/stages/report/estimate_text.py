@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.stages.cost.calibration import History
-from tasks.stages.prompt.token_sample import SampleSummary
 from tasks.stages.report.estimate import CostRange, Estimate, Revision
 from tasks.stages.report.formatting import count_with_noun
+
+if TYPE_CHECKING:  # it brings Arrow and Jinja2, which commands that only look do without
+    from tasks.stages.prompt.token_sample import SampleSummary
 
 
 def method_text(sample: SampleSummary, prompt_tokens: int, history: History | None) -> str:
@@ -63,6 +67,14 @@ def cost_lines(estimate: Estimate) -> list[str]:
         lines.append(f"  realtime {_with_answers(estimate.realtime_usd)}")
     dated = f", since {estimate.price_date}" if estimate.price_date else ""
     return [*lines, f"  price    {estimate.price_source}{dated}"]
+
+
+def reserved_text(estimate: Estimate) -> str:
+    """What budgets have to hold for the run, and what that is computed from; empty where that is unknown."""
+    if not estimate.reserved_method:
+        return ""
+    usd = f"${estimate.reserved_usd:,.4f}: " if estimate.reserved_usd else ""
+    return f"{usd}{estimate.reserved_method}"
 
 
 def _with_answers(cost: CostRange) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, computed_field
 
 from tasks.stages.report.budget_state import BudgetState
-from tasks.stages.report.document import Document
+from tasks.stages.report.document import Document, Timestamp
 from tasks.stages.report.estimate import CostRange, Estimate
 
 
@@ -30,6 +30,30 @@ class Duplicates(Document):
     )
 
 
+class PlannedGroup(Document):
+    """Ready requests of one model and endpoint: batches take no others beside them."""
+
+    endpoint: str = Field(description="Their endpoint.")
+    model: str = Field(description="Their model.")
+    batches: int = Field(description="Batches that they make.")
+    requests: int = Field(description="How many are posted.")
+    bytes: int = Field(description="Size of their request files.")
+    estimate: Estimate = Field(description="Their tokens and price.")
+
+
+class PlannedDeadline(Document):
+    """When the rows that are left would be asked by real-time calls, and how many of them at most."""
+
+    at: Timestamp = Field(description="When it is, for a run that begins now.")
+    lane: str = Field(description="Which calls: `standard` or `flex`.")
+    max_rows: int | None = Field(description="Most rows; null for no limit but the other.")
+    max_usd: float | None = Field(description="Most that they may cost; null for no limit but the other.")
+    price_source: str | None = Field(description="Where their price comes from; null when it is unknown.")
+    all_usd: float | None = Field(
+        description="What all rows would cost so, with answers as long as the job lets them be; null when unknown."
+    )
+
+
 class Plan(Document):
     """What a run would post and where its rows would go. Nothing was written or posted for it."""
 
@@ -46,8 +70,10 @@ class Plan(Document):
     source: str = Field(description="Path of the dataset.")
     output: str = Field(description="Path of the enriched dataset.")
     provider: str = Field(description="Batch service that would be asked.")
-    endpoint: str = Field(description="Endpoint of the requests.")
-    model: str = Field(description="Model that would be asked.")
+    endpoint: str = Field(
+        description="Endpoint of the requests; of a file of requests all of them, with commas."
+    )
+    model: str = Field(description="Model that would be asked; likewise.")
     rows: int = Field(description="Rows of the dataset.")
     chunks: int = Field(description="Chunks of rows.")
     batches: int = Field(description="Chunks with rows to post, each of them one batch.")
@@ -68,8 +94,15 @@ class Plan(Document):
     duplicates: Duplicates | None = Field(
         None, description="Rows that ask what another row of the run asks; null where there are none."
     )
+    deadline: PlannedDeadline | None = Field(
+        None,
+        description="When real-time calls would be made for the rest; null for a job without `deadline`.",
+    )
     budgets: tuple[BudgetState, ...] = Field(
         (), description="The budgets that would hold for its batches, as they stand now."
+    )
+    groups: tuple[PlannedGroup, ...] = Field(
+        (), description="Of a file of requests: those of each model and endpoint."
     )
     first_prompt: str = Field(description="The first row's prompt, a part a line.")
 

@@ -6,24 +6,17 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, PlainSerializer, WithJsonSchema, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from configs.trials import is_trial
 from tasks.stages.report.budget_state import BudgetState
-from tasks.stages.report.document import Document
+from tasks.stages.report.document import Document, Timestamp
 from tasks.stages.report.estimate import Estimate
 from tasks.stages.row_status import RowStatus
 
 _ERRORS_SHOWN = 10
-
-Timestamp = Annotated[
-    datetime.datetime,
-    PlainSerializer(datetime.datetime.isoformat, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-"""A time with its offset: `2026-11-21T17:40:13+00:00`."""
 
 
 class RowCounts(Document):
@@ -113,6 +106,17 @@ class ReusedAnswers(Document):
     )
 
 
+class RealTimeUse(Document):
+    """What real-time calls did after the job's deadline; tokens and cost are part of the receipt's."""
+
+    lane: str = Field(description="Which calls: `standard` or `flex`.")
+    batches: int = Field(description="Batches that they answered.")
+    rows: int = Field(description="Rows that were posted to them, in all attempts.")
+    cost_usd: float | None = Field(
+        description="What they cost; null when a price is unknown, or a reply was lost."
+    )
+
+
 class ErrorSummary(Document):
     """One error code, and how many rows ended with it."""
 
@@ -148,19 +152,33 @@ class Receipt(Document):
     )
     output: str = Field(description="Path of the enriched dataset.")
     report: str | None = Field(None, description="Path of the run report; null when it could not be written.")
+    result_lines: tuple[str, ...] = Field(
+        (), description="Paths of the files of result lines, with `output.result_lines`."
+    )
     run_folder: str = Field(description="Where the run's own files are.")
     provider: str = Field(description="Batch service that was asked.")
     answered_by: str = Field(description="Who answered there: the service, its URL, or `echo`.")
-    model: str = Field(description="The model that was asked for.")
+    model: str = Field(
+        description="The model that was asked for; of a file of requests all of them, with commas."
+    )
     rows: RowCounts = Field(description="Rows, in all and by status.")
     bad_lines: int = Field(0, description="Lines of the source that were left out as the job says.")
+    ranges_left_out: int = Field(
+        0,
+        description="Ranges of the source that have no rows here: it changed before they were read (--snapshot).",
+    )
     chunks: int = Field(description="Chunks that the rows were cut into.")
     batches: BatchCounts = Field(description="Batches at the provider.")
     tokens: TokenSums = Field(description="Tokens, over all attempts.")
-    cost_usd: float | None = Field(description="What all attempts cost; null when a price is unknown.")
+    cost_usd: float | None = Field(
+        description="What all attempts cost; null when a price is unknown, or a reply was lost."
+    )
     cache: CacheUse | None = Field(None, description="What the prompt cache did; null where none was used.")
     reused: ReusedAnswers | None = Field(
         None, description="What earlier runs had answered; null for a job without `reuse`."
+    )
+    real_time: tuple[RealTimeUse, ...] = Field(
+        (), description="What was asked by real-time calls after the job's `deadline`."
     )
     estimate: Estimate | None = Field(
         None, description="What tokens and cost were thought to be when the requests were made."

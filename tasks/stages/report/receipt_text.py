@@ -8,6 +8,7 @@ from configs.foreign_text import printable
 from tasks.stages.report.budget_state import budget_lines
 from tasks.stages.report.formatting import count_with_noun, duration, markdown_code, markdown_text
 from tasks.stages.report.receipt import Receipt
+from tasks.stages.wire.outcome import REPLY_LOST
 
 
 def retry_line(receipt: Receipt) -> str:
@@ -59,8 +60,16 @@ def cache_text(receipt: Receipt) -> str:
     )
 
 
+def real_time_texts(receipt: Receipt) -> list[str]:
+    """What real-time calls answered after the deadline, and what of the cost that is; a line for each lane."""
+    return [
+        f"{count_with_noun(use.rows, 'row', 'rows')} by {use.lane} real-time calls after the deadline, for {_usd(use.cost_usd)}"
+        for use in receipt.real_time
+    ]
+
+
 def _usd(usd: float | None) -> str:
-    return "an unknown price" if usd is None else f"${usd:,.4f}"
+    return "an unknown sum" if usd is None else f"${usd:,.4f}"
 
 
 def as_markdown(receipt: Receipt) -> str:
@@ -76,6 +85,7 @@ def as_markdown(receipt: Receipt) -> str:
         "",
         f"cost {_cost_text(receipt)} · tokens {_token_text(receipt)} · batches {_batch_text(receipt)} · time {duration(receipt.seconds)}",
     ]
+    lines += [f"\nAsked at once: {text}." for text in real_time_texts(receipt)]
     if reused := reused_text(receipt):
         lines += ["", f"Reused: {reused}."]
     if cache := cache_text(receipt):
@@ -97,6 +107,18 @@ def as_markdown(receipt: Receipt) -> str:
     return "\n".join(lines)
 
 
+def outcome_text(receipt: Receipt) -> str:
+    """A receipt in one line, for logs and states."""
+    statuses = ", ".join(f"{count:,} {status}" for status, count in receipt.rows.by_status.items())
+    rows = count_with_noun(receipt.rows.total, "row", "rows")
+    posted = count_with_noun(receipt.batches.posted, "batch", "batches")
+    chunks = count_with_noun(receipt.chunks, "chunk", "chunks")
+    return (
+        f"{rows} ({statuses}) to {receipt.output}; cost: {_cost_text(receipt)}; {posted} for {chunks};"
+        f" {duration(receipt.seconds)} since the run began"
+    )
+
+
 def as_text(receipt: Receipt) -> str:
     """A receipt in a few lines, for a terminal."""
     statuses = ", ".join(f"{count:,} {status}" for status, count in receipt.rows.by_status.items())
@@ -104,9 +126,11 @@ def as_text(receipt: Receipt) -> str:
         f"{receipt.job} {receipt.key}: {receipt.rows.total:,} rows ({statuses})",
         f"  output   {receipt.output}",
         *([f"  report   {receipt.report}"] if receipt.report else []),
+        *(f"  lines    {path}" for path in receipt.result_lines),
         f"  batches  {_batch_text(receipt)}",
         f"  tokens   {_token_text(receipt)}",
         f"  cost     {_cost_text(receipt)}",
+        *(f"  at once  {text}" for text in real_time_texts(receipt)),
         *([f"  cache    {cache}"] if (cache := cache_text(receipt)) else []),
         *(f"  spent    {line}" for line in budget_lines(receipt.budgets)),
         *([f"  reused   {reused}"] if (reused := reused_text(receipt)) else []),
@@ -131,7 +155,9 @@ def _link(report: str) -> str:
 def _cost_text(receipt: Receipt) -> str:
     cost = receipt.cost_usd
     if cost is None:
-        return "unknown price"
+        lost = sum(error.rows for error in receipt.errors if error.code == REPLY_LOST)
+        calls = count_with_noun(lost, "real-time call that got no reply", "real-time calls that got no reply")
+        return f"unknown: {calls} may have been paid for" if lost else "unknown price"
     return "free" if cost == 0 else f"${cost:,.4f}{_estimated_cost(receipt, cost)}"
 
 

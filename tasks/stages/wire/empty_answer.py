@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from tasks.stages.answers.thoughts import ENDS_OF_NOTHING, STARTS_OF_NOTHING, without_thoughts
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Final
+
+from tasks.stages.answers.thoughts import (
+    ENDS_OF_NOTHING,
+    STARTS_OF_NOTHING,
+    may_say_nothing,
+    without_thoughts,
+)
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.outcome import ErrorClass, Reading
+
+_FIRST: Final = itemgetter(0)
+_LAST: Final = itemgetter(-1)
 
 
 def says_nothing(text: str | None) -> bool:
     """Whether a text holds no answer: none at all, blanks, or nothing but a thought in its marks."""
-    if not text or text.isspace():
-        return True
-    if text[0] not in STARTS_OF_NOTHING and text[-1] not in ENDS_OF_NOTHING:
-        return False
-    return not without_thoughts(text)[0]
+    return not text or (may_say_nothing(text) and not without_thoughts(text)[0])
+
+
+def any_says_nothing(texts: Sequence[str]) -> bool:
+    """Whether one of many texts holds no answer. Raises TypeError or IndexError where one is None or empty."""
+    starts, ends = set(map(_FIRST, texts)), set(map(_LAST, texts))
+    if starts.isdisjoint(STARTS_OF_NOTHING) and ends.isdisjoint(ENDS_OF_NOTHING):
+        return False  # a third of what looking at each costs
+    return any(map(says_nothing, texts))
 
 
 def empty_answer(

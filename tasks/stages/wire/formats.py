@@ -7,13 +7,15 @@ from functools import partial
 from tasks.stages.wire import told
 from tasks.stages.wire.anthropic import cache as anthropic_cache
 from tasks.stages.wire.anthropic import content as anthropic_content
+from tasks.stages.wire.anthropic import included as anthropic_included
 from tasks.stages.wire.anthropic import requests as anthropic_requests
 from tasks.stages.wire.anthropic import results as anthropic_results
 from tasks.stages.wire.dialect import Dialect
 from tasks.stages.wire.gemini import content as gemini_content
+from tasks.stages.wire.gemini import included as gemini_included
 from tasks.stages.wire.gemini import requests as gemini_requests
 from tasks.stages.wire.gemini import results as gemini_results
-from tasks.stages.wire.openai import content, notes, requests, results
+from tasks.stages.wire.openai import content, included, notes, requests, results
 
 _DIALECTS = {
     "openai": Dialect(
@@ -21,6 +23,7 @@ _DIALECTS = {
         results.ResultParser,
         lambda line, _: content.content_of(line),
         told.openai,
+        included.included,
         partial(results.ResultParser, several=True),
         notes.notes,
     ),
@@ -29,6 +32,7 @@ _DIALECTS = {
         gemini_results.parser,
         gemini_content.content_of,
         told.gemini,
+        gemini_included.included,
         notes=gemini_requests.notes,
     ),
     "anthropic": Dialect(
@@ -36,6 +40,7 @@ _DIALECTS = {
         anthropic_results.parser,
         lambda line, _: anthropic_content.content_of(line),
         told.anthropic,
+        anthropic_included.included,
         notes=anthropic_requests.notes,
         cache=anthropic_cache.CACHE,
     ),

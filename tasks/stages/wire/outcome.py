@@ -22,6 +22,7 @@ class ErrorClass(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     BILLING = "billing"  # asked again whatever `retry.on` says, and no attempt
+    REPLY_LOST = "reply_lost"  # perhaps answered, and paid for: asked again only where `retry.on` names it
     REQUEST = "request"
 
     @property
@@ -102,6 +103,8 @@ def as_columns(outcomes: Sequence[Outcome]) -> dict[str, Sequence[Any]]:
     return dict(zip(OUTCOME_FIELDS, values, strict=True))
 
 
+REPLY_LOST = "reply_lost"
+"""The code of a real-time call that was sent and whose reply never came."""
 REFUSAL_CODES = frozenset(
     {
         "content_filter",
@@ -130,6 +133,8 @@ def classify(code: str | None, http_status: int | None = None, message: str | No
     A code nobody knows counts as transient: failed rows are not billed, and attempts are limited.
     """
     error_words = (code or "").lower()
+    if code == REPLY_LOST:
+        return ErrorClass.REPLY_LOST
     if is_billing_refusal(code, message, http_status):
         return ErrorClass.BILLING
     if http_status is not None and http_status >= 300:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any, Final, Literal
 
@@ -17,8 +17,7 @@ _FILTERS: Final[dict[Due, tuple[str, ...]]] = {
     "bool": ("bool", "tojson"),
 }
 _WORDS: Final[dict[Due, str]] = {"number": "a number", "int": "a whole number", "bool": "true or false"}
-_SENT_AS: Final[dict[Due | None, SentAs]] = {
-    None: SentAs.TYPED,
+_SENT_AS: Final[dict[Due, SentAs]] = {
     "number": SentAs.NUMBER,
     "int": SentAs.WHOLE,
     "bool": SentAs.TRUTH,
@@ -27,9 +26,13 @@ Range = tuple[float, float]
 FROM_ONE: Final[Range] = (1, inf)
 
 
-def sent_as(due: Due | None) -> SentAs:
-    """How a template is sent where that is due; None where it may be anything."""
-    return _SENT_AS[due]
+def sent_as(due: Mapping[str, Due], name: str) -> dict[str, SentAs]:
+    """How templates are sent in the parameter `name`, by their path in it; elsewhere they may be anything."""
+    return {
+        path.removeprefix(name): _SENT_AS[kind]
+        for path, kind in due.items()
+        if path == name or path.startswith((f"{name}.", f"{name}["))
+    }
 
 
 def check_types(
@@ -38,14 +41,37 @@ def check_types(
     ranges: Mapping[str, Range] = {},
     where: str = "prompt.params",
 ) -> None:
-    """ConfigError for a parameter that is text where something else is due, or a number out of its range."""
-    for name, value in params.items():
-        if name in due and (problem := _problem(value, due[name])):
-            raise ConfigError(f"{where}.{name}: {problem}")
-        if name in ranges and is_outside(value, ranges[name]):
-            least, most = ranges[name]
+    """ConfigError for a parameter that is text where something else is due, or a number out of its range.
+
+    `due` and `ranges` have the paths of parameters, also inside of others: `thinking.budget_tokens`, `tools[].strict`.
+    """
+    for path, shown, value in _places(params):
+        if path in due and (problem := _problem(value, due[path])):
+            raise ConfigError(f"{where}.{shown}: {problem}")
+        if path in ranges and is_outside(value, ranges[path]):
+            least, most = ranges[path]
             span = f"at least {least:g}" if most == inf else f"from {least:g} to {most:g}"
-            raise ConfigError(f"{where}.{name}: must be {span}, not {value!r}; correct it")
+            raise ConfigError(f"{where}.{shown}: must be {span}, not {value!r}; correct it")
+
+
+def _places(params: Mapping[str, Any], path: str = "", shown: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(path, the same with numbers of list items, value) of every parameter and of all inside of it."""
+    for name, value in params.items():
+        yield from _within(value, f"{path}.{name}".lstrip("."), f"{shown}.{name}".lstrip("."))
+
+
+def _within(value: Any, path: str, shown: str) -> Iterator[tuple[str, str, Any]]:
+    yield path, shown, value
+    if isinstance(value, Mapping):
+        yield from _places(value, path, shown)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _within(item, f"{path}[]", f"{shown}[{number}]")
+
+
+def is_typed(value: Any) -> bool:
+    """Whether a parameter is a template that each row makes a list, an object or another JSON value of."""
+    return isinstance(value, str) and is_template(value) and typed_filter(value) == "tojson"
 
 
 def is_outside(value: Any, bounds: Range) -> bool:

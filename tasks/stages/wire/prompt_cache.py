@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from configs.providers.registry import AnyProvider
+from tasks.stages.prompt.tokenizer import STAND_IN
 
 PRIMED_ROWS: Final = 20
 """The fewest requests for which one is posted before the others. It costs the run a batch's time."""
-
-_MORE_BY_THE_VENDOR: Final = 1.4
-"""Tokens of the vendor's own tokenizer for one of the tokenizer that stands in for it, at most. Unmeasured, as in
-`tasks.runs.estimates`; a request whose prefix is too short after all is billed like any other."""
 
 
 @dataclass(frozen=True)
@@ -29,5 +26,7 @@ class PromptCache:
     mark: Callable[[AnyProvider], bytes]
 
     def is_too_short(self, tokens: int, model: str) -> bool:
-        """Whether so many tokens, by a tokenizer that stands in for the model's, are certainly not cached."""
-        return tokens * _MORE_BY_THE_VENDOR < self.minimum(model)
+        """Whether so many tokens, by a tokenizer that stands in for the model's, are certainly not cached. A request whose
+        prefix is too short after all is billed like any other."""
+        _, most = STAND_IN
+        return tokens * most < self.minimum(model)

@@ -55,7 +55,7 @@ def test_one_dates_failure_does_not_stop_the_others_and_again_takes_what_is_miss
     assert "2026-11-02.parquet" in err
 
     shutil.copy(dated.folder / "2026-11-03.parquet", dated.folder / "2026-11-02.parquet")
-    before = len(dated.ledger.all_batches())
+    before = len(dated.all_batches())
     code, out, err = nightmail("backfill", job, *RANGE, "--order", "newest first", "--json", capsys=capsys)
     assert (code, err) == (0, "2026-11-02 ...\n")
     assert [(row["date"], row["state"]) for row in json.loads(out)] == [
@@ -63,7 +63,7 @@ def test_one_dates_failure_does_not_stop_the_others_and_again_takes_what_is_miss
         ("2026-11-02", "done"),
         ("2026-11-01", "done"),
     ]
-    assert len(dated.ledger.all_batches()) == before + 1
+    assert len(dated.all_batches()) == before + 1
 
 
 def test_a_date_that_fails_while_it_runs_is_told_at_once_and_at_the_end(
@@ -120,7 +120,7 @@ def test_unanswered_rows_of_finished_dates_are_asked_again_with_retry(
     assert (err, [row["unanswered"] for row in json.loads(out)]) == ("", [1])
     _, out, _ = nightmail("backfill", dated.write(), *days, "--retry", "--json", capsys=capsys)
     assert [row["unanswered"] for row in json.loads(out)] == [0]
-    assert [batch.requests for batch in reversed(dated.ledger.all_batches())] == [2, 1]
+    assert [batch.requests for batch in reversed(dated.all_batches())] == [2, 1]
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_an_interrupted_backfill_ends_with_130_and_its_sleeping_runs_let_go_of_t
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # CI may ignore it
     )
     deadline = time.monotonic() + 240
-    while not dated.home.folder.exists() or sum(bool(b.batch_id) for b in dated.ledger.all_batches()) < 2:
+    while not dated.home.folder.exists() or sum(bool(b.batch_id) for b in dated.all_batches()) < 2:
         assert time.monotonic() < deadline, "two dates did not start"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

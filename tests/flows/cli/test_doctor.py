@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import load
 from flows.cli.main import main
 from rigs.batch_service import KEY, BatchService, StartBatchService
 from rigs.workspace import Workspace
@@ -145,6 +146,60 @@ def test_a_service_that_keeps_the_protocol_is_fit(
     assert files_at(shared_batch_service) == before
 
 
+def deep(service: BatchService, *words: str) -> int:
+    return doctor("--base-url", service.url, "--model", "m", "--api-key-env", "TEST_KEY", "--deep", *words)
+
+
+def test_deep_says_what_it_posts_and_ends_with_what_the_service_honours(
+    workspace: Workspace,
+    shared_batch_service: BatchService,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stated = {"prices": [{"model": "m", "input": 0.5, "output": 2, "source": "the gateway's list"}]}
+    monkeypatch.setattr(load, "load_prices", lambda: stated)
+    before = files_at(shared_batch_service)
+    assert deep(shared_batch_service) == 0
+    said = capsys.readouterr()
+    assert "$0.5 and $2 a million tokens, in and out (the gateway's list)" in said.err
+    *_, table, summary = said.out.split("\n\n")
+    assert summary == "fit\n"
+    header, *lines = (line.split("\t") for line in table.split("\n"))
+    assert header == ["honoured", "check", "the service", "if not, Nightmail"]
+    found = {check: honoured for honoured, check, *_ in lines}
+    for check in ("finds by key", "lost reply", "equal create", "invalid line", "unknown endpoint", "delete"):
+        assert found[check] == "yes"
+    assert "bad " not in said.out
+    assert files_at(shared_batch_service) == before
+
+
+def test_deep_says_no_to_what_a_service_does_not_honour(
+    workspace: Workspace, shared_batch_service: BatchService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for op, action in (("cancel", "status:404"), ("delete", "status:405"), ("list_files", "empty:600")):
+        shared_batch_service.fault(op, action, times=100)
+    assert deep(shared_batch_service, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    shared_batch_service.forgive()
+    broken = {line["check"]: line["nightmail"] for line in told["conformance"] if line["honoured"] == "no"}
+    assert {"cancel open", "delete", "lists files", "deleted is gone"} <= set(broken)
+    assert all(broken.values())
+    assert told["verdict"].startswith("fit, with oddities that Nightmail copes with: ")
+
+
+def test_deep_provokes_nothing_where_no_batch_can_be_made(
+    workspace: Workspace, shared_batch_service: BatchService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared_batch_service.fault("create", "status:400", times=100)
+    before = shared_batch_service.stats()["batches"]
+    assert deep(shared_batch_service, "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    shared_batch_service.forgive()
+    found = {line["check"]: line["honoured"] for line in told["conformance"]}
+    assert (found["create"], found["lost reply"]) == ("no", "unknown")
+    assert shared_batch_service.stats()["batches"] == before
+
+
 def test_a_service_that_lists_no_models_needs_a_name(
     workspace: Workspace, shared_batch_service: BatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +256,7 @@ def test_a_provider_is_tried_through_the_seam_of_runs_and_paid_only_when_a_model
         (["--provider", "nobody"], "nobody: is not known"),
         (["--provider", "azure"], "provider.endpoint"),
         (["--provider", "local", "--base-url", "http://x"], "give one of them"),
+        (["--deep"], "give --base-url"),
         (["--wait", "soon"], "--wait 'soon'"),
         (["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "NO_SUCH"], "--api-key-env NO_SUCH"),
     ],

@@ -54,6 +54,39 @@ def test_wrong_usage_ends_with_2_says_why_and_writes_nothing(
     assert sorted(workspace.folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run",), "JOB is missing. See nightmail run --help"),
+        (("submit", "night.jsonl"), "--provider: a value is missing. See nightmail submit --help"),
+        (
+            ("plan", "job.yaml", "--date", "2026-11-31"),
+            (
+                'Invalid value for --date: unable to convert "2026-11-31" into date.'
+                " A date is written like 2026-11-30. See nightmail plan --help"
+            ),
+        ),
+        (
+            ("run", "job.yaml", "--dat", "x"),
+            "Unknown option: --dat. Did you mean --date? See nightmail run --help",
+        ),
+    ],
+)
+def test_wrong_words_are_one_line_that_says_what_to_write(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    assert nightmail(*words) == 2
+    assert capsys.readouterr().err == f"nightmail: {said}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "submit", "stats", "console", "batches"])
+def test_help_shows_no_default_that_says_nothing(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert nightmail(command, "--help") == 0
+    said = capsys.readouterr().out
+    for empty in ("False", '""', "()", "0"):
+        assert f"[default: {empty}]" not in said
+
+
 def test_an_interrupted_run_ends_with_130_and_can_go_on(workspace: Workspace) -> None:
     workspace.faults("status:scheduling:3")
     workspace.change("poll", {"first_seconds": 0.5, "max_seconds": 0.5})
@@ -90,6 +123,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
         "approve",
         "serve",
         "schema",
+        "stats",
         "130",
     ):
         assert word in said

@@ -153,8 +153,8 @@ def test_a_second_runner_of_the_same_run_leaves_with_3(
     from configs.home import Home
     from configs.request import RunRequest
     from tasks.providers.registry import connect
+    from tasks.runs.opening import open_run
     from tasks.runs.request import resolve_request
-    from tasks.runs.session import open_run
 
     clock = SystemClock()
     request = RunRequest(workspace.write(), key="k")
@@ -204,7 +204,7 @@ def test_an_interrupt_tells_whether_the_run_was_finished(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"flows.enrich.{place}", interrupted)
+    monkeypatch.setattr(f"tasks.enrich.{place}", interrupted)
     before = signal.getsignal(signal.SIGINT)
     assert nightmail("run", workspace.write(), "--key", "k") == code
     printed = capsys.readouterr()

@@ -12,13 +12,14 @@ import pytest
 
 from configs.providers.alibaba import AlibabaProvider
 from rigs.command_line import nightmail
+from rigs.console import fill
 from rigs.workspace import Workspace
 
 RUNS = "run,job,key,state,rows,answered,chunks_merged,chunks_total,since,finished_at,held_by,waiting_for"
 CHUNKS = "number,first_row,rows,state,attempt,requests,bytes,tokens_estimate,not_before,waiting_for"
 BATCHES = (
     "batch,run,chunk,attempt,status,requests,completed,failed,posted,ended,cost,error,submission_key,file,"
-    "account,model"
+    "account,model,lane"
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -205,6 +206,25 @@ def test_status_and_batches_tell_what_the_ledger_knows(
     assert nightmail("batches") == 0
 
 
+def test_a_search_finds_batches_of_any_age_and_says_how_many_there_are(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert workspace.all_batches() == []  # makes the ledger
+    fill(workspace.home.ledger_url, {"name": "letters"}, count=30, text="full")
+    assert nightmail("batches", "--json") == 0
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == 100
+    assert "the newest 100 of 150 batches; --search TEXT finds older ones" in said.err
+    assert nightmail("batches", "--search", "batch_00000", "--json") == 0  # of the first run
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == 5
+    assert said.err == ""
+    assert nightmail("status", "--json") == 0
+    assert [run["key"] for run in json.loads(capsys.readouterr().out)] == [
+        f"key-{number:04d}" for number in range(29, 9, -1)
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "keys"),
     [
@@ -212,6 +232,7 @@ def test_status_and_batches_tell_what_the_ledger_knows(
         (("job",), {"source", "prompt", "output"}),
         (("receipt",), {"version", "rows", "cost_usd"}),
         (("plan",), {"version", "requests", "estimate"}),
+        (("stats",), {"version", "total", "groups", "days"}),
     ],
 )
 def test_schema_is_json_schema(

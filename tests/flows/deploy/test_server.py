@@ -83,22 +83,26 @@ def test_what_drifted_is_put_right_and_the_rest_is_left_alone(
     prefect_client: SyncPrefectClient, set_up: Callable[..., list[str]]
 ) -> None:
     set_up(NIGHTMAIL_WEBHOOK_URL=HOOK)
-    nightly = prefect_client.read_deployment_by_name("enrich/nightly")
-    (schedule,) = nightly.schedules
-    prefect_client.update_deployment_schedule(nightly.id, schedule.id, active=False)
+    quickstart = prefect_client.read_deployment_by_name("enrich/quickstart")
+    (schedule,) = quickstart.schedules
+    prefect_client.update_deployment_schedule(quickstart.id, schedule.id, active=False)
+    sweep = prefect_client.read_deployment_by_name("sweep/sweep")
+    prefect_client.update_deployment_schedule(sweep.id, sweep.schedules[0].id, active=False)
     (rule,) = prefect_client.read_automations_by_name("nightmail: a silent run is looked at")
     prefect_client.pause_automation(rule.id)
 
     lines = set_up(NIGHTMAIL_WEBHOOK_URL=HOOK + "-renewed")
 
     assert [line for line in lines if not line.startswith("unchanged")] == [
-        "updated deployment enrich/nightly (schedule quickstart)",
+        "updated deployment sweep/sweep (schedule every-ten-minutes)",
+        "updated deployment enrich/quickstart (schedule job)",
         "updated block webhook/nightmail-alerts",
         "updated automation nightmail: a silent run is looked at",
     ]
     again = set_up()  # without the variable, the block is kept as it is
     assert verbs(again) == {"unchanged"}, again
-    assert prefect_client.read_deployment_by_name("enrich/nightly").schedules[0].active
+    for name in ("enrich/quickstart", "sweep/sweep"):
+        assert prefect_client.read_deployment_by_name(name).schedules[0].active
 
 
 def test_every_deployment_stands_in_the_file_once() -> None:

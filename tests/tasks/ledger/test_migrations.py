@@ -147,6 +147,23 @@ def test_what_a_run_of_before_asked_and_what_a_cache_did_to_it_is_not_known(
     assert (batch.counted_requests, batch.output_p95, batch.cache_write_tokens, batch.cache_write_usd) == (
         None,
     ) * 4
+    assert batch.answered_requests is None
+
+
+def test_chunks_of_before_ask_what_their_job_says(ledger_url: str, clock: HandClock) -> None:
+    old_ledger(ledger_url)
+    assert "prompt" not in columns(ledger_url, "chunks")
+    assert {chunk.prompt for chunk in Ledger(ledger_url, clock).chunks("r1")} == {None}
+
+
+def test_everything_that_a_run_of_before_posted_is_a_batch(ledger_url: str, clock: HandClock) -> None:
+    old_ledger(ledger_url)
+    assert "lane" not in columns(ledger_url, "batches")
+    ledger = Ledger(ledger_url, clock)
+    assert {batch.lane for batch in ledger.batches("r1")} == {None}
+    assert {(chunk.lane, chunk.lane_rows, chunk.lane_usd) for chunk in ledger.chunks("r1")} == {
+        (None, None, None)
+    }
 
 
 def test_a_ledger_that_goes_back_to_an_earlier_version_has_the_texts_again(
@@ -251,7 +268,7 @@ def test_a_batch_that_the_version_before_saw_refused_for_a_line_names_the_row(
 def test_a_cancelled_run_of_the_version_before_has_its_attempt_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import enrich as flow  # Prefect takes seconds to import, and few tests need it
+    from tasks import enrich as flow
     from tasks.cancel import cancel_run
 
     def stop(*_: object) -> None:

@@ -32,7 +32,9 @@ READS = {
     "read_run",
     "chunks",
     "chunk",
+    "rows",
     "first_stat",
+    "is_look_due",
     "others_on_their_way",
     "batches",
     "batches_of",
@@ -50,10 +52,17 @@ WRITES: dict[str, Callable[[RunLedger, ChunkRecord, BatchRecord, Any], object]] 
     "move_if_admitted": lambda run, chunk, batch, now: run.move_if_admitted(
         chunk, S.INTENDED, "x", batch=batch, configured=1, caps=(), next_look=now
     ),
+    "leave_batch": lambda run, chunk, batch, _now: run.leave_batch(chunk, batch, ()),
+    "stay_in_batches": lambda run, chunk, _batch, _now: run.stay_in_batches(chunk, "x"),
     "learn_quota": lambda run, _chunk, batch, _now: run.learn_quota(batch, 1),
     "postpone": lambda run, chunk, _batch, now: run.postpone(chunk, now, "x"),
     "postpone_after_fault": lambda run, chunk, _batch, now: run.postpone_after_fault(chunk, now, "x"),
+    "postpone_looked_at": lambda run, chunk, _batch, now: run.postpone_looked_at({now: [chunk]}, []),
     "update_batch": lambda run, chunk, _batch, now: run.update_batch(chunk, create_sent_at=now),
+    "begin_ranges": lambda run, _chunk, _batch, _now: run.begin_ranges(5, 2),
+    "add_chunks": lambda run, chunk, _batch, _now: run.add_chunks((chunk,), ranges_prepared=1, of=2),
+    "leave_ranges_out": lambda run, _chunk, _batch, _now: run.leave_ranges_out(1, "x"),
+    "begin_publishing": lambda run, _chunk, _batch, _now: run.begin_publishing(),
     "reopen": lambda run, _chunk, _batch, _now: run.reopen((), "x", state=RunState.RUNNING),
     "pause": lambda run, _chunk, _batch, now: run.pause(now, "x"),
     "end_pause": lambda run, _chunk, _batch, _now: run.end_pause("x"),
@@ -85,6 +94,35 @@ def test_whoever_lost_the_lease_can_write_nothing(ledger: Ledger, new_run: NewRu
 def test_every_method_is_known_to_read_or_is_proved_to_check_the_lease() -> None:
     methods = {name for name in vars(RunLedger) if not name.startswith("_")}
     assert methods == {*READS, *WRITES, "release"}
+
+
+def _chunk(number: int, first_row: int) -> ChunkRecord:
+    return ChunkRecord("r1", number, first_row, 5, S.PREPARED, 1, 1, 5, 100, 25)
+
+
+def test_a_run_is_published_once_every_range_is_recorded_or_left_out(new_run: NewRun) -> None:
+    run = new_run(chunks=0)
+    run.begin_ranges(5, 3)
+    for number in (1, 2):
+        with pytest.raises(IntegrityError, match=rf"{4 - number} of 3 ranges are not prepared"):
+            run.begin_publishing()
+        run.add_chunks((_chunk(number, 5 * number - 5),), ranges_prepared=number, of=3)
+    assert run.read_run().state is RunState.RUNNING
+    run.leave_ranges_out(1, "the source changed")
+    run.begin_publishing()
+    assert run.read_run().state is RunState.PUBLISHING
+
+
+@pytest.mark.parametrize(("number", "first_row"), [(1, 0), (2, 4), (2, 6), (3, 5)])
+def test_chunks_are_added_only_where_the_recorded_ones_end(
+    new_run: NewRun, number: int, first_row: int
+) -> None:
+    run = new_run(chunks=0)
+    run.begin_ranges(5, 2)
+    run.add_chunks((_chunk(1, 0),), ranges_prepared=1, of=2)
+    with pytest.raises(IntegrityError, match="chunk 2 is to begin at 5"):
+        run.add_chunks((_chunk(number, first_row),), ranges_prepared=2, of=2)
+    assert len(run.chunks()) == run.read_run().ranges_prepared == 1
 
 
 def test_a_renewed_lease_lasts_from_now_and_a_released_one_is_free(
@@ -205,6 +243,27 @@ def test_faults_count_until_something_works(ledger: Ledger, new_run: NewRun, clo
     assert [event.kind for event in ledger.history("r1")].count("fault") == 2
 
 
+def test_a_look_at_many_counts_for_each_current_posting_and_changes_only_what_is_new(
+    new_run: NewRun, clock: HandClock
+) -> None:
+    run = new_run(chunks=4)
+    posted = []
+    for chunk in run.chunks()[:3]:
+        intended = run.move(chunk, S.INTENDED, "x", batch=posting(chunk, clock))
+        waits = {"waiting_for": "a batch", "not_before": clock.now()}
+        posted.append(run.move(intended, S.SUBMITTED, "x", **waits))
+    soon, later = clock.now() + timedelta(minutes=1), clock.now() + timedelta(minutes=2)
+    new = {"not_before": later, "waiting_for": "half of it"}
+    run.postpone_looked_at({soon: posted[:1], later: posted[1:2]}, [(posted[2], new, {"completed": 5})])
+    chunks = run.chunks()
+    assert [chunk.not_before for chunk in chunks] == [soon, later, later, None]
+    assert [chunk.waiting_for for chunk in chunks] == ["a batch", "a batch", "half of it", None]
+    assert [(batch.polls, batch.completed) for batch in run.batches()] == [(1, None), (1, None), (0, 5)]
+    with pytest.raises(IntegrityError, match="chunks 1 to 4: not all are still submitted"):
+        run.postpone_looked_at({soon: [posted[0], chunks[3]]}, [])
+    assert run.chunk(1).not_before == soon
+
+
 def test_a_risk_outlasts_faults_and_ends_with_the_batch(new_run: NewRun, clock: HandClock) -> None:
     run = new_run()
     (chunk,) = run.chunks()
@@ -262,6 +321,13 @@ def test_a_chunks_batches_and_the_posted_ones_are_read_without_the_others(
     run.move(again, S.SUBMITTED, "x")
     assert [batch.posting for batch in run.batches_of(again)] == [1, 2]
     assert {number: batch.posting for number, batch in run.posted_batches().items()} == {3: 1, 4: 2}
+
+
+def test_the_rows_of_a_run_are_those_of_all_its_chunks(new_run: NewRun) -> None:
+    run = new_run(chunks=3)
+    assert run.rows() == sum(chunk.rows for chunk in run.chunks()) > 0
+    run.replace_chunks((), state=RunState.PREPARING)
+    assert run.rows() == 0
 
 
 def test_the_first_stat_is_that_of_the_first_chunk_that_has_one(new_run: NewRun, clock: HandClock) -> None:

@@ -110,7 +110,6 @@ def test_what_is_posted_under_an_account_is_told_over_all_runs(
     assert ledger.batch_ids("acc", clock.now()) == {"b-1"}
     assert ledger.batch_ids("acc", clock.now() + timedelta(days=2)) == frozenset()
     assert ledger.unconfirmed(made[1]) == 1, "r3: r2 itself, known, ended, other and longer ones do not count"
-    assert {batch.run_id for batch in ledger.all_batches()} == {f"r{n}" for n in range(1, 7)}
 
 
 def test_a_flow_run_finds_the_run_it_began(ledger: Ledger, new_run: NewRun) -> None:
@@ -170,3 +169,79 @@ def test_batches_of_a_prompt_are_found_newest_first_where_their_answers_say_thei
     assert sorted(found(prompt_kind="k")[:2]) == ["r1/2", "r2/2"]
     assert len(found(prompt_kind="k")) == 3
     assert found(prompt_key="x") == []
+
+
+def waiting(run: RunLedger, clock: HandClock, **values: Any) -> ChunkRecord:
+    """The run's first chunk, whose batch `b-1` at OpenAI is looked at again in an hour."""
+    chunk = run.chunk(1)
+    batch = posting(chunk, clock, provider="openai", batch_id="b-1", **values)
+    chunk = run.move(chunk, ChunkState.INTENDED, "x", batch=batch)
+    chunk = run.move(chunk, ChunkState.UPLOADED, "x")
+    return run.move(chunk, ChunkState.SUBMITTED, "x", not_before=clock.now() + timedelta(hours=1))
+
+
+def test_a_batch_of_which_the_provider_tells_is_due_and_whoever_waits_for_it_is_known(
+    ledger: Ledger, new_run: NewRun, clock: HandClock
+) -> None:
+    run = new_run(chunks=2, origin="flow-run-1")
+    waiting(run, clock)
+    other = run.chunk(2)
+    assert not run.is_look_due()
+    for _ in range(3):  # the second delivery finds it due
+        (told,) = ledger.look_now("openai", "b-1", "openai says so")
+        assert (told.id, told.origin) == ("r1", "flow-run-1")
+    assert run.chunk(1).not_before is None
+    assert run.chunk(2) == other
+    assert run.is_look_due()
+    assert [(event.kind, event.chunk) for event in ledger.history("r1")].count(("webhook", 1)) == 1
+    run.check()  # the lease is whose it was
+
+
+@pytest.mark.parametrize(
+    "how", ["unknown", "another provider", "ended", "collected", "posted anew", "cancelled", "no ledger row"]
+)
+def test_what_no_run_waits_for_changes_nothing(
+    ledger: Ledger, new_run: NewRun, clock: HandClock, how: str
+) -> None:
+    run = new_run()
+    provider, batch_id = "openai", "b-1"
+    if how != "no ledger row":
+        chunk = waiting(run, clock)
+    match how:
+        case "unknown":
+            batch_id = "b-10"
+        case "another provider":
+            provider = "gemini"
+        case "ended" | "collected" | "posted anew":
+            chunk = run.move(chunk, ChunkState.ENDED, "x", batch_values={"ended_at": clock.now()})
+            if how == "collected":
+                run.move(chunk, ChunkState.COLLECTED, "x")
+            elif how == "posted anew":
+                run.move(chunk, ChunkState.PREPARED, "x", attempt=2)
+        case "cancelled":
+            run.update_run(state=RunState.CANCELLED)
+    before = (ledger.get_run("r1"), ledger.chunks("r1"), ledger.batches("r1"), ledger.history("r1"))
+    assert ledger.look_now(provider, batch_id, "somebody says so") == ()
+    assert (ledger.get_run("r1"), ledger.chunks("r1"), ledger.batches("r1"), ledger.history("r1")) == before
+    assert not run.is_look_due()
+
+
+def test_a_look_that_was_under_way_does_not_put_off_what_was_told_meanwhile(
+    ledger: Ledger, new_run: NewRun, clock: HandClock
+) -> None:
+    run = new_run()
+    as_read, later = waiting(run, clock), clock.now() + timedelta(hours=2)
+    values = {"not_before": later, "waiting_for": "running", "at_risk_since": None}
+    looks: tuple[Callable[[ChunkRecord], object], ...] = (
+        lambda chunk: run.postpone(chunk, later, "running"),
+        lambda chunk: run.postpone_looked_at({later: [chunk]}, []),
+        lambda chunk: run.postpone_looked_at({}, [(chunk, values, {})]),
+    )
+    for look in looks:
+        ledger.look_now("openai", "b-1", "openai says so")
+        look(as_read)
+        assert run.is_look_due()
+    # The look for which it is due has seen it.
+    run.postpone(run.chunk(1), later, "running")
+    assert run.chunk(1).not_before == later
+    assert not run.is_look_due()

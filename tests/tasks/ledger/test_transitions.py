@@ -72,6 +72,24 @@ S = ChunkState
         (Situation(S.COLLECTED, 5, None), Step.MERGE),
         (Situation(S.MERGED, 5, None), Step.DONE),
         (Situation(S.MERGED, 5, LATER), Step.DONE),
+        # after the deadline: what is not posted yet is asked in another way, as soon as its wait is over
+        (Situation(S.PREPARED, 5, None, hurries=True), Step.SUBMIT),
+        (Situation(S.INTENDED, 5, LATER, hurries=True), Step.WAIT),
+        (Situation(S.INTENDED, 5, EARLIER, hurries=True), Step.ABANDON),
+        (Situation(S.UPLOADED, 5, None, hurries=True), Step.ABANDON),
+        (Situation(S.UPLOADED, 5, None, hurries=True, paused=True), Step.WAIT),
+        (Situation(S.SUBMITTED, 5, NOW, hurries=True), Step.POLL),
+        (Situation(S.ENDED, 5, None, 1, "token_limit_exceeded", hurries=True), Step.COLLECT),
+        (Situation(S.ENDED, 5, None, 1, "file_not_found", hurries=True), Step.REPOST),
+        (Situation(S.ENDED, 5, None, 1, "billing_refused", hurries=True), Step.REPOST),
+        # what leaves its batch waits until that has ended, however long it takes
+        (Situation(S.SUBMITTED, 5, LATER, leaves_batch=True), Step.CANCEL),
+        (Situation(S.SUBMITTED, 5, LATER, leaves_batch=True, cancel_asked=True), Step.WAIT),
+        (
+            Situation(S.SUBMITTED, 5, NOW, leaves_batch=True, cancel_asked=True, cancel_ignored=True),
+            Step.POLL,
+        ),
+        (Situation(S.COLLECTED, 5, None, leaves_batch=True), Step.MERGE),
     ],
 )
 def test_what_comes_next(situation: Situation, step: Step) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import Counter
@@ -25,6 +26,7 @@ class Model:
         self.under_way = self.most_at_once = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.closing = threading.Event()
         self.loading = 0  # calls that are told so
         self._lock = threading.Lock()
         model = self
@@ -37,6 +39,12 @@ class Model:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 model.keys.add(self.headers.get("authorization"))
                 status, reply, headers = model.answer(self.path, body)
+                if not status:
+                    self.close_connection = True
+                    return
+                if reply == b"a byte at a time":
+                    model.trickle(self)
+                    return
                 self.send_response(status)
                 for name, value in {**headers, "content-length": str(len(reply))}.items():
                     self.send_header(name, value)
@@ -76,6 +84,18 @@ class Model:
             return unpaid.status, json.dumps(unpaid.body).encode(), {}
         if text == "limited" and times == 1:
             return 429, b"{}", {"retry-after": "0"}
+        if text == "lost":
+            return 0, b"", {}
+        if text == "trickling":
+            return 200, b"a byte at a time", {}
+        if text in ("gateway", "gateway's timeout"):
+            return {"gateway": 502}.get(text, 504), b"<html>", {"retry-after": "0"}
+        if text == "strange":
+            return 200, b"<html>", {}
+        if text == "compressed":
+            return 200, b"no gzip", {"content-encoding": "gzip"}
+        if text == "broken":
+            return 500, b'{"error":{"message":"no","type":"server_error"}}', {"retry-after": "0"}
         if text == "shaky" and times == 1:
             return 503, b"<html>", {"retry-after": "0"}
         reply = {
@@ -84,7 +104,19 @@ class Model:
         }
         return 200, json.dumps(reply, indent=1, ensure_ascii=False).encode(), {}
 
+    def trickle(self, handler: BaseHTTPRequestHandler) -> None:
+        """Send an answer that has no end, as fast as keeps every limit between two bytes."""
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("content-length", "1000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the caller is gone
+            while not self.closing.wait(0.01):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+
     def close(self) -> None:
+        self.closing.set()
         self.gate.set()
         self._server.shutdown()
         self._server.server_close()
@@ -143,6 +175,31 @@ def test_a_killed_service_does_not_ask_answered_rows_again(
     assert len({line["custom_id"] for line in service.results(batch.output_file_id)}) == 300
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_service_killed_at_calls_that_are_charged_does_not_make_them_again(
+    batch_service: StartBatchService, model: Model, cancelled: bool
+) -> None:
+    service = batch_service(upstream=model.url, concurrency=2, asks_once=True)
+    model.gate.clear()
+    created = service.submit([service.chat(f"row-{number}", f"text {number}") for number in range(6)])
+    service.wait(created.id, lambda batch: model.under_way == 2)
+    under_way = {"row-" + text.removeprefix("text ") for text in model.asked}
+    if cancelled:
+        service.client().batches.cancel(created.id)
+    service.kill()
+    model.gate.set()
+    service.start()
+    batch = service.wait(created.id)
+    counts = batch.request_counts
+    assert (batch.status, counts.completed, counts.failed) == (
+        ("cancelled", 0, 6) if cancelled else ("completed", 4, 2)
+    )
+    codes = {line["custom_id"]: line["error"]["code"] for line in service.results(batch.error_file_id)}
+    assert {custom_id for custom_id, code in codes.items() if code == "reply_lost"} == under_way
+    assert set(codes.values()) <= {"reply_lost", "batch_cancelled"}
+    assert set(model.asked.values()) == {1}
+
+
 def test_cancelling_waits_for_what_is_under_way_and_asks_no_more(
     batch_service: StartBatchService, model: Model
 ) -> None:
@@ -177,11 +234,40 @@ def asked_quickly(url: str, text: str = "", **settings: Any) -> Any:
     return asyncio.run(ask())
 
 
-def test_an_upstream_that_is_not_there_fails_the_row() -> None:
-    answer = asked_quickly("http://127.0.0.1:9/v1")
+@pytest.mark.parametrize("asks_once", [False, True])
+def test_an_upstream_that_is_not_there_fails_the_row(asks_once: bool) -> None:
+    answer = asked_quickly("http://127.0.0.1:9/v1", asks_once=asks_once)
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["type"]) == (502, "server_error")
     assert "http://127.0.0.1:9/v1/chat/completions" in error["message"]
+
+
+@pytest.mark.parametrize("text", ["lost", "gateway", "gateway's timeout", "strange", "compressed"])
+def test_an_upstream_that_charges_is_not_asked_again_what_it_may_have_answered(
+    model: Model, text: str
+) -> None:
+    answer = asked_quickly(model.url, text, asks_once=True)
+    assert (answer.status, answer.error[0]) == (None, "reply_lost")
+    assert "may have been answered, and paid for" in answer.error[1]
+    assert model.asked[text] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "status"), [("shaky", 2, 200), ("limited", 2, 200), ("broken", MAX_TRIES, 500)]
+)
+def test_an_upstream_that_charges_is_asked_again_what_it_refused(
+    model: Model, text: str, asked: int, status: int
+) -> None:
+    assert asked_quickly(model.url, text, asks_once=True).status == status
+    assert model.asked[text] == asked
+
+
+@pytest.mark.parametrize(("text", "asked"), [("lost", MAX_TRIES), ("gateway", MAX_TRIES), ("strange", 1)])
+def test_one_that_charges_nothing_is_asked_again_when_a_reply_is_lost(
+    model: Model, text: str, asked: int
+) -> None:
+    assert asked_quickly(model.url, text).status == 502
+    assert model.asked[text] == asked
 
 
 @pytest.mark.parametrize(("loading", "patience", "status"), [(40, 900.0, 200), (40, 0.0, 503)])
@@ -192,6 +278,13 @@ def test_a_model_that_is_loading_is_waited_for_longer_than_one_that_fails(
     answer = asked_quickly(model.url, "hello", loading_seconds=patience)
     assert answer.status == status
     assert model.asked["hello"] == (loading + 1 if status == 200 else MAX_TRIES)
+
+
+@pytest.mark.parametrize(("asks_once", "asked"), [(True, 1), (False, MAX_TRIES)])
+def test_an_answer_that_trickles_has_an_end(model: Model, asks_once: bool, asked: int) -> None:
+    answer = asked_quickly(model.url, "trickling", asks_once=asks_once, call_seconds=0.3)
+    assert answer.error[0] == "reply_lost" if asks_once else answer.status == 502
+    assert model.asked["trickling"] == asked
 
 
 def test_an_answer_may_take_its_time(batch_service: StartBatchService, model: Model) -> None:

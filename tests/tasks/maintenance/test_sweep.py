@@ -18,9 +18,10 @@ from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.ledger.sweeps import Sweeps
+from tasks.ledger.transitions import RunState
 from tasks.maintenance.sweep import SweepResult, sweep_up
-from tasks.orchestration.server_runs import NoServer, Seen
-from tasks.orchestration.sleep import PAUSED
+from tasks.orchestration.other_runs import NoServer, Seen
+from tasks.orchestration.sleep import PAUSED_FOR_BILLING, WAITS_FOR_APPROVAL
 
 HOUR = timedelta(hours=1)
 
@@ -41,7 +42,7 @@ class Told:
         self.moved_on = moved_on
 
     def unsettled(self, now: datetime, late_since: datetime) -> Iterator[Seen]:
-        at_work = ("PENDING", "RUNNING", "CANCELLING", "CRASHED")
+        at_work = ("PENDING", "RUNNING", "PAUSED", "CANCELLING", "CRASHED")
         for run in self.runs.values():
             if run.kind in at_work or (run.kind == "SCHEDULED" and run.due and run.due < late_since):
                 yield run
@@ -75,8 +76,8 @@ def left(workspace: Workspace) -> Workspace:
     from tasks.advance import advance
     from tasks.prepare import prepare
     from tasks.providers.registry import connect
+    from tasks.runs.opening import open_run
     from tasks.runs.request import resolve_request
-    from tasks.runs.session import open_run
 
     workspace.faults("stuck:in_progress")
     resolved = resolve_request(
@@ -127,7 +128,28 @@ def test_a_run_that_was_paused_for_its_account_is_resumed_when_its_time_is_over(
         ledger = left.ledger.claim(left.run_id, "someone", 60, lambda _: True)
         ledger.pause(datetime.now(UTC) + timedelta(minutes=minutes), "no money")
         ledger.release()
-    told = Told(flow_run("PAUSED", name=PAUSED))
+    told = Told(flow_run("PAUSED", name=PAUSED_FOR_BILLING))
+    sweep_up(left.home, os.environ, SystemClock(), told)
+    assert told.calls == [*calls, "completed"]
+
+
+@pytest.mark.parametrize(
+    ("since", "values", "calls"),
+    [
+        (timedelta(minutes=5), {}, []),
+        (timedelta(minutes=5), {"approved_at": datetime(2026, 11, 22, tzinfo=UTC)}, ["wake f-1"]),
+        (timedelta(hours=2), {}, ["wake f-1"]),
+        (timedelta(minutes=5), {"state": RunState.CANCELLED}, ["end f-1"]),
+    ],
+    ids=["not yet", "approved elsewhere", "long ago", "cancelled"],
+)
+def test_a_run_that_waits_for_approval_looks_again_when_it_is_approved_and_every_hour_which_approves_nothing(
+    left: Workspace, since: timedelta, values: dict[str, Any], calls: list[str]
+) -> None:
+    ledger = left.ledger.claim(left.run_id, "someone", 60, lambda _: True)
+    ledger.update_run(origin="f-1", **values)
+    ledger.release()
+    told = Told(flow_run("PAUSED", name=WAITS_FOR_APPROVAL, since=datetime.now(UTC) - since))
     sweep_up(left.home, os.environ, SystemClock(), told)
     assert told.calls == [*calls, "completed"]
 
@@ -252,7 +274,7 @@ def test_a_sweep_makes_no_ledger_where_there_is_none(workspace: Workspace) -> No
 def test_a_run_that_goes_on_at_a_terminal_is_not_taken_for_the_flow_run_it_was_cancelled_with(
     left: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import enrich
+    from tasks import enrich
 
     class Stop(Exception): ...
 

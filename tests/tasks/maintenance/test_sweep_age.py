@@ -15,7 +15,7 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.sweeps import Sweeps
 from tasks.maintenance.sweep import sweep_up
 from tasks.maintenance.sweep_age import describe_last_sweep
-from tasks.orchestration.server_runs import NoServer
+from tasks.orchestration.other_runs import NoServer
 
 
 class After:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Pause
 from prefect.states import Cancelled, Cancelling, Completed, Running, Scheduled
 
-from configs.errors import LeaseLost
+from configs.errors import LeaseLost, StorageError
 from rigs.clock import HandClock
-from tasks.orchestration import sleep
+from tasks.orchestration import current_run, durable_sleep, sleep
 from tasks.orchestration.lease_wait import wait_while_lease_is_held
 
 if TYPE_CHECKING:
@@ -64,24 +65,36 @@ def in_flow_run(monkeypatch: pytest.MonkeyPatch) -> Any:
         def client(**_: Any) -> Iterator[Server]:
             yield server
 
-        flow_run = types.SimpleNamespace(id=uuid4(), deployment_id=uuid4(), state=mine or server.state)
+        flow_run = types.SimpleNamespace(
+            id=uuid4(),
+            deployment_id=uuid4(),
+            state=mine or server.state,
+            auto_scheduled=False,
+            expected_start_time=None,
+            start_time=None,
+        )
         context = types.SimpleNamespace(flow_run=flow_run)
-        monkeypatch.setattr(sleep, "FlowRunContext", types.SimpleNamespace(get=lambda: context))
-        monkeypatch.setattr(sleep, "get_client", client)
-        monkeypatch.setattr(sleep, "get_run_logger", lambda: types.SimpleNamespace(warning=lambda *_: None))
+        for module in (current_run, durable_sleep):
+            monkeypatch.setattr(module, "flow_run_context", lambda: context)
+        monkeypatch.setattr(durable_sleep, "get_client", client)
+        monkeypatch.setattr(
+            durable_sleep,
+            "get_run_logger",
+            lambda: types.SimpleNamespace(info=lambda *_: None, warning=lambda *_: None),
+        )
 
     return be
 
 
-def fall_asleep(*, for_a_person: bool = False) -> HandClock:
+def fall_asleep(paused: str | None = None, is_look_due: Callable[[], bool] = lambda: False) -> HandClock:
     """Fall asleep; the clock afterwards."""
     clock = HandClock()
-    sleep.sleep_until(clock.now() + NAP, "waits", clock, for_a_person)
+    sleep.sleep_until(clock.now() + NAP, "waits", clock, paused, is_look_due)
     return clock
 
 
 @pytest.mark.parametrize(
-    ("can_pause", "then"), [(True, ("PAUSED", sleep.PAUSED)), (False, ("SCHEDULED", "Sleeping"))]
+    ("can_pause", "then"), [(True, ("PAUSED", sleep.WAITS_FOR_APPROVAL)), (False, ("SCHEDULED", "Sleeping"))]
 )
 def test_one_that_waits_for_a_person_is_paused_or_sleeps_where_the_server_refuses_that(
     in_flow_run: Any, can_pause: bool, then: tuple[str, str]
@@ -90,7 +103,7 @@ def test_one_that_waits_for_a_person_is_paused_or_sleeps_where_the_server_refuse
     server.can_pause = can_pause
     in_flow_run(server)
     with pytest.raises(Pause):
-        fall_asleep(for_a_person=True)
+        fall_asleep(sleep.WAITS_FOR_APPROVAL)
     assert (server.state.type.value, server.state.name) == then
     assert server.state.message == "waits"
     assert not server.process
@@ -131,6 +144,65 @@ def test_while_the_server_is_away_the_process_sleeps_itself_and_goes_on_in_time(
     began = HandClock().now()
     assert fall_asleep().now() - began == NAP
     assert server.state.is_running()
+
+
+def told_at(look: int) -> Callable[[], bool]:
+    """A ledger in which a webhook has come when it is asked for the n-th time, and not before."""
+    looks = itertools.count(1)
+    return lambda: next(looks) >= look
+
+
+def test_a_flow_run_that_is_told_before_it_sleeps_goes_on_in_its_process(in_flow_run: Any) -> None:
+    server = Server(Running())
+    in_flow_run(server)
+    assert fall_asleep(is_look_due=told_at(1)).now() == HandClock().now()
+    assert server.state.is_running()
+
+
+def test_a_flow_run_that_is_told_while_it_falls_asleep_is_due_at_once(in_flow_run: Any) -> None:
+    server = Server(Running())
+    in_flow_run(server)
+    with pytest.raises(Pause):
+        fall_asleep(is_look_due=told_at(2))
+    assert server.state.name == "Sleeping"
+    assert server.state.state_details.scheduled_time == HandClock().now()
+    assert not server.process
+
+
+def test_one_that_somebody_has_waked_by_then_is_left_alone(in_flow_run: Any) -> None:
+    server = Server(Running())
+    in_flow_run(server)
+    waked = Scheduled(name="AwaitingRetry")
+
+    def is_look_due() -> bool:
+        if server.state.name == "Sleeping":
+            server.state = waked
+        return server.state is waked
+
+    with pytest.raises(Pause):
+        fall_asleep(is_look_due=is_look_due)
+    assert server.state is waked
+
+
+@pytest.mark.parametrize(("look", "seconds"), [(1, 0), (2, 10), (4, 30), (1000, 300)])
+def test_a_run_without_a_deployment_looks_within_seconds_of_being_told(look: int, seconds: int) -> None:
+    slept = fall_asleep(is_look_due=told_at(look)).now() - HandClock().now()
+    assert slept == timedelta(seconds=seconds)
+
+
+def test_a_run_that_waits_for_a_person_is_not_waked_by_a_webhook(in_flow_run: Any) -> None:
+    server = Server(Running())
+    in_flow_run(server)
+    with pytest.raises(Pause):
+        fall_asleep(sleep.WAITS_FOR_APPROVAL, told_at(1))
+    assert server.state.is_paused()
+
+
+def test_a_ledger_that_is_away_ends_no_sleep() -> None:
+    def away() -> bool:
+        raise StorageError("ledger: away")
+
+    assert fall_asleep(is_look_due=away).now() - HandClock().now() == NAP
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ def test_a_run_over_its_error_budget_tells_and_one_within_it_tells_that_it_finis
     told = until(lambda: events(deployed.client, record["over"].id), "the event")
     assert [event["event"] for event in told] == ["nightmail.run.over-error-budget"]
     payload = told[0]["payload"]
-    assert (payload["job"], payload["key"]) == ("letters", "over")
+    assert (payload["run"], payload["job"], payload["key"]) == (record["over"].id, "letters", "over")
+    assert payload["seconds"] >= 0
     assert payload["counts"] == "2 of 10 rows without an answer"
     related = {one["prefect.resource.id"] for one in told[0]["related"]}
     assert f"prefect.flow-run.{over}" in related

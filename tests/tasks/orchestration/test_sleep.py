@@ -14,7 +14,9 @@ import pytest
 
 from rigs.checkout import ROOT
 from rigs.prefect_server import PrefectServer
-from tasks.orchestration.sleep import PAUSED, set_without_process
+from tasks.orchestration.durable_sleep import set_without_process
+from tasks.orchestration.resumed import ended_by_resume
+from tasks.orchestration.sleep import PAUSED_FOR_BILLING
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -34,7 +36,14 @@ class Nap:
     log: str
 
 
-def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int, *, for_a_person: bool = False) -> UUID:
+def napping(
+    client: SyncPrefectClient,
+    folder: Path,
+    nap_seconds: int,
+    *,
+    paused: str | None = None,
+    told: bool = False,
+) -> UUID:
     """Id of a new run of the napper."""
     from prefect.flows import load_flow_from_entrypoint
 
@@ -52,7 +61,8 @@ def napping(client: SyncPrefectClient, folder: Path, nap_seconds: int, *, for_a_
         parameters={
             "diary": str(folder / "diary"),
             "nap_seconds": nap_seconds,
-            "for_a_person": for_a_person,
+            "paused": paused,
+            "told": told,
         },
     )
     return made.id
@@ -143,21 +153,42 @@ def test_a_run_that_is_cancelled_in_its_sleep_is_cancelled_at_once(
     assert len((tmp_path / "diary").read_text().splitlines()) == 1
 
 
-def test_a_run_that_waits_for_a_person_goes_on_by_resume_and_by_a_sweep(
+def test_a_run_that_is_told_to_go_on_while_it_falls_asleep_does_so_at_once(
+    prefect_client: SyncPrefectClient, prefect_worker: Path, tmp_path: Path
+) -> None:
+    run = napping(prefect_client, tmp_path, 3600, told=True)
+    until(prefect_client, run, "Completed", prefect_worker)
+    names = [state.name for state in states_of(prefect_client, run)]
+    assert names.count("Sleeping") == 2 * 2, names  # each for an hour, then for now
+    assert not {"Crashed", "Failed", "Paused", "Suspended"} & set(names), names
+    assert len({line.split()[0] for line in (tmp_path / "diary").read_text().splitlines()}) == 3
+
+
+def test_a_run_that_waits_for_a_person_goes_on_by_resume_and_by_a_sweep_and_the_states_tell_which(
     prefect_client: SyncPrefectClient, prefect_worker: Path, tmp_path: Path
 ) -> None:
     from prefect.states import AwaitingRetry
 
-    run = napping(prefect_client, tmp_path, 3600, for_a_person=True)
-    paused = until(prefect_client, run, PAUSED, prefect_worker)
+    run = napping(prefect_client, tmp_path, 3600, paused=PAUSED_FOR_BILLING)
+    paused = until(prefect_client, run, PAUSED_FOR_BILLING, prefect_worker)
     assert paused.state is not None
     assert (paused.state.type.value, paused.state.message) == ("PAUSED", "napping")
+    assert ended_by_resume(states_of(prefect_client, run)) is None
     prefect_client.resume_flow_run(run)  # as the button in the UI does
     deadline = time.monotonic() + 300
     while len((tmp_path / "diary").read_text().splitlines()) < 2:
         assert time.monotonic() < deadline, prefect_worker.read_text()[-3000:]
         time.sleep(0.05)
-    until(prefect_client, run, PAUSED, prefect_worker)
+    until(prefect_client, run, PAUSED_FOR_BILLING, prefect_worker)
+    *resumed, paused_again = states_of(prefect_client, run)
+    assert ended_by_resume(resumed) == PAUSED_FOR_BILLING
+    assert ended_by_resume([*resumed, paused_again]) is None
     assert set_without_process(prefect_client, run, AwaitingRetry())
     until(prefect_client, run, "Completed", prefect_worker)
+    assert ended_by_resume(states_of(prefect_client, run)) is None
     assert len({line.split()[0] for line in (tmp_path / "diary").read_text().splitlines()}) == 3
+
+
+def states_of(client: SyncPrefectClient, run: UUID) -> list[Any]:
+    """Oldest first."""
+    return sorted(client.read_flow_run_states(run), key=lambda state: state.timestamp)

@@ -237,6 +237,18 @@ def test_a_batch_is_listed_by_our_key_where_batches_can_carry_one(stage: Stage) 
     assert stage.keeps_keys or listed == []
 
 
+def test_pages_of_the_list_show_batches_as_they_are(stage: Stage) -> None:
+    batches = [stage.post(ROWS, key=f"shown/{number}/1") for number in (1, 2)]
+    stage.ended(batches[0].id)
+    shown = {batch.id: batch for page in stage.service.batch_pages(2) for batch in page}
+    assert shown[batches[0].id].status.ended
+    for batch in batches:
+        asked = stage.service.retrieve(batch.id)
+        assert shown[batch.id].key == asked.key
+        if hasattr(stage.fake, "skew") and not asked.status.ended:  # the embedded service goes on meanwhile
+            assert shown[batch.id] == asked
+
+
 def test_another_submission_is_not_taken_for_it(stage: Stage) -> None:
     began = stage.now()
     made = stage.post(ROWS, key="mine/1/1")

@@ -231,4 +231,4 @@ def test_a_proxy_of_the_environment_is_still_used_and_timed(monkeypatch: pytest.
     client = with_deadlines(httpx2.Client())
     pools = [mount._pool for mount in client._mounts.values() if mount is not None]  # type: ignore[attr-defined]
     assert pools
-    assert all(isinstance(pool._network_backend, deadlines._Backend) for pool in pools)
+    assert all(pool._network_backend._wrap is TimedStream for pool in pools)

@@ -14,7 +14,6 @@ from tasks.runs import budgets, prices
 from tasks.runs.budgets import budget_states, check_budgets, spending_caps
 from tasks.runs.estimates import reservation
 from tasks.stages.report.budget_state import budget_lines
-from tasks.stages.report.estimate import Estimate
 
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 PRICES = {
@@ -138,7 +137,7 @@ def test_a_budget_that_nobody_could_keep_is_an_error(
             check_budgets(made, AT)
 
 
-PICTURES = Estimate(prompt_tokens=9, method="x", cost_usd=None, uncounted=("pictures", "sounds"))
+PICTURES = ("pictures", "sounds")
 
 
 @pytest.mark.parametrize(
@@ -162,10 +161,32 @@ def test_a_budget_is_no_use_for_prompts_with_what_nobody_can_count(
 ) -> None:
     monkeypatch.setattr(budgets, "load_budgets", lambda: house)
     if said is None:
-        check_budgets(made, AT, PICTURES)
+        check_budgets(made, AT, None, PICTURES)
     else:
         with pytest.raises(ConfigError, match=said):
-            check_budgets(made, AT, PICTURES)
+            check_budgets(made, AT, None, PICTURES)
+
+
+@pytest.mark.parametrize("house", [(), (TOKENS, DOLLARS)], ids=["its own", "the house's"])
+def test_a_job_without_a_limit_of_its_answers_has_a_budget_once_earlier_ones_say_how_long_they_are(
+    monkeypatch: pytest.MonkeyPatch, house: tuple[HouseBudget, ...]
+) -> None:
+    monkeypatch.setattr(budgets, "load_budgets", lambda: house)
+    unlimited = job({"run_usd": 1.0})
+    check_budgets(unlimited, AT, 40)
+    with pytest.raises(ConfigError, match=r"limit it, e\.g\. by .* or try 20 rows or more without"):
+        check_budgets(unlimited, AT)
+
+
+@pytest.mark.parametrize(
+    ("made", "tokens"), [(job(**CAPPED), 1_450), (job(), 1_450), (job(endpoint="/v1/embeddings"), 1_050)]
+)
+def test_a_reservation_goes_by_earlier_answers_where_they_are_shorter_than_the_limit(
+    made: Job, tokens: int
+) -> None:
+    reserved, usd = reservation(made, AT, 1_000, 10, answer_p95=40)
+    assert reserved == tokens
+    assert usd == pytest.approx((1_050 * 10 + (tokens - 1_050) * 100) / 1e6)
 
 
 def test_a_reservation_goes_by_the_estimates_own_uncertainty() -> None:

@@ -17,7 +17,7 @@ from tasks.stages.cost.calibration import CountedBatch, History
 from tasks.stages.prompt.token_sample import SampleSummary
 from tasks.stages.prompt.tokenizer import encoding_of
 from tasks.stages.report.estimate import CostRange, Estimate, TokenRange
-from tasks.stages.report.estimate_text import answers_text, cost_lines
+from tasks.stages.report.estimate_text import answers_text, cost_lines, reserved_text
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
@@ -29,6 +29,7 @@ def estimated(
     uncounted: dict[str, int] | None = None,
     specified: int = 0,
     history: History | None = None,
+    deadline: dict[str, Any] | None = None,
     **prompt: Any,
 ) -> Estimate:
     """Of 100 requests with 100,000 tokens, the sample of which may be off by 1,000."""
@@ -39,6 +40,7 @@ def estimated(
             "prompt": {"model": model, "user": "{{ a }}", **prompt},
             "provider": {"name": provider},
             "output": {"path": "out"},
+            "deadline": deadline,
         }
     )
     sample = SampleSummary(encoding_of(model), 50, 100, 1_000.0, specified, uncounted or {})
@@ -137,6 +139,40 @@ def test_the_most_a_run_may_cost_goes_by_the_limit_of_its_answers_and_not_by_ear
     assert too_dear(Budget(approve_above_usd=0.051), found) is None
 
 
+@pytest.mark.parametrize(
+    ("prompt", "answer", "said"),
+    [
+        (CAP, 40, "answers of 40 tokens, to which 95 of 100 earlier ones kept"),
+        ({}, 40, "answers of 40 tokens, to which 95 of 100 earlier ones kept"),
+        (
+            {"params": {"max_completion_tokens": 30}},
+            30,
+            "answers of 30 tokens, the most by max_completion_tokens",
+        ),
+    ],
+    ids=["fewer than the limit", "no limit", "the limit is lower"],
+)
+def test_what_is_reserved_goes_by_earlier_answers_within_the_limit(
+    prompt: dict[str, Any], answer: int, said: str
+) -> None:
+    found = estimated(history=History(BATCHES, same_prompt=True), **prompt)
+    assert found.answer_p95 == 40
+    assert found.reserved_usd == pytest.approx(0.105 * 0.375 + answer * 100 * 2.25 / 1e6)
+    assert reserved_text(found) == f"${found.reserved_usd:.4f}: prompts as 1.05 times their count, {said}"
+
+
+def test_nothing_is_reserved_for_answers_of_which_nobody_knows_the_length() -> None:
+    found = estimated()
+    assert (found.answer_p95, found.reserved_usd, reserved_text(found)) == (None, None, "")
+
+
+def test_a_run_without_a_limit_of_its_answers_is_approved_by_how_long_earlier_ones_were() -> None:
+    found = estimated(history=History(BATCHES, same_prompt=True))
+    assert found.most_usd is None
+    assert "up to $0.0484" in str(too_dear(Budget(approve_above_usd=0.048), found))
+    assert too_dear(Budget(approve_above_usd=0.049), found) is None
+
+
 def test_nobody_knows_the_most_that_uncounted_media_cost() -> None:
     found = estimated(uncounted={"pictures": 6}, **CAP)
     assert (found.most_usd, found.uncounted) == (None, ("pictures",))
@@ -188,3 +224,18 @@ def test_a_receipt_says_how_far_off_its_estimate_was(workspace: Workspace) -> No
     run = workspace.ledger.latest_run("letters", "k")
     assert run is not None
     assert run.estimate == receipt["estimate"]
+
+
+@pytest.mark.parametrize(("rows", "times"), [(100, 2.0), (1_000, 2.0), (25, 1.25)])
+@pytest.mark.parametrize("prompt", [{}, CAP])
+def test_what_is_approved_and_reserved_has_the_real_time_calls_after_a_deadline(
+    prompt: dict[str, Any], rows: int, times: float
+) -> None:
+    history = History(BATCHES, same_prompt=True)
+    without = estimated(history=history, **prompt)
+    found = estimated(history=history, deadline={"after": "8h", "max_rows": rows}, **prompt)
+    assert found.reserved_usd == pytest.approx(times * (without.reserved_usd or 0))
+    assert found.most_usd == (pytest.approx(times * without.most_usd) if without.most_usd else None)
+    most = found.most_usd or found.reserved_usd or 0
+    assert too_dear(Budget(approve_above_usd=most * 0.99), found)
+    assert not too_dear(Budget(approve_above_usd=most * 1.01), found)

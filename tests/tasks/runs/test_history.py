@@ -139,9 +139,9 @@ def as_posted(chunk: ChunkRecord, batch: BatchRecord) -> tuple[ChunkRecord, Batc
 def test_a_waiting_run_says_what_its_first_chunk_makes_of_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows import enrich as flow
     from rigs.interrupted import Stop
     from tasks import advance
+    from tasks import enrich as flow
 
     workspace.source(20)
     workspace.change("limits.max_requests", 10)

@@ -14,6 +14,7 @@ import pytest
 from configs.clock import SystemClock
 from configs.errors import ConfigError, TerminalError
 from configs.progress import SilentReporter
+from flows.cli.main import main
 from flows.enrich import enrich
 from rigs.interrupted import Stop
 from rigs.workspace import Workspace, everything_once
@@ -134,6 +135,77 @@ def test_follow_up_attempts_count_against_the_budget(priced: Workspace) -> None:
     priced.change("budget", {"run_usd": 1.0, "on_reach": "publish"})
     assert priced.run()["rows"] == {"total": 5, "truncated": 5}, "they keep what they had"
     assert priced.paid() == {"1/1": 1}
+
+
+@pytest.fixture
+def learned(priced: Workspace) -> Workspace:
+    """A job without a limit of its answers, and with twenty answers of an earlier night, none of which was long."""
+    priced.change("prompt.params", {})
+    priced.change("limits.max_requests", 20)
+    priced.source(20)
+    priced.run(key="earlier")
+    priced.change("limits.max_requests", 5)
+    return priced
+
+
+def test_a_job_without_a_limit_of_its_answers_reserves_what_earlier_ones_took(
+    learned: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned.change("budget", {"run_usd": 9.0})
+    (earlier,) = learned.batches_of("earlier")
+    assert earlier.output_p95
+    planned = learned.run(dry_run=True)["estimate"]
+    assert planned["answer_p95"] == earlier.output_p95
+    assert planned["reserved_usd"] == pytest.approx(20 * earlier.output_p95 * 0.02)
+    assert learned.run()["rows"] == {"total": 20, "succeeded": 20}
+    assert [batch.reserved_usd for batch in learned.batches()] == [
+        pytest.approx(5 * earlier.output_p95 * 0.02)
+    ] * 4
+    with pytest.raises(SystemExit):
+        main(["status", "letters/k"])
+    assert f"answers of {earlier.output_p95} tokens, to which 95 of 100" in capsys.readouterr().out
+
+
+def test_a_job_without_a_limit_of_its_answers_and_without_earlier_ones_has_no_budget(
+    priced: Workspace,
+) -> None:
+    priced.change("prompt.params", {})
+    priced.source(19)
+    priced.run(key="earlier")
+    priced.change("budget", {"run_usd": 9.0})
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match=r"budget\.run_usd: how long an answer may be is unknown"):
+            priced.run(dry_run=dry_run)
+    assert priced.ledger.latest_run("letters", "k") is None
+
+
+def test_answers_longer_than_earlier_ones_go_beyond_a_budget_by_their_own_chunk_alone(
+    learned: Workspace,
+) -> None:
+    (earlier,) = learned.batches_of("earlier")
+    reserved = 5 * (earlier.output_p95 or 0) * 0.02
+    learned.source(10, text=["so many words that nobody has seen before " * 3] * 10)
+    learned.change("budget", {"run_usd": reserved * 1.5, "on_reach": "publish"})
+    receipt = learned.run()
+    assert receipt["rows"] == {"total": 10, "succeeded": 5, "cancelled": 5}
+    (batch,) = learned.batches()
+    assert batch.reserved_usd == pytest.approx(reserved)
+    assert receipt["cost_usd"] == pytest.approx(batch.cost_usd)
+    assert receipt["cost_usd"] > reserved * 1.5
+
+
+def test_rows_that_are_asked_again_reserve_by_the_limit_of_their_answers(learned: Workspace) -> None:
+    learned.change("prompt.params", {"max_completion_tokens": 1_000})
+    learned.change("limits.max_requests", 20)
+    learned.run(key="same")
+    learned.change("budget", {"run_usd": 999.0})
+    learned.change("retry", {"on": ["truncated"], "max_attempts": 2})
+    learned.faults("length:t-0|t-1*1")
+    learned.run()
+    first, again = learned.batches()
+    assert first.reserved_usd is not None
+    assert first.reserved_usd < 20 * 1_000 * 0.02
+    assert again.reserved_usd == pytest.approx(2 * 1_000 * 0.02)
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
@@ -305,7 +377,7 @@ def test_a_cancelled_run_reserves_nothing_for_what_was_never_posted_and_goes_on_
             kill_at(patched, "upload")
         else:
             priced.service.fault("create", "unpaid:billing_hard_limit_reached")
-            patched.setattr("flows.enrich.sleep_until", stop)
+            patched.setattr("tasks.enrich.sleep_until", stop)
         priced.run(key="k1")
     lines = cancel_run(priced.home, os.environ, SystemClock(), "letters/k1", SilentReporter())
     assert lines[0] == "chunk 1: nothing was posted"

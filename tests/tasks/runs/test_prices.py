@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from configs.deadline import Lane
+from configs.errors import ConfigError
 from configs.job import Job
 from tasks.runs import prices
 from tasks.runs.prices import price_of, realtime_price_of
@@ -159,3 +161,37 @@ def test_a_price_for_one_provider_holds_behind_a_url_of_your_own_too(monkeypatch
     monkeypatch.setattr(prices, "load_prices", lambda: mine)
     assert price_of(job({"name": "gemini", **MINE}), AT) is not None
     assert price_of(job({"name": "anthropic", **MINE}), AT) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "lane", "source"),
+    [
+        ({"name": "openai"}, "gpt-5-mini", "standard", "openai/gpt-5-mini"),
+        ({"name": "openai"}, "gpt-5-mini", "flex", "openai/gpt-5-mini"),
+        ({"name": "openai"}, "gpt-4.1-mini", "flex", None),
+        ({"name": "openai", **MINE}, "gpt-5-mini", "standard", None),
+        ({"name": "openai"}, "stated", None, "mine"),
+        ({"name": "openai"}, "stated", "standard", "mine too"),
+        ({"name": "openai"}, "stated", "flex", None),
+        ({"name": "alibaba"}, "qwen-plus", "standard", "alibaba/qwen-plus"),
+    ],
+)
+def test_real_time_calls_have_prices_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+    provider: dict[str, Any],
+    model: str,
+    lane: Lane | None,
+    source: str | None,
+) -> None:
+    mine = {"model": "stated", "input": 1, "output": 1}
+    stated = [{**mine, "source": "mine"}, {**mine, "lane": "standard", "source": "mine too"}]
+    monkeypatch.setattr(prices, "load_prices", lambda: {"prices": stated})
+    price = price_of(job(provider, model=model), AT, lane)
+    assert (price and price.source.rpartition(", ")[2]) == source
+
+
+def test_a_lane_that_nobody_has_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = {"prices": [{"model": "m", "lane": "fast", "input": 1, "output": 1}]}
+    monkeypatch.setattr(prices, "load_prices", lambda: stated)
+    with pytest.raises(ConfigError, match=r"prices\[0\].lane: must be one of flex, standard, not 'fast'"):
+        price_of(job({"name": "openai"}), AT)

@@ -113,7 +113,7 @@ def test_a_retry_that_is_interrupted_goes_on_with_either_command(
 def test_a_flow_run_retries_once_however_often_it_is_woken(
     workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import enrich as flow
+    from tasks import enrich as flow
     from tasks.orchestration.current_run import FlowRunInfo
 
     workspace.change("retry.max_attempts", 1)

@@ -147,6 +147,21 @@ def test_files_that_rows_point_to_are_replaced_with_the_rows(place: str, name: s
         output.check_owner()
 
 
+@pytest.mark.parametrize(("name", "ours"), [("", "/_{}-r1.jsonl"), ("/all.parquet", "/all.{}.jsonl")])
+def test_result_lines_lie_beside_them_until_the_next_run(place: str, name: str, ours: str) -> None:
+    output = EnrichedOutput(place + name, "letters", "r1")
+    lines = [("output", partial(io.BytesIO, b"{}\n")), ("error", partial(io.BytesIO, b""))]
+    told = {**content("r1", None), "result_lines": [output.lines(kind) for kind, _ in lines]}
+    output.publish([part(1)], lambda _: json.dumps(told).encode(), lines=lines)
+    paths = [place + ours.format(kind) for kind in ("output", "error")]
+    assert told["result_lines"] == paths
+    fs, _ = filesystem_of(place)
+    assert [fs.cat_file(filesystem_of(path)[1]) for path in paths] == [b"{}\n", b""]
+    publish(place + name, "r2", part(2))
+    assert numbers(place + name) == [2]
+    assert [fs.exists(filesystem_of(path)[1]) for path in paths] == [False, False]
+
+
 def test_a_folder_that_happens_to_have_the_name_keeps_what_is_in_it(tmp_path: Path) -> None:
     mine = tmp_path / "all.assets" / "mine.txt"
     mine.parent.mkdir()

@@ -92,6 +92,48 @@ def test_writing_again_replaces(url: str) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("old", [b"old", None])
+def test_what_another_wrote_is_there_once_it_is_adopted(url: str, old: bytes | None, size: str) -> None:
+    worker, holder = RunFolder(url, stamp=3), RunFolder(url, stamp=3)
+    if old is not None:
+        put(holder, "chunks/1/a", old)
+    temporary = worker.temporary_name("chunks/1/a", "token")
+    put(worker, temporary, bytes(SIZES[size]))
+    assert holder.names() == (() if old is None else ("chunks/1/a",))
+    holder.adopt(temporary, "chunks/1/a")
+    assert get(holder, "chunks/1/a") == bytes(SIZES[size])
+    assert holder.names() == ("chunks/1/a",)
+    assert not holder.exists(temporary)
+
+
+def test_whoever_lost_the_run_adopts_nothing(url: str) -> None:
+    mine = RunFolder(url, guard=lost, stamp=1)
+    temporary = mine.temporary_name("a", "token")
+    put(RunFolder(url), "a", b"old")
+    put(RunFolder(url), temporary, b"new")
+    with pytest.raises(LeaseLost):
+        mine.adopt(temporary, "a")
+    assert get(mine, "a") == b"old"
+
+
+def test_nothing_can_be_adopted_that_is_not_there(url: str) -> None:
+    folder = RunFolder(url)
+    put(folder, "a", b"old")
+    with pytest.raises(StorageError, match="is not there"):
+        folder.adopt(folder.temporary_name("a", "token"), "a")
+    assert get(folder, "a") == b"old"
+
+
+@pytest.mark.parametrize("below", ["", "/chunks/1/a"], ids=["a file", "a folder"])
+def test_a_new_owner_deletes_what_an_earlier_ones_workers_wrote(url: str, below: str) -> None:
+    names = [RunFolder(url, stamp=stamp).temporary_name("a", "token") + below for stamp in (1, 2)]
+    for name in names:
+        put(RunFolder(url), name, b"x")
+    RunFolder(url, stamp=2).delete_unfinished()
+    assert [RunFolder(url).exists(name) for name in names] == [False, True]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("old", [b"old", None])
 def test_whoever_lost_the_run_makes_no_file_appear(url: str, old: bytes | None, size: str) -> None:
     mine = RunFolder(url)
     if old is not None:

@@ -36,6 +36,7 @@ class BatchView:
     priced: bool = False
     cost_usd: float | None = None
     error: str | None = None
+    lane: str | None = None  # of the real-time calls that answered it
 
     @property
     def took(self) -> timedelta | None:
@@ -46,7 +47,8 @@ class BatchView:
     def name(self) -> str:
         """`chunk 12, attempt 2`."""
         again = f", attempt {self.attempt}" if self.attempt > 1 else ""
-        return f"chunk {self.chunk}{again}" + (f", posting {self.posting}" if self.posting > 1 else "")
+        posting = f", posting {self.posting}" if self.posting > 1 else ""
+        return f"chunk {self.chunk}{again}{posting}" + (f", {self.lane} real-time calls" if self.lane else "")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def render_page(
         headline_class=summary.headline_class(receipt, stopped=stopped),
         figures=summary.figures(receipt),
         properties=summary.properties(receipt, zone),
-        all_statuses=list(RowStatus),
+        stylesheet=stylesheet(),
         status_rows=list(summary.status_rows(receipt)),
         odd_lines=summary.odd_lines(receipt),
         batches=shown_batches,
@@ -58,24 +58,36 @@ def render_page(
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks.stages.report", "page"),
+def stylesheet() -> str:
+    """The report's CSS, with the colour of every row status."""
+    of_statuses = (f".s-{status} {{ background: var(--{status}); }}\n" for status in RowStatus)
+    return _environment().get_template("report.css").render() + "\n" + "".join(of_statuses)
+
+
+def environment(package: str, folder: str) -> Environment:
+    """Templates of a package's folder whose values are text and never markup, whatever characters they hold."""
+    return Environment(
+        loader=PackageLoader(package, folder),
         autoescape=True,
         undefined=StrictUndefined,
-        # Applied to every value that the template prints, so that no place can forget it.
+        # Applied to every value that a template prints, so that no place can forget it.
         finalize=_replace_unsendable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+
+
+@cache
+def _environment() -> Environment:
+    templates = environment("tasks.stages.report", "page")
+    templates.filters |= {
         "clock": _clock,
         "shorten": formatting.shorten,
         "dollars": formatting.dollars,
         "percentage": formatting.percentage,
         "took": formatting.duration_or_dash,
     }
-    return environment
+    return templates
 
 
 def _replace_unsendable(value: Any) -> Any:

@@ -18,6 +18,7 @@ from tasks.stages.row_status import RowStatus
 _MAX_COLUMNS = 6
 _ROWS_PER_READ = 64
 _MAX_NUMBERS = 6
+_MOST_BINARY = 1_000  # bytes of a value with binary somewhere in it that is shown as JSON
 _REASONS = ("error_code", "error_message", "finish_reason")
 
 
@@ -125,6 +126,8 @@ def cell_text(column: pa.Array) -> str:
     ):
         value = column[0].as_py()
         return "" if value is None else f"({len(value):,} bytes)"
+    if column.nbytes > _MOST_BINARY and _holds_binary(column_type):
+        return "" if column[0].as_py() is None else f"({column.nbytes:,} bytes)"
     try:
         (value,) = values.to_python(column)
         if isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], float):
@@ -133,3 +136,9 @@ def cell_text(column: pa.Array) -> str:
         return str(values.to_text(value))
     except (TypeError, ValueError, OverflowError):
         return f"({column_type} that cannot be shown)"
+
+
+def _holds_binary(kind: pa.DataType) -> bool:
+    """Whether binary lies somewhere in values of that type: pictures, as some datasets hold them."""
+    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return is_binary or any(_holds_binary(kind.field(number).type) for number in range(kind.num_fields))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from tasks.stages.report.formatting import count_with_noun, duration
 from tasks.stages.report.page.formatting import dollars, local_and_utc, percentage
 from tasks.stages.report.receipt import Receipt
-from tasks.stages.report.receipt_text import cache_text, reused_text
+from tasks.stages.report.receipt_text import cache_text, real_time_texts, reused_text
 from tasks.stages.row_status import RowStatus
 
 _ODD_LINE_TEXTS = {
@@ -130,6 +130,7 @@ def properties(receipt: Receipt, zone: ZoneInfo) -> list[RunProperty]:
             "Tokens", ", ".join(f"{count:,} {kind}" for kind, count in tokens.items()), is_code=False
         ),
         RunProperty("Cost", cost, is_code=False),
+        *(RunProperty("Asked at once", text, is_code=False) for text in real_time_texts(receipt)),
         *([RunProperty("Prompt cache", cache, is_code=False)] if (cache := cache_text(receipt)) else []),
         *([RunProperty("Reused", reused, is_code=False)] if (reused := reused_text(receipt)) else []),
         RunProperty("Logical date", receipt.date.isoformat(), is_code=False),

@@ -15,6 +15,7 @@ import orjson
 from configs.errors import ConfigError
 from configs.providers.registry import AnyProvider
 from tasks.stages.prompt.render import Template
+from tasks.stages.prompt.row_files import RowFiles
 from tasks.stages.wire.prompt_cache import PromptCache
 
 _MARK: Final = "cache_control"
@@ -85,7 +86,7 @@ def _has_holes(node: Any) -> bool:
     """Whether a part of a request tree differs from row to row."""
     if isinstance(node, dict):
         return any(map(_has_holes, node.values()))
-    return isinstance(node, Template) or (isinstance(node, list) and any(map(_has_holes, node)))
+    return isinstance(node, Template | RowFiles) or (isinstance(node, list) and any(map(_has_holes, node)))
 
 
 def _can_hold(block: Any) -> bool:

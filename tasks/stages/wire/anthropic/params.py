@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from configs.errors import ConfigError
-from tasks.stages.prompt.render import Template, templated_param
-from tasks.stages.wire.param_types import Due, Range, check_types, sent_as
+from tasks.stages.prompt.render import Template, is_template, templated_param
+from tasks.stages.wire.param_types import Due, Range, check_types, is_typed, sent_as
 
 DEFAULT_MAX_TOKENS = 4_096
 """Anthropic requires a limit; a job that names none gets this one, plus what it lets the model think."""
@@ -26,6 +26,10 @@ _NO_SAMPLING_SINCE = "2026-10-21"
 _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "top_k"), "int"),
     **dict.fromkeys(("temperature", "top_p"), "number"),
+    **dict.fromkeys(("thinking.budget_tokens", "tools[].max_uses"), "int"),
+    **dict.fromkeys(
+        ("tool_choice.disable_parallel_tool_use", "tools[].strict", "tools[].function.strict"), "bool"
+    ),
 }
 _RANGES: Final[dict[str, Range]] = {"temperature": (0, 1), "top_p": (0, 1)}
 _LEAST_THOUGHT = 1_024
@@ -40,8 +44,6 @@ _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 def params(given: Mapping[str, Any], api_version: str | None = None, model: str = "") -> dict[str, Any]:
     """The parameters of a request to `model`; `max_tokens` is always there. ConfigError for what Anthropic does not have."""
     check_types(given, _DUE, _RANGES)
-    if isinstance(given.get("thinking"), Mapping):
-        check_types(given["thinking"], {"budget_tokens": "int"}, where="prompt.params.thinking")
     body: dict[str, Any] = {}
     for name, value in given.items():
         where = f"prompt.params.{name}"
@@ -59,21 +61,21 @@ def params(given: Mapping[str, Any], api_version: str | None = None, model: str 
 def _field(name: str, value: Any, where: str, api_version: str | None) -> tuple[str, Any]:
     if name in _RENAMED:
         field, translate = _RENAMED[name]
-        return field, templated_param(translate(value, where), where, sent_as(_DUE.get(name)))
+        return field, templated_param(translate(value, where), where, sent_as(_DUE, name))
     if name in _SAMPLING:
         if api_version is None or api_version >= _NO_SAMPLING_SINCE:
             raise ConfigError(
                 f"{where}: Anthropic refuses it since anthropic-version {_NO_SAMPLING_SINCE};"
                 " remove it, or set provider.api_version to an earlier one"
             )
-        return name, templated_param(value, where, sent_as(_DUE.get(name)))
+        return name, templated_param(value, where, sent_as(_DUE, name))
     if name not in _PASSED:
         known = ", ".join(sorted(_PASSED))
         raise ConfigError(
             f"{where}: Anthropic's batches have no such parameter; remove it (there are {known})"
         )
     shaped = _SHAPED.get(name, _as_is)(value, where)
-    return name, templated_param(shaped, where, sent_as(_DUE.get(name)))
+    return name, templated_param(shaped, where, sent_as(_DUE, name))
 
 
 def _check_limit(body: dict[str, Any]) -> None:
@@ -144,11 +146,17 @@ def _check_thinking(body: Mapping[str, Any]) -> None:
         )
 
 
+def _is_hole(value: Any) -> bool:
+    return isinstance(value, str) and is_template(value)
+
+
 def _as_is(value: Any, where: str) -> Any:  # noqa: ARG001 - one shape for all
     return value
 
 
-def _stops(value: Any, where: str) -> list[Any]:  # noqa: ARG001 - one shape for all
+def _stops(value: Any, where: str) -> Any:  # noqa: ARG001 - one shape for all
+    if is_typed(value):  # a list of the row's own
+        return value
     return [value] if isinstance(value, str) else list(value)
 
 
@@ -157,7 +165,7 @@ def _user(value: Any, where: str) -> dict[str, Any]:  # noqa: ARG001 - one shape
 
 
 def _effort(value: Any, where: str) -> dict[str, Any]:
-    if value not in _EFFORTS:
+    if value not in _EFFORTS and not _is_hole(value):
         raise ConfigError(
             f"{where}: Anthropic knows {', '.join(_EFFORTS)}; to turn thinking off, set params.thinking: {{type: disabled}}"
         )
@@ -172,7 +180,9 @@ def _reasoning(value: Any, where: str) -> dict[str, Any]:
     return _effort(value["effort"], f"{where}.effort")
 
 
-def _tools(value: Any, where: str) -> list[Any]:
+def _tools(value: Any, where: str) -> Any:
+    if is_typed(value):  # of Anthropic's form, row by row
+        return value
     if not isinstance(value, list | tuple):
         raise ConfigError(f"{where}: must be a list of tools")
     return [_tool(tool) for tool in value]
@@ -187,7 +197,7 @@ def _tool(tool: Any) -> Any:
 
 
 def _tool_choice(value: Any, where: str) -> Any:
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_typed(value):
         kinds = {"auto": "auto", "required": "any", "none": "none"}
         if value not in kinds:
             raise ConfigError(f"{where}: must be auto, required or none, or a tool of Anthropic's form")

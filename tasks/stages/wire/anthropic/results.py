@@ -125,9 +125,9 @@ def _finished(reason: str | None, answer: str | None, details: Any, reasoned: bo
 def _answer_text(blocks: list[dict[str, Any]]) -> str | None:
     """The texts after the last use of a tool; calls that wait for the caller are the answer, as JSON, with the texts
     beside them."""
-    said = [block for block in blocks if block.get("type") not in _THOUGHTS and _says_something(block)]
+    said = [block for block in blocks if _text(block.get("type")) not in _THOUGHTS and _says_something(block)]
     if any(block.get("type") == "tool_use" for block in said):
-        return json_text([block for block in said if block.get("type") in ("text", "tool_use")])
+        return json_text([block for block in said if _text(block.get("type")) in ("text", "tool_use")])
     last: str | None = None
     for is_text, run in groupby(said, key=lambda block: block.get("type") == "text"):
         last = "".join(block["text"] for block in run) if is_text else last
@@ -140,7 +140,7 @@ def _says_something(block: dict[str, Any]) -> bool:
 
 
 def _has_thoughts(blocks: list[dict[str, Any]]) -> bool:
-    return any(block.get("type") in _THOUGHTS for block in blocks)
+    return any(_text(block.get("type")) in _THOUGHTS for block in blocks)
 
 
 def _refusal(details: Any) -> str:

@@ -14,10 +14,12 @@ from typing import Any, Final
 from configs.errors import ConfigError
 from configs.prompt import Message, Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, templated, templated_param
+from tasks.stages.prompt.row_fields import RowFields
 from tasks.stages.prompt.values_sent import SentAs
+from tasks.stages.wire.gemini.conversations import written
 from tasks.stages.wire.gemini.parts import parts
 from tasks.stages.wire.gemini.schema import sendable, unenforced
-from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types, sent_as
+from tasks.stages.wire.param_types import FROM_ONE, Due, Range, check_types, is_typed, sent_as
 
 GENERATION_CONFIG = frozenset({
     "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "logprobs", "maxOutputTokens",
@@ -32,6 +34,8 @@ _DUE: Final[dict[str, Due]] = {
     **dict.fromkeys(("frequencyPenalty", "presencePenalty", "temperature", "topP", "topK"), "number"),
     **dict.fromkeys(("maxOutputTokens", "outputDimensionality", "seed"), "int"),
     **dict.fromkeys(("autoTruncate", "responseLogprobs"), "bool"),
+    **dict.fromkeys(("thinkingConfig.thinkingBudget", "thinkingConfig.thinking_budget"), "int"),
+    **dict.fromkeys(("thinkingConfig.includeThoughts", "thinkingConfig.include_thoughts"), "bool"),
 }
 """What is no text; the others are looked at by name."""
 _RANGES: Final[dict[str, Range]] = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": FROM_ONE}
@@ -75,10 +79,7 @@ def _embed(prompt: Prompt) -> dict[str, Any]:
 
 
 def _generate(prompt: Prompt) -> dict[str, Any]:
-    system, turns = _conversation(prompt)
-    request: dict[str, Any] = {"contents": turns}
-    if system:
-        request["systemInstruction"] = {"parts": system}
+    request = _asked(prompt)
     config: dict[str, Any] = {}
     for name, (key, value) in _params(prompt, GENERATION_CONFIG | REQUEST_FIELDS).items():
         _refuse_value(key, name, value)
@@ -86,6 +87,13 @@ def _generate(prompt: Prompt) -> dict[str, Any]:
     if prompt.answer_schema is not None:
         config |= _answer_format(prompt.answer_schema, config)
     return request | ({"generationConfig": config} if config else {})
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    if prompt.messages_from is not None:
+        return {"contents": RowFields(prompt.messages_from, prompt.system, written)}
+    system, turns = _conversation(prompt)
+    return {"contents": turns, **({"systemInstruction": {"parts": system}} if system else {})}
 
 
 def _conversation(prompt: Prompt) -> tuple[list[Any], list[Any]]:
@@ -130,7 +138,7 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             raise ConfigError(f"{key}: {_advice(key.rpartition('.')[2], known)}")
         if name in found:
             raise ConfigError(f"{key}: {found[name][0]} already says it; remove one of the two")
-        if name == "stopSequences" and isinstance(value, str):
+        if name == "stopSequences" and isinstance(value, str) and not is_typed(value):
             value = [value]
         if name == "stopSequences" and isinstance(value, list | tuple) and len(value) > _MOST_STOPS:
             raise ConfigError(f"{key}: Gemini takes at most {_MOST_STOPS}; remove some")
@@ -140,7 +148,7 @@ def _params(prompt: Prompt, known: frozenset[str]) -> dict[str, tuple[str, Any]]
             shown = key.removeprefix("prompt.params.")
             ranges = {shown: _RANGES[name]} if name in _RANGES else {}
             check_types({shown: value}, {shown: _DUE[name]}, ranges)
-        found[name] = key, templated_param(value, key, sent_as(_DUE.get(name)))
+        found[name] = key, templated_param(value, key, sent_as(_DUE, name))
     return found
 
 

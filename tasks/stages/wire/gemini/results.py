@@ -136,7 +136,7 @@ def _failed(key: str, error: Any) -> Outcome:
 
 def _content(key: str, response: _Json) -> Outcome:
     """An answer of generateContent: the first candidate."""
-    model = string(_either(response, "modelVersion", "model_version"))
+    model = string(either(response, "modelVersion", "model_version"))
     usage = _usage(_object(response, "usageMetadata", "usage_metadata"))
     candidates = response.get("candidates")
     first = candidates[0] if isinstance(candidates, list) and candidates else None
@@ -148,9 +148,9 @@ def _content(key: str, response: _Json) -> Outcome:
 
 
 def _candidate(candidate: _Json) -> Reading:
-    reason = string(_either(candidate, "finishReason", "finish_reason"))
-    explanation = string(_either(candidate, "finishMessage", "finish_message"))
-    parts = _parts(candidate.get("content"))
+    reason = string(either(candidate, "finishReason", "finish_reason"))
+    explanation = string(either(candidate, "finishMessage", "finish_message"))
+    parts = parts_of(candidate.get("content"))
     thoughts = any(part.get("thought") for part in parts)
     reading = _finished(reason, explanation, _text(parts), reasoned=thoughts)
     return replace(reading, finish_reason=reason)
@@ -181,10 +181,10 @@ def _finished(reason: str | None, explanation: str | None, text: str | None, *, 
 
 
 def _no_candidate(blocked: _Json) -> Reading:
-    reason = string(_either(blocked, "blockReason", "block_reason"))
+    reason = string(either(blocked, "blockReason", "block_reason"))
     if reason is None:
         return empty_answer("candidates")
-    explanation = string(_either(blocked, "blockReasonMessage", "block_reason_message"))
+    explanation = string(either(blocked, "blockReasonMessage", "block_reason_message"))
     return Reading(
         status=RowStatus.REFUSED,
         error_code=reason,
@@ -192,7 +192,8 @@ def _no_candidate(blocked: _Json) -> Reading:
     )
 
 
-def _parts(content: Any) -> list[dict[str, Any]]:
+def parts_of(content: Any) -> list[dict[str, Any]]:
+    """The parts of a candidate's content."""
     parts = content.get("parts") if isinstance(content, dict) else None
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
@@ -201,7 +202,7 @@ def _text(parts: list[dict[str, Any]]) -> str | None:
     """The texts after whatever the model ran by itself, without its thoughts; calls that wait for the caller are the
     answer, as JSON, with the texts beside them. Without any text, whatever else there is, such as a picture."""
     answer = [part for part in parts if not part.get("thought")]
-    calls = [call for part in answer if (call := _either(part, "functionCall", "function_call"))]
+    calls = [call for part in answer if (call := either(part, "functionCall", "function_call"))]
     said = [part for part in answer if isinstance(part.get("text"), str) and not says_nothing(part["text"])]
     if calls:
         return json_text(answer if said else calls)
@@ -220,7 +221,7 @@ def _vector(key: str, response: _Json) -> Outcome:
     if not vector:
         return Outcome(custom_id=key, **asdict(empty_answer("embedding")))
     usage = _usage(_object(response, "usageMetadata", "usage_metadata"))
-    tokens = integer(_either(response, "tokenCount", "token_count"))
+    tokens = integer(either(response, "tokenCount", "token_count"))
     return Outcome(
         custom_id=key,
         status=RowStatus.SUCCEEDED,
@@ -234,7 +235,7 @@ def _usage(usage: _Json) -> TokenCounts:
     """Tokens as they are billed: results of tools are read, thoughts written."""
 
     def count(camel: str, snake: str) -> int | None:
-        return integer(_either(usage, camel, snake))
+        return integer(either(usage, camel, snake))
 
     prompt = count("promptTokenCount", "prompt_token_count")
     tools = count("toolUsePromptTokenCount", "tool_use_prompt_token_count")
@@ -250,11 +251,12 @@ def _usage(usage: _Json) -> TokenCounts:
     }
 
 
-def _either(node: _Json, camel: str, snake: str) -> Any:
+def either(node: _Json, camel: str, snake: str) -> Any:
+    """A field under either of its names."""
     value = node.get(camel)
     return node.get(snake) if value is None else value
 
 
 def _object(node: _Json, camel: str, snake: str) -> _Json:
-    value = _either(node, camel, snake)
+    value = either(node, camel, snake)
     return value if isinstance(value, dict) else {}

@@ -83,6 +83,11 @@ def _read(custom_id: str, line: dict[str, Any], endpoint: str, reader: Reader) -
     return _answer(custom_id, body, reader)
 
 
+def body_of(line: Mapping[str, Any]) -> Any:
+    """The body of a line's response, wherever and however a service writes it."""
+    return _status_and_body(_unwrapped(line.get("response")))[1]
+
+
 def _unwrapped(value: Any) -> Any:
     """JSON inside a JSON string, as some services write bodies; any other text stays text."""
     if not isinstance(value, str):

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
+from tasks.stages.prompt.render import is_template
+from tasks.stages.prompt.values_sent import typed_filter
 from tasks.stages.validate import MAX_EDITED_IMAGES, NO_MAX_TOKENS
 from tasks.stages.wire.openai.model_families import OPENAIS, refused_param
 from tasks.stages.wire.openai.pictures import check_address
@@ -58,7 +60,9 @@ _TEXTS: Final[dict[str, Due]] = {
         "int",
     ),
     **dict.fromkeys(("store", "parallel_tool_calls", "enable_search", "enable_thinking"), "bool"),
-    **dict.fromkeys(("max_tool_calls", "thinking_budget"), "int"),
+    **dict.fromkeys(("max_tool_calls", "thinking_budget", "tools[].max_num_results"), "int"),
+    **dict.fromkeys(("tools[].strict", "tools[].function.strict"), "bool"),
+    **dict.fromkeys(("chat_template_kwargs.enable_thinking", "chat_template_kwargs.thinking"), "bool"),
 }
 NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
     "/v1/chat/completions": {**_TEXTS, "logprobs": "bool"},
@@ -68,7 +72,7 @@ NOT_TEXT: Final[dict[str, dict[str, Due]]] = {
     "/v1/images/generations": {"n": "int"},
     "/v1/images/edits": {"n": "int"},
 }
-"""What is no text, by endpoint."""
+"""What is no text, by endpoint; `chat_template_kwargs` is vLLM's."""
 _SAMPLED: Final[dict[str, Range]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
@@ -123,11 +127,19 @@ def _check_values(model: str, params: Mapping[str, Any]) -> None:
         )
     labels = params.get("metadata")
     for name, value in labels.items() if isinstance(labels, Mapping) else ():
-        if not isinstance(value, str):
-            raise _wrong(f"metadata.{name}", f"must be text, not {value!r}; put it in quotes")
+        _check_text(f"metadata.{name}", value)
+    for name in ("user", "safety_identifier", "prompt_cache_key"):
+        _check_text(name, params.get(name, ""))
     stops = params.get("stop")
     if isinstance(stops, list | tuple) and len(stops) > _MOST_STOPS and OPENAIS.match(model):
         raise _wrong("stop", f"OpenAI takes at most {_MOST_STOPS}; remove some")
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str | None):
+        raise _wrong(name, f"must be text, not {value!r}; put it in quotes")
+    if value and is_template(value) and typed_filter(value) in ("float", "int", "bool"):
+        raise _wrong(name, f"must be text; end {value!r} in no filter of another type")
 
 
 def _check_images(images: Any) -> None:

@@ -7,14 +7,17 @@ is another builder beside this one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from configs.errors import ConfigError
 from configs.prompt import Prompt
 from tasks.stages.prompt.render import CUSTOM_ID, Template, templated, templated_param
+from tasks.stages.prompt.row_fields import RowFields
 from tasks.stages.prompt.values_sent import SentAs
+from tasks.stages.wire.file_parts import asks_for_files
+from tasks.stages.wire.openai import conversations
 from tasks.stages.wire.openai.params import NOT_TEXT, check_params
-from tasks.stages.wire.openai.parts import content
+from tasks.stages.wire.openai.parts import content, row_files
 from tasks.stages.wire.openai.pictures import with_addresses
 from tasks.stages.wire.openai.refusals import schema_refusals
 from tasks.stages.wire.openai.strict_schema import sent_schema
@@ -23,6 +26,10 @@ from tasks.stages.wire.param_types import sent_as
 __all__ = ["CUSTOM_ID", "SCHEMA_NAME", "Template", "is_strict", "request_tree"]
 
 SCHEMA_NAME = "answer"
+_OF_ROWS: Final = {
+    "/v1/chat/completions": ("messages", conversations.chat),
+    "/v1/responses": ("input", conversations.responses),
+}
 _PICTURED = frozenset({"images", "mask", "input_reference"})
 
 
@@ -43,8 +50,8 @@ def request_tree(prompt: Prompt, *, token_ids: bool = True) -> dict[str, Any]:
             raise ConfigError(
                 f"prompt.params.{name}: the job's own keys already set it; remove one of the two"
             )
-        due = NOT_TEXT.get(prompt.endpoint, {}).get(name)
-        param = templated_param(value, f"prompt.params.{name}", sent_as(due))
+        due = sent_as(NOT_TEXT.get(prompt.endpoint, {}), name)
+        param = templated_param(value, f"prompt.params.{name}", due)
         body[name] = with_addresses(param, f"prompt.params.{name}") if name in _PICTURED else param
     if prompt.answer_schema is not None:
         body |= _answer_format(prompt)
@@ -57,6 +64,9 @@ def is_strict(schema: dict[str, Any]) -> bool:
 
 
 def _asked(prompt: Prompt, embedded: SentAs) -> dict[str, Any]:
+    if prompt.messages_from is not None:
+        name, write = _OF_ROWS[prompt.endpoint]
+        return {name: RowFields(prompt.messages_from, prompt.system, write)}
     match prompt.endpoint:
         case "/v1/chat/completions":
             return {"messages": _messages(prompt)}
@@ -69,7 +79,18 @@ def _asked(prompt: Prompt, embedded: SentAs) -> dict[str, Any]:
         case "/v1/embeddings":
             return {"input": templated(prompt.user, "prompt.user", embedded)}
         case _:
-            return {"input": with_addresses(templated(prompt.user, "prompt.user"), "prompt.user")}
+            return {"input": _moderated(prompt.user)}
+
+
+def _moderated(user: Any) -> Any:
+    if isinstance(user, str):
+        return templated(user, "prompt.user")
+    return [
+        row_files(part, f"prompt.user[{i}]", "/v1/moderations")
+        if asks_for_files(part)
+        else with_addresses(templated(part, f"prompt.user[{i}]"), f"prompt.user[{i}]")
+        for i, part in enumerate(user)
+    ]
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
@@ -110,7 +131,12 @@ def _answer_format(prompt: Prompt) -> dict[str, Any]:
             raise ConfigError(
                 "prompt.params.text: prompt.schema already sets text.format; remove one of the two"
             )
-        return {"text": {**templated(text, "prompt.params.text"), "format": {"type": "json_schema", **named}}}
+        return {
+            "text": {
+                **templated_param(text, "prompt.params.text"),
+                "format": {"type": "json_schema", **named},
+            }
+        }
     if "response_format" in prompt.params:
         raise ConfigError(
             "prompt.params.response_format: prompt.schema already sets it; remove one of the two"

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from tasks.stages.answers.thoughts import ENDS_OF_NOTHING, STARTS_OF_NOTHING
 from tasks.stages.row_status import RowStatus
-from tasks.stages.wire.empty_answer import says_nothing
+from tasks.stages.wire.empty_answer import any_says_nothing, says_nothing
 from tasks.stages.wire.json_values import MOST
 from tasks.stages.wire.openai.lenient import read_line
 from tasks.stages.wire.openai.other_bodies import decode_vector
@@ -191,7 +190,7 @@ class _EmbeddingsLine(_Struct):
 
 _BY_REASON: dict[str | None, RowStatus] = {"stop": RowStatus.SUCCEEDED, "length": RowStatus.TRUNCATED}
 _SUCCEEDED = RowStatus.SUCCEEDED
-_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_FIRST = itemgetter(0)
 _CHAT = "/v1/chat/completions"
 
 
@@ -236,7 +235,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
         choices = list(map(_FIRST, _each("choices", bodies)))
         messages = _each("message", choices)
         answers = _each("content", messages)
-        starts, ends = set(map(_FIRST, answers)), set(map(_LAST, answers))
+        empty = any_says_nothing(answers)
         reasons = _each("finish_reason", choices)
         statuses = list(map(_BY_REASON.__getitem__, reasons))
         usages = _each("usage", bodies)
@@ -251,8 +250,7 @@ def chat_columns(lines: list[Any]) -> dict[str, Sequence[Any]] | None:
     codes = set(_each("status_code", responses))
     nothing = [None] * len(lines)
     odd = _each("error", lines) != nothing or _each("refusal", messages) != nothing
-    suspect = not (starts.isdisjoint(STARTS_OF_NOTHING) and ends.isdisjoint(ENDS_OF_NOTHING))
-    if odd or (suspect and any(map(says_nothing, answers))) or min(codes) < 200 or max(codes) > 299:
+    if odd or empty or min(codes) < 200 or max(codes) > 299:
         return None
     columns: dict[str, Sequence[Any]] = dict.fromkeys(OUTCOME_FIELDS, nothing)
     return (

@@ -139,17 +139,24 @@ def _response_text(items: list[dict[str, Any]], messages: list[dict[str, Any]]) 
     Calls that the caller has to carry out end a response: they are its answer, with the message beside them. Without any
     message, whatever else there is.
     """
-    spoken = [item for item in messages if not says_nothing(_content_text(item.get("content")))]
-    final = [item for item in spoken if item.get("phase") == "final_answer"] or spoken
-    calls = [item for item in items if item.get("type") in CALLS]
+    final = final_message(messages)
+    calls = [item for item in items if string(item.get("type")) in CALLS]
     others = [item for item in items if item.get("type") not in ("message", "reasoning")]
     if calls:
-        return json_text([*final[-1:], *calls])
+        return json_text([*([final] if final else []), *calls])
     if final:
-        return _content_text(final[-1].get("content"))
+        return _content_text(final.get("content"))
     return (
         json_text(others) if others else next((_content_text(each.get("content")) for each in messages), None)
     )
+
+
+def final_message(items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The message that is a response's answer; None where no message says anything."""
+    messages = [item for item in items if item.get("type") == "message"]
+    spoken = [item for item in messages if not says_nothing(_content_text(item.get("content")))]
+    final = [item for item in spoken if item.get("phase") == "final_answer"] or spoken
+    return final[-1] if final else None
 
 
 def _response_failed(error: Any) -> Reading:

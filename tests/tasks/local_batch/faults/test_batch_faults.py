@@ -92,6 +92,12 @@ def test_any_fault_can_be_limited_to_the_first_batches(service: BatchService) ->
     assert statuses == ["expired", "completed"]
 
 
+def test_a_fault_can_be_limited_to_one_batch_of_a_run_whenever_it_is_created(service: BatchService) -> None:
+    words, keys = "expire_after:0.5*2/1", ("run/1/1", "run/12/1", "run/2/1")
+    statuses = [service.run(rows(service), words, metadata={"nightmail_key": key}).status for key in keys]
+    assert statuses == ["completed", "completed", "expired"]
+
+
 def test_the_output_id_may_come_late(service: BatchService) -> None:
     created = service.submit(rows(service), "null_output_id:2")
     client = service.client()

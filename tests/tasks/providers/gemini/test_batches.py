@@ -6,6 +6,7 @@ import functools
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -152,6 +153,28 @@ def test_what_is_on_the_wire(gemini: BatchService, gemini_server: GeminiFake) ->
     }
     assert "key=" not in "".join(str(call.query) for call in gemini_server.calls)
     assert made.expires_at - datetime.now(UTC) > timedelta(hours=47)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"job": "letters", "run": "k"}, "nightmail/abc/1/1 letters k"),
+        ({"job": "letters", "run": "k", "description": "Weekly"}, "nightmail/abc/1/1 letters k: Weekly"),
+        (
+            {"description": "nightmail/x/1/1 " * 30},
+            ("nightmail/abc/1/1 " + "nightmail/x/1/1 " * 30)[:128].rstrip(),
+        ),
+    ],
+)
+def test_a_display_name_is_for_people_after_the_key_that_finds_it(
+    gemini: BatchService, gemini_server: GeminiFake, metadata: dict[str, str], name: str
+) -> None:
+    labelled = replace(submission(), metadata=metadata)
+    made = gemini.create(labelled, gemini.upload("a.jsonl", io.BytesIO(LINE)))
+    assert json.loads(gemini_server.calls[-1].body)["batch"]["displayName"] == name
+    found = gemini.find(labelled, datetime.now(UTC))
+    assert found is not None
+    assert (found.id, found.key) == (made.id, "abc/1/1")
 
 
 def test_embeddings_have_a_call_of_their_own(

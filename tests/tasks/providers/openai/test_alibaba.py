@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from configs.load import load_job
 from configs.providers.alibaba import REGION_URLS, AlibabaProvider
 from rigs.scripted_openai import Calls, ScriptedOpenAI
 from tasks.providers import registry
-from tasks.providers.base import BatchService, BatchStatus
+from tasks.providers.base import BatchService, BatchStatus, Submission
 from tasks.stages.row_status import RowStatus
 from tasks.stages.wire.openai.results import ResultParser
 
@@ -49,8 +50,23 @@ def test_a_batch_carries_name_and_key_in_the_entries_that_it_keeps(
 
 
 @pytest.mark.parametrize(
+    ("description", "kept"),
+    [("Weekly letters", "nightmail abc/1/1 Weekly letters"), ("手" * 500, "nightmail abc/1/1 " + "手" * 182)],
+)
+def test_a_description_stands_after_the_key_as_far_as_it_fits(
+    scripted: ScriptedOpenAI, submission: Submission, description: str, kept: str
+) -> None:
+    scripted.body = {"id": "batch_1", "status": "validating"}
+    described = replace(submission, metadata={**submission.metadata, "description": description})
+    service(scripted).create(described, "file-1")
+    assert json.loads(scripted.calls[0][2])["metadata"]["ds_description"] == kept
+
+
+@pytest.mark.parametrize(
     ("metadata", "found"),
     [
+        ({"ds_name": "letters", "ds_description": "nightmail abc/1/1 Weekly letters"}, True),
+        ({"ds_name": "letters", "ds_description": "nightmail abc/1/11 nightmail abc/1/1"}, False),
         ({"ds_name": "letters", "ds_description": "nightmail abc/1/1"}, True),
         ({"ds_name": "letters", "ds_description": "nightmail abc/1/11"}, False),
         ({"ds_name": "letters", "ds_description": "abc/1/1"}, False),

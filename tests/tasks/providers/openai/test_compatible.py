@@ -26,7 +26,7 @@ from rigs import batch_service
 from rigs.batch_service import BatchService
 from rigs.scripted_openai import ScriptedOpenAI
 from tasks.providers.base import BatchStatus, Submission
-from tasks.providers.openai import compatible, local, openai
+from tasks.providers.openai import local, openai
 from tasks.providers.openai.compatible import (
     KEEP_SECONDS,
     KEY,
@@ -385,7 +385,7 @@ def test_only_openai_itself_is_asked_to_let_files_expire(
         asked.append(options["base_url"])
         return scripted.client
 
-    monkeypatch.setattr(compatible, "OpenAI", elsewhere)
+    monkeypatch.setattr("openai.OpenAI", elsewhere)
     scripted.body = batch()
     config = OpenAIProvider(name="openai", base_url=base_url)
     CREATING["upload"](openai.connect(config, HOME, {"OPENAI_API_KEY": "k"}))

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from configs.errors import NightmailError
 from configs.providers.alibaba import AlibabaProvider
 from fakes.openai_fake import OpenAIFake
-from fakes.openai_vendors import AlibabaFake, AzureFake
+from fakes.openai_vendors import AlibabaFake, AzureFake, GroqFake, TogetherFake
 from flows.cli.main import main
+from rigs.command_line import nightmail
+from rigs.pages import other_services
 from rigs.workspace import Workspace
 
 COPED_WITH: dict[str, tuple[str, ...]] = {
@@ -155,3 +158,68 @@ def test_a_run_at_a_vendor_posts_what_it_takes_and_leaves_nothing(
     assert len(fake.batches) == 1
     assert fake.files == {}
     assert receipt["cost_usd"] is None
+
+
+@pytest.fixture(params=[GroqFake, TogetherFake])
+def reached(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[OpenAIFake]:
+    """A service of the documentation's table, and a job with the sections that stand there."""
+    fake: OpenAIFake = request.param()
+    fake.hold = False
+    name = request.param.__name__.removesuffix("Fake")
+    (service,) = [service for service in other_services() if service.name == name]
+    workspace.tree["provider"] = {**service.provider, "base_url": fake.url, "api_key_env": "TEST_KEY"}
+    workspace.tree["limits"] = dict(service.limits)
+    yield fake
+    fake.close()
+
+
+def test_a_service_is_reached_with_the_settings_of_the_table(
+    workspace: Workspace, reached: OpenAIFake, fast_faults: None
+) -> None:
+    reached.script = {"t-3": "failed", "t-4": "truncated"}
+    reached.fault("upload", "drop_reply")
+    reached.fault("create", "drop_reply")
+    receipt = workspace.run()
+    assert workspace.statuses() == {"succeeded": 8, "failed": 1, "truncated": 1}
+    (code,) = {code for code in workspace.column("llm_error_code") if code}
+    assert code == "invalid_value"
+    assert receipt["cost_usd"] is None
+    assert len(reached.batches) == 1
+    assert reached.files == {}
+
+
+def test_the_doctor_finds_a_service_of_the_table_fit(
+    workspace: Workspace, reached: OpenAIFake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"--set=provider.{k}={v}" for k, v in workspace.tree["provider"].items() if k != "name"]
+    code = nightmail("doctor", "--provider", "openai", "--model", "m", "--wait", "20s", *settings)
+    said = capsys.readouterr().out
+    assert (code, said.splitlines()[-1]) == (0, "fit"), said
+    assert reached.files == {}
+
+
+def test_why_a_batch_failed_is_said_in_the_words_of_the_service(
+    workspace: Workspace, reached: OpenAIFake
+) -> None:
+    workspace.change("prompt.endpoint", "/v1/embeddings")
+    workspace.run()
+    assert workspace.statuses() == {"failed": 10}
+    assert "/v1/embeddings is no batch endpoint." in workspace.column("llm_error_message")[0]
+
+
+@pytest.mark.parametrize("reached", [GroqFake], indirect=True)
+def test_a_window_of_days_is_posted_where_the_service_has_it(
+    workspace: Workspace, reached: OpenAIFake
+) -> None:
+    workspace.change("provider.completion_window", "7d")
+    workspace.run()
+    assert [batch["completion_window"] for batch in reached.batches.values()] == ["7d"]
+
+
+def test_without_its_settings_a_service_refuses_the_upload_in_its_own_words(
+    workspace: Workspace, fake: OpenAIFake
+) -> None:
+    workspace.change("provider.file_purpose", "batch-api")
+    with pytest.raises(NightmailError, match=r"Must be \.jsonl"):
+        workspace.run()
+    assert fake.batches == {}

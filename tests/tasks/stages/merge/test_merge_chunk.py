@@ -127,6 +127,7 @@ def test_statuses_come_from_the_lines_whichever_file_they_are_in(way: dict[str, 
     assert table["llm_attempts"].to_pylist() == [1, 1, 1, 1, 0]
     assert stats.unanswered == ("a", "c", "d")
     assert stats.missing == 1
+    assert stats.attempts[0].answered == 1, "b: it was cut off, but the model answered"
     assert sum(stats.by_status.values()) == stats.rows == 5
 
 
@@ -272,6 +273,21 @@ def test_answers_that_break_the_schema_are_invalid_and_keep_their_text(way: dict
     assert table["llm_error_code"].to_pylist() == [None, "invalid_answer", None, "server_error"]
     assert table["llm_error_message"].to_pylist()[1].startswith("$.k: ")
     assert stats.unanswered == ("d",)
+
+
+def test_each_of_many_answers_is_checked_by_itself() -> None:
+    checker = AnswerChecker({"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"]})
+    ids = [f"r{at}" for at in range(700)]
+    wrong, fenced = {0, 255, 256, 511, 699}, {1, 300, 698}
+    texts = [f'{{"k": "{at}"}}' if at in wrong else f'{{"k": {at}}}' for at in range(700)]
+    texts = [f"```\n{text}\n```" if at in fenced else text for at, text in enumerate(texts)]
+    lines = [answered(each, text) for each, text in zip(ids, texts, strict=True)]
+    table, _ = merge([Attempt((file(*lines),))], ids, checker=checker)
+    assert table["llm_parsed"].to_pylist() == [None if at in wrong else {"k": at} for at in range(700)]
+    messages = table["llm_error_message"].to_pylist()
+    assert {at for at, text in enumerate(messages) if text} == wrong | fenced
+    assert all(messages[at].startswith("$.k: ") and f'"{at}"' in messages[at] for at in wrong)
+    assert {at for at, text in enumerate(table["llm_status"].to_pylist()) if text == "invalid"} == wrong
 
 
 def vector(custom_id: str, *numbers: float) -> bytes:

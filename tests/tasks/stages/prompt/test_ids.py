@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.providers.limits import PORTABLE_ID
-from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates
+from tasks.stages.prompt.ids import DuplicateFinder, IdMaker, confirm_duplicates, stable_hashes
 
 
 def ids_of(values: pa.Array | list[object], first_row: int = 0, **options: object) -> list[str]:
     batch = pa.record_batch({"key": values})
-    return IdMaker(("key",), **options).ids(batch, first_row)
+    return IdMaker(("key",), **options).ids(batch, range(first_row, first_row + batch.num_rows))
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_a_key_that_is_no_utf8_is_named() -> None:
 
 def test_without_a_key_the_position_is_the_id() -> None:
     batch = pa.record_batch({"a": [1, 2]})
-    assert IdMaker(()).ids(batch, 999_999_999) == ["row-999999999", "row-1000000000"]
+    assert IdMaker(()).ids(batch, [999_999_999, 1_000_000_000]) == ["row-999999999", "row-1000000000"]
 
 
 def test_several_key_columns_are_joined_and_a_null_in_one_takes_the_position() -> None:
     batch = pa.record_batch({"a": ["x", None, "z"], "b": [1, 2, 3]})
-    assert IdMaker(("a", "b")).ids(batch, 0) == ["x-1", "row-000000001", "z-3"]
+    assert IdMaker(("a", "b")).ids(batch, range(3)) == ["x-1", "row-000000001", "z-3"]
 
 
 def test_numbered_ids_carry_the_row_and_still_fit_the_pattern() -> None:
@@ -97,13 +98,15 @@ def test_another_providers_pattern_decides() -> None:
 
 def test_a_missing_key_column_is_named() -> None:
     with pytest.raises(InputError, match=r"source\.key: no column 'id' in the dataset; it has: key"):
-        IdMaker(("id",)).ids(pa.record_batch({"key": [1]}), 0)
+        IdMaker(("id",)).ids(pa.record_batch({"key": [1]}), [0])
 
 
 @given(st.lists(st.none() | st.text("aZ9_-é\n .", max_size=70), max_size=20))
 def test_the_fast_check_and_the_pattern_agree(keys: list[str | None]) -> None:
     array = pa.array(keys, pa.string())
-    slow = IdMaker(("key",), re.compile(PORTABLE_ID.pattern)).ids(pa.record_batch({"key": array}), 0)
+    slow = IdMaker(("key",), re.compile(PORTABLE_ID.pattern)).ids(
+        pa.record_batch({"key": array}), range(len(keys))
+    )
     assert ids_of(array) == slow
     assert all(PORTABLE_ID.fullmatch(custom_id) for custom_id in slow)
 
@@ -121,6 +124,13 @@ class TinyBlocks(DuplicateFinder):
     SPOOL_BYTES = 200
 
 
+def numbered(batches: list[list[str]]) -> Iterator[tuple[range, list[str]]]:
+    first = 0
+    for ids in batches:
+        yield range(first, first + len(ids)), ids
+        first += len(ids)
+
+
 @pytest.mark.parametrize("finder_type", [DuplicateFinder, TinyBlocks])
 @given(batches=st.lists(st.lists(st.integers(0, 60).map(str), max_size=20), max_size=10))
 def test_duplicates_are_found_exactly(finder_type: type[DuplicateFinder], batches: list[list[str]]) -> None:
@@ -132,8 +142,8 @@ def test_duplicates_are_found_exactly(finder_type: type[DuplicateFinder], batche
         rows.setdefault(custom_id, []).append(row)
     twice = {custom_id: found[:10] for custom_id, found in rows.items() if len(found) > 1}
     suspects = finder.suspects()
-    assert suspects == {hash(custom_id) for custom_id in twice}
-    assert dict(confirm_duplicates(suspects, [*batches], limit=1000)) == twice
+    assert suspects == set(stable_hashes([*twice]).tolist())
+    assert dict(confirm_duplicates(suspects, numbered(batches), limit=1000)) == twice
     finder.close()
 
 
@@ -142,9 +152,9 @@ def test_small_datasets_touch_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     finder = DuplicateFinder()
     finder.add([str(number) for number in range(10_000)])
     finder.add(["77"])
-    assert confirm_duplicates(finder.suspects(), [[str(number) for number in range(78)], ["77"]]) == [
-        ("77", [77, 78])
-    ]
+    assert confirm_duplicates(
+        finder.suspects(), numbered([[str(number) for number in range(78)], ["77"]])
+    ) == [("77", [77, 78])]
 
 
 def test_a_spill_below_the_spool_size_stays_in_memory_and_more_goes_to_disk(tmp_path: Path) -> None:
@@ -161,7 +171,7 @@ def test_the_search_can_go_on_after_suspects_were_asked_for() -> None:
     finder.add([str(number) for number in range(20)])
     assert finder.suspects() == set()
     finder.add(["3"])
-    assert finder.suspects() == {hash("3")}
+    assert finder.suspects() == set(stable_hashes(["3"]).tolist())
 
 
 def test_suspects_are_bounded_when_every_row_is_a_duplicate() -> None:
@@ -174,15 +184,17 @@ def test_suspects_are_bounded_when_every_row_is_a_duplicate() -> None:
 
 
 def test_equal_hashes_of_different_ids_are_no_duplicates() -> None:
-    assert confirm_duplicates({hash("a"), hash("b")}, [["a", "b"], ["c", "c"]]) == []
+    assert (
+        confirm_duplicates(set(stable_hashes(["a", "b"]).tolist()), numbered([["a", "b"], ["c", "c"]])) == []
+    )
 
 
 def test_confirmation_stops_reading_and_listing_at_its_limits() -> None:
     def batches() -> object:
-        yield ["a"] * 1_000 + ["b", "b"]
+        yield range(1_002), ["a"] * 1_000 + ["b", "b"]
         raise AssertionError("read too far")
 
-    assert confirm_duplicates({hash("a"), hash("b")}, batches(), limit=2) == [
+    assert confirm_duplicates(set(stable_hashes(["a", "b"]).tolist()), batches(), limit=2) == [
         ("a", list(range(10))),
         ("b", [1_000, 1_001]),
     ]

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from configs.errors import ConfigError
+from rigs.given_cells import GivenCells
 from tasks.stages.prompt.templates import RowTemplate
 
 ANY_NAME = (
@@ -42,7 +43,7 @@ CONSTANTS = ("true", "false", "none", "True", "False", "None")
 
 def rendered(text: str, **row: Any) -> Any:
     template = RowTemplate(text, "t", tuple(row))
-    [found] = template.render({name: [row[name]] for name in template.columns}, 1)
+    [found] = template.render(GivenCells({name: [row[name]] for name in template.columns}), 1)
     return orjson.loads(found)
 
 

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
+from rigs.given_cells import GivenCells
 from tasks.stages.prompt import templates, values
+from tasks.stages.prompt.cells import Cells
+from tasks.stages.prompt.row_errors import RowError
 from tasks.stages.prompt.row_limits import BUDGET, Budget
-from tasks.stages.prompt.templates import RowError, RowTemplate
+from tasks.stages.prompt.templates import RowTemplate
 
 COLUMNS = ("name", "text", "n", "price", "tags", "flag", "loop", "unit price", "range")
 
@@ -103,7 +106,7 @@ def in_a_batch(text: str, rows: list[dict[str, Any]]) -> Any:
     template = RowTemplate(text, "t", COLUMNS)
     values = {column: [row[column] for row in rows] for column in COLUMNS}
     try:
-        return template.render(values, len(rows))
+        return template.render(GivenCells(values), len(rows))
     except RowError as error:
         return type(error.__cause__)
 
@@ -120,6 +123,35 @@ def check_equal(text: str, rows: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("text", AWKWARD)
 def test_a_batch_renders_as_its_rows_would_one_at_a_time(text: str) -> None:
     check_equal(text, ROWS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing but text, 100 % of it",
+        "{# only a comment #}{% raw %}{{ text }}{% endraw %}",
+        "{{ text }}",
+        '%s "{{ name }}"\n\\ {{ text }} {{ row["unit price"] }}{{ row.flag }}{{ text }} \u2028é\n\n',
+        "{{ n }} {{- price -}} {{ loop }} {{ tags }}",
+    ],
+)
+def test_a_template_that_only_prints_columns_is_filled_without_jinja2(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [one_at_a_time(text, row | {"row": row}) for row in ROWS]
+    monkeypatch.setattr(RowTemplate, "_render_batch", None)
+    cells = Cells(pa.RecordBatch.from_pylist(ROWS), COLUMNS)
+    assert RowTemplate(text, "t", COLUMNS).render(cells, len(ROWS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a\n{{ blob }}", 2), ("{{ n }}{{ row['blob'] }}", 1), ("\ud800{{ n }}", 1)]
+)
+def test_what_cannot_be_printed_is_an_error_at_its_line(text: str, line: int) -> None:
+    cells = Cells(pa.RecordBatch.from_pylist([{"n": 1, "blob": b"x"}]), ("n", "blob"))
+    with pytest.raises(RowError, match=f"^t line {line}: TypeError"):
+        RowTemplate(text, "t", ("n", "blob")).render(cells, 1)
 
 
 @given(
@@ -173,7 +205,7 @@ def test_values_read_alike_in_filters_and_joined_texts(text: str, expected: str)
         "rows": [{"a": 1}, {"a": 2}],
     }
     template = RowTemplate(text, "t", tuple(row))
-    [found] = template.render({name: [value] for name, value in row.items()}, 1)
+    [found] = template.render(GivenCells({name: [value] for name, value in row.items()}), 1)
     assert orjson.loads(found) == expected
 
 
@@ -196,14 +228,14 @@ def test_the_whole_row_is_a_variable(text: str, used: set[str], expected: str) -
     row = {"a": 1, "b": "x", "unit price": 2}
     template = RowTemplate(text, "t", tuple(row))
     assert template.columns == used
-    [found] = template.render({name: [row[name]] for name in used}, 1)
+    [found] = template.render(GivenCells({name: [row[name]] for name in used}), 1)
     assert orjson.loads(found) == expected
 
 
 def test_a_column_called_row_is_read_through_the_row() -> None:
     template = RowTemplate('{{ row["row"] }}{{ row["b"] }}', "t", ("row", "b"))
     assert template.columns == {"row", "b"}
-    assert template.render({"row": ["x"], "b": [1]}, 1) == [b'"x1"']
+    assert template.render(GivenCells({"row": ["x"], "b": [1]}), 1) == [b'"x1"']
 
 
 @pytest.mark.parametrize(
@@ -288,11 +320,14 @@ def test_a_dataset_with_many_columns_is_not_listed_in_full() -> None:
 def test_a_failing_row_says_where_and_why_in_one_line(text: str, message: str) -> None:
     template = RowTemplate(text, "t", ("n", "blob", "tags"))
     with pytest.raises(RowError) as caught:
-        template.render({"n": [0], "blob": [b"x"], "tags": [[]]}, 1)
+        template.render(GivenCells({"n": [0], "blob": [b"x"], "tags": [[]]}), 1)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
 def test_rules_are_those_of_the_cells() -> None:
     kinds = pa.array([0.1, None], pa.float32())
-    assert RowTemplate("{{ x }}", "t", ("x",)).render({"x": values.to_python(kinds)}, 2) == [b'"0.1"', b'""']
+    assert RowTemplate("{{ x }}", "t", ("x",)).render(GivenCells({"x": values.to_python(kinds)}), 2) == [
+        b'"0.1"',
+        b'""',
+    ]

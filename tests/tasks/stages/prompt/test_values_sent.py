@@ -34,6 +34,7 @@ def sent(template: Template, value: Any, kind: pa.DataType | None = None) -> Any
         ("{{ x | bool }}", True, True),
         ("{{ x | bool }}", "False", False),
         ("{{ x | bool }}", 1, True),
+        ("{{ x | bool }}", 0.0, False),
         ("{{ x | tojson }}", [1, 2], [1, 2]),
         ("{{ x | tojson(indent=2) }}", {"a": None}, {"a": None}),
         ("{{ x | tojson }}", "text", "text"),
@@ -85,7 +86,7 @@ def test_a_value_of_another_type_skips_its_row(text: str, value: Any) -> None:
 def test_json_of_a_text_is_not_sent_where_something_else_is_due(
     sent_as: SentAs, value: Any, expected: Any
 ) -> None:
-    assert sent(templated_param("{{ x | tojson }}", "p", sent_as), value) == expected
+    assert sent(templated_param("{{ x | tojson }}", "p", {"": sent_as}), value) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,3 +207,11 @@ def test_what_some_readers_take_for_a_line_end_is_escaped(mark: str) -> None:
     assert isinstance(line, bytes)
     assert len(line.decode().splitlines()) == 1
     assert orjson.loads(line) == {"id": f"i{mark}", mark: f"“{mark}”", "v": f"a{mark}b…"}
+
+
+@pytest.mark.parametrize("beside", ["", "“", "✨", "°", "日本"])
+@pytest.mark.parametrize("marks", ["", "\u2028", "\u2029", "\u0085", "\u2028\u2029\u0085\u2028"])
+def test_it_is_escaped_beside_any_other_character(marks: str, beside: str) -> None:
+    [line] = Renderer(Template("{{ x }}", "p"), ("x",)).lines(pa.record_batch({"x": [beside + marks]}), ["i"])
+    escaped = "".join(f"\\u{ord(mark):04x}" for mark in marks)
+    assert line == f'"{beside}{escaped}"\n'.encode()

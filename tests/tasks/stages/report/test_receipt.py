@@ -28,18 +28,21 @@ FIRST_RECEIPT: dict[str, Any] = {
     "source_fingerprint": "b1946ac92492d234",
     "output": "/data/out/letters",
     "report": "/data/out/letters/_report.html",
+    "result_lines": [],
     "run_folder": "/data/.nightmail/runs/letters/2026-11-21@2",
     "provider": "openai",
     "answered_by": "openai",
     "model": "gpt-5.4-mini",
     "rows": {"total": 120, "succeeded": 115, "refused": 1, "failed": 3, "skipped": 1},
     "bad_lines": 2,
+    "ranges_left_out": 0,
     "chunks": 2,
     "batches": {"posted": 3, "follow_ups": 1},
     "tokens": {"input": 11877, "output": 6952, "cached": 30, "reasoning": 40},
     "cost_usd": 0.0123,
     "cache": None,
     "reused": None,
+    "real_time": [],
     "estimate": None,
     "estimate_deviation": None,
     "budgets": [],
@@ -85,18 +88,29 @@ def test_a_receipt_of_the_previous_version_loads_and_is_the_same_but_for_its_ver
 def test_a_receipt_from_before_it_told_of_retries_and_report_loads() -> None:
     later = (
         "report",
+        "result_lines",
         "retryable",
         "error_budget",
         "source_fingerprint",
         "bad_lines",
+        "ranges_left_out",
         "cache",
         "reused",
+        "real_time",
         "estimate",
         "estimate_deviation",
         "budgets",
     )
     receipt = Receipt.model_validate({k: v for k, v in FIRST_RECEIPT.items() if k not in later})
     assert (receipt.report, receipt.retryable, receipt.error_budget) == (None, 0, None)
+
+
+def test_a_cost_is_unknown_where_a_call_may_have_been_paid_for() -> None:
+    lost = {"code": "reply_lost", "rows": 2, "example": "The upstream did not answer."}
+    receipt = Receipt.model_validate({**FIRST_RECEIPT, "cost_usd": None, "errors": [lost]})
+    assert "cost     unknown: 2 real-time calls that got no reply may have been paid for\n" in as_text(
+        receipt
+    )
 
 
 def test_what_a_later_version_adds_is_left_out_and_another_format_is_refused() -> None:
@@ -227,7 +241,7 @@ CACHE = {"written": 100, "read": 900, "write_usd": 0.5, "saved_usd": 0.4}
     [
         (CACHE, "saved $0.4000; warning: it cost $0.1000 more than no cache"),
         ({**CACHE, "saved_usd": 0.6}, "100 tokens written for $0.5000, 900 read, which saved $0.6000\n"),
-        ({**CACHE, "write_usd": None}, "written for an unknown price, 900 read, which saved $0.4000\n"),
+        ({**CACHE, "write_usd": None}, "written for an unknown sum, 900 read, which saved $0.4000\n"),
     ],
 )
 def test_a_receipt_says_whether_the_cache_paid(cache: dict[str, Any], text: str) -> None:
@@ -249,6 +263,11 @@ def test_a_receipt_shows_the_estimate_beside_what_it_came_to(deviation: float | 
 def test_receipt_and_plan_say_how_much_of_each_budget_is_gone() -> None:
     budgets = (BudgetState(name="budget.run_usd", unit="usd", limit=2.0, spent=1.25),)
     receipt = Receipt.model_validate(FIRST_RECEIPT).model_copy(update={"budgets": budgets})
-    plan = PLAN.model_copy(update={"budgets": budgets})
+    estimated = PLAN.estimate.model_copy(update={"reserved_usd": 0.5, "reserved_method": "by what is known"})
+    plan = PLAN.model_copy(update={"budgets": budgets, "estimate": estimated})
     for text in (as_text(receipt), as_markdown(receipt), plan_as_text(plan), plan_as_markdown(plan)):
         assert "$1.25 of $2.00" in text
+    for text in (plan_as_text(plan), plan_as_markdown(plan)):
+        assert "$0.5000: by what is known" in text
+    free = plan.model_copy(update={"budgets": ()})
+    assert "by what is known" not in plan_as_text(free), "nothing is reserved where nothing limits it"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.stages.row_status import RowStatus
-from tasks.stages.wire.empty_answer import says_nothing
+from tasks.stages.wire.empty_answer import any_says_nothing, says_nothing
 from tasks.stages.wire.formats import dialect
 from tasks.stages.wire.outcome import ErrorClass, Outcome
 
@@ -119,6 +119,13 @@ def test_an_answer_without_content_has_failed_and_is_asked_again(outcome: Outcom
 def test_any_content_is_an_answer(text: str) -> None:
     assert not says_nothing(text)
     assert chat(text).status is RowStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("nothing", [text for text in NOTHING if text])
+def test_one_text_without_content_is_found_among_many(nothing: str) -> None:
+    others = ["x", "y. ", "a > b", "[0]"]
+    assert any_says_nothing([*others, nothing])
+    assert not any_says_nothing(others)
 
 
 def test_a_thought_alone_is_told_from_silence() -> None:

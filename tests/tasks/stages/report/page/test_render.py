@@ -142,6 +142,7 @@ def test_the_run_in_one_sentence(rows: dict[str, int], stopped: bool, said: str)
             "2 lines for rows that were not asked",
         ),
         ({"bad_lines": 3}, "3 bad lines"),
+        ({"ranges_left_out": 2}, "2 ranges of its rows are not here"),
         ({"generation": 3}, "redo number 2"),
         ({"errors": [{"code": "server_error", "rows": 2, "example": "It broke."}]}, "It broke."),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.stages.report.page import columns_to_show, find_samples
-from tasks.stages.report.page.samples import Sample
+from tasks.stages.report.page.samples import Sample, cell_text
 
 REST = ("error_code", "error_message", "finish_reason")
 
@@ -102,3 +103,13 @@ def test_a_wide_row_shows_its_key_and_what_the_prompt_reads() -> None:
     names = [f"c{n}" for n in range(50)]
     assert columns_to_show(names, ["c40", "c7", "c40", "gone"]) == ["c0", "c1", "c2", "c3", "c7", "c40"]
     assert columns_to_show(["a", "b"], []) == ["a", "b"]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_bytes_inside_of_others_are_told_by_their_size(depth: int) -> None:
+    cell: Any = b"x" * 5_000
+    for level in range(depth):
+        cell = {"bytes": cell, "path": "a.png"} if level == 0 else [cell]
+    text = cell_text(pa.array([cell]))
+    assert re.fullmatch(r"\([5-6],\d{3} bytes\)", text)
+    assert cell_text(pa.array([cell, None]).slice(1)) == ""

@@ -75,6 +75,8 @@ def tree(endpoint: str, model: str = "m", **params: Any) -> dict[str, Any]:
         (CHAT, "m", {"logit_bias": {"5": "{{ t }}"}}, r"params.logit_bias.5: .*column \| float"),
         (CHAT, "m", {"logit_bias": {"5": 101}}, "params.logit_bias.5: must be from -100 to 100"),
         (CHAT, "m", {"metadata": {"a": 1}}, "params.metadata.a: must be text, not 1"),
+        (CHAT, "m", {"metadata": {"a": "{{ t | int }}"}}, "params.metadata.a: must be text; end "),
+        (CHAT, "m", {"user": 7}, "params.user: must be text, not 7"),
         (CHAT, "gpt-4.1", {"stop": list("abcde")}, "at most 4"),
         (CHAT, "m", {"top_logprobs": 5}, "beside logprobs: true alone"),
         (CHAT, "m", {"top_logprobs": 5, "logprobs": False}, "beside logprobs: true alone"),
@@ -163,6 +165,7 @@ def test_a_format_with_one_answer_a_row_refuses_several() -> None:
         parser=lambda _: pytest.fail("not read"),
         content_of=lambda *_: pytest.fail("not read"),
         tell=lambda *_: pytest.fail("not told"),
+        included=lambda _: pytest.fail("not read"),
     )
     with pytest.raises(ConfigError, match=r"prompt\.params\.n"):
         dialect.parser_for(Prompt(model="m", user="u", params={"n": 2}))

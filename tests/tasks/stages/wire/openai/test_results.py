@@ -393,6 +393,7 @@ def test_the_fast_way_reads_what_the_forgiving_way_reads(rows: list[tuple[str, s
     [
         (None, None, ErrorClass.TRANSIENT),
         ("token_limit_exceeded", None, ErrorClass.CAPACITY),
+        ("reply_lost", None, ErrorClass.REPLY_LOST),
         ("insufficient_quota", 429, ErrorClass.BILLING),
         ("batch_expired", None, ErrorClass.EXPIRED),
         ("mismatched_model", None, ErrorClass.REQUEST),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import IntegrityError
-from tasks.reuse.earlier_rows import EarlierRows
+from tasks.runs.earlier_rows import EarlierRows
 from tasks.stages.output_columns import typed_columns
 from tasks.stages.prompt.recall import RECALL_COLUMNS
 

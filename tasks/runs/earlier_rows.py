@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from configs.errors import IntegrityError
 from tasks.stages import arrow_columns
-from tasks.stages.merge.taken_over import TAKEN_OVER
+from tasks.stages.merge.taken_over import MAY_LACK, TAKEN_OVER
 from tasks.stages.output_columns import prefix_of
 from tasks.stages.prompt.recall import Numbers
 from tasks.storage.temporary import mapped, nameless_file
@@ -130,8 +130,12 @@ def rows_copied(lines: pa.Table, merged: Callable[[], BinaryIO]) -> EarlierRows:
     copies = same_as.is_valid()
     own = pa.table(
         {
-            "reuse_run": pc.if_else(copies, "", pa.scalar(None, pa.string())),
-            "reuse_chunk": pc.if_else(copies, 0, pa.scalar(None, pa.int32())),
+            "reuse_run": pc.if_else(
+                copies, *(arrow_columns.scalar(each, pa.string()) for each in ("", None))
+            ),
+            "reuse_chunk": pc.if_else(
+                copies, *(arrow_columns.scalar(each, pa.int32()) for each in (0, None))
+            ),
             "reuse_row": same_as,
             "reuse_usd": pa.nulls(len(same_as), pa.float64()),
         }
@@ -156,21 +160,30 @@ def _groups(lines: pa.Table) -> Iterator[_Group]:
 
 
 def _taken(file: pq.ParquetFile, rows: Numbers, run: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    there = frozenset(file.schema_arrow.names)
     prefix = prefix_of(file.schema_arrow.names)
+    names = [name for name in schema.names if name not in MAY_LACK or prefix + name in there]
     first = 0
     for group in range(file.num_row_groups):
         stop = first + file.metadata.row_group(group).num_rows
         wanted = rows[slice(*np.searchsorted(rows, [first, stop]))] - first
         first = stop
         if len(wanted):
-            table = file.read_row_group(group, [prefix + name for name in schema.names])
-            table = table.take(arrow_columns.indices(wanted)).rename_columns(schema.names)
+            table = _with_others(file.read_row_group(group, [prefix + name for name in names]), schema, names)
+            table = table.take(arrow_columns.indices(wanted))
             if run:
-                named = pc.fill_null(table.column("reused_from"), run)
+                named = pc.fill_null(table.column("reused_from"), arrow_columns.scalar(run, pa.string()))
                 table = table.set_column(table.schema.get_field_index("reused_from"), "reused_from", named)
             yield table.cast(schema)
     if len(rows) and int(rows[-1]) >= first:
         raise KeyError(f"it has {first:,} rows, not {int(rows[-1]) + 1:,}")
+
+
+def _with_others(table: pa.Table, schema: pa.Schema, names: list[str]) -> pa.Table:
+    """The table, which has the columns `names`, with null in those that its run did not have."""
+    columns = dict(zip(names, table.columns, strict=True))
+    nothing = {name: pa.nulls(table.num_rows, schema.field(name).type) for name in schema.names}
+    return pa.table({name: columns.get(name, nothing[name]) for name in schema.names})
 
 
 def _run_name(folder: str) -> str:
