@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import pytest
 
 from rigs.interruptions import HeldRun, engines, is_frozen, let_go, send
-from rigs.postgres import MakeDatabase
 from rigs.prefect_server import PrefectServer, StartPrefectServer
 from rigs.site import Site
 from rigs.webhook import webhook
@@ -55,14 +54,9 @@ STRIKES = [
 
 
 @pytest.fixture
-def prefect_server(
-    request: pytest.FixtureRequest, database: str, prefect_server_with: StartPrefectServer
-) -> PrefectServer:
+def prefect_server(database: str, prefect_server_with: StartPrefectServer) -> PrefectServer:
     """A fresh server for each strike, on that kind of database."""
-    if database == "sqlite":
-        return prefect_server_with()
-    make: MakeDatabase = request.getfixturevalue("postgres_url")
-    return prefect_server_with(PREFECT_SERVER_DATABASE_CONNECTION_URL=make().replace("+psycopg", "+asyncpg"))
+    return prefect_server_with(on_sqlite=database == "sqlite")
 
 
 @pytest.fixture

@@ -9,24 +9,13 @@ import pytest
 
 from rigs.batch_service import BatchService
 from rigs.installation import Installation, T, Until
-from rigs.postgres import MakeDatabase
-from rigs.prefect_server import PrefectServer, StartPrefectServer
-
-FAST = {  # what a night takes hours for happens in seconds
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_DEPLOYMENT_BATCH_SIZE": "10",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "1",
-    "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-    "PREFECT_SERVER_SERVICES_TRIGGERS_PG_NOTIFY_HEARTBEAT_INTERVAL_SECONDS": "1",
-}
+from rigs.prefect_server import LOOKS_OFTEN, PrefectServer, StartPrefectServer
 
 
 @pytest.fixture(scope="module")
-def prefect_server(prefect_server_with: StartPrefectServer, postgres_url: MakeDatabase) -> PrefectServer:
-    """A server whose services look often; on PostgreSQL, since on SQLite they lock each other out when all are busy."""
-    database = postgres_url().replace("+psycopg", "+asyncpg")
-    return prefect_server_with(**FAST, PREFECT_SERVER_DATABASE_CONNECTION_URL=database)
+def prefect_server(prefect_server_with: StartPrefectServer) -> PrefectServer:
+    """A server whose services look often."""
+    return prefect_server_with(**LOOKS_OFTEN)
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,17 @@ import pytest
 
 from fakes.contract import STAGES, Stage
 from rigs.command_line import nightmail, until
-from rigs.prefect_server import PrefectServer, latest_run, logged
+from rigs.prefect_server import PrefectServer, StartPrefectServer, latest_run, logged
 from rigs.workspace import Workspace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+
+@pytest.fixture(scope="module")
+def prefect_server(prefect_server_with: StartPrefectServer) -> PrefectServer:
+    """A server whose database is a file in its folder."""
+    return prefect_server_with(on_sqlite=True)
 
 
 @pytest.fixture(params=[name for name in STAGES if name != "openai"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class Deployed:
         names = ("NIGHTMAIL_HOME", "NIGHTMAIL_LOG", "TEST_KEY", "PYTHONPATH")
         return {name: os.environ[name] for name in names if name in os.environ}
 
-    def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 300) -> FlowRun:
+    def until(self, run: UUID, reached: Callable[[FlowRun], bool], seconds: float = 600) -> FlowRun:
         """The flow run, once it is so."""
         deadline = time.monotonic() + seconds
         while not reached(flow_run := self.client.read_flow_run(run)):
@@ -89,11 +90,11 @@ class Deployed:
             time.sleep(0.1)
         return flow_run
 
-    def until_over(self, run: UUID, seconds: float = 300) -> FlowRun:
+    def until_over(self, run: UUID, seconds: float = 600) -> FlowRun:
         """The flow run, once it has ended."""
         return self.until(run, lambda it: it.state is not None and it.state.is_final(), seconds)
 
-    def until_state(self, run: UUID, name: str, seconds: float = 300) -> FlowRun:
+    def until_state(self, run: UUID, name: str, seconds: float = 600) -> FlowRun:
         """The flow run, once its state is called so."""
         return self.until(run, lambda it: it.state is not None and it.state.name == name, seconds)
 
@@ -106,6 +107,12 @@ class Deployed:
         keys = [artifact.key for artifact in artifacts]
         assert len(keys) == len(set(keys)), keys
         return {artifact.key: artifact for artifact in artifacts}
+
+    @property
+    def json_lines(self) -> list[dict[str, Any]]:
+        """Those of its log's lines that are JSON objects, whole."""
+        whole = [line for line in self.log.splitlines(keepends=True) if line.endswith("}\n")]
+        return [json.loads(line) for line in whole if line.startswith("{")]
 
     @property
     def log(self) -> str:

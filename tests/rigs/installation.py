@@ -61,18 +61,22 @@ class Installation:
         self.folder = folder
         self.server = server
         self.service = service
-        self.checkout = folder / "checkout"
         self.alerts = Alerts()
         self.environ = {
-            "PYTHONPATH": str(self.checkout),
             "NIGHTMAIL_HOME": str(folder / "home"),
             "TEST_KEY": "sk-secret",
             "NIGHTMAIL_WEBHOOK_URL": self.alerts.url,
             **environ,
         }
         self.worker: subprocess.Popen[bytes] | None = None
-        for name in ("flows", "tasks", "configs", "deployments"):
-            shutil.copytree(ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.check_out("checkout")
+
+    def check_out(self, name: str) -> None:
+        """A checkout of this code, in which everything is typed and started from now on."""
+        self.checkout = self.folder / name
+        self.environ["PYTHONPATH"] = str(self.checkout)
+        for part in ("flows", "tasks", "configs", "deployments"):
+            shutil.copytree(ROOT / part, self.checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
         for file in (self.checkout / "configs/jobs").glob("*.yaml"):
             if file.stem != "quickstart":
                 file.unlink()
@@ -132,8 +136,12 @@ class Installation:
 
     def kill_worker(self) -> None:
         """kill -9: the runs it started live on or are dead, as it happens."""
+        self.stop_worker(signal.SIGKILL)
+
+    def stop_worker(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Tell it to go, as its service manager would, and see it go."""
         assert self.worker is not None
-        self.worker.send_signal(signal.SIGKILL)
+        self.worker.send_signal(how)
         self.worker.wait()
 
     def kill_server(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from rigs.batch_service import BatchService
 from rigs.installation import Installation
 from rigs.moved_clock import MovedClock
 from rigs.prefect_server import PrefectServer
+from rigs.signed import SECRET, event, signed
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -47,12 +49,22 @@ class Nights:
             server,
             self.service,
             NIGHTMAIL_JOBS_URL=str(self.jobs),
+            OPENAI_WEBHOOK_SECRET=SECRET,
             **clock.environ,
         )
-        self._set_up(self.installation.checkout)
+        self._set_up()
 
-    def _set_up(self, checkout: Path) -> None:
+    def upgrade(self) -> list[str]:
+        """Deploy from another checkout, and move the one before out of the way; the lines of `nightmail deploy`."""
+        before = self.installation.checkout
+        self.installation.check_out("checkout-of-the-next-version")
+        self._set_up()
+        before.rename(self.folder / "checkout-of-the-last-version")
+        return self.installation.deploy()
+
+    def _set_up(self) -> None:
         """As its operator would: own prices, and a sweep that comes a few times a night only."""
+        checkout = self.installation.checkout
         price = {"model": "m", "input": INPUT_USD, "output": OUTPUT_USD}
         (checkout / "configs/prices.yaml").write_text(yaml.safe_dump({"prices": [price]}))
         file = checkout / "deployments/prefect.yaml"
@@ -128,20 +140,61 @@ class Nights:
         """Let time pass, from sleep to sleep, until all runs of the night are completed."""
 
         def over() -> bool:
-            states = self._states(rows_of)
-            if states == dict.fromkeys(jobs, "Completed"):
+            if self._all(rows_of, jobs, "Completed"):
                 return True
-            assert "Failed" not in states.values(), self._told(rows_of)
-            if not self.busy() and (
-                wakes := [_due(run) for run in self.of_night(rows_of).values() if _name(run) == "Sleeping"]
-            ):
-                self.clock.move_to(min(wakes))
+            if not self.busy():
+                self._until_next_look(rows_of)
             return False
 
         self._until(over, f"the end of {sorted(jobs)}", lambda: self._told(rows_of))
 
-    def _states(self, rows_of: date) -> dict[str, str]:
-        return {job: _name(run) for job, run in self.of_night(rows_of).items()}
+    def until_asleep(self, rows_of: date, jobs: set[str]) -> None:
+        """Until every run of the night has posted and sleeps, and nothing is at work."""
+        self._until(
+            lambda: self._all(rows_of, jobs, "Sleeping") and not self.busy(),
+            f"the sleep of {sorted(jobs)}",
+            lambda: self._told(rows_of),
+        )
+
+    def until_looked_again(self, rows_of: date, jobs: set[str]) -> None:
+        """Let time pass until every run of the night has looked in vain, and sleeps on."""
+        looks = {job: run.run_count for job, run in self.of_night(rows_of).items()}
+
+        def looked() -> bool:
+            if not self._all(rows_of, jobs, "Sleeping") or self.busy():
+                return False
+            if all(run.run_count > looks[job] for job, run in self.of_night(rows_of).items()):
+                return True
+            self._until_next_look(rows_of)
+            return False
+
+        self._until(looked, f"another look of {sorted(jobs)}", lambda: self._told(rows_of))
+
+    def until_over_by_itself(self, rows_of: date, jobs: set[str]) -> None:
+        """Until all runs of the night are completed, without a minute of theirs passing by any other way than by itself."""
+        self._until(
+            lambda: self._all(rows_of, jobs, "Completed"),
+            f"the end of {sorted(jobs)}",
+            lambda: self._told(rows_of),
+        )
+
+    def _until_next_look(self, rows_of: date) -> None:
+        wakes = [_due(run) for run in self.of_night(rows_of).values() if _name(run) == "Sleeping"]
+        if wakes:
+            self.clock.move_to(min(wakes))
+
+    def _all(self, rows_of: date, jobs: set[str], state: str) -> bool:
+        states = {job: _name(run) for job, run in self.of_night(rows_of).items()}
+        assert "Failed" not in states.values(), self._told(rows_of)
+        return states == dict.fromkeys(jobs, state)
+
+    def deliver(self, url: str, batch_id: str) -> int:
+        """The provider's message that a batch has ended, sent to an address of `nightmail webhooks`; the reply's status."""
+        body = event(batch_id)
+        headers = signed(body, event_id=f"evt_{batch_id}", age=-self.clock.ahead)
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return int(reply.status)
 
     def _told(self, rows_of: date) -> str:
         runs = self.of_night(rows_of)
@@ -162,12 +215,16 @@ class Nights:
         """Every batch that the service has ever made."""
         return list(self.service.client().batches.list(limit=100))
 
+    def batches_of(self, rows_of: date) -> list[Any]:
+        """Those whose runs are of that night."""
+        return [batch for batch in self.batches() if (batch.metadata or {})["run"] == str(rows_of)]
+
     def paid(self) -> Counter[str]:
         """Batches by our key."""
         return Counter((batch.metadata or {})["nightmail_key"] for batch in self.batches())
 
     @contextmanager
-    def server(self, *words: str) -> Iterator[str]:
+    def serving(self, *words: str) -> Iterator[str]:
         """A command that serves until it is told to go: the first address that it prints."""
         environ = {**self.installation.server.environ, **self.installation.environ}
         command = [sys.executable, "-m", "flows.cli.main", *words, "--port", "0"]

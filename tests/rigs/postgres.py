@@ -20,9 +20,9 @@ from rigs.ports import free_port
 
 
 class MakeDatabase(Protocol):
-    """Makes an empty database; its URL for SQLAlchemy."""
+    """Makes a database, empty or a copy of another to which nobody is connected; its URL for SQLAlchemy."""
 
-    def __call__(self) -> str: ...
+    def __call__(self, copy_of: str | None = None) -> str: ...
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +35,11 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatab
     _until_it_answers(admin)
     names = (f"ledger{number}" for number in itertools.count())
 
-    def make() -> str:
+    def make(copy_of: str | None = None) -> str:
         name = next(names)
+        template = "" if copy_of is None else f" TEMPLATE {sa.make_url(copy_of).database}"
         with admin.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+            connection.execute(sa.text(f"CREATE DATABASE {name}{template}"))
         return f"{base}/{name}"
 
     yield make
@@ -48,7 +49,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatab
 
 
 def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    programs = _postgres_programs()
+    programs = _needed_programs()
     folder.chmod(0o755)
     user = _as_ordinary_user(folder)
     data = folder / "data"
@@ -65,15 +66,19 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _postgres_programs() -> Path:
-    """The folder of the programs; the test is skipped without one, or fails where it is required."""
+def postgres_programs() -> Path | None:
+    """The folder of the programs, if there is one."""
     on_path = shutil.which("postgres")
     folders = (
         [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     )
-    for folder in folders:
-        if (folder / "initdb").exists():
-            return folder
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def _needed_programs() -> Path:
+    """The same; the test is skipped without one, or fails where it is required."""
+    if (folder := postgres_programs()) is not None:
+        return folder
     reason = "no PostgreSQL server on PATH or below /usr/lib/postgresql"
     if os.environ.get("NIGHTMAIL_TEST_POSTGRES") == "required":
         pytest.fail(f"{reason}, and it is required here")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,10 +18,20 @@ import pytest
 
 from rigs.checkout import ROOT
 from rigs.ports import free_port
+from rigs.postgres import MakeDatabase, postgres_programs
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, TaskRun
+
+LOOKS_OFTEN = {  # what a night takes hours for happens in seconds
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_DEPLOYMENT_BATCH_SIZE": "10",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "1",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_PG_NOTIFY_HEARTBEAT_INTERVAL_SECONDS": "1",
+}
 
 
 class PrefectServer:
@@ -48,11 +58,6 @@ class PrefectServer:
     def environ(self) -> dict[str, str]:
         """What its clients and workers need, and what the test has set since."""
         return {**os.environ, **self._settings}
-
-    @property
-    def on_sqlite(self) -> bool:
-        """Whether its database is a file in its folder."""
-        return "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in self._settings
 
     def start(self) -> None:
         """Start (again), on the same folder and port; returns before it answers."""
@@ -134,9 +139,13 @@ def steps_of(client: SyncPrefectClient, run: UUID) -> list[TaskRun]:
 
 
 class StartPrefectServer(Protocol):
-    """Starts a server; its settings are keywords, as variables of its environment."""
+    """Starts a server; its settings are keywords, as variables of its environment.
 
-    def __call__(self, **environ: str) -> PrefectServer: ...
+    Its database is a PostgreSQL one where PostgreSQL is installed: on SQLite, what a killed process has left open at the
+    server locks all others out for a minute or two, and event consumers lock each other out now and then.
+    """
+
+    def __call__(self, *, on_sqlite: bool = False, **environ: str) -> PrefectServer: ...
 
 
 @pytest.fixture(scope="session")
@@ -147,14 +156,33 @@ def empty_prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (base.parent / "prefect-template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "made").exists():
-            subprocess.run(
-                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
-                env={**os.environ, "PREFECT_HOME": str(folder), "PYTHONPATH": str(ROOT)},
-                check=True,
-                capture_output=True,
-            )
+            _make_tables(PREFECT_HOME=str(folder))
             (folder / "made").touch()
     return folder / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def prefect_database(
+    postgres_url: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Makes the PostgreSQL database of a server that was never started; its URL for that server."""
+    empty = postgres_url()
+    home = str(tmp_path_factory.mktemp("prefect-home"))
+    _make_tables(PREFECT_HOME=home, PREFECT_SERVER_DATABASE_CONNECTION_URL=_for_prefect(empty))
+    return lambda: _for_prefect(postgres_url(copy_of=empty))
+
+
+def _for_prefect(url: str) -> str:
+    return url.replace("+psycopg", "+asyncpg")
+
+
+def _make_tables(**environ: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +192,14 @@ def prefect_server_with(
     """Factory of fresh servers, started."""
     started: list[PrefectServer] = []
 
-    def start(**environ: str) -> PrefectServer:
-        server = PrefectServer(tmp_path_factory.mktemp("prefect"), **environ)
-        if server.on_sqlite:
-            shutil.copy(request.getfixturevalue("empty_prefect_database"), server.folder)
+    def start(*, on_sqlite: bool = False, **environ: str) -> PrefectServer:
+        folder = tmp_path_factory.mktemp("prefect")
+        if on_sqlite or postgres_programs() is None:
+            shutil.copy(request.getfixturevalue("empty_prefect_database"), folder)
+        else:
+            database = request.getfixturevalue("prefect_database")()
+            environ = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database, **environ}
+        server = PrefectServer(folder, **environ)
         server.start()
         started.append(server)
         return server

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs.prefect_server import PrefectServer, latest_run, steps_of
+from rigs.prefect_server import PrefectServer, StartPrefectServer, latest_run, steps_of
 from rigs.workspace import Workspace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def prefect_server(prefect_server_with: StartPrefectServer) -> PrefectServer:
+    """A server whose database is a file in its folder."""
+    return prefect_server_with(on_sqlite=True)
 
 
 def test_a_run_from_a_terminal_shows_in_the_server_that_is_set(

@@ -236,10 +236,18 @@ def test_rows_that_wait_behind_the_one_request_are_cancelled_with_the_run_and_as
     )
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.soak),
+        pytest.param(3, marks=pytest.mark.soak),
+    ],
+)
 def test_a_primed_run_that_ends_after_any_ledger_write_posts_every_row_once(
-    letters: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch, fast_faults: None
+    letters: AnthropicWorkspace, monkeypatch: pytest.MonkeyPatch, fast_faults: None, first: int
 ) -> None:
+    """After every third write, from the first one on."""
     letters.source(25)
     write, left = Transactions.write, [0]
 
@@ -253,7 +261,7 @@ def test_a_primed_run_that_ends_after_any_ledger_write_posts_every_row_once(
 
     monkeypatch.setattr(Transactions, "write", counted)
     monkeypatch.setattr(lease, "owner_is_dead", lambda _: True)  # this process stands for those that ended
-    for point in range(1, 500):
+    for point in range(first, 500, 3):
         before = len(letters.fake.created)
         letters.change("prompt.system", f"{point:03} {SYSTEM}")  # that no other run has written
         left[0] = point
