@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,9 +22,10 @@ from tasks.stages.prompt import tokens
 from tasks.stages.prompt.recall import RECALL_COLUMNS, Numbers
 from tasks.storage.run_folder import RunFolder
 
-# What is handed to the writer at once: bounds memory, whatever the size of a row.
-_SNAPSHOT_ROWS = 4_096
-_SNAPSHOT_BYTES = 2 << 20
+# What is handed to the writing thread at once. That bounds memory, whatever the size of a row; of less, the rendering thread
+# would wait for the other to be given the interpreter, which takes up to 5 ms each time.
+_ROWS_AT_ONCE = 4_096
+_BYTES_AT_ONCE = 4 << 20
 _LINES = pa.schema([("custom_id", pa.string()), ("skip_code", pa.string()), ("skip_message", pa.string())])
 _WHY_NOT_POSTED = ("skip_code", "reuse_run", "same_as")
 _RECALLED_LINES = pa.schema([*_LINES, *(pa.field(name, kind) for name, kind in RECALL_COLUMNS)])
@@ -116,8 +116,8 @@ def write_chunks(
     finishing_chunk: Future[ChunkRecord] | None = None
     number = first - 1
     # Arrow and the disk release the interpreter lock: writing requests and snapshots, and syncing a finished chunk, cost the
-    # rendering thread next to nothing. Three threads: one for each of these.
-    with ThreadPoolExecutor(3, thread_name_prefix="chunk") as executor:
+    # rendering thread next to nothing. Two threads: one for each of these.
+    with ThreadPoolExecutor(2, thread_name_prefix="chunk") as executor:
         try:
             for row_slice in row_slices:
                 if writer is None or row_slice.piece.new_chunk:
@@ -154,7 +154,6 @@ class _ChunkWriter:
     ) -> None:
         self._executor = executor
         self._pending_write: Future[None] | None = None
-        self._pending_requests: Future[int] | None = None
         self._stack = ExitStack()
         self._requests = self._stack.enter_context(folder.write(requests_name(number, 1)))
         lines = self._stack.enter_context(folder.write(lines_name(number)))
@@ -170,25 +169,25 @@ class _ChunkWriter:
         self._counts: Counter[str] = Counter()
 
     def add(self, row_slice: RowSlice) -> None:
-        self._write_requests(row_slice.piece.payload)
-        # Without the requests: those of rows that name files are far larger than the rows.
-        self._pending.append(replace(row_slice, piece=replace(row_slice.piece, payload=b"")))
+        self._pending.append(row_slice)
+        payload = row_slice.piece.payload
         self._pending_rows += row_slice.rows.num_rows
-        self._pending_bytes += row_slice.rows.nbytes
+        self._pending_bytes += row_slice.rows.nbytes + len(payload)
         self._counts.update(
             rows=row_slice.rows.num_rows,
             requests=row_slice.piece.requests,
-            bytes=len(row_slice.piece.payload),
+            bytes=len(payload),
             units=row_slice.piece.token_units,
         )
-        if self._pending_rows >= _SNAPSHOT_ROWS or self._pending_bytes >= _SNAPSHOT_BYTES:
+        if self._pending_rows >= _ROWS_AT_ONCE or self._pending_bytes >= _BYTES_AT_ONCE:
             self._flush()
+        if len(payload) > _BYTES_AT_ONCE:
+            self._wait()  # it is not held while the next is made: rows that name files have far larger requests
 
     def finish(self) -> ChunkRecord:
         try:
             self._flush()
             self._wait()
-            self._wait_for_requests()
         except BaseException as error:  # where another chunk has begun, nobody else has this one any more
             self.abandon(error)
             raise
@@ -210,28 +209,15 @@ class _ChunkWriter:
 
     def abandon(self, error: BaseException) -> None:
         """Discard the three files."""
-        for pending in (self._pending_write, self._pending_requests):
-            if pending is not None:
-                pending.exception()
+        if self._pending_write is not None:
+            self._pending_write.exception()
         self._stack.__exit__(type(error), error, error.__traceback__)
 
-    def _write_requests(self, payload: bytes) -> None:
-        """Write requests in another thread, one piece at a time; large ones are not held while the next are made."""
-        self._wait_for_requests()
-        self._pending_requests = self._executor.submit(self._requests.write, payload)
-        if len(payload) > _SNAPSHOT_BYTES:
-            self._wait_for_requests()
-
-    def _wait_for_requests(self) -> None:
-        pending, self._pending_requests = self._pending_requests, None
-        if pending is not None:
-            pending.result()
-
     def _flush(self) -> None:
-        """Write the pending rows in another thread; one write at a time, so that memory stays bounded."""
+        """Write what is pending in another thread; one write at a time, so that memory stays bounded."""
         self._wait()
         if self._pending:
-            self._pending_write = self._executor.submit(self._write_rows_and_lines, self._pending)
+            self._pending_write = self._executor.submit(self._write, self._pending)
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
     def _wait(self) -> None:
@@ -239,7 +225,9 @@ class _ChunkWriter:
         if pending_write is not None:
             pending_write.result()
 
-    def _write_rows_and_lines(self, row_slices: list[RowSlice]) -> None:
+    def _write(self, row_slices: list[RowSlice]) -> None:
+        for row_slice in row_slices:
+            self._requests.write(row_slice.piece.payload)
         self._rows.write_table(pa.Table.from_batches([row_slice.rows for row_slice in row_slices]))
         self._lines.write_table(pa.Table.from_batches([_lines(row_slice) for row_slice in row_slices]))
 

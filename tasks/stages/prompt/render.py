@@ -201,8 +201,9 @@ class Renderer:
         """One request line or `Skip` per row; `files` are those of `file_columns`. `InputError` when the batch lacks a used column."""
         self._check_columns(batch)
         rows = _Rows(batch, _quoted(custom_ids), files)
+        make = self._lines_that_fit if self._too_large(batch) is None else self._lines
         starts = range(0, batch.num_rows, _RENDERED_ROWS)
-        return [line for start in starts for line in self._lines(rows.cut(start, start + _RENDERED_ROWS))]
+        return [line for start in starts for line in make(rows.cut(start, start + _RENDERED_ROWS))]
 
     def preview(self, batch: pa.RecordBatch, files: Files = NO_FILES) -> list[tuple[str, str]] | Skip:
         """The first row's text of each template, as (name, text): for people to read before they pay."""
@@ -220,6 +221,9 @@ class Renderer:
     def _lines(self, rows: _Rows) -> list[bytes | Skip]:
         if too_large := self._too_large(rows.batch):
             return self._halves(rows, too_large)
+        return self._lines_that_fit(rows)
+
+    def _lines_that_fit(self, rows: _Rows) -> list[bytes | Skip]:
         try:
             texts = self._texts(rows)
         except RowError as error:
