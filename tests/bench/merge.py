@@ -140,18 +140,19 @@ def write_input(folder: Path, given: Options) -> int:
 
 
 def compare(outs: Mapping[str, Path]) -> None:
-    """The columns every candidate must agree on, row by row."""
+    """The columns every candidate must agree on, row by row; of one chunk at a time."""
+    parts = {name: sorted(out.glob("*.parquet")) for name, out in outs.items()}
+    for same in zip(*parts.values(), strict=True):
+        expected, *others = (_compared(part) for part in same)
+        for name, found in zip([*outs][1:], others, strict=True):
+            if found != expected:
+                raise SystemExit(f"{name} wrote other values than ours")
+
+
+def _compared(part: Path) -> list[list[Any]]:
     import pyarrow.parquet as pq
 
-    reference = None
-    for name, out in outs.items():
-        parts = sorted(out.glob("*.parquet"))
-        columns = [
-            [pq.read_table(part, columns=[each])[each].to_pylist() for part in parts] for each in COMPARED
-        ]
-        reference = reference or columns
-        if columns != reference:
-            raise SystemExit(f"{name} wrote other values than ours")
+    return [pq.read_table(part, columns=[each])[each].to_pylist() for each in COMPARED]
 
 
 BENCHMARK = Benchmark(
