@@ -334,7 +334,9 @@ def _inline_files(node: Any, base: str, job_file: str, read: Callable[[str], str
 
 def _is_below(path: str, folder: str) -> bool:
     if is_url(folder):
-        return path.startswith(folder + "/")
+        inside = path.removeprefix(f"{folder}/")
+        # A store that is a file system (sftp) would follow these.
+        return inside != path and not {".", ".."} & set(inside.split("/"))
     return not is_url(path) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 

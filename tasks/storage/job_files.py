@@ -61,6 +61,8 @@ def read_remote(url: str) -> str:
 
 
 def _opened(url: str) -> tuple[Any, str]:
+    from fsspec.implementations.local import LocalFileSystem
+
     from tasks.storage.urls import filesystem_of, one_line  # fsspec: not for jobs of this machine
 
     secret = secret_in_url(url)
@@ -69,17 +71,22 @@ def _opened(url: str) -> tuple[Any, str]:
             f"{url}: the URL of the job holds {secret}, and it is shown and kept; give credentials through the environment of"
             " the storage, e.g. AWS_ACCESS_KEY_ID, or NIGHTMAIL_S3_BLOCK"
         )
+    refused = ConfigError(
+        f"{url}: jobs are read from a folder or an object store; give a path, or a URL such as s3://..."
+    )
     # What is relative in a job has to have a meaning, and what is below its folder has to be known by the name.
-    if "::" in url or url.lower().startswith(("http:", "https:", "file:", "data:")):
-        raise ConfigError(
-            f"{url}: jobs are read from a folder or an object store; give a path, or a URL such as s3://..."
-        )
+    if "::" in url or url.lower().startswith(("http:", "https:", "data:")):
+        raise refused
     try:
-        return filesystem_of(url)
+        fs, path = filesystem_of(url)
     except Exception as error:
         raise ConfigError(
             f"{url}: cannot be opened ({one_line(error)}); check the URL and that its protocol is installed"
         ) from error
+    # By whatever name (file, local): the names of this machine's files are compared with links followed, those of URLs are not.
+    if isinstance(fs, LocalFileSystem):
+        raise refused
+    return fs, path
 
 
 def _failure(url: str, error: Exception, absent: str) -> ConfigError | StorageError:

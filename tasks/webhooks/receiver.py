@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 
 import httpx
@@ -51,16 +51,15 @@ class Receiver:
         NotGenuine for one that the provider has not signed. Any other error leaves it undone: it is to be sent again.
         """
         event = self.readers[provider].read(body, headers)
-        if event.batch_id is None or not self._seen.add(provider, event.id):
+        if event.batch_id is None:
             return
-        try:
+        with self._seen.taking(provider, event.id) as is_new:
+            if not is_new:
+                return
             why = f"{provider} says that something has become of {event.batch_id}"
             for run in self._look_now(provider, event.batch_id, why):
                 waked = ", and is waked" if self._wake(run, why) else ""
                 self._note(f"{provider}: {event.batch_id}: {run.title} is to look now{waked}")
-        except BaseException:
-            self._seen.forget(provider, event.id)
-            raise
 
     def refuse(self, provider: str, why: str) -> None:
         """Tell of a delivery that was refused: with a wrong secret all of them are."""
@@ -71,9 +70,15 @@ class Receiver:
             self._opened = ledger_to_read(self._home)
         if self._opened is not None:
             return self._opened.look_now(provider, batch_id, why)
-        if database.exists(self._home.ledger_url):
-            raise StorageError("ledger: it has the schema of another version; start the receiver of that one")
-        return ()
+        if not database.exists(self._home.ledger_url):
+            return ()
+        found, newest = database.revisions(self._home.ledger_url)
+        if found is None:  # nobody has begun a run yet
+            return ()
+        raise StorageError(
+            f"ledger {database.shown(self._home.ledger_url)}: it has the schema {found} and not {newest};"
+            " start the receiver of the version that wrote it"
+        )
 
     def _wake(self, run: RunRecord, why: str) -> bool:
         """Wake the flow run that sleeps until the run is to look again. Whoever is awake asks the ledger before it sleeps."""
@@ -93,20 +98,32 @@ class _Seen:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._under_way: set[tuple[str, str]] = set()
         self._taken: dict[tuple[str, str], datetime] = {}  # in the order of their times
 
-    def add(self, provider: str, event_id: str) -> bool:
-        """False for one that was taken before."""
-        now = self._clock.now()
+    @contextmanager
+    def taking(self, provider: str, event_id: str) -> Iterator[bool]:
+        """Whether the event is new; it counts as taken once the block has ended without an error.
+
+        TransientError while another thread takes it: that one may yet fail, and what is answered well is not sent again.
+        """
+        key = (provider, event_id)
         with self._lock:
+            now = self._clock.now()
             while self._taken and now - next(iter(self._taken.values())) > _REMEMBERED:
                 del self._taken[next(iter(self._taken))]
-            if (provider, event_id) in self._taken:
-                return False
-            self._taken[provider, event_id] = now
-            return True
-
-    def forget(self, provider: str, event_id: str) -> None:
-        """It was not taken after all."""
-        with self._lock:
-            self._taken.pop((provider, event_id), None)
+            if key in self._under_way:
+                raise TransientError("the same event is being taken; send it again")
+            is_new = key not in self._taken
+            if is_new:
+                self._under_way.add(key)
+        if not is_new:
+            yield False
+            return
+        try:
+            yield True
+            with self._lock:
+                self._taken[key] = self._clock.now()
+        finally:
+            with self._lock:
+                self._under_way.discard(key)

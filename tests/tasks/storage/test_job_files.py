@@ -46,10 +46,12 @@ def test_a_job_is_whole_with_what_lies_beside_it(s3: S3Prefix, tree: dict[str, A
     assert load_job_file(url).description == "changed"
 
 
-@pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname", "s3://itest/other/secret.txt"])
+@pytest.mark.parametrize(
+    "name", ["../secret.txt", "/etc/hostname", "s3://itest/other/secret.txt", "{jobs}/../secret.txt"]
+)
 def test_a_prompt_has_files_of_the_jobs_folder_alone(s3: S3Prefix, tree: dict[str, Any], name: str) -> None:
     put(s3, "secret.txt", "no business of the prompt")
-    tree["prompt"]["system"] = {"file": name}
+    tree["prompt"]["system"] = {"file": name.format(jobs=f"{s3.url}/jobs")}
     url = put(s3, "jobs/letters.yaml", yaml.safe_dump(tree))
     with pytest.raises(ConfigError, match="is outside of"):
         load_job_file(url)
@@ -62,6 +64,8 @@ def test_a_prompt_has_files_of_the_jobs_folder_alone(s3: S3Prefix, tree: dict[st
         ("s3://no-such-bucket/x.yaml", StorageError, "the bucket does not exist"),
         ("s3://key:word@itest/x.yaml", ConfigError, "holds a user name or password"),
         ("https://example.com/x.yaml", ConfigError, "jobs are read from a folder or an object store"),
+        ("file:///etc/hostname", ConfigError, "jobs are read from a folder or an object store"),
+        ("local:///etc/hostname", ConfigError, "jobs are read from a folder or an object store"),
         ("nothing://itest/x.yaml", ConfigError, "check the URL and that its protocol is installed"),
     ],
 )

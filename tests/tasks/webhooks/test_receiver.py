@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,8 +45,13 @@ def test_the_batch_is_due_and_its_flow_run_is_waked(
 def test_a_replay_does_nothing_however_often_and_from_how_many_sides_it_comes(
     receiver: Receiver, ledger: Ledger, server: Server, notes: list[str]
 ) -> None:
+    def sent_until_taken(_: int) -> None:
+        while True:
+            with suppress(TransientError):  # another one of them is being taken
+                return deliver(receiver)
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: deliver(receiver), range(40)))
+        list(pool.map(sent_until_taken, range(40)))
     assert len(server.waked) == 1
     assert len(notes) == 1
     assert [each.kind for each in ledger.history(RUN)].count("webhook") == 1
@@ -116,6 +124,29 @@ def test_what_could_not_be_done_is_done_when_it_is_sent_again(receiver: Receiver
     assert len(server.waked) == 1
 
 
+def test_a_delivery_that_comes_while_the_same_one_is_taken_is_to_be_sent_again(
+    receiver: Receiver, server: Server
+) -> None:
+    """The first may yet fail: a provider that had its answer by the second would not send a third."""
+    connected, refusals = server.connected, []
+
+    @contextmanager
+    def busy() -> Iterator[Any]:
+        with pytest.raises(TransientError, match="send it again") as refused:
+            deliver(receiver)
+        refusals.append(refused.value)
+        with connected() as flow_runs:
+            yield flow_runs
+
+    receiver._flow_runs = busy
+    server.away = 1
+    with pytest.raises(TransientError, match="does not answer"):
+        deliver(receiver)
+    receiver._flow_runs = connected
+    deliver(receiver)
+    assert (len(refusals), len(server.waked)) == (1, 1)
+
+
 def test_without_a_ledger_nobody_waits_and_one_of_another_version_is_waited_for(
     receiver: Receiver, home: Home, server: Server, tmp_path: Path
 ) -> None:
@@ -126,8 +157,12 @@ def test_without_a_ledger_nobody_waits_and_one_of_another_version_is_waited_for(
     assert not empty.folder.exists()
     empty.folder.mkdir()
     (empty.folder / "ledger.db").touch()
-    with pytest.raises(StorageError, match="schema of another version"):
-        deliver(new, event_id="evt_2")
+    deliver(new, event_id="evt_2")  # a database in which nobody has begun a run yet
+    with closing(sqlite3.connect(empty.folder / "ledger.db")) as ledger, ledger:
+        ledger.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        ledger.execute("INSERT INTO alembic_version VALUES ('0001')")
+    with pytest.raises(StorageError, match=r"it has the schema 0001 and not \d{4}; start the receiver of"):
+        deliver(new, event_id="evt_3")
     assert server.waked == []
 
 
