@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from configs.errors import StorageError
+from configs.errors import ConfigError, StorageError
 from tasks.ledger.database import raise_if_damaged
 
 _ROWS_AT_A_TIME = 1_000
+_MAY_NOT_WRITE = ("42501", "25006")
+"""PostgreSQL's insufficient_privilege and read_only_sql_transaction: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 class Transactions:
@@ -51,14 +53,19 @@ class Transactions:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """A database that is away is a StorageError, one that is damaged a ConfigError."""
+        """A database that is away is a StorageError, one that is damaged or may not be written a ConfigError."""
         try:
             yield
         except DatabaseError as error:
             raise_if_damaged(error, self._engine.url)
+            reason = str(error.orig).split("\n")[0]
+            if getattr(error.orig, "sqlstate", None) in _MAY_NOT_WRITE:
+                url = self._engine.url.render_as_string(hide_password=True)
+                raise ConfigError(
+                    f"ledger {url}: {reason}; grant its user SELECT, INSERT, UPDATE and DELETE on all tables"
+                ) from error
             if not isinstance(error, OperationalError):
                 raise
-            reason = str(error.orig).split("\n")[0]
             raise StorageError(
                 f"ledger: {reason}; nothing is lost, run the same command again when the database answers and has room"
             ) from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from configs.errors import RunBusy
+from configs.errors import ConfigError, RunBusy
 from rigs.clock import HandClock
+from rigs.postgres import MakeDatabase
 from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
@@ -245,3 +247,30 @@ def test_a_look_that_was_under_way_does_not_put_off_what_was_told_meanwhile(
     run.postpone(run.chunk(1), later, "running")
     assert run.chunk(1).not_before == later
     assert not run.is_look_due()
+
+
+def test_a_user_of_the_database_who_may_not_write_is_told_what_to_grant(
+    postgres_url: MakeDatabase, clock: HandClock
+) -> None:
+    url = postgres_url()
+    Ledger(url, clock).create_run(
+        "r1",
+        job="letters",
+        key="k",
+        generation=1,
+        logical_date=date(2026, 11, 21),
+        spec={},
+        identity={},
+        folder="x",
+    )
+    for role, rights in {
+        "reader": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+        "idle": "GRANT ALL ON ALL TABLES IN SCHEMA public TO idle; ALTER ROLE idle SET default_transaction_read_only = on",
+    }.items():
+        with sa.create_engine(url).begin() as connection:
+            connection.execute(sa.text(f"CREATE ROLE {role} LOGIN; {rights}"))
+        readers = Ledger(url.replace("nightmail@", f"{role}:pass-word@"), clock)
+        assert readers.get_run("r1") is not None
+        with pytest.raises(ConfigError, match="; grant its user SELECT, INSERT") as refused:
+            readers.claim("r1", "me", 60, lambda _: False)
+        assert "pass-word" not in str(refused.value)
