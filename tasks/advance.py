@@ -202,7 +202,7 @@ class _Walk:
         self._reporter = _OneAtATime(reporter)
         self._progress = RowProgress(chunks, posted)
         self._pause_told = run.record.paused_until
-        self._sharing = threading.Lock()
+        self._sharing, self._counting = threading.Lock(), threading.Lock()
         self._rows = sum(chunk.rows for chunk in chunks)
         self._merges: threading.Semaphore | None = None
 
@@ -222,20 +222,19 @@ class _Walk:
         run = self._run
         while (step := _next_step(run, chunk, posted)) in _STEPS and (run.posts or step not in _POSTING):
             before = chunk.state
-            with self._room_to_merge() if step is Step.MERGE else nullcontext():
-                chunk = self._perform(chunk, step)
+            chunk = self._perform(chunk, step)
             posted = run.ledger.batch(chunk) if chunk.state in _POSTED else None
             with self._sharing:
                 self._progress.update(chunk, posted)
                 self._reporter.progress(self._progress.progress)
-            # What it waits for is no reason not to give it up.
-            if step is Step.ABANDON and chunk.state is before:
+            # What it waits for is no reason not to give it up; but where that cannot be done, it waits like any other.
+            if step in (Step.ABANDON, Step.CANCEL) and chunk.state is before:
                 break
         return chunk
 
     def _room_to_merge(self) -> threading.Semaphore:
-        """Memory is one chunk for each process of the engine."""
-        with self._sharing:
+        """Memory is one chunk for each process of the engine. TransientError where that cannot be reached."""
+        with self._counting:  # no other thread waits for the cluster but those that merge
             if self._merges is None:
                 self._merges = threading.Semaphore(self._run.engine_for(self._rows).processes)
             return self._merges
@@ -243,7 +242,8 @@ class _Walk:
     def _perform(self, chunk: ChunkRecord, step: Step) -> ChunkRecord:
         run = self._run
         try:
-            after = _STEPS[step](run, chunk)
+            with self._room_to_merge() if step is Step.MERGE else nullcontext():
+                after = _STEPS[step](run, chunk)
         except BillingRefused as error:
             run.pause(str(error))
             after = wait_after_refusal(run, run.ledger.chunk(chunk.number), error)

@@ -89,9 +89,14 @@ def repost(run: Run, chunk: ChunkRecord) -> ChunkRecord:
         return run.ledger.move(chunk, ChunkState.PREPARED, f"uploading again: {reason}", **values)
     next_batch = new_batch(run, chunk, chunk.posting + 1, batch.file_id, batch.lane)
     detail = f"posting the same file again: {reason}"
-    moved = move_if_admitted(run, chunk, ChunkState.UPLOADED, detail, next_batch, **values)
-    if not isinstance(moved, ChunkRecord):
-        return hold_back(run, chunk, moved)
+    if kept_copy(run.folder, replace(chunk, posting=next_batch.posting)) is not None:
+        # The ledger was restored: it may have been made, so caps do not matter, and it is looked for from when the copy says.
+        moved = run.ledger.move(chunk, ChunkState.UPLOADED, detail, batch=next_batch, **values)
+    else:
+        admitted = move_if_admitted(run, chunk, ChunkState.UPLOADED, detail, next_batch, **values)
+        if not isinstance(admitted, ChunkRecord):
+            return hold_back(run, chunk, admitted)
+        moved = admitted
     if is_unpaid:
         run.pause(f"batch {batch.batch_id}: {reason}")
     return moved

@@ -221,9 +221,9 @@ class _ChunkWriter:
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
     def _wait(self) -> None:
-        pending_write, self._pending_write = self._pending_write, None
-        if pending_write is not None:
-            pending_write.result()
+        if self._pending_write is not None:
+            self._pending_write.result()
+            self._pending_write = None  # not before: interrupted here, `abandon` must wait for it as well
 
     def _write(self, row_slices: list[RowSlice]) -> None:
         for row_slice in row_slices:

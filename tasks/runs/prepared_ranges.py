@@ -6,6 +6,7 @@ The files and records of a range are the same whoever makes it: each is read, re
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -132,19 +133,29 @@ def prepare_range(work: RangeWork) -> RangeFiles:
     return RangeFiles(below, chunks, request_plan.summary_of(work.number), np.concatenate(hashes))
 
 
-_opened: dict[tuple[str, int, str, int], RequestPlan] = {}
-"""The plan of the work before, by what they have in common: opening a dataset reads all its footers."""
+class _Opened(threading.local):
+    """The plan of the work before, by what they have in common: opening a dataset reads all its footers.
+
+    Of each thread, for a worker of a cluster may have several: a plan counts the rows that it walks.
+    """
+
+    def __init__(self) -> None:
+        self.plans: dict[tuple[str, int, str, int], RequestPlan] = {}
+
+
+_opened = _Opened()
 
 
 def _plan_of(work: RangeWork) -> RequestPlan:
     common = (work.run_id, work.stamp, work.fingerprint, work.range_rows)
-    if common not in _opened:
-        _opened.clear()
+    plans = _opened.plans
+    if common not in plans:
+        plans.clear()
         request_plan = RequestPlan(work.job, work.limits, work.id_pattern, work.range_rows)
         if request_plan.dataset.fingerprint != work.fingerprint:
             raise _has_changed(work.job)
-        _opened[common] = request_plan
-    return _opened[common]
+        plans[common] = request_plan
+    return plans[common]
 
 
 def _side_by_side(

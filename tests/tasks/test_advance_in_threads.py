@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from configs.errors import LeaseLost, TerminalError
+from configs.errors import LeaseLost, TerminalError, TransientError
 from configs.progress import SilentReporter
 from fakes.loopback import Call, Reply
 from fakes.openai_fake import OpenAIFake
@@ -17,6 +17,7 @@ from rigs.opened_run import opened
 from rigs.workspace import Workspace
 from tasks import advance as module
 from tasks.advance import advance
+from tasks.execution.engine import Engine
 from tasks.ledger.records import ChunkRecord
 from tasks.ledger.transitions import ChunkState, Step
 from tasks.orchestration.side_by_side import side_by_side
@@ -175,3 +176,19 @@ def test_writers_in_many_threads_wait_for_each_other(two_chunks: Workspace) -> N
         side_by_side(write, range(32), 32, lambda: None)
     looks = [event for event in two_chunks.ledger.history(two_chunks.run_id) if event.kind == "look"]
     assert len(looks) == 32 * 5
+
+
+def test_chunks_wait_for_a_cluster_that_is_away_when_they_are_to_be_merged(
+    two_chunks: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_for, away = Run.engine_for, iter(range(3))
+
+    def away_for_a_while(run: Run, rows: int | None = None) -> Engine:
+        is_merging = any(chunk.state is ChunkState.COLLECTED for chunk in run.ledger.chunks())
+        if is_merging and next(away, None) is not None:
+            raise TransientError("Dask at tcp://10.0.0.5:8786: the scheduler cannot be reached")
+        return engine_for(run, rows)
+
+    monkeypatch.setattr(Run, "engine_for", away_for_a_while)
+    assert two_chunks.run()["rows"] == {"total": 10, "succeeded": 10}
+    assert next(away, None) is None

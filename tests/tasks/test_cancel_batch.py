@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 
 import pytest
 
 from configs.clock import SystemClock
+from configs.errors import TransientError
 from configs.progress import SilentReporter
 from rigs.interrupted import stopped_after_submitting
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
 from tasks.ledger import records
+from tasks.providers.openai.compatible import OpenAICompatible
 
 
 def test_a_run_that_gives_up_before_posting_says_so_in_every_row(workspace: Workspace) -> None:
@@ -50,3 +53,23 @@ def test_rows_of_a_cancelled_batch_have_not_had_their_attempt(
     cancel_run(workspace.home, os.environ, SystemClock(), "letters/k", SilentReporter())
     assert workspace.run()["rows"] == {"total": 10, "succeeded": 10}
     assert workspace.paid() == {"1/1": 1, "1/2": 1}
+
+
+def test_a_batch_that_cannot_be_cancelled_is_tried_again_after_a_wait_and_not_at_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = datetime.timedelta(seconds=0.2)
+    cancel, away = OpenAICompatible.cancel, iter(range(3))
+
+    def away_for_a_while(service: OpenAICompatible, batch_id: str) -> None:
+        if next(away, None) is not None:
+            raise TransientError("cancel: HTTP 503", retry_after_seconds=asked.total_seconds())
+        cancel(service, batch_id)
+
+    monkeypatch.setattr(OpenAICompatible, "cancel", away_for_a_while)
+    workspace.faults("stuck:in_progress*1")
+    workspace.change("run.give_up_after", "1s")
+    assert workspace.run()["rows"] == {"total": 10, "cancelled": 10}
+    tries = [event.at for event in workspace.ledger.history(workspace.run_id) if event.kind == "fault"]
+    assert len(tries) == 3
+    assert all(later - earlier >= asked for earlier, later in itertools.pairwise(sorted(tries)))

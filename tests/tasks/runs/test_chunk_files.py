@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from configs.errors import StorageError
+from tasks.runs import chunk_files
 from tasks.runs.chunk_files import requests_name, write_chunks
 from tasks.stages.plan import RowSlice
 from tasks.stages.prompt.shard import Piece
@@ -62,4 +65,46 @@ def test_requests_are_written_in_order(tmp_path: Path, payload: bytes) -> None:
 def test_a_disk_that_is_full_leaves_no_file(tmp_path: Path, count: int, second_chunk: int) -> None:
     with pytest.raises(StorageError, match=r"chunks/00001/.*No space left"):
         list(write_chunks(FullFolder(str(tmp_path)), "run", SCHEMA, slices(count, second_chunk=second_chunk)))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_interrupt_closes_no_file_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, released = threading.Event(), threading.Event()
+    closed_while_writing: list[bool] = []
+
+    class Slow(FullDisk):
+        def write(self, data: bytes) -> int:
+            writing.set()
+            released.wait(10)
+            written = self._file.write(data)
+            writing.clear()
+            return written
+
+    class SlowFolder(RunFolder):
+        @contextmanager
+        def write(self, name: str) -> Iterator[BinaryIO]:
+            with super().write(name) as file:
+                try:
+                    yield Slow(file) if name == requests_name(1, 1) else file  # type: ignore[misc]
+                finally:
+                    closed_while_writing.append(writing.is_set())
+
+    def interrupted(_: Future[None]) -> None:
+        writing.wait(10)
+        raise KeyboardInterrupt
+
+    wait_for = Future.exception
+
+    def waited_for(future: Future[None]) -> BaseException | None:
+        released.set()
+        return wait_for(future)
+
+    monkeypatch.setattr(chunk_files, "_ROWS_AT_ONCE", 1)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Future, "result", interrupted)
+        patched.setattr(Future, "exception", waited_for)
+        list(write_chunks(SlowFolder(str(tmp_path)), "run", SCHEMA, slices(3)))
+    assert closed_while_writing == [False] * 3
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

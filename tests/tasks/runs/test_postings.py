@@ -62,6 +62,34 @@ def test_a_ledger_restored_before_the_posting_of_a_killed_run_finds_the_batch(
         assert workspace.paid() == {"1/1": 1}, state
 
 
+def test_a_posting_again_that_a_restored_ledger_does_not_know_was_intended_when_its_copy_says(
+    workspace: Workspace, fast_faults: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By that time it is looked for: later, a batch whose reply was lost would not be among those that are found."""
+    workspace.faults("fail:token_limit_exceeded:1")
+    home, create, created = workspace.home.folder, OpenAICompatible.create, []
+
+    def create_and_die_the_second_time(*given: Any) -> Any:
+        created.append(create(*given))
+        if len(created) == 2:
+            raise Stop
+        return created[-1]
+
+    with (
+        backups(monkeypatch, home / "ledger.db", workspace.folder / "backups") as made,
+        monkeypatch.context() as patched,
+        pytest.raises(Stop),
+    ):
+        patched.setattr(OpenAICompatible, "create", create_and_die_the_second_time)
+        workspace.run()
+    intended = workspace.batches()[-1].intended_at
+    put_back(made["running ended 1 1"], home)
+    workspace.run()
+    everything_once(workspace)
+    assert [batch.intended_at for batch in workspace.batches() if batch.posting == 2] == [intended]
+    assert workspace.paid() == {"1/1": 1, "1/1.2": 1}
+
+
 def test_a_run_that_goes_straight_on_looks_for_nothing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

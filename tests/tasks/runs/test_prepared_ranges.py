@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
@@ -42,6 +43,17 @@ class Twice(InProcess):
     def results(self, function: Callable[[W], R], works: Iterable[W]) -> Iterator[R]:
         """The second results."""
         return ([function(work), function(work)][1] for work in works)
+
+
+class Threads(InProcess):
+    """Does works side by side in one process, as a worker of a cluster with several threads."""
+
+    processes = 4
+
+    def results(self, function: Callable[[W], R], works: Iterable[W]) -> Iterator[R]:
+        """As the engine's."""
+        with ThreadPoolExecutor(4) as pool:
+            yield from pool.map(function, works)
 
 
 class Walk:
@@ -119,6 +131,7 @@ def test_no_chunk_crosses_a_border_and_all_engines_make_the_same_files(
     assert [each.rows for each in ranges] == [12] * 8 + [4]
     assert sum(each.sample.requests for each in ranges) == ROWS
     assert len(alone) == 3 * len(chunks)
+    assert walk(Threads()) == (ranges, alone)
     assert walk(Twice()) == (ranges, alone)
     assert len(walk.left()) == len(alone)
     assert walk(InProcess()) == (ranges, alone)  # the next owner removes what nobody adopted
