@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from configs.clock import Clock
 from configs.errors import (
@@ -33,8 +33,9 @@ def hold_lease(
 ) -> Iterator[Run]:
     """Hold the run's lease and renew it until the block ends. With `to_cancel` it is taken from whoever has it."""
     all_runs = Ledger(home.ledger_url, clock)
+    asked_at = clock.now()
     ledger = all_runs.claim(record.id, current_owner(), LEASE_SECONDS, owner_is_dead, force=to_cancel)
-    keeper = _LeaseKeeper(ledger, clock)
+    keeper = _LeaseKeeper(ledger, clock, asked_at)
     try:
         with keeper.renewing():
             folder = RunFolder(join(home.runs_url, record.folder), guard=keeper.check, stamp=ledger.fence)
@@ -63,9 +64,10 @@ def hold_lease(
 class _LeaseKeeper:
     """Renews a lease in a thread, and checks that it still holds before every effect outside the ledger."""
 
-    def __init__(self, ledger: RunLedger, clock: Clock) -> None:
+    def __init__(self, ledger: RunLedger, clock: Clock, asked_at: datetime) -> None:
         self._ledger, self._clock = ledger, clock
-        self._until = clock.now() + timedelta(seconds=LEASE_SECONDS)
+        # From before the request, however long it took: never later than the ledger's own end.
+        self._until = asked_at + timedelta(seconds=LEASE_SECONDS)
         self._ended = False
 
     def check(self) -> None:
@@ -90,7 +92,6 @@ class _LeaseKeeper:
         self._ended = True
 
     def _renew(self) -> None:
-        # Before the request, however long it takes: never later than the ledger's own end.
         asked_at = self._clock.now()
         self._ledger.renew(LEASE_SECONDS)
         self._until = asked_at + timedelta(seconds=LEASE_SECONDS)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import active_children
+from typing import Any
 
 import pytest
 
 from configs.errors import ConfigError, TerminalError
+from rigs.clock import HandClock
 from rigs.interrupted import Stop, stopped_after_submitting
+from rigs.opened_run import opened
 from rigs.works import double
 from rigs.workspace import Workspace
 from tasks import advance
 from tasks import enrich as flow
 from tasks.ledger.records import ChunkRecord
+from tasks.ledger.run_ledger import RunLedger
+from tasks.ledger.store import Ledger
 from tasks.ledger.transitions import Step
+from tasks.runs import lease
 from tasks.runs.session import Run
 
 
@@ -77,3 +83,23 @@ def test_a_changed_execution_counts_when_the_run_is_resumed(
     workspace.change("execution", {"processes": 2})
     workspace.run()
     assert processes == [2]
+
+
+def test_a_process_that_was_frozen_while_it_took_the_lease_asks_the_ledger_before_it_sends(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease has lapsed by then, and another process may have it."""
+    with opened(workspace) as run:
+        record, service = run.record, run.service
+    clock, claim, asked = HandClock(), Ledger.claim, list[str]()
+
+    def claim_and_freeze(*given: Any, **more: Any) -> RunLedger:
+        taken = claim(*given, **more)
+        clock.sleep(lease.LEASE_SECONDS)
+        return taken
+
+    monkeypatch.setattr(Ledger, "claim", claim_and_freeze)
+    monkeypatch.setattr(RunLedger, "renew", lambda *_: asked.append("renew"))
+    with lease.hold_lease(record, service, workspace.home, clock):
+        service.guard()
+    assert asked == ["renew"]
