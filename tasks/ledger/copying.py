@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from configs.errors import ConfigError
-from tasks.ledger.database import shown
+from tasks.ledger.database import LET_GO, shown
 from tasks.ledger.schema import events, metadata, runs, sweeps
 from tasks.ledger.transactions import Transactions
 
@@ -42,8 +42,8 @@ def _copy(reading: Connection, writing: Connection) -> None:
     if _count_runs(writing):
         url = writing.engine.url.render_as_string(hide_password=False)
         raise ConfigError(
-            f"ledger {shown(url)}: has runs already, and nothing is mixed into them; move its file away, or let"
-            " NIGHTMAIL_LEDGER_URL name an empty database"
+            f"ledger {shown(url)}: has runs already, and nothing is mixed into them; {LET_GO}, then move its files"
+            " (`ledger.db*`) away, or let NIGHTMAIL_LEDGER_URL name an empty database"
         )
     for table in reversed(metadata.sorted_tables):
         writing.execute(table.delete())  # rows that a new ledger begins with

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import command
@@ -22,6 +22,8 @@ from configs.extras import POSTGRES
 from configs.private_files import make_private_file, make_private_folder
 from tasks.ledger.schema import runs
 
+LET_GO: Final = "stop workers, sweeps, `nightmail webhooks` and `nightmail console`"
+"""What comes before a ledger's files are moved: whoever has them open goes on writing into what was moved."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30
 
@@ -145,8 +147,8 @@ def _refuse_damaged(connection: Connection) -> None:
 def _damaged(url: str | sa.URL, reason: str) -> ConfigError:
     file = make_url(url).database
     return ConfigError(
-        f"ledger {file}: is damaged ({reason}); move {file}* away, `nightmail restore` a backup if there is one, and run the"
-        " same command again: runs go on from their run folders, and nothing is bought twice"
+        f"ledger {file}: is damaged ({reason}); {LET_GO}, move {file}* away, `nightmail restore` a backup if there is one,"
+        " and run the same command again: runs go on from their run folders, and nothing is bought twice"
     )
 
 

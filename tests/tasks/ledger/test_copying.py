@@ -107,7 +107,7 @@ def test_nothing_is_mixed_into_a_ledger_that_has_runs(
     before = content(original)
     with open_once(f"sqlite:///{tmp_path / 'other.db'}") as other:
         Ledger(f"sqlite:///{tmp_path / 'other.db'}", clock)
-        with pytest.raises(ConfigError, match=r"has runs already, and nothing is mixed into them; move"):
+        with pytest.raises(ConfigError, match=r"has runs already, and nothing is mixed into them; stop"):
             take_over(other, original, clock.now())
     assert content(original) == before
 

@@ -73,7 +73,8 @@ def test_a_damaged_database_is_refused_with_what_to_do(tmp_path: Path, damage: s
         content[: len(content) // 2] if damage == "cut" else content[:4096] + b"\xff" * 4096 + content[8192:]
     )
     with pytest.raises(
-        ConfigError, match=r"ledger\.db: is damaged \(.*; move .* away, `nightmail restore` a backup"
+        ConfigError,
+        match=r"ledger\.db: is damaged \(.*; stop .*`nightmail console`, move .* away, `nightmail restore` a backup",
     ):
         open_database(url)
 

@@ -179,7 +179,7 @@ def test_errors_name_the_culprit_and_the_way_on(
     assert nightmail("backup", str(folder)) == 0
     capsys.readouterr()
     assert "is a backup already, and is not written over" in error("backup", str(folder))
-    assert "has runs already, and nothing is mixed into them; move" in error("restore", str(folder))
+    assert "has runs already, and nothing is mixed into them; stop workers" in error("restore", str(folder))
     lose(workspace.home.folder)
     for damaged in (b"no ledger at all", b""):
         (folder / "ledger.db").write_bytes(damaged)
