@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from fsspec.implementations.local import LocalFileSystem
 
+from configs.errors import StorageError
 from configs.home import Home
 from rigs.command_line import nightmail
 from rigs.interrupted import stopped_after_submitting
 from rigs.ledger_files import let_go, lose
 from rigs.postgres import MakeDatabase
 from rigs.workspace import Workspace, everything_once
+from tasks.ledger import database
+from tasks.ledger.copying import copy_all
 from tasks.ledger.transactions import Transactions
+from tasks.maintenance import backup as module
 from tasks.maintenance.backup import back_up
 
 MoveAway = Callable[[], None]
@@ -64,6 +73,31 @@ def backed_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator
     with monkeypatch.context() as patched:
         patched.setattr(Transactions, "write", write_and_back_up)
         yield made
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process takes more than its first 4 KiB: who writes further is told so, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def error(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The one line that a command ends with, and nothing else, when its code is as given."""
+
+    def said(*words: str, code: int = 2) -> str:
+        capsys.readouterr()
+        assert nightmail(*words) == code
+        out, line = capsys.readouterr()
+        assert (out, len(line.splitlines())) == ("", 1)
+        return line
+
+    return said
 
 
 @pytest.mark.slow
@@ -161,31 +195,173 @@ def test_a_backup_is_one_private_file_and_nothing_beside_it(workspace: Workspace
         assert ledger.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-def test_errors_name_the_culprit_and_the_way_on(
+def test_a_ledger_that_was_moved_away_is_put_back_with_what_its_log_holds(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def error(*words: str) -> str:
-        assert nightmail(*words) == 2
-        line: str = capsys.readouterr().err
-        assert len(line.splitlines()) == 1
-        return line
+    workspace.run(key="first")
+    let_go(workspace.home.ledger_url)
+    workspace.run()
+    old = workspace.folder / "old"
+    old.mkdir()
+    for name in ("ledger.db", "ledger.db-wal"):
+        shutil.copyfile(workspace.home.folder / name, old / name)
+    before = {file.name: file.read_bytes() for file in old.iterdir()}
+    assert len(before["ledger.db-wal"]) > 0
+    run_id, paid = workspace.run_id, workspace.paid()
+    lose(workspace.home.folder)
+    capsys.readouterr()
+    assert nightmail("restore", str(old)) == 0
+    assert capsys.readouterr() == ("2 runs restored\n", "")
+    workspace.run()
+    assert (workspace.run_id, workspace.paid()) == (run_id, paid)
+    assert {file.name: file.read_bytes() for file in old.iterdir()} == before
 
+
+def test_nothing_is_restored_while_the_run_folders_cannot_be_reached(
+    workspace: Workspace,
+    error: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    stopped_after_submitting(workspace, monkeypatch)
+    folder = str(workspace.folder / "backup")
+    assert nightmail("backup", folder) == 0
+    lose(workspace.home.folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "glob", refuse)
+        assert f"{workspace.home.runs_url}: Connection refused" in error("restore", folder, code=3)
+    assert not workspace.home.folder.joinpath("ledger.db").exists()
+    assert nightmail("restore", folder) == 0
+    assert capsys.readouterr().out == "1 run restored\nnot finished: letters k\n"
+
+
+@pytest.mark.parametrize("full", ["from the start", "before the rows", "after the rows"])
+def test_a_full_disk_of_the_backup_names_its_folder_and_leaves_nothing_there(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    workspace.run()
+    folder = workspace.folder / "backup"
+    with monkeypatch.context() as patched, ExitStack() as stack:
+
+        def copied(*engines: Any) -> int:
+            if full == "before the rows":
+                stack.enter_context(full_disk())
+            runs = copy_all(*engines)
+            stack.enter_context(full_disk())
+            return runs
+
+        patched.setattr(module, "copy_all", copied)
+        if full == "from the start":
+            stack.enter_context(full_disk())
+        with pytest.raises(
+            StorageError, match=rf"^{folder}: no backup was written \(disk I/O error\); make room"
+        ):
+            back_up(workspace.home, folder)
+    assert list(folder.iterdir()) == []
+    assert back_up(workspace.home, folder) == 1
+
+
+def test_an_interrupted_backup_is_not_called_a_full_disk(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CtrlC:
+        def __conform__(self, _: object) -> None:
+            raise KeyboardInterrupt
+
+    def interrupted(_: sa.Engine, copy: sa.Engine) -> None:
+        with copy.connect() as connection:
+            connection.exec_driver_sql("select ?", (CtrlC(),))
+
+    database.open_database(workspace.home.ledger_url)
+    monkeypatch.setattr(module, "copy_all", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        back_up(workspace.home, workspace.folder / "backup")
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("full", "File too large"),
+        ("full once it is copied", "disk I/O error"),
+        ("not there", "No such file or directory"),
+        ("none", "No usable temporary directory"),
+    ],
+)
+def test_a_temporary_folder_without_room_is_named_and_the_backup_is_not_called_damaged(
+    workspace: Workspace,
+    error: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    where: str,
+    reason: str,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    database.open_database(workspace.home.ledger_url)
+    folder, temporary = str(workspace.folder / "backup"), tmp_path_factory.mktemp("temporary")
+    assert nightmail("backup", folder) == 0
+    lose(workspace.home.folder)
+    with monkeypatch.context() as patched, ExitStack() as stack:
+        patched.setattr(tempfile, "tempdir", str(temporary / "x" if where == "not there" else temporary))
+        if where == "full":
+            stack.enter_context(full_disk())
+        elif where == "full once it is copied":
+            look = database.revisions
+
+            def full_by_then(url: str) -> tuple[str | None, str | None]:
+                stack.enter_context(full_disk())
+                return look(url)
+
+            patched.setattr(database, "revisions", full_by_then)
+        elif where == "none":
+            patched.setattr(tempfile, "tempdir", None)
+            patched.setattr(tempfile, "gettempdir", none)
+        line = error("restore", folder, code=3)
+        named = "" if where == "none" else f" {tempfile.tempdir}"
+    assert line.startswith(
+        f"nightmail: temporary folder{named}: the backup cannot be copied there ({reason}), and nothing was restored;"
+    )
+    assert line.endswith("make room, or let TMPDIR name another folder\n")
+    assert list(temporary.iterdir()) == []
+    assert nightmail("restore", folder) == 0
+
+
+def test_a_backup_that_may_not_be_read_is_named_with_the_reason(
+    workspace: Workspace, error: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything: the system's answer is given instead."""
+    file, opened = workspace.folder / "ledger.db", Path.open
+
+    def refuse(path: Path, mode: str) -> Any:
+        if path == file:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert f"{file}: cannot be read (Permission denied); correct" in error("restore", str(workspace.folder))
+
+
+def test_errors_name_the_culprit_and_the_way_on(workspace: Workspace, error: Callable[..., str]) -> None:
     folder = workspace.folder / "backup"
     assert "there is none to back up" in error("backup", str(folder))
     assert not workspace.home.folder.exists()
     workspace.run()
     assert "there is no such backup; `nightmail backup DIR`" in error("restore", str(folder))
-    capsys.readouterr()
     assert nightmail("backup", str(folder)) == 0
-    capsys.readouterr()
     assert "is a backup already, and is not written over" in error("backup", str(folder))
-    assert "has runs already, and nothing is mixed into them; stop workers" in error("restore", str(folder))
+    assert (
+        "has runs already, and nothing is mixed into them; stop workers, sweeps, `nightmail webhooks`"
+        in error("restore", str(folder))
+    )
     lose(workspace.home.folder)
     for damaged in (b"no ledger at all", b""):
         (folder / "ledger.db").write_bytes(damaged)
         assert "cannot be restored: it is damaged, no backup" in error("restore", str(folder))
     assert nightmail("restore", str(folder)) == 2
-    capsys.readouterr()
     let_go(workspace.home.ledger_url)
     workspace.home.folder.joinpath("ledger.db").write_bytes(b"")
     assert "there is none to back up" in error("backup", str(workspace.folder / "other"))
