@@ -7,7 +7,7 @@ the class.
 from __future__ import annotations
 
 import datetime
-import json
+import math
 import os
 import shlex
 from dataclasses import KW_ONLY, dataclass, fields
@@ -110,13 +110,10 @@ class RunRequest:
     @property
     def job_overrides(self) -> list[str]:
         """The changes to the job as `key=value` items: first from own options, then `overrides`, which win."""
-        given_options = {
-            "provider.name": self.provider,
-            "prompt.model": self.model,
-            "source.limit": self.limit,
-        }
+        given_options = {"provider.name": self.provider, "prompt.model": self.model}
         return [
-            *(f"{key}={json.dumps(value)}" for key, value in given_options.items() if value),
+            *(override(key, value) for key, value in given_options.items() if value),
+            *([f"source.limit={self.limit}"] if self.limit else ()),
             *(self.overrides or ()),
         ]
 
@@ -156,6 +153,16 @@ class DateRange:
     ] = 2
     order: Annotated[DateOrder, Option("Which dates to run first.")] = "oldest first"
     only_missing: Annotated[bool, Option("Leave out finished dates, except those with redo or retry.")] = True
+
+
+def override(key: str, text: str) -> str:
+    """The `key=value` item of `overrides` that gives a key this text, whatever characters it has."""
+    import yaml  # `nightmail status` does without
+
+    # Quoted, or ` #` would begin a comment and `: ` a mapping. Not by json.dumps: YAML does not join the two halves in which
+    # JSON writes an emoji, and refuses others that JSON leaves as they are.
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)
+    return f"{key}={quoted.rstrip()}"
 
 
 def job_path(job: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from configs.errors import ConfigError
-from configs.request import RunRequest
+from configs.request import RunRequest, override
 from flows.cli.app import AsJson, app
 from flows.cli.run import run
 
@@ -72,12 +72,10 @@ def submit(
 ) -> int:
     """Post a file of ready requests and bring the answers; the same file again is the same run, resumed where it stopped."""
     _check_file(file)
-    keys = {
-        "provider.completion_window": window,
-        "output.path": _absolute(out),
-        "output.result_lines": "true" if result_lines else "",
-    }
-    given = tuple(f"{key}={value}" for key, value in keys.items() if value)
+    texts = {"provider.completion_window": window, "output.path": _absolute(out)}
+    given = [override(key, text) for key, text in texts.items() if text]
+    if result_lines:
+        given.append("output.result_lines=true")
     request = RunRequest(
         file,
         provider=provider,

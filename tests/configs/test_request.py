@@ -10,7 +10,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from configs.load import load_job
-from configs.request import ROOT, RunRequest, job_choices, job_path, provider_names
+from configs.request import ROOT, RunRequest, job_choices, job_path, override, provider_names
 from flows.enrich import enrich
 
 QUICKSTART = "configs/jobs/quickstart.yaml"
@@ -96,6 +96,33 @@ def test_options_change_the_job_and_overrides_win_over_them() -> None:
     job = load_job(ROOT / QUICKSTART, request.job_overrides)
     assert (job.provider.name, job.prompt.model, job.source.limit) == ("openai", "7", 4)
     assert job.poll.first_seconds == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "answers #1",
+        "a: b",
+        "a:",
+        "[a",
+        "{a",
+        "- a",
+        "null",
+        "24",
+        " a ",
+        "%&*!|>?@`",
+        "quotes ' and \"",
+        "back\\slash\\n",
+        "line\nand\ttab\n",
+        "\x00\x1b\x7f\x85\u2028\ufeff",
+        "Ä\U0001f600",
+        "no UTF-8: \udc80",
+        "long " * 100,
+    ],
+)
+def test_an_override_gives_its_key_the_text_as_it_is(text: str) -> None:
+    job = load_job(ROOT / QUICKSTART, [override("prompt.user", text)])
+    assert job.prompt.user == text
 
 
 def test_null_and_empty_say_that_an_option_is_not_given() -> None:

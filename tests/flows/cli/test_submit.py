@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import uuid
 from collections import Counter
@@ -198,6 +199,22 @@ def test_a_trial_posts_some_beside_the_output(submitted: Submitted) -> None:
     (trial,) = submitted.folder.glob("*trial*")
     assert pq.read_table(trial)["line"].to_pylist() == [1, 2, 3, 4, 5]
     assert not submitted.out.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["ans #1", "a: b", "[a", 'it\'s "so"', "back\\slash", "Ä \U0001f600", "line\nbreak"]
+)
+def test_answers_come_into_the_folder_of_that_name_also_by_the_command_that_a_trial_tells(
+    submitted: Submitted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here = submitted.folder / name
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert submitted.post("--out", name, "--limit", "1") == 0
+    command = capsys.readouterr().err.rpartition("For all rows: ")[2]
+    assert nightmail(*shlex.split(command)[1:]) == 0
+    assert pq.read_table(here / name).num_rows == 24
+    assert {path.name for path in here.iterdir() if "trial" not in path.name} == {name}
 
 
 def test_a_file_that_is_not_fit_posts_nothing_and_leaves_nothing(
