@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -45,7 +46,7 @@ class Execution(Frozen):
     @field_validator("address")
     @classmethod
     def _is_a_scheduler(cls, address: str | None) -> str | None:
-        if address is not None and not address.startswith(("tcp://", "tls://")):
+        if address is not None and not _has_host_and_port(address):
             raise ValueError("must be a scheduler's address such as tcp://10.0.0.5:8786")
         return address
 
@@ -56,3 +57,12 @@ class Execution(Frozen):
         if self.engine == "local" and self.address is not None:
             raise ValueError("address is that of a Dask scheduler; add engine: dask, or remove it")
         return self
+
+
+def _has_host_and_port(address: str) -> bool:
+    """Whether it is a `tcp` or `tls` URL with a host and a port, without which Dask does not connect."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("tcp", "tls") and bool(parts.hostname and parts.port)
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return False

@@ -21,6 +21,7 @@ JOB = {"name": "j", "source": {"path": "a.csv"}, "output": {"path": "out"}}
         {"processes": 4, "transfers": 1},
         {"engine": "dask", "address": "tcp://10.0.0.5:8786"},
         {"engine": "dask", "address": "tls://host:8786", "processes": 8},
+        {"engine": "dask", "address": "tcp://[::1]:8786"},
     ],
 )
 def test_what_it_takes_survives_the_ledger(section: dict[str, Any]) -> None:
@@ -35,6 +36,22 @@ def test_what_it_takes_survives_the_ledger(section: dict[str, Any]) -> None:
         ({"engine": "dask"}, "engine dask needs the address of a scheduler; add address: tcp://HOST:8786"),
         ({"address": "tcp://a:1"}, "add engine: dask, or remove it"),
         ({"engine": "dask", "address": "10.0.0.5:8786"}, "a scheduler's address such as tcp://"),
+        *(
+            ({"engine": "dask", "address": address}, "a scheduler's address such as tcp://")
+            for address in (
+                "",
+                "tcp://",
+                "tcp://host",
+                "tcp://:8786",
+                "tcp://host:",
+                "tcp://host:0",
+                "tcp://host:abc",
+                "tcp://host:65536",
+                "tcp://[10.0.0.5:8786",
+                "tcp:host:8786",
+                "http://host:8786",
+            )
+        ),
         ({"processes": 0}, "must be auto or a number from 1 to 1024"),
         ({"processes": True}, "must be auto or a number from 1 to 1024"),
         ({"processes": "many"}, "must be auto or a number from 1 to 1024"),
