@@ -55,9 +55,9 @@ def stats(
 ) -> int:
     """Show requests, failures, times, tokens, cost and reuse over a range of time.
 
-    A batch counts when it ends, a reused row when its run is finished. A batch API says no time of a single request, so
-    times are those of whole batches (mean and 95th percentile weighted by their requests), and queue time ends with the first
-    look that found the batch under way. A cost that is not known of every batch is shown as unknown.
+    A batch counts when it ended, once its answers are read; a reused row when its run is finished. A batch API says no time of
+    a single request, so times are those of whole batches (mean and 95th percentile weighted by their requests), and queue time
+    ends with the first look that found the batch under way. A cost that is not known of every batch is shown as unknown.
     """
     chosen = terminal.output_format(as_json=as_json, as_csv=as_csv, as_prometheus=as_prometheus)
     if chosen is OutputFormat.PROMETHEUS:

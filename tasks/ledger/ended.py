@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tasks.ledger.schema import batches, runs
+from tasks.ledger.reading import is_current_batch
+from tasks.ledger.schema import batches, chunks, runs
+from tasks.ledger.transitions import ChunkState
 
 Span = tuple[datetime | None, datetime | None]
 """A range of time, the end left out; None is no limit."""
@@ -15,7 +17,8 @@ Span = tuple[datetime | None, datetime | None]
 
 class EndedBatch(NamedTuple):
     """A batch that its provider took and that has ended, with the job of its run. Tokens are None until its answers are read,
-    and `lane` is that of the real-time calls that answered it."""
+    and `lane` is that of the real-time calls that answered it. `is_final` says whether its figures stay as they are: its
+    answers are merged, or never will be, since another posting has taken its place."""
 
     job: str
     provider: str | None
@@ -36,6 +39,7 @@ class EndedBatch(NamedTuple):
     reasoning_tokens: int | None
     cost_usd: float | None
     lane: str | None
+    is_final: bool
 
 
 class ReusingRun(NamedTuple):
@@ -52,9 +56,13 @@ class ReusingRun(NamedTuple):
 
 def batches_query(period: Span, job: str | None) -> sa.Select[Any]:
     """The columns of EndedBatch."""
-    own = [name for name in EndedBatch._fields if name != "job"]
-    query = sa.select(runs.c.job, *(batches.c[name] for name in own))
-    query = query.join_from(batches, runs, runs.c.id == batches.c.run_id)
+    own = [name for name in EndedBatch._fields if name not in ("job", "is_final")]
+    # A cancelled run may go on: until it does, nobody knows what its batches answered.
+    is_final = batches.c.input_tokens.is_not(None) | (chunks.c.state == ChunkState.MERGED) | ~is_current_batch
+    query = sa.select(runs.c.job, *(batches.c[name] for name in own), is_final)
+    query = query.join_from(batches, runs, runs.c.id == batches.c.run_id).join(
+        chunks, (chunks.c.run_id == batches.c.run_id) & (chunks.c.number == batches.c.chunk)
+    )
     query = query.where(batches.c.batch_id.is_not(None), *_within(batches.c.ended_at, period), *_of(job))
     return query.order_by(batches.c.ended_at)
 

@@ -29,7 +29,7 @@ class Figures(Document):
     Real-time calls after a deadline are in all figures but the times.
     """
 
-    batches: int = Field(description="Batches that ended, refused ones left out.")
+    batches: int = Field(description="Batches that ended and whose answers are read, refused ones left out.")
     refused_batches: int = Field(
         description="Batches that their provider refused as a whole and that were posted again or given up: a full queue, an"
         " unpaid account. Their requests count nowhere."
@@ -69,7 +69,8 @@ class Group(Document):
 
 
 class Usage(Document):
-    """Statistics over a range of time. A batch counts when it ends, a reused row when its run is finished."""
+    """Statistics over a range of time. A batch counts when it ended, once its answers are read; a reused row when its run is
+    finished."""
 
     version: Literal[1] = Field(1, description="Version of this format.")
     start: Timestamp | None = Field(description="Beginning of the range; null when it has none.")

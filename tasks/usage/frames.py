@@ -22,7 +22,10 @@ R = TypeVar("R")
 
 
 def batch_frame(batches: Iterable[EndedBatch], zone: ZoneInfo) -> pd.DataFrame:
-    """A row a batch: job, provider, model, account and day; its counts, times in seconds, tokens and cost."""
+    """A row a batch: job, provider, model, account and day; its counts, times in seconds, tokens and cost.
+
+    One whose figures are not final counts nothing yet, and has no cost.
+    """
     labels: dict[str, Callable[[EndedBatch], str | None]] = {
         "job": lambda batch: batch.job,
         "provider": lambda batch: batch.provider,
@@ -31,10 +34,10 @@ def batch_frame(batches: Iterable[EndedBatch], zone: ZoneInfo) -> pd.DataFrame:
         "day": lambda batch: _day(batch.ended_at, zone),
     }
     numbers: dict[str, Callable[[EndedBatch], float | None]] = {
-        "batches": lambda batch: 1 - was_refused(batch),
-        "refused_batches": was_refused,
-        "requests": lambda batch: 0 if was_refused(batch) else batch.requests,
-        "answers": lambda batch: 0 if was_refused(batch) else answers_of(batch),
+        "batches": _counts,
+        "refused_batches": lambda batch: batch.is_final and was_refused(batch),
+        "requests": lambda batch: batch.requests if _counts(batch) else 0,
+        "answers": lambda batch: answers_of(batch) if _counts(batch) else 0,
         "seconds": batch_seconds,
         "queue_seconds": queue_seconds,
         "input": lambda batch: batch.input_tokens or 0,
@@ -67,8 +70,14 @@ def was_refused(batch: EndedBatch) -> bool:
     return batch.status == BatchStatus.FAILED and batch.input_tokens is None
 
 
+def _counts(batch: EndedBatch) -> bool:
+    """Whether it counts with its requests. Not before its figures are final: they would be other ones when its answers are
+    read, and counters that fall are taken for new ones by Prometheus."""
+    return batch.is_final and not was_refused(batch)
+
+
 def answers_of(batch: EndedBatch) -> int:
-    """Requests that the model answered: by the result lines; where those are not read, or an earlier version read them, by
+    """Requests that the model answered: by the result lines; where nobody reads those, or an earlier version read them, by
     the provider's counts."""
     if batch.answered_requests is not None:
         return min(batch.answered_requests, batch.requests)

@@ -1,5 +1,7 @@
 """Statistics in Prometheus' text format: counters over all that the ledger knows, so that `rate` and `increase` give any range.
 
+A counter that falls is taken for one that began anew, and added once more: a batch counts once its figures are final.
+
 https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4)
 """
 
@@ -38,7 +40,12 @@ def _one(column: str) -> Callable[[_Sums], Mapping[str, float]]:
 
 # Dashboards and alerts name these: none is renamed, and none changes its meaning.
 _METRICS: Final = (
-    _Metric("nightmail_batches_total", "counter", "Batches that ended.", _one("batches")),
+    _Metric(
+        "nightmail_batches_total",
+        "counter",
+        "Batches that ended and whose answers are read.",
+        _one("batches"),
+    ),
     _Metric(
         "nightmail_refused_batches_total",
         "counter",

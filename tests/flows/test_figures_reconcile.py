@@ -4,12 +4,19 @@ served are one and the same, whatever went wrong on the way."""
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.engine import Connection
 
 from configs.clock import SystemClock
 from configs.progress import SilentReporter
@@ -18,10 +25,12 @@ from rigs.interrupted import stopped_after_submitting
 from rigs.real_time import USAGE, RealTime
 from rigs.workspace import Workspace
 from tasks.cancel import cancel_run
+from tasks.ledger.run_ledger import RunLedger
 from tasks.runs import prices
 from tasks.usage.aggregate import usage_of
 from tasks.usage.document import By
 from tasks.usage.period import Period, zone_of
+from tasks.usage.prometheus import as_prometheus
 
 ROWS = 20
 INPUT_USD, OUTPUT_USD = 3e-6, 7e-6  # a token
@@ -56,6 +65,18 @@ def served(workspace: Workspace, key: str) -> dict[str, int]:
     return {
         "input": sum(usage.input_tokens for usage in usages if usage),
         "output": sum(usage.output_tokens for usage in usages if usage),
+    }
+
+
+def counters(workspace: Workspace) -> dict[str, float]:
+    """What Prometheus would scrape now of counters and histograms, by name and what it is of."""
+    return {
+        " ".join(
+            [sample.name, *(sample.labels[label] for label in ("kind", "le") if label in sample.labels)]
+        ): sample.value
+        for family in text_string_to_metric_families(as_prometheus(workspace.ledger))
+        if family.type != "gauge"
+        for sample in family.samples
     }
 
 
@@ -99,6 +120,40 @@ def test_whatever_batches_come_to(letters: Workspace, faults: str, rows: dict[st
     if rows is not None:
         assert letters.statuses() == rows
     reconciles(letters, receipt)
+
+
+@pytest.mark.parametrize(
+    ("faults", "refused", "failures"),
+    [
+        ("null_counts,row_error:400:t-3", 0, 1),
+        ("null_counts,expire_after:0.5*1", 0, None),
+        ("fail:token_limit_exceeded", 1, 0),
+        ("fail:mismatched_model*9", 0, ROWS),
+    ],
+)
+def test_counters_never_fall_and_end_with_what_came_out(
+    letters: Workspace, monkeypatch: pytest.MonkeyPatch, faults: str, refused: int, failures: int | None
+) -> None:
+    scraped: list[dict[str, float]] = []
+    change, turn = RunLedger._change, threading.Lock()
+
+    @contextmanager
+    def change_and_scrape(ledger: RunLedger) -> Iterator[Connection]:
+        with change(ledger) as connection:
+            yield connection
+        with turn:
+            scraped.append(counters(letters))
+
+    monkeypatch.setattr(RunLedger, "_change", change_and_scrape)
+    letters.faults(f"{faults},nonce-{uuid.uuid4().hex}")
+    letters.run()
+    for before, after in itertools.pairwise(scraped):
+        assert {name: value for name, value in before.items() if after.get(name, -1) < value} == {}
+    end = scraped[-1]
+    assert end["nightmail_refused_batches_total"] == refused
+    assert failures in (None, end["nightmail_failures_total"])
+    unanswered = sum(batch.requests for batch in letters.batches()) - end["nightmail_requests_total"]
+    assert unanswered == sum(batch.requests for batch in letters.batches() if batch.input_tokens is None)
 
 
 def test_skipped_rows_and_invalid_answers(letters: Workspace) -> None:

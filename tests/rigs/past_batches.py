@@ -13,6 +13,16 @@ from tasks.ledger.ended import EndedBatch, ReusingRun
 from tasks.ledger.schema import batches, chunks, runs
 
 MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
+BOOKED = (
+    "answered_requests",
+    "counted_requests",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cost_usd",
+)
+"""Columns of a batch that its merge fills."""
 _numbers = itertools.count(1)
 
 
@@ -20,7 +30,7 @@ _numbers = itertools.count(1)
 class Past:
     """A finished run with one batch: asked at `start`, out of the queue and ended so many seconds later.
 
-    `values` are columns of the batch; `reused` is that of the run's receipt.
+    `values` are columns of the batch; `reused` is that of the run's receipt. `unread`: its run still has to fetch the answers.
     """
 
     job: str = "letters"
@@ -29,6 +39,7 @@ class Past:
     lasted: float = 600
     values: dict[str, Any] = field(default_factory=dict)
     reused: dict[str, Any] | None = None
+    unread: bool = False
 
     def rows(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """What it is in the tables of runs, chunks and batches."""
@@ -66,6 +77,7 @@ class Past:
             "counted_requests": 10,
             "cost_usd": 0.5,
             "lane": None,
+            **(dict.fromkeys(BOOKED) if self.unread else {}),
             **self.values,
         }
         run = {
@@ -74,7 +86,7 @@ class Past:
             "key": run_id,
             "generation": 1,
             "logical_date": end.date(),
-            "state": "finished",
+            "state": "running" if self.unread else "finished",
             "spec": {},
             "identity": {},
             "folder": f"{self.job}/{run_id}",
@@ -89,7 +101,7 @@ class Past:
             "number": 1,
             "first_row": 0,
             "rows": batch["requests"],
-            "state": "merged",
+            "state": "ended" if self.unread else "merged",
             "attempt": 1,
             "posting": 1,
             "requests": batch["requests"],
@@ -105,8 +117,8 @@ def as_read(past: Iterable[Past]) -> tuple[list[EndedBatch], list[ReusingRun]]:
     for each in past:
         run, _, batch = each.rows()
         if batch["batch_id"] is not None and batch["ended_at"] is not None:
-            values = {name: batch[name] for name in EndedBatch._fields if name != "job"}
-            batches.append(EndedBatch(job=each.job, **values))
+            values = {name: batch[name] for name in EndedBatch._fields if name in batch}
+            batches.append(EndedBatch(job=each.job, is_final=not each.unread, **values))
         if each.reused is not None:
             about = {name: batch[name] for name in ("provider", "model")}
             account = batch["account"] if batch["batch_id"] else None

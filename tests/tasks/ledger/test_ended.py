@@ -5,12 +5,16 @@ from __future__ import annotations
 import tracemalloc
 from collections import deque
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from rigs.past_batches import MIDNIGHT, Past, remember
+from tasks.ledger.database import open_database
 from tasks.ledger.ended import Span
+from tasks.ledger.schema import chunks, runs
 from tasks.ledger.store import Ledger
+from tasks.ledger.transitions import RunState
 
 HOUR = timedelta(hours=1)
 
@@ -52,6 +56,39 @@ def test_batches_are_found_by_the_time_they_ended_whose_end_is_left_out(
 def test_batches_that_run_or_never_came_to_be_are_left_out(ledger: Ledger, ledger_url: str) -> None:
     remember(ledger_url, [Past(values={"ended_at": None}), Past(values={"batch_id": None})])
     assert list(ledger.ended_batches((None, None))) == []
+
+
+@pytest.mark.parametrize(
+    ("booked", "chunk", "is_final"),
+    [
+        (None, {"state": "submitted"}, False),
+        (None, {"state": "ended"}, False),
+        (None, {"state": "collected"}, False),
+        (None, {"state": "merged"}, True),
+        (None, {"state": "uploaded", "posting": 2}, True),
+        (None, {"state": "prepared", "attempt": 2}, True),
+        (0, {"state": "prepared", "attempt": 2}, True),
+        (7, {"state": "collected"}, True),
+    ],
+)
+def test_its_figures_are_final_once_they_are_booked_or_another_posting_stands_for_its_rows(
+    ledger: Ledger, ledger_url: str, booked: int | None, chunk: dict[str, Any], is_final: bool
+) -> None:
+    remember(ledger_url, [Past(values={"input_tokens": booked})])
+    with open_database(ledger_url).begin() as connection:
+        connection.execute(chunks.update().values(**chunk))
+    (batch,) = ledger.ended_batches((None, None))
+    assert batch.is_final is is_final
+
+
+def test_a_cancelled_run_may_go_on_so_what_is_not_read_of_it_is_not_final(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    remember(ledger_url, [Past(unread=True)])
+    with open_database(ledger_url).begin() as connection:
+        connection.execute(runs.update().values(state=RunState.CANCELLED))
+    (batch,) = ledger.ended_batches((None, None))
+    assert not batch.is_final
 
 
 def test_one_job_is_told_from_the_others(ledger: Ledger, ledger_url: str) -> None:

@@ -84,6 +84,16 @@ def test_failures_are_the_requests_without_an_answer(values: dict[str, Any], fai
     assert (total.requests, total.failures, total.failure_rate) == (10, failures, failures / 10)
 
 
+@pytest.mark.parametrize("status", ["completed", "failed", "expired"])
+def test_a_batch_whose_answers_are_not_read_yet_counts_neither_as_answered_nor_as_failed(status: str) -> None:
+    unread = Past(unread=True, lasted=9_000, values={"status": status, "completed": None})
+    found, without = usage(Past(), unread).total, usage(Past()).total
+    costs = {"cost_usd", "unpriced_batches", "usd_per_1000_answers"}
+    assert found.model_dump(exclude=costs) == without.model_dump(exclude=costs)
+    # One that failed cost nothing, as far as anybody knows.
+    assert found.unpriced_batches == (0 if status == "failed" else 1)
+
+
 def test_a_batch_that_was_refused_and_posted_again_counts_once() -> None:
     refused = {"status": "failed", "input_tokens": None, "cost_usd": None, "answered_requests": None}
     total = usage(Past(values=refused), Past()).total

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from configs.clock import SystemClock
-from rigs.past_batches import Past, as_read, remember
+from rigs.past_batches import BOOKED, MIDNIGHT, Past, as_read, remember
+from tasks.ledger.run_ledger import RunLedger
 from tasks.ledger.store import Ledger
+from tasks.ledger.transitions import ChunkState, RunState
 from tasks.usage.prometheus import as_prometheus, exposition
 
 HOSTILE = 'a "model"\\with\nall}'
@@ -64,6 +68,68 @@ def test_times_are_histograms_of_requests() -> None:
         assert list(buckets.values()) == sorted(buckets.values())
         assert [each.value for each in family.samples if each.name == f"{name}_sum"] == [total]
         assert [each.value for each in family.samples if each.name == f"{name}_count"] == [40]
+
+
+FAILED = {"ended_at": MIDNIGHT, "status": "failed"}
+COMPLETED = {"ended_at": MIDNIGHT, "status": "completed"}  # its provider counts no answers
+NOTHING = dict.fromkeys(BOOKED, 0)
+ANSWERS = {**NOTHING, "answered_requests": 8, "input_tokens": 50, "output_tokens": 9, "cost_usd": 0.25}
+
+
+def way_of_a_chunk(run: RunLedger) -> Iterator[tuple[int, ...]]:
+    """A chunk whose first batch has failed, step by step; after each, how many batches, refused ones, requests and failures
+    are counted, and how many batches have no known cost."""
+    (chunk,) = run.chunks()
+    first = run.batch(chunk)
+    yield 0, 0, 0, 0, 0
+    again = replace(first, posting=2, submission_key="again", batch_id=None, ended_at=None, status=None)
+    chunk = run.move(chunk, ChunkState.UPLOADED, "the queue was full", batch=again, posting=2)
+    yield 0, 1, 0, 0, 0
+    chunk = run.move(chunk, ChunkState.SUBMITTED, "created", batch_values={"batch_id": "b-2"})
+    yield 0, 1, 0, 0, 0
+    chunk = run.move(chunk, ChunkState.ENDED, "completed", batch_values=COMPLETED)
+    yield 0, 1, 0, 0, 1
+    run.update_run(state=RunState.CANCELLED)
+    yield 0, 1, 0, 0, 1
+    run.reopen((), "it goes on", state=RunState.RUNNING)
+    chunk = run.move(chunk, ChunkState.COLLECTED, "fetched")
+    yield 0, 1, 0, 0, 1
+    next_attempt = {"attempt": 2, "posting": 1}
+    chunk = run.move(chunk, ChunkState.PREPARED, "2 rows", batch_values=ANSWERS, **next_attempt)
+    yield 1, 1, 10, 2, 0
+    rest = replace(again, attempt=2, posting=1, requests=2, submission_key="the rest")
+    chunk = run.move(chunk, ChunkState.INTENDED, "posting", batch=rest)
+    chunk = run.move(chunk, ChunkState.SUBMITTED, "created", batch_values={"batch_id": "b-3"})
+    chunk = run.move(chunk, ChunkState.ENDED, "invalid", batch_values=FAILED)
+    yield 1, 1, 10, 2, 0
+    chunk = run.move(chunk, ChunkState.COLLECTED, "no files")
+    yield 1, 1, 10, 2, 0
+    chunk = run.move(chunk, ChunkState.MERGED, "2 failed", batch_values=NOTHING)
+    run.update_run(state=RunState.FINISHED)
+    yield 2, 1, 12, 4, 0
+    run.reopen([chunk], "asked again", retry=True, state=RunState.RUNNING)
+    yield 2, 1, 12, 4, 0
+
+
+def test_no_counter_falls_while_a_chunk_goes_its_way(tmp_path: Path) -> None:
+    """Prometheus takes a counter that falls for one that began anew, and adds all of it once more."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    remember(url, [Past(unread=True, values={**FAILED, "completed": None})])
+    ledger = Ledger(url, SystemClock())
+    (record,) = ledger.recent_runs()
+    before: dict[str, float] = {}
+    for step, counted in enumerate(way_of_a_chunk(ledger.claim(record.id, "me", 60, lambda _: False))):
+        found = {family.name: family for family in text_string_to_metric_families(as_prometheus(ledger))}
+        names = ("batches", "refused_batches", "requests", "failures", "unpriced_batches")
+        assert tuple(found[f"nightmail_{name}"].samples[0].value for name in names) == counted, step
+        after = {
+            f"{sample.name} {sorted(sample.labels.items())}": sample.value
+            for family in found.values()
+            if family.type != "gauge"
+            for sample in family.samples
+        }
+        assert {name: after.get(name) for name in before if after.get(name, -1) < before[name]} == {}, step
+        before = after
 
 
 def test_labels_are_escaped() -> None:
