@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import ConcurrencyOptions, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.home import Home
@@ -82,11 +83,23 @@ def _wanted(deployed: DeployedJob, pattern: Wanted) -> Wanted:
         "schedules": [],
     }
     if schedule is not None:
-        zone = schedule.timezone or job.timezone
+        times = _times(schedule.cron, schedule.timezone or job.timezone, deployed.file)
         entry["schedules"] = [
-            {"slug": _SLUG, "cron": schedule.cron, "timezone": zone, "active": schedule.active}
+            {"slug": _SLUG, "cron": times.cron, "timezone": times.timezone, "active": schedule.active}
         ]
     return Wanted(entry, pattern.flow, _form(pattern.form, deployed.file), own_schedules=(_SLUG,))
+
+
+def _times(cron: str, zone: str, file: str) -> CronSchedule:
+    """The times as Prefect has them. ConfigError where it refuses what the check of the job file let pass: said of all jobs
+    before the first is deployed."""
+    try:
+        return CronSchedule(cron=cron, timezone=zone)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(
+            f"{file}: schedule.{problem['loc'][0]}: Prefect refuses {problem['input']!r}; write another"
+        ) from error
 
 
 def _form(form: Mapping[str, Any], file: str) -> dict[str, Any]:

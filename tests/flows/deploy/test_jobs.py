@@ -12,12 +12,21 @@ import pytest
 import yaml
 
 from configs.errors import ConfigError
+from configs.load import load_job
+from configs.schedule import Schedule
 from rigs.checkout import ROOT
 from rigs.command_line import nightmail
 from rigs.prefect_server import PrefectServer
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+
+TREE = {
+    "source": {"path": "../rows.csv"},
+    "prompt": {"model": "m", "user": "Say {{ text }}"},
+    "output": {"path": "../out/{job}"},
+}
 
 
 class Jobs:
@@ -35,15 +44,8 @@ class Jobs:
         (folder / "rows.csv").write_text("text\nhello\n")
 
     def write(self, name: str, **more: Any) -> Path:
-        tree = {
-            "name": name,
-            "source": {"path": "../rows.csv"},
-            "prompt": {"model": "m", "user": "Say {{ text }}"},
-            "output": {"path": "../out/{job}"},
-            **more,
-        }
         file = self.folder / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(tree))
+        file.write_text(yaml.safe_dump({**TREE, "name": name, **more}))
         return file
 
     def deploy(self, *, dry_run: bool = False) -> list[str]:
@@ -220,3 +222,26 @@ def test_jobs_that_cannot_be_deployed_are_one_line_and_change_nothing(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert {each.name for each in prefect_client.read_deployments()} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cron": "0 22 LW * *"}, "schedule.cron: Prefect refuses '0 22 LW * *'; write another"),
+        ({"timezone": "Nowhere"}, "schedule.timezone: Prefect refuses 'Nowhere'; write another"),
+    ],
+)
+def test_a_schedule_that_prefect_refuses_is_named_with_its_file(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    from flows.deploy.differences import Wanted
+    from flows.deploy.jobs import DeployedJob, wanted_of_jobs
+
+    file = tmp_path / "letters.yaml"
+    file.write_text(yaml.safe_dump({**TREE, "name": "letters"}))
+    # As if the check of the job file had let it pass.
+    let_pass = Schedule(cron="30 22 * * *").model_copy(update=changes)
+    job = load_job(file).model_copy(update={"schedule": let_pass})
+    with pytest.raises(ConfigError) as caught:
+        wanted_of_jobs([DeployedJob(str(file), job)], [Wanted({"name": "ad-hoc", "tags": []}, "enrich", {})])
+    assert str(caught.value) == f"{file}: {said}"
