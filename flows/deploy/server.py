@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
@@ -154,7 +155,9 @@ def _deployments(target: DeployTarget, entries: list[dict[str, Any]], retired: l
         target.ids[each.name] = (
             _PLACEHOLDER_ID if does_not_exist else str(target.client.read_deployment_by_name(each.name).id)
         )
-    yield from _unwanted_deployments(target, set(found), retired)
+    # A file without entries says nothing of the jobs, which are deployed like one of them: theirs are left alone.
+    of_earlier_jobs = job_deployments(target.client) if entries else ()
+    yield from _unwanted_deployments(target, set(found), of_earlier_jobs, retired)
 
 
 def _changed(target: DeployTarget, name: str, changed: list[str] | None) -> str:
@@ -164,10 +167,13 @@ def _changed(target: DeployTarget, name: str, changed: list[str] | None) -> str:
 
 
 def _unwanted_deployments(
-    target: DeployTarget, names: Collection[str], retired: Sequence[str]
+    target: DeployTarget,
+    names: Collection[str],
+    of_jobs: Iterable[DeploymentResponse],
+    retired: Sequence[str],
 ) -> Iterator[str]:
     """Delete the deployments of jobs whose file is gone, and those that an earlier version made: they would go on to start runs."""
-    gone = {f"enrich/{each.name}": each for each in job_deployments(target.client)}
+    gone = {f"enrich/{each.name}": each for each in of_jobs}
     for name in retired:
         with contextlib.suppress(ObjectNotFound):
             gone.setdefault(name, target.client.read_deployment_by_name(name))
