@@ -20,6 +20,7 @@ from configs.foreign_text import secret_in_url
 from configs.job import Job, SourceFiles
 from configs.places import absolute, folder_of, is_url
 from configs.providers.registry import PROVIDERS, AnyProvider, provider_class
+from configs.request import job_files
 from configs.trials import is_trial, key_without_mark
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -255,7 +256,9 @@ def _read_text(name: str) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        similar_names = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], 1)
+        similar_names = difflib.get_close_matches(
+            file.name, [Path(each).name for each in job_files(file.parent)], 1
+        )
         hint = (
             f"did you mean {file.parent / similar_names[0]}?"
             if similar_names

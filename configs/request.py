@@ -22,10 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 DateOrder = Literal["oldest first", "newest first"]
 
 
+def is_job_name(name: str) -> bool:
+    """Whether a file of this name is a job file. Hidden ones are not: editors leave copies and locks beside a file."""
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".")
+
+
 def job_files(folder: str | Path) -> list[str]:
     """The job files in a folder of this machine: paths from the root of the checkout where they lie in it, else absolute ones."""
     # Run from elsewhere, or by another worker's checkout, what is in the checkout has to be found there.
-    files = (Path(folder).absolute() / name.name for name in Path(folder).glob("*.y*ml"))
+    found = Path(folder).absolute().glob("*")
+    files = (file for file in found if is_job_name(file.name) and file.is_file())
     return sorted((f.relative_to(ROOT) if f.is_relative_to(ROOT) else f).as_posix() for f in files)
 
 

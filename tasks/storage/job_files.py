@@ -12,9 +12,7 @@ from configs.home import JOBS_VARIABLE
 from configs.job import Job
 from configs.load import load_job
 from configs.places import is_url
-from configs.request import job_files
-
-_ENDINGS = (".yaml", ".yml")
+from configs.request import is_job_name, job_files
 
 
 def load_job_file(path: str, overrides: Iterable[str] = ()) -> Job:
@@ -36,10 +34,11 @@ def list_job_files(url: str, setting: str = JOBS_VARIABLE) -> list[str]:
         return job_files(url)
     fs, folder = _opened(url)
     try:
-        names = [str(name).rstrip("/").rpartition("/")[2] for name in fs.ls(folder, detail=False)]
+        files = [str(each["name"]) for each in fs.ls(folder, detail=True) if each["type"] == "file"]
     except Exception as error:  # each backend has errors of its own
         raise _failure(url, error, f"is not there; correct {setting}") from error
-    return sorted(f"{url.rstrip('/')}/{name}" for name in names if name.endswith(_ENDINGS))
+    names = (file.rpartition("/")[2] for file in files)
+    return sorted(f"{url.rstrip('/')}/{name}" for name in names if is_job_name(name))
 
 
 def read_job_text(path: str) -> str:

@@ -11,6 +11,7 @@ from prefect.utilities.callables import parameter_schema
 
 from configs.load import load_job
 from configs.request import ROOT, RunRequest, job_choices, job_path, override, provider_names
+from configs.request import ROOT, RunRequest, job_choices, job_files, job_path, provider_names
 from flows.enrich import enrich
 
 QUICKSTART = "configs/jobs/quickstart.yaml"
@@ -39,6 +40,27 @@ def test_the_choices_are_looked_up_when_the_form_is_made(
     monkeypatch.setenv("NIGHTMAIL_JOBS_URL", str(tmp_path / "other"))
     monkeypatch.setattr("configs.request.ROOT", ROOT)
     assert parameter_schema(enrich).properties["job"]["enum"] == [str(tmp_path / "other/x.yml")]
+
+
+def test_what_editors_leave_behind_is_no_job(tmp_path: Path) -> None:
+    for name in (
+        "a.yaml",
+        "b.yml",
+        ".hidden.yaml",
+        ".b.yml.swp",
+        "a.yaml~",
+        "#a.yaml#",
+        "c.yoml",
+        "d.YAML",
+        ".yaml",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / ".#a.yaml").symlink_to("somebody@machine.4711:1700000000")  # Emacs' lock
+    (tmp_path / "gone.yaml").symlink_to("nowhere.yaml")
+    (tmp_path / "mounted.yaml").symlink_to(tmp_path / ".hidden.yaml")  # as Kubernetes mounts a ConfigMap
+    expected = ["a.yaml", "b.yml", "mounted.yaml"]
+    assert job_files(tmp_path) == [str(tmp_path / name) for name in expected]
 
 
 def test_jobs_in_an_object_store_are_asked_for_as_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,15 @@ def test_a_job_is_whole_with_what_lies_beside_it(s3: S3Prefix, tree: dict[str, A
     url = put(s3, "jobs/letters.yaml", yaml.safe_dump(tree))
     put(s3, "jobs/ask/system.txt", "Be kind…")
     put(s3, "jobs/deeper/other.yaml", "name: other")
-    put(s3, "jobs/notes.md", "no job")
+    for name in (
+        "notes.md",
+        "old.yaml~",
+        ".hidden.yaml",
+        ".#letters.yaml",
+        "odd.yoml",
+        "folder.yaml/file.txt",
+    ):
+        put(s3, f"jobs/{name}", "no job")
     assert list_job_files(f"{s3.url}/jobs") == list_job_files(f"{s3.url}/jobs/") == [url]
     job = load_job_file(url, ["source.limit=3"])
     assert (job.source.path, job.source.limit) == (f"{s3.url}/data/rows.csv", 3)
