@@ -44,7 +44,7 @@ TESTED_ELSEWHERE = {
     "tests/flows/cli/test_doctor.py": "tasks/diagnostics/ facts machine",
     "tests/flows/cli/test_jobs.py": "tasks/runs/ jobs",
     "tests/flows/cli/test_show.py": "tasks/runs/ queries",
-    "tests/flows/deploy/test_server.py": "flows/deploy/ differences",
+    "tests/flows/deploy/test_server.py": "flows/deploy/ differences files",
     "tests/tasks/test_merge.py": "tasks/runs/ vectors",
     "tests/tasks/test_prepare.py": "tasks/stages/ plan tasks/stages/report/ plan",
     "tests/tasks/test_approve.py": "tasks/runs/ approval",

@@ -34,10 +34,11 @@ _COLUMNS = ("job", "schedule", "next_start", "source", "model", "deployed")
 @app.command
 def jobs(*, as_json: AsJson = False) -> int:
     """List the jobs, check them as `plan` does but for their rows, and compare them with what is deployed. 2 if one is wrong."""
+    from flows.deploy.files import FOLDER, fixed_names
     from tasks.orchestration.blocks import load_home
     from tasks.runs.jobs import checked_jobs
 
-    checked = checked_jobs(load_home(os.environ), SystemClock())
+    checked = checked_jobs(load_home(os.environ), SystemClock(), fixed_names(FOLDER))
     problems = [each.problem for each in checked if each.problem]
     deployed: dict[str, str] | None = None
     note = "no Prefect server"
@@ -100,8 +101,9 @@ def _row(checked: CheckedJob, deployed: dict[str, str] | None) -> dict[str, Any]
 
 def _deployed(checked: Sequence[CheckedJob]) -> dict[str, str]:
     """`yes`, `no` or what differs, by the names of the jobs and of those whose file is gone."""
+    from flows.deploy.files import FOLDER
     from flows.deploy.jobs import DeployedJob
-    from flows.deploy.server import FOLDER, compare_jobs
+    from flows.deploy.server import compare_jobs
 
     found = compare_jobs(FOLDER, [DeployedJob(each.file, each.job) for each in checked if each.job])
     return {

@@ -42,7 +42,7 @@ def deploy(
             "PREFECT_API_URL: not set; start a server with `prefect server start`, then"
             " export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    from flows.deploy.server import FOLDER
+    from flows.deploy.files import FOLDER
     from flows.deploy.server import deploy as deploy_to_server
 
     for line in deploy_to_server((folder or FOLDER).absolute(), os.environ, dry_run=dry_run):

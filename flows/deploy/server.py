@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import yaml
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -22,6 +21,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from configs.errors import ConfigError
 from flows.deploy.differences import differences, wanted_by
+from flows.deploy.files import ROOT, read_mapping
 from flows.deploy.jobs import (
     DeployedJob,
     job_deployments,
@@ -32,8 +32,6 @@ from flows.deploy.jobs import (
 )
 from tasks.orchestration.blocks import load_home
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "deployments"
 _BLOCKS = {"webhook/nightmail-alerts": "NIGHTMAIL_WEBHOOK_URL"}  # and the variable with its URL
 _ID_FIELDS = {
     "deployment": "deployment_id",
@@ -64,9 +62,9 @@ def deploy(folder: Path, environ: Mapping[str, str], *, dry_run: bool) -> Iterat
 
     `folder` holds prefect.yaml and automations.yaml. Raises ConfigError when a file is wrong or the server refuses.
     """
-    deployments = _read(folder / "prefect.yaml")
+    deployments = read_mapping(folder / "prefect.yaml")
     entries = deployments.get("deployments") or []
-    rules = _read(folder / "automations.yaml")
+    rules = read_mapping(folder / "automations.yaml")
     with _connected() as client:
         target = DeployTarget(client, folder, environ, dry_run)
         for pool in sorted({entry["work_pool"]["name"] for entry in entries}):
@@ -86,7 +84,7 @@ def compare_jobs(folder: Path, jobs: Sequence[DeployedJob]) -> dict[str, list[st
 
     Raises as `deploy` does.
     """
-    entries = _read(folder / "prefect.yaml").get("deployments") or []
+    entries = read_mapping(folder / "prefect.yaml").get("deployments") or []
     with _connected() as client, contextlib.chdir(ROOT):
         wanted = wanted_of_jobs(jobs, [wanted_by(entry) for entry in entries])
         found = {each.entry["name"]: differences(client, each) for each in wanted}
@@ -106,18 +104,6 @@ def _connected() -> Iterator[SyncPrefectClient]:
         ) from error
     except httpx.HTTPError as error:
         raise ConfigError(f"the Prefect server went away ({type(error).__name__}); run it again") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise ConfigError(f"{file}: does not exist; run `nightmail deploy` in a checkout, or give --folder")
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}; correct the YAML") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: not a mapping; see deployments/ in the checkout for one that is")
-    return tree
 
 
 def _work_pool(target: DeployTarget, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,18 +29,22 @@ class CheckedJob:
     problem: str | None = None
 
 
-def checked_jobs(home: Home, clock: Clock) -> list[CheckedJob]:
-    """All job files, by name. ConfigError or StorageError where they cannot be listed."""
+def checked_jobs(home: Home, clock: Clock, fixed_names: Iterable[str]) -> list[CheckedJob]:
+    """All job files, by name; `fixed_names` are those of the deployments of prefect.yaml, which no job can have.
+
+    ConfigError or StorageError where they cannot be listed.
+    """
     checked: list[CheckedJob] = []
+    taken = dict.fromkeys(fixed_names, "a deployment of prefect.yaml")
     for file in list_job_files(home.jobs_url):
         one = _checked(file, home, clock)
-        namesake = next(
-            (each for each in checked if one.job and each.job and each.job.name == one.job.name), None
-        )
-        if namesake and one.job:
+        if one.job and one.job.name in taken:
+            name = one.job.name
             one = CheckedJob(
-                file, problem=f"{file}: name: {one.job.name!r} is that of {namesake.file}; give it another"
+                file, problem=f"{file}: name: {name!r} is that of {taken[name]}; give it another"
             )
+        elif one.job:
+            taken[one.job.name] = file
         checked.append(one)
     return checked
 
@@ -49,13 +54,19 @@ def _checked(file: str, home: Home, clock: Clock) -> CheckedJob:
     try:
         job = load_job_file(request.job_path)
     except NightmailError as error:
-        return CheckedJob(file, problem=str(error))
+        return CheckedJob(file, problem=_problem(request, error))
     start = next_start(job.schedule, job.timezone, clock.now()) if job.schedule else None
     try:
         _check(request, home, clock)
     except (NightmailError, OSError) as error:
-        return CheckedJob(file, job, start, str(error))
+        return CheckedJob(file, job, start, _problem(request, error))
     return CheckedJob(file, job, start)
+
+
+def _problem(request: RunRequest, error: Exception) -> str:
+    """What is wrong, after the job's file: many errors name a path or a column alone, and any job may have that."""
+    text = str(error)
+    return text if text.startswith((f"{request.job}:", f"{request.job_path}:")) else f"{request.job}: {text}"
 
 
 def _check(request: RunRequest, home: Home, clock: Clock) -> None:

@@ -48,18 +48,43 @@ def test_what_is_wrong_is_said_of_each_file(
     put("column.yaml", name="column", prompt={"model": "m", "user": "Say {{ nothing }}"})
     put("cron.yaml", name="cron", schedule={"cron": "often"})
     put("source.yaml", name="source", source={"path": "gone.csv"})
+    put("output.yaml", name="output", output={"path": "foo://x/y"})
+    put("fixed.yaml", name="ad-hoc")
+    put("other.yaml", name="sweep")
     assert nightmail("jobs", "--json") == 2
-    rows = {row["file"].rpartition("/")[2]: row["problem"] for row in json.loads(capsys.readouterr().out)}
+    shown = capsys.readouterr()
+    rows = {row["file"].rpartition("/")[2]: row["problem"] for row in json.loads(shown.out)}
     assert rows.pop("good.yaml") is None
     said = {
         "namesake.yaml": "name: 'letters' is that of",
         "column.yaml": "nothing",
         "cron.yaml": "schedule.cron: is no cron expression",
         "source.yaml": "gone.csv",
+        "output.yaml": "output.path: foo://x/y: ",
+        "fixed.yaml": "name: 'ad-hoc' is that of a deployment of prefect.yaml; give it another",
+        "other.yaml": "name: 'sweep' is that of a deployment of prefect.yaml; give it another",
     }
     assert rows.keys() == said.keys()
+    folder = workspace.folder / "jobs"
     for file, words in said.items():
         assert words in rows[file]
+        assert rows[file].startswith(f"{folder / file}: ")
+        assert rows[file].count(str(folder / file)) == 1
+        assert f"nightmail: {rows[file]}\n" in shown.err
+
+
+def test_a_problem_names_a_file_of_the_checkout_once(
+    workspace: Workspace, put: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("cron.yaml", schedule={"cron": "often"})
+    put("output.yaml", output={"path": "foo://x/y"})
+    (workspace.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(workspace.folder / "elsewhere")
+    monkeypatch.setattr("configs.request.ROOT", workspace.folder)
+    assert nightmail("jobs") == 2
+    cron, output = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nightmail: ")]
+    assert cron.startswith(f"nightmail: {workspace.folder}/jobs/cron.yaml: schedule.cron: ")
+    assert output.startswith("nightmail: jobs/output.yaml: output.path: ")
 
 
 def test_a_folder_that_is_not_there_is_named(

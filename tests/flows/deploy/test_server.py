@@ -24,7 +24,8 @@ HOOK = "http://127.0.0.1:9/hooks/very-secret"
 @pytest.fixture
 def set_up(prefect_server: PrefectServer, prefect_client: SyncPrefectClient) -> Callable[..., list[str]]:
     """Deploy to the server; the lines that were said."""
-    from flows.deploy.server import FOLDER, deploy
+    from flows.deploy.files import FOLDER
+    from flows.deploy.server import deploy
 
     def run(*, dry_run: bool = False, folder: Path = FOLDER, **environ: str) -> list[str]:
         return list(deploy(folder, {**prefect_server.environ, **environ}, dry_run=dry_run))
