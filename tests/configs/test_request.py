@@ -10,8 +10,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from configs.load import load_job
-from configs.request import ROOT, RunRequest, job_choices, job_path, override, provider_names
-from configs.request import ROOT, RunRequest, job_choices, job_files, job_path, provider_names
+from configs.request import ROOT, RunRequest, job_choices, job_files, job_path, override, provider_names
 from flows.enrich import enrich
 
 QUICKSTART = "configs/jobs/quickstart.yaml"
