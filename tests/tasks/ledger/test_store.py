@@ -264,7 +264,7 @@ def test_a_user_of_the_database_who_may_not_write_is_told_what_to_grant(
         folder="x",
     )
     for role, rights in {
-        "reader": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+        "selecting": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO selecting",
         "idle": "GRANT ALL ON ALL TABLES IN SCHEMA public TO idle; ALTER ROLE idle SET default_transaction_read_only = on",
     }.items():
         with sa.create_engine(url).begin() as connection:
