@@ -58,8 +58,10 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
         [*user, programs / "initdb", "-D", data, *layout], check=True, capture_output=True, cwd="/"
     )
     address = ["-h", "127.0.0.1", "-p", str(port), "-k", ""]
+    # Each ledger of a test keeps some connections until the process ends.
+    many = ["-c", "max_connections=1000"]
     return subprocess.Popen(
-        [*user, programs / "postgres", "-D", data, *address, "-c", "fsync=off"],
+        [*user, programs / "postgres", "-D", data, *address, *many, "-c", "fsync=off"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",

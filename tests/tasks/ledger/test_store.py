@@ -267,7 +267,7 @@ def test_a_user_of_the_database_who_may_not_write_is_told_what_to_grant(
         "selecting": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO selecting",
         "idle": "GRANT ALL ON ALL TABLES IN SCHEMA public TO idle; ALTER ROLE idle SET default_transaction_read_only = on",
     }.items():
-        with sa.create_engine(url).begin() as connection:
+        with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
             connection.execute(sa.text(f"CREATE ROLE {role} LOGIN; {rights}"))
         readers = Ledger(url.replace("nightmail@", f"{role}:pass-word@"), clock)
         assert readers.get_run("r1") is not None
