@@ -83,8 +83,7 @@ class S3Server:
         (self.folder / "itest").mkdir(exist_ok=True)
         keys = f"{self.KEY},{self.SECRET}"
         where = ["--addr", f"127.0.0.1:{port}", "--config", os.devnull]
-        # It remembers a folder's names for five minutes, and would not see files that a test writes into it.
-        return ["serve", "s3", "--auth-key", keys, "--dir-cache-time", "0s", *where, str(self.folder)]
+        return ["serve", "s3", "--auth-key", keys, *where, str(self.folder)]
 
     def _answers(self) -> bool:
         """Wait until it keeps and lists an object: SeaweedFS answers before its bucket is there; False when it gave up."""
@@ -92,7 +91,8 @@ class S3Server:
         with contextlib.closing(self._client()) as client:
             while time.monotonic() < deadline and self.process.poll() is None:
                 try:
-                    if self.name == "rclone":  # a folder is a bucket
+                    if self.name == "rclone":
+                        # A folder is a bucket, and one that was listed is not looked at again.
                         return bool(client.list_buckets()["Buckets"])
                     client.put_object(Bucket="itest", Key="ready", Body=b"")
                     if client.list_objects_v2(Bucket="itest", Prefix="ready")["KeyCount"]:
