@@ -363,7 +363,7 @@ def _refuse_package_folder(output: str, job_file: str) -> None:
     A wheel of this project brings its sample jobs there. Reading their data is harmless, writing is not.
     """
     local = output.removeprefix("file://")
-    if "://" in local:
+    if is_url(local):
         return
     resolved = Path(os.path.realpath(local))
     # `pip install --target` names the folder itself. A checkout has no dist-info beside its packages.

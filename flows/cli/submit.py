@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from configs.errors import ConfigError
+from configs.places import absolute
 from configs.request import RunRequest, override
 from flows.cli.app import AsJson, app
 from flows.cli.run import run
@@ -72,7 +73,7 @@ def submit(
 ) -> int:
     """Post a file of ready requests and bring the answers; the same file again is the same run, resumed where it stopped."""
     _check_file(file)
-    texts = {"provider.completion_window": window, "output.path": _absolute(out)}
+    texts = {"provider.completion_window": window, "output.path": out and absolute(out, str(Path.cwd()))}
     given = [override(key, text) for key, text in texts.items() if text]
     if result_lines:
         given.append("output.result_lines=true")
@@ -114,8 +115,3 @@ def _key(file: str) -> str:
     from tasks.stages.read import source_fingerprint
 
     return source_fingerprint(Source.model_validate(requests_job(file)["source"]))
-
-
-def _absolute(path: str) -> str:
-    """Relative to the working folder, and not to the file's."""
-    return path if not path or "://" in path else str(Path.cwd() / path)

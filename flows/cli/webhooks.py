@@ -59,9 +59,5 @@ def receiver_for(home: Home) -> Receiver | None:
     if not readers:
         return None
     return Receiver(
-        readers, home, SystemClock(), lambda: flow_runs(on_server=server_url() is not None), _note
+        readers, home, SystemClock(), lambda: flow_runs(on_server=server_url() is not None), terminal.say
     )
-
-
-def _note(line: str) -> None:
-    terminal.say(line)

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from configs.errors import ConfigError
+from configs.request import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deployments"
 
 

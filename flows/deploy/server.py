@@ -20,8 +20,9 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from configs.errors import ConfigError
+from configs.request import ROOT
 from flows.deploy.differences import differences, wanted_by
-from flows.deploy.files import ROOT, read_mapping
+from flows.deploy.files import read_mapping
 from flows.deploy.jobs import (
     DeployedJob,
     job_deployments,

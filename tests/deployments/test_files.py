@@ -74,7 +74,7 @@ def test_the_database_is_healthy_once_it_answers_over_tcp(services: dict[str, An
     assert "--host" in services["postgres"]["healthcheck"]["test"]
 
 
-def test_every_variable_of_ours_is_read_by_the_code(services: dict[str, Any]) -> None:
+def test_every_variable_of_ours_is_read_by_the_code() -> None:
     code = "".join(
         file.read_text() for room in ("flows", "tasks", "configs") for file in (ROOT / room).rglob("*.py")
     )

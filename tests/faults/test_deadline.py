@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from rigs.batch_service import BatchService
-from rigs.killable_job import HurriedJob, KillableJob
+from rigs.killable_job import HurriedJob, KillableJob, kill_and_go_on, points_of
 from rigs.real_time import real_time_provider, stop_services
 
 pytestmark = pytest.mark.slow
@@ -39,28 +38,17 @@ def new_hurried(
             stop_services(case.folder / "home")
 
 
-def points_of(case: HurriedJob) -> list[tuple[int, str]]:
-    """The side effects of an undisturbed run from its first poll on, numbered: what comes before is as of any run."""
-    assert case.run("count")["exit"] == 0, case.log
-    seen: list[str] = json.loads(case.log)
-    case.check()
-    first = next(number for number, what in enumerate(seen) if what.startswith("before GET /v1/batches/"))
-    return list(enumerate(seen))[first:]
+def own_points_of(case: HurriedJob) -> list[tuple[int, str]]:
+    """The side effects of an undisturbed run from its first poll on: what comes before is as of any run."""
+    points = points_of(case)
+    return points[next(at for at, what in points if what.startswith("before GET /v1/batches/")) :]
 
 
-def kill_and_go_on(case: HurriedJob, point: int, what: str, *, lose_ledger: bool = False) -> list[str]:
-    """Kill a run there, and let the same command finish it; at what kind of side effect, if it came so far."""
-    killed = case.run("kill", point)["exit"] is None
-    if lose_ledger:
-        for path in (case.folder / "home").glob("ledger.db*"):
-            path.unlink()
-    assert case.run()["exit"] == 0, f"point {point}, {what}: {case.log}"
-    try:
-        case.check()
-    except AssertionError as error:
-        raise AssertionError(f"killed at point {point}, {what}: {error}") from error
+def kill_and_end(case: HurriedJob, point: int, what: str, *, lose_ledger: bool = False) -> list[str]:
+    """As `kill_and_go_on`; the services of the case do not live until all cases are over."""
+    killed = kill_and_go_on(case, point, what, lose_ledger=lose_ledger)
     stop_services(case.folder / "home")
-    return [case.kind] if killed else []
+    return killed
 
 
 @pytest.mark.parametrize(
@@ -69,8 +57,8 @@ def kill_and_go_on(case: HurriedJob, point: int, what: str, *, lose_ledger: bool
 def test_a_run_killed_after_its_deadline_goes_on_and_asks_each_row_once(
     new_hurried: Callable[[], HurriedJob], record_property: Callable[[str, object], None], stripe: int
 ) -> None:
-    mine = points_of(new_hurried())[stripe::STRIPES]
-    killed = [kind for point, what in mine for kind in kill_and_go_on(new_hurried(), point, what)]
+    mine = own_points_of(new_hurried())[stripe::STRIPES]
+    killed = [kind for point, what in mine for kind in kill_and_end(new_hurried(), point, what)]
     record_property("killed", killed)
     assert len(killed) > 0.7 * len(mine)  # how often a batch is looked at before the deadline goes by time
 
@@ -78,9 +66,9 @@ def test_a_run_killed_after_its_deadline_goes_on_and_asks_each_row_once(
 def test_a_run_killed_after_its_deadline_that_lost_its_ledger_asks_each_row_once(
     new_hurried: Callable[[], HurriedJob], record_property: Callable[[str, object], None]
 ) -> None:
-    some = points_of(new_hurried())[::12]
+    some = own_points_of(new_hurried())[::12]
     killed = [
-        kind for point, what in some for kind in kill_and_go_on(new_hurried(), point, what, lose_ledger=True)
+        kind for point, what in some for kind in kill_and_end(new_hurried(), point, what, lose_ledger=True)
     ]
     record_property("killed", killed)
     assert len(killed) > 5

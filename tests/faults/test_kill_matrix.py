@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,32 +10,20 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rigs.killable_job import KillableJob, PipelinedJob, ReadyRequestsJob, ReusingJob
+from rigs.killable_job import (
+    KillableJob,
+    PipelinedJob,
+    ReadyRequestsJob,
+    ReusingJob,
+    kill_and_go_on,
+    points_of,
+)
 
 pytestmark = pytest.mark.slow
 # A request on its way or a rename under way cannot be called back; a transaction half done holds the lock.
 _ALREADY_DONE = ("before POST", "inside the body of POST", "before commit", "os.r", "shutil")
 STRIPES = 8  # so that several processes share the points; .ci/run takes every other one, -m soak the rest
 PREPARING_STRIPES = 40  # all of them take half an hour
-
-
-def points_of(case: KillableJob, **order: Any) -> list[tuple[int, str]]:
-    """The side effects of an undisturbed run, numbered."""
-    assert case.run("count", **order)["exit"] == 0, case.log
-    seen: list[str] = json.loads(case.log)
-    case.check()
-    return list(enumerate(seen))
-
-
-def kill_and_go_on(case: KillableJob, point: int, what: str, **order: Any) -> list[str]:
-    """Kill a run there, and let the same command finish it; at what kind of side effect, if it came so far."""
-    killed = case.run("kill", point, **order)["exit"] is None
-    assert case.run(**order)["exit"] == 0, f"point {point}, {what}: {case.log}"
-    try:
-        case.check()
-    except AssertionError as error:
-        raise AssertionError(f"killed at point {point}, {what}: {error}") from error
-    return [case.kind] if killed else []
 
 
 @pytest.mark.parametrize(
@@ -56,18 +43,10 @@ def test_a_run_killed_at_any_side_effect_goes_on_and_pays_once(
 def test_a_run_that_was_killed_and_lost_its_ledger_goes_on_and_pays_once(
     new_case: Callable[[], KillableJob], record_property: Callable[[str, object], None]
 ) -> None:
-    killed: list[str] = []
-    for point, what in points_of(new_case())[::10]:
-        case = new_case()
-        if case.run("kill", point)["exit"] is None:
-            killed.append(case.kind)
-        for path in (case.folder / "home").glob("ledger.db*"):
-            path.unlink()
-        assert case.run()["exit"] == 0, f"point {point}, {what}: {case.log}"
-        try:
-            case.check()
-        except AssertionError as error:
-            raise AssertionError(f"killed at point {point}, {what}, ledger lost: {error}") from error
+    some = points_of(new_case())[::10]
+    killed = [
+        kind for point, what in some for kind in kill_and_go_on(new_case(), point, what, lose_ledger=True)
+    ]
     record_property("killed", killed)
     assert len(killed) > 10
 

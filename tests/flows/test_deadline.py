@@ -270,9 +270,7 @@ def test_a_run_that_gives_up_makes_no_real_time_calls(
     assert not real_time.bodies
 
 
-def test_plan_says_when_and_at_what_price(
-    letters: Job, workspace: Workspace, real_time: RealTime, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plan_says_when_and_at_what_price(letters: Job, workspace: Workspace) -> None:
     workspace.change("prompt.params", {"max_completion_tokens": 50})
     workspace.change("timezone", "Asia/Tokyo")
     letters(max_rows=5, max_usd=2.5)

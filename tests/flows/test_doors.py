@@ -88,7 +88,3 @@ def test_the_form_of_a_backfill_asks_for_its_dates_first_and_has_no_tabs() -> No
     order = sorted(form, key=lambda name: form[name]["position"])
     assert order[:6] == ["job", "start", "end", "max_parallel", "order", "only_missing"]
     assert not [name for name in form if "anyOf" in form[name]]
-
-
-# What a request, its dates and what it resolves to are called where they are read.
-_REQUESTS = ("request", "resolved", "date_range", "self.date_range")

@@ -155,6 +155,31 @@ class KillableJob:
         return [p.name for p in self.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
 
 
+def points_of(case: KillableJob, **order: Any) -> list[tuple[int, str]]:
+    """The side effects of an undisturbed run, numbered."""
+    assert case.run("count", **order)["exit"] == 0, case.log
+    seen: list[str] = json.loads(case.log)
+    case.check()
+    return list(enumerate(seen))
+
+
+def kill_and_go_on(
+    case: KillableJob, point: int, what: str, *, lose_ledger: bool = False, **order: Any
+) -> list[str]:
+    """Kill a run there, and let the same command finish it; at what kind of side effect, if it came so far."""
+    killed = case.run("kill", point, **order)["exit"] is None
+    if lose_ledger:
+        for path in (case.folder / "home").glob("ledger.db*"):
+            path.unlink()
+    assert case.run(**order)["exit"] == 0, f"point {point}, {what}: {case.log}"
+    try:
+        case.check()
+    except AssertionError as error:
+        lost = ", ledger lost" if lose_ledger else ""
+        raise AssertionError(f"killed at point {point}, {what}{lost}: {error}") from error
+    return [case.kind] if killed else []
+
+
 class PipelinedJob(KillableJob):
     """The same rows in ranges of two, each a chunk, that are prepared while those before them are posted; no row fails, for
     after a kill any chunk may be posted first."""

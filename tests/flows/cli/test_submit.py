@@ -279,7 +279,6 @@ def test_each_provider_takes_its_own_form(
     submitted: Submitted,
     stages: Callable[[str], Stage],
     at_once: Callable[[Stage], Stage],
-    capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
     stage = at_once(stages(name))

@@ -72,9 +72,7 @@ def test_a_file_that_a_batch_has_not_is_not_found(home: Home, job_file: Path, sp
         assert said in answer.text, path
 
 
-def test_a_name_that_others_chose_cannot_leave_the_header(
-    home: Home, job_file: Path, spec: dict[str, Any]
-) -> None:
+def test_a_name_that_others_chose_cannot_leave_the_header(home: Home, spec: dict[str, Any]) -> None:
     Ledger(home.ledger_url, SystemClock())
     fill(home.ledger_url, spec, job='a"; filename=evil.exe\r\nx: y', count=1)
     with RunFolder(join(home.runs_url, "letters/key-0000")).write(requests_name(1, 1)) as file:

@@ -465,9 +465,7 @@ def test_what_real_time_calls_cost_takes_the_place_of_what_was_reserved(
     assert admitted(ask(run, clock, None, own, 2, **new))
 
 
-def test_a_chunk_that_the_caps_do_not_carry_is_left_to_batches(
-    ledger: Ledger, new_run: NewRun, clock: HandClock
-) -> None:
+def test_a_chunk_that_the_caps_do_not_carry_is_left_to_batches(ledger: Ledger, new_run: NewRun) -> None:
     run = new_run()
     stays = run.stay_in_batches(run.chunk(1), "deadline.max_rows is 1")
     assert stays == run.chunk(1)

@@ -98,5 +98,6 @@ def test_a_thread_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPat
         side_by_side(work, range(2), 2, lambda: None)
     assert not ended.is_set()
     left = [thread for thread in threading.enumerate() if thread.name.startswith("transfer-")]
+    assert left
     assert all(thread.daemon for thread in left)
     ended.set()

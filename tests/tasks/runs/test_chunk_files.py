@@ -92,7 +92,7 @@ def test_an_interrupt_closes_no_file_that_is_being_written(
                     closed_while_writing.append(writing.is_set())
 
     def interrupted(_: Future[None]) -> None:
-        writing.wait(10)
+        assert writing.wait(60)
         raise KeyboardInterrupt
 
     wait_for = Future.exception

@@ -169,7 +169,7 @@ def test_days_are_those_of_the_zone_and_the_ones_between_are_empty() -> None:
         (By.ACCOUNT, ["other", "acc"]),
     ],
 )
-def test_groups_come_by_cost_and_add_up(tmp_path: Path, by: By, names: list[str]) -> None:
+def test_groups_come_by_cost_and_add_up(by: By, names: list[str]) -> None:
     dear = {"model": "dear", "provider": "gemini", "account": "other", "cost_usd": 9.0}
     found = usage(Past(values={"model": "cheap"}), Past("notes", values=dear), by=by)
     assert [group.name for group in found.groups] == names

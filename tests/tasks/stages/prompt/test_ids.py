@@ -4,7 +4,6 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -157,7 +156,7 @@ def test_small_datasets_touch_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     ) == [("77", [77, 78])]
 
 
-def test_a_spill_below_the_spool_size_stays_in_memory_and_more_goes_to_disk(tmp_path: Path) -> None:
+def test_a_spill_below_the_spool_size_stays_in_memory_and_more_goes_to_disk() -> None:
     finder = TinyBlocks()
     finder.add([str(number) for number in range(20)])
     assert finder._file._rolled is False

@@ -17,7 +17,6 @@ CLOSED = {
     "required": ["score", "label"],
     "additionalProperties": False,
 }
-LOGO = {"type": "image_url", "image_url": {"url": "https://x.test/logo.png"}}
 PICTURE = (
     {"type": "text", "text": "What is {{ a }}?"},
     {"type": "image_url", "image_url": {"url": "{{ a }}"}},
