@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +63,7 @@ class Points:
         self._avoid = avoid
         self._strike = strike
         self.posted = threading.Event()
+        self.writing = threading.RLock()  # held in a transaction of the ledger
 
     def reach(self, what: str) -> None:
         self.seen.append(what)
@@ -104,7 +105,7 @@ def _hook_ledger(points: Points) -> None:
     @contextmanager
     def write(self: Transactions) -> Iterator[Any]:
         points.reach("before transaction")
-        with real(self) as connection:
+        with points.writing, real(self) as connection:
             yield connection
             points.reach("before commit")
         points.reach("after commit")
@@ -192,7 +193,9 @@ def obey(order: dict[str, Any]) -> int:
             Path(order["log"]).with_suffix(".struck").write_text(
                 what
             )  # beside the folder: no point of its own
-            os.kill(os.getpid(), how)
+            # Frozen while another thread is inside a transaction, it would keep SQLite's lock, and nobody gets past that.
+            with points.writing if how is signal.SIGSTOP else nullcontext():
+                os.kill(os.getpid(), how)
 
     points = Points(order.get("point"), order.get("at", ""), tuple(order.get("avoid", ())), strike)
     if "deadline_seconds" in order:
