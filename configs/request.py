@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DateOrder = Literal["oldest first", "newest first"]
 
 
+def module_search_path() -> str:
+    """PYTHONPATH of a new process that is to find this package, also from a checkout that is not installed."""
+    return os.pathsep.join([str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+
+
 def is_job_name(name: str) -> bool:
     """Whether a file of this name is a job file. Hidden ones are not: editors leave copies and locks beside a file."""
     return name.endswith((".yaml", ".yml")) and not name.startswith(".")

@@ -88,9 +88,8 @@ def _write(run: Run, chunk: ChunkRecord, batches: list[BatchRecord]) -> MergeOut
         },
         vector_size=vectors.known_vector_size(run),
     )
-    if keeps_files(
-        job.prompt
-    ):  # pictures and videos appear under their own names while they are read: the lease's holder does it
+    # Pictures and videos appear under their own names while they are read: the lease's holder does it.
+    if keeps_files(job.prompt):
         outcome = run.here.run(partial(merge_files, assets=Assets(run, chunk)), work)
     else:
         outcome = run.engine_for().run(merge_files, work)

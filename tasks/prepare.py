@@ -35,7 +35,7 @@ from tasks.runs.chunk_files import prompt_of
 from tasks.runs.estimates import estimate, planned_deadline
 from tasks.runs.history import history_of_plan
 from tasks.runs.postings import anything_posted
-from tasks.runs.preparation import begin
+from tasks.runs.preparation import begin, note_bad_lines
 from tasks.runs.prepared_ranges import PreparedRange, prepared_ranges, with_progress
 from tasks.runs.queries import ledger_to_read
 from tasks.runs.request import ResolvedRun
@@ -95,8 +95,7 @@ def prepare(run: Run, reporter: Reporter) -> str | None:
         run.ledger.delete_run()
         raise
     dataset = plans[0].dataset
-    for line in dataset.bad_lines:
-        run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
+    note_bad_lines(run, dataset)
     write_run_file(
         run.folder, run.record, chunks, dataset.fingerprint, dataset.bad_line_count, estimated.as_json()
     )

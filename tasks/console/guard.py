@@ -16,9 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasks.console.context import ACTIONS_OFF
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_HOST = re.compile(
-    r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE
-)  # any port: of an ssh tunnel
+# Any port: of an ssh tunnel.
+_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _MAX_FORM_BYTES = 64 << 10
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"

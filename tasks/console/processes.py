@@ -12,7 +12,7 @@ from pathlib import Path
 
 from configs.clock import Clock
 from configs.private_files import make_private_file, make_private_folder
-from configs.request import ROOT, RunRequest
+from configs.request import RunRequest, module_search_path
 from tasks.console.outcomes import Done
 from tasks.ledger.records import RunRecord
 
@@ -87,15 +87,10 @@ class OnThisMachine:
                 # What it says is shown to people, on a page.
                 env={
                     **os.environ,
-                    "PYTHONPATH": os.pathsep.join(_search_path()),
+                    "PYTHONPATH": module_search_path(),
                     "NIGHTMAIL_LOG": "text",
                 },
             )
         command = Command(tuple(words), process, log)
         self.commands.append(command)
         return Done((f"started: {command.line}",), f"/commands/{number}")
-
-
-def _search_path() -> list[str]:
-    """Where the new process finds this package, also when it runs from a checkout that is not installed."""
-    return [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

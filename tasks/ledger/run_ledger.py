@@ -425,10 +425,8 @@ class RunLedger:
         if to not in MOVES[chunk.state]:
             raise IntegrityError(f"chunk {chunk.number}: cannot go from {chunk.state} to {to}")
         values = {**_NOT_WAITING, **chunk_values, "state": to}
-        if to in (
-            ChunkState.INTENDED,
-            ChunkState.MERGED,
-        ):  # its posting counts from here on, or there is none
+        # Its posting counts from here on, or there is none.
+        if to in (ChunkState.INTENDED, ChunkState.MERGED):
             values |= {"lane_rows": None, "lane_usd": None}
         self._set_chunk(connection, chunk, values)
         if batch is not None:  # one that was refused is there, and admitted anew

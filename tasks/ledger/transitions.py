@@ -85,9 +85,8 @@ class Situation:
     error_code: str | None = None  # of a batch that ended as failed
     giving_up: bool = False  # the run has had its time
     paused: bool = False  # the account cannot pay: nothing is posted
-    hurries: bool = (
-        False  # the job's deadline has passed, and nobody has said yet how its rows are asked from here on
-    )
+    # The job's deadline has passed, and nobody has said yet how its rows are asked from here on.
+    hurries: bool = False
     leaves_batch: bool = False  # the rest of its batch is to be asked by real-time calls
     has_results: bool = False  # of the batch that ended
     overdue: bool = False  # the batch is long past its window
@@ -157,9 +156,8 @@ def next_step(situation: Situation, now: datetime) -> Step:
         return Step.WAIT
     if state in (ChunkState.INTENDED, ChunkState.UPLOADED) and situation.hurries:
         return Step.ABANDON
-    left_queue = (
-        situation.hurries and situation.error_code == QUEUE_FULL
-    )  # real-time calls need no room in it
+    # Real-time calls need no room in it.
+    left_queue = situation.hurries and situation.error_code == QUEUE_FULL
     goes_on = not (situation.giving_up or left_queue)
     if state is ChunkState.ENDED and worth_reposting(situation) and goes_on:
         return Step.REPOST

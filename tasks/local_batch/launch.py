@@ -16,6 +16,7 @@ import orjson
 
 from configs.errors import ConfigError, TransientError
 from configs.private_files import make_private_file, make_private_folder
+from configs.request import module_search_path
 from tasks.local_batch.access_token import read_token
 from tasks.local_batch.settings import ServiceSettings
 from tasks.local_batch.single_instance import lock_exclusively, read_address
@@ -26,7 +27,6 @@ LOG: Final = "service.log"
 _START_LOCK: Final = "start.lock"
 _POLL_SECONDS: Final = 0.02
 _MAX_LOG_BYTES: Final = 1 << 20
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def ensure_running(
@@ -127,7 +127,7 @@ def _start(wanted: ServiceSettings, api_key: str | None) -> str:
             stdout=sink,
             stderr=sink,
             start_new_session=True,  # Ctrl-C in the terminal of a run must not stop the batches of others
-            env={**os.environ, **key, "PYTHONPATH": os.pathsep.join(_search_path())},
+            env={**os.environ, **key, "PYTHONPATH": module_search_path()},
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
@@ -139,11 +139,6 @@ def _start(wanted: ServiceSettings, api_key: str | None) -> str:
         time.sleep(_POLL_SECONDS)
     process.kill()
     raise TransientError(f"{wanted.folder}: the batch service did not start; see {log}")
-
-
-def _search_path() -> list[str]:
-    """Where the new process finds this package, also when it runs from a checkout that is not installed."""
-    return [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
 
 def _command(wanted: ServiceSettings) -> list[str]:

@@ -34,8 +34,8 @@ def fall_asleep(
     wake: datetime,
     reason: str,
     clock: Clock,
-    paused: str | None = None,
-    is_over: Callable[[], bool] = lambda: False,
+    paused: str | None,
+    is_over: Callable[[], bool],
 ) -> None:
     """End the process of the current deployed flow run, see `sleep_until`.
 

@@ -130,7 +130,7 @@ def tag_with_progress(run: Run) -> None:
         set_progress_tag(flow_run, None)
         return
     rows = RowProgress(chunks, run.ledger.posted_batches()).progress
-    set_progress_tag(flow_run, 100 * rows.done // max(1, sum(chunk.rows for chunk in chunks)))
+    set_progress_tag(flow_run, 100 * rows.done // (rows.total or 1))
 
 
 def _local_time(run: Run, moment: datetime | None) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from configs.deadline import Lane
 from configs.errors import ConfigError, TerminalError
+from configs.job import Job
 from tasks.ledger.caps import NoRoom, Refusal, SpendingCap
 from tasks.ledger.records import BATCHES, BatchRecord, ChunkRecord
 from tasks.providers.base import BatchStatus, ServiceBatch
@@ -55,17 +55,23 @@ def caps_for(run: Run, chunk: ChunkRecord, lane: Lane | None) -> tuple[SpendingC
     return caps if lane is None else (*lane_caps(run.job), *caps)
 
 
+def reserved(
+    run: Run, job: Job, tokens: int, requests: int, lane: Lane | None, *, is_first: bool
+) -> tuple[int | None, float | None]:
+    """(tokens, USD) that a posting of so many requests may take; `is_first` is whether their rows were not asked before."""
+    estimated = run.estimate
+    if estimated is None:
+        return reservation(job, run.record.created_at, tokens, requests, lane=lane)
+    # Rows that are asked again, as those that were truncated, may have longer answers than others.
+    is_like_others = is_first or answer_limit(job.prompt)[1] is None
+    p95 = estimated.answer_p95 if is_like_others else None
+    return reservation(job, run.record.created_at, tokens, requests, estimated.input_margin, p95, lane)
+
+
 def _posted_in(run: Run, batch: BatchRecord, lane: Lane, rest: int) -> BatchRecord:
     """How the rest of the batch's rows would be posted."""
     tokens = -(-batch.tokens_estimate * rest // max(1, batch.requests))
-    known: dict[str, Any] = {}
-    if (estimated := run.estimate) is not None:
-        # As of a follow-up: by the length of earlier answers only where nothing limits it.
-        longest = estimated.answer_p95 if answer_limit(run.job.prompt)[1] is None else None
-        known = {"margin": estimated.input_margin, "answer_p95": longest}
-    reserved_tokens, reserved_usd = reservation(
-        run.job, run.record.created_at, tokens, rest, lane=lane, **known
-    )
+    reserved_tokens, reserved_usd = reserved(run, run.job, tokens, rest, lane, is_first=False)
     return replace(
         batch, lane=lane, requests=rest, reserved_tokens=reserved_tokens, reserved_usd=reserved_usd
     )

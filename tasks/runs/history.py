@@ -63,11 +63,10 @@ def revision(
     """
     known = counted(batches)
     waiting = [chunk for chunk in chunks if chunk.state is not ChunkState.MERGED]
+    # Its chunk's other requests are counted when they follow.
     one_ahead = any(chunk.requests == 1 < chunk.rows and chunk.attempt > 1 for chunk in waiting)
     several = any(chunk.prompt is not None for chunk in chunks)  # of which none tells of the others
-    if (
-        not known or not waiting or one_ahead or several
-    ):  # its chunk's other requests are counted when they follow
+    if not known or not waiting or one_ahead or several:
         return None
     history = History(known, same_prompt=True)
     requests = sum(chunk.requests for chunk in waiting)

@@ -14,7 +14,7 @@ from tasks.ledger.records import ChunkRecord
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
 from tasks.stages.output_columns import OUTPUT_COLUMNS
-from tasks.stages.read.request_files import OUTPUT_COLUMNS as REQUEST_COLUMNS
+from tasks.stages.read.request_files import REQUEST_COLUMNS
 from tasks.stages.ready_requests.in_order import common_schema, in_order, read_part
 from tasks.storage.object_output import OpenFile
 

@@ -25,6 +25,7 @@ from tasks.runs.run_file import read_run_file, write_run_file
 from tasks.runs.session import Run, shard_limits
 from tasks.runs.source_changes import refuse_changed_ranges, source_change
 from tasks.stages.plan import RequestPlan
+from tasks.stages.read import Dataset
 from tasks.stages.report.estimate import Estimate, together
 
 SURVEYED_BYTES = 256 << 20
@@ -45,8 +46,7 @@ def begin(run: Run, plan: RequestPlan) -> bool:
     dataset = plan.dataset
     if change := source_change(run.job, dataset.fingerprint):
         raise ConfigError(f"{run.job.source.path}: {change} while it was read; run the same command again")
-    for line in dataset.bad_lines:
-        run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
+    note_bad_lines(run, dataset)
     run.ledger.begin_ranges(
         plan.range_rows,
         ranges,
@@ -57,6 +57,12 @@ def begin(run: Run, plan: RequestPlan) -> bool:
     )
     run.reload()
     return True
+
+
+def note_bad_lines(run: Run, dataset: Dataset) -> None:
+    """Keep in the run's history which lines of its source were left out, and why."""
+    for line in dataset.bad_lines:
+        run.ledger.note("bad line", f"{line.path} line {line.line}: {line.reason}")
 
 
 def _may_be_long(plan: RequestPlan) -> bool:

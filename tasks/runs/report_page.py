@@ -13,7 +13,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.runs.chunk_files import enriched_name
 from tasks.runs.session import Run
 from tasks.stages.prompt.render import Renderer
-from tasks.stages.read.request_files import OUTPUT_COLUMNS as REQUEST_COLUMNS
+from tasks.stages.read.request_files import REQUEST_COLUMNS
 from tasks.stages.report.page import BatchView, Sample, find_samples, render_page
 from tasks.stages.report.receipt import Receipt
 from tasks.stages.row_status import RowStatus

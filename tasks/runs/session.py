@@ -170,9 +170,8 @@ class Run:
 
     def after(self, wait: timedelta) -> datetime:
         """The time after that wait, but not beyond a deadline that is ahead."""
-        now = self.clock.now()
-        ahead = self.deadline is not None and now < self.deadline
-        return min(now + wait, self.deadline) if ahead and self.deadline else now + wait
+        now, deadline = self.clock.now(), self.deadline
+        return min(now + wait, deadline) if deadline is not None and now < deadline else now + wait
 
     def reconnect(self, *, also_to_provider: bool) -> None:
         """Open new connections with the next calls; an embedded service that is gone is started again then."""

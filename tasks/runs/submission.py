@@ -16,8 +16,7 @@ from tasks.ledger.records import BatchRecord, ChunkRecord
 from tasks.ledger.transitions import ChunkState, poll_delay
 from tasks.providers.base import BatchStatus, ServiceBatch, Submission
 from tasks.runs.chunk_files import posted_name
-from tasks.runs.estimates import answer_limit, reservation
-from tasks.runs.hand_over import caps_for, stay
+from tasks.runs.hand_over import caps_for, reserved, stay
 from tasks.runs.postings import keep_copy, kept_copy
 from tasks.runs.session import Run
 
@@ -135,7 +134,10 @@ def new_batch(
     copy = kept_copy(run.folder, replace(chunk, posting=posting))
     lane = copy.lane if copy else lane
     known_account = copy.account if copy and copy.lane else None
-    reserved_tokens, reserved_usd = _reservation(run, chunk, lane)
+    job = run.job_of(chunk)
+    reserved_tokens, reserved_usd = reserved(
+        run, job, chunk.tokens_estimate, chunk.requests, lane, is_first=chunk.attempt == 1
+    )
     return BatchRecord(
         run_id=run.id,
         chunk=chunk.number,
@@ -143,7 +145,7 @@ def new_batch(
         posting=posting,
         submission_key=key,
         account=known_account or (run.service if lane is None else run.lane_service).account,
-        model=run.job_of(chunk).prompt.model,
+        model=job.prompt.model,
         requests=chunk.requests,
         bytes=chunk.bytes,
         tokens_estimate=chunk.tokens_estimate,
@@ -153,23 +155,6 @@ def new_batch(
         reserved_tokens=reserved_tokens,
         reserved_usd=reserved_usd,
         lane=lane,
-    )
-
-
-def _reservation(run: Run, chunk: ChunkRecord, lane: Lane | None) -> tuple[int | None, float | None]:
-    job, estimated = run.job_of(chunk), run.estimate
-    if estimated is None:
-        return reservation(job, run.record.created_at, chunk.tokens_estimate, chunk.requests, lane=lane)
-    # Rows that are asked again, as those that were truncated, may have longer answers than others.
-    is_like_others = chunk.attempt == 1 or answer_limit(job.prompt)[1] is None
-    return reservation(
-        job,
-        run.record.created_at,
-        chunk.tokens_estimate,
-        chunk.requests,
-        estimated.input_margin,
-        estimated.answer_p95 if is_like_others else None,
-        lane,
     )
 
 

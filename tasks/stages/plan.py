@@ -30,7 +30,7 @@ from tasks.stages.prompt.token_sample import SampleSummary, TokenSample
 from tasks.stages.prompt.tokenizer import count_tokens, encoding_of
 from tasks.stages.ranges import Ranges
 from tasks.stages.read import Dataset, column_names, open_dataset
-from tasks.stages.read.request_files import OUTPUT_COLUMNS
+from tasks.stages.read.request_files import REQUEST_COLUMNS
 from tasks.stages.ready_requests.renderer import ReadyRenderer
 from tasks.stages.ready_requests.survey import RequestGroup, survey
 from tasks.stages.wire.formats import dialect
@@ -414,12 +414,12 @@ class GroupPlan(RequestPlan):
         self.dataset = dataset
         self._files = file_reader(job.source, self.renderer.file_columns)
         self._ids = IdMaker(("custom_id",), id_pattern)
-        self._check_output(OUTPUT_COLUMNS)
+        self._check_output(REQUEST_COLUMNS)
 
     @property
     def rows_schema(self) -> pa.Schema:
         """Their requests are in the request files alone."""
-        return pa.schema([self.dataset.schema.field(name) for name in OUTPUT_COLUMNS])
+        return pa.schema([self.dataset.schema.field(name) for name in REQUEST_COLUMNS])
 
     @property
     def own_prompt(self) -> Prompt:
@@ -462,7 +462,7 @@ class GroupPlan(RequestPlan):
         )
 
     def _kept(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        return rows.select(OUTPUT_COLUMNS)
+        return rows.select(REQUEST_COLUMNS)
 
 
 def request_plans(job: Job, limits: FileLimits, id_pattern: Any) -> tuple[RequestPlan, ...]:

@@ -33,12 +33,15 @@ _SHOWN: Final = 120  # characters of a name
 _LONGEST: Final = 4096  # PATH_MAX; what is longer (a data URL) would be looked at folder by folder
 
 
+FileCode = Literal["file_not_found", "file_not_allowed", "file_too_large", "file_unsupported"]
+
+
 class FileRefused(Exception):
     """One file is not read; the message, on one line, names it and says why. `code` is its row's error code."""
 
     def __init__(
         self,
-        code: Literal["file_not_found", "file_not_allowed", "file_too_large", "file_unsupported"],
+        code: FileCode,
         message: str,
     ) -> None:
         super().__init__(message)

@@ -180,10 +180,11 @@ class AnthropicBatches:
     def batch_pages(self, wanted: int) -> Iterator[list[ServiceBatch]]:
         limit = min(max(wanted, _FEW), _MOST)
         query: dict[str, Any] = {}
+        followed: set[str] = set()
         while True:
             page = self._page(once=True, limit=limit, **query)
             yield [service_batch(batch) for batch in page.data]
-            if not (page.has_more and page.last_id and page.last_id != query.get("after_id")):
+            if not (page.has_more and page.last_id and goes_on(str(page.last_id), followed)):
                 return
             query = {"after_id": page.last_id}
 

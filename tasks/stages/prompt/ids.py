@@ -134,9 +134,8 @@ def stable_hashes(ids: Sequence[str]) -> Hashes:
         mixed ^= mixed >> np.uint64(32)
         mixed *= _MIX_AGAIN
         mixed ^= mixed >> np.uint64(29)
-        hashes = np.where(
-            word, mixed, hashes
-        )  # what only fills up to the longest id of a batch changes nothing
+        # What only fills up to the longest id of a batch changes nothing.
+        hashes = np.where(word, mixed, hashes)
     return hashes.view(np.int64)
 
 

@@ -251,9 +251,8 @@ class Renderer:
 
     def _texts(self, rows: _Rows) -> list[list[bytes]]:
         batch, _, files = rows
-        for hole in (
-            self._file_holes
-        ):  # before anything is made of the files: rows at fault are searched for by halves
+        # Before anything is made of the files: rows at fault are searched for by halves.
+        for hole in self._file_holes:
             hole.check(files, batch.num_rows)
         values, count = Cells(batch, self._in_texts), batch.num_rows
         return [

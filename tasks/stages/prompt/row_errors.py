@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from tasks.stages.prompt.values import NotSendable
+from tasks.storage.file_roots import FileCode
 
-SkipCode = Literal[
-    "template_error", "invalid_messages", "row_too_large",
-    "file_not_found", "file_not_allowed", "file_too_large", "file_unsupported",
-]  # fmt: skip
+SkipCode = Literal["template_error", "invalid_messages", "row_too_large"] | FileCode
 
 
 class RowError(Exception):

@@ -101,9 +101,8 @@ class RowTemplate:
     def render(self, values: Cells, rows: int) -> list[bytes]:
         """One JSON string (quoted, UTF-8) per row; `values` holds the used columns. Raises `RowError`."""
         if self._printed is not None:
-            with suppress(
-                RowError, TypeError, ValueError
-            ):  # Jinja2 then says which line of the template it is about
+            # Jinja2 then says which line of the template it is about.
+            with suppress(RowError, TypeError, ValueError):
                 return self._printed.render(values, rows)
         try:
             return self._render_batch(values, rows) if self._batched else self._render_rows(values, rows)

@@ -33,9 +33,8 @@ def footer_with_texts(file: Any) -> Any:
     try:
         # What says that a column is one of categories stands in the footer, which pyarrow cannot change, only make anew.
         footer.append_row_groups(file.metadata)
-    except (
-        RuntimeError
-    ):  # this version of Arrow would write some column in another way than it stands in the file
+    except RuntimeError:
+        # This version of Arrow would write some column in another way than it stands in the file.
         return None
     return footer
 

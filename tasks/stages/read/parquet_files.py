@@ -33,9 +33,8 @@ _FEWEST_ROWS = (
     32  # to decode at a time by a guess at a dictionary's values: a wrong one must not cost a call a row
 )
 _USUAL_DICTIONARY = 2 << 20  # twice what writers allow unless they are told otherwise
-_WIDE_TIMES = (
-    5  # reading and laying down a wide row group costs about so much more than passing its rows over
-)
+# Reading and laying down a wide row group costs about so much more than passing its rows over.
+_WIDE_TIMES = 5
 _BEST_COMPRESSION = 50  # of a dictionary of texts; a short one of 30 bytes is not taken for a long one
 
 

@@ -19,7 +19,7 @@ from tasks.stages.read.jsonl_lines import LineBlock, blocks
 from tasks.stages.read.request_lines import RequestLine, parse_request
 from tasks.storage.source_files import BadLine, BadLines, Fragment, SourceFilesystem
 
-OUTPUT_COLUMNS: Final = ("custom_id", "line", "url", "model")
+REQUEST_COLUMNS: Final = ("custom_id", "line", "url", "model")
 """The columns that go into the output; `line` is the number of the line in the file, from 1."""
 
 _SCHEMA: Final = pa.schema(
@@ -54,7 +54,7 @@ class ChosenLines:
 
 @dataclass(frozen=True)
 class RequestFileReader:
-    """Reads the one file of requests: `OUTPUT_COLUMNS`, and the other fields of a `RequestLine`. `chosen` are the only lines that
+    """Reads the one file of requests: `REQUEST_COLUMNS`, and the other fields of a `RequestLine`. `chosen` are the only lines that
     are read, None for all."""
 
     storage: SourceFilesystem

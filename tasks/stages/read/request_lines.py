@@ -80,9 +80,8 @@ def parse_request(line: bytes) -> RequestLine:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep; write it flatter")
     str(line, "utf-8")
     try:
-        orjson.loads(
-            line
-        )  # msgspec does not look into what it takes as raw: numbers beyond all others, for one
+        # msgspec does not look into what it takes as raw: numbers beyond all others, for one.
+        orjson.loads(line)
         envelope = _envelope(line)
     except msgspec.ValidationError:
         raise ValueError("not an object; write one request a line") from None

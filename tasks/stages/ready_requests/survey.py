@@ -200,10 +200,8 @@ class _Facts:
     _others: dict[str, Any] = field(default_factory=dict)
     _tools: list[Any] = field(default_factory=list)
     _choices: int = 1
-    _cap: tuple[int, str] | None = (
-        0,
-        "",
-    )  # the largest, and how the requests call it; None where one has none
+    # The largest, and how the requests call it; None where one has none.
+    _cap: tuple[int, str] | None = (0, "")
 
     @property
     def has_media(self) -> bool:

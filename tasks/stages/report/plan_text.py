@@ -60,7 +60,9 @@ def _reserved(plan: Plan) -> str:
 
 
 def _group_lines(plan: Plan) -> list[str]:
-    """What each model and endpoint of a file of requests takes."""
+    """What each model and endpoint of a file of requests takes; nothing where there is one alone."""
+    if len(plan.groups) < 2:
+        return []
     return [
         f"{printable(group.model)} at {group.endpoint}: {group.requests:,} requests in"
         f" {count_with_noun(group.batches, 'batch', 'batches')}, about {group.estimate.prompt_tokens:,} tokens,"
@@ -94,7 +96,7 @@ def plan_as_markdown(plan: Plan) -> str:
             "| | |",
             "|---|---|",
             *(f"| {name} | {text} |" for name, text in facts.items()),
-            *(f"| group | {markdown_text(line)} |" for line in _group_lines(plan) if len(plan.groups) > 1),
+            *(f"| group | {markdown_text(line)} |" for line in _group_lines(plan)),
             *(f"| skipped: {markdown_text(reason)} | {count:,} |" for reason, count in plan.skips.items()),
             *(f"| note | {markdown_text(note)} |" for note in plan.notes),
             "",
@@ -118,7 +120,7 @@ def plan_as_text(plan: Plan) -> str:
             f"  tokens   about {estimate.prompt_tokens:,} in the prompts ({estimate.method})",
             f"  answers  {answers_text(estimate)}",
             *cost_lines(estimate),
-            *(f"  group    {line}" for line in _group_lines(plan) if len(plan.groups) > 1),
+            *(f"  group    {line}" for line in _group_lines(plan)),
             *([f"  deadline {deadline}"] if (deadline := deadline_text(plan)) else []),
             *(f"  spent    {line}" for line in budget_lines(plan.budgets)),
             *([f"  reserved {reserved}"] if (reserved := _reserved(plan)) else []),
